@@ -1,0 +1,56 @@
+"""Every error the bot raises, sorted by what the loop must do next.
+
+BotError
+├── ConfigError       refuse to start; names the field, the value found, what is allowed
+├── NotFoundError     the thing asked for does not exist; nothing was changed
+├── TransientError    retry reads with back-off, then skip this step and keep the tier
+│   └── DeadlineError a bounded wait ran out
+├── StaleDataError    hold: open nothing, keep the tier, alert
+├── VenueRejected     record it, never resubmit the same leg
+├── OutcomeUnknown    reconcile by key before anything else is sent
+└── InvariantError    stop: a bug or corrupt data
+"""
+
+
+class BotError(Exception):
+    """Base of all errors that the bot raises on purpose; its text is one line for a person."""
+
+
+class ConfigError(BotError):
+    """A setting, policy key, address or file is not usable. Refuse to start."""
+
+
+class NotFoundError(BotError):
+    """A record, position or file that was asked for does not exist."""
+
+
+class TransientError(BotError):
+    """A read failed in a way that may pass. Only idempotent reads are retried."""
+
+
+class DeadlineError(TransientError):
+    """A bounded wait ran out of time."""
+
+
+class StaleDataError(BotError):
+    """Data are too old or disagree. Hold: no new leg; closing stays allowed."""
+
+
+class VenueRejected(BotError):
+    """A venue refused a leg before or while executing it. Record, do not resend."""
+
+
+class OutcomeUnknown(BotError):
+    """A request may or may not have taken effect. Reconcile by ``key``; resending could double it."""
+
+    def __init__(self, what: str, key: str) -> None:
+        super().__init__(what, key)  # positional, so the error survives pickling
+        self.what = what
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"outcome of {self.what} ({self.key}) is unknown"
+
+
+class InvariantError(BotError):
+    """A promise of the program was broken: a bug or corrupt data. Stop."""

@@ -1,0 +1,192 @@
+"""Instruments, quotes, held hedges, targets, plans and outcomes."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bot.errors import InvariantError
+from bot.model.units import DAY_S
+
+
+class Layer(StrEnum):
+    NEAR = "NEAR"
+    MID = "MID"
+    TAIL = "TAIL"
+
+
+class OptionType(StrEnum):
+    PUT = "put"
+    CALL = "call"
+
+
+class Side(StrEnum):
+    BUY = "buy"
+    SELL = "sell"
+    SETTLE = "settle"  # after expiry: collect the payoff, costs only gas
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Instrument:
+    """A listed option. Frozen and ordered, so it can key a table and break ties."""
+
+    venue: str  # "lyra"
+    id: str  # the venue's own name of it, e.g. "strike:7"
+    underlying: str
+    option_type: OptionType
+    strike_usd: float
+    expiry_s: int
+    settlement: str  # settlement asset, "sUSD"
+    multiplier: float = 1.0  # units of the underlying per contract
+
+    def dte(self, now_s: float) -> float:
+        """Days to expiry; negative after it."""
+        return (self.expiry_s - now_s) / DAY_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """What it would cost to buy ``size`` contracts now. Money is for the whole size.
+
+    ``premium_usd`` is the sum that leaves the account for the option, venue fees included
+    (``fee_usd`` is the part of it that is fee). Gas and the cost of getting the settlement asset come on top.
+    """
+
+    instrument: Instrument
+    size: float  # contracts
+    premium_usd: float
+    fee_usd: float
+    gas_usd: float
+    swap_usd: float  # cost of swapping into the settlement asset and, at the end, back
+    iv: float  # mid implied vol the venue marks this strike with, fraction a year
+    delta: float  # per contract, signed (put < 0)
+    model_usd: float  # model value of the whole size at `iv`, no spread
+    min_size: float
+    lot: float
+    liquidity: float  # most contracts the venue would sell now
+    valid_until_s: float
+    block_number: int
+    indicative: bool = False  # not executable as quoted
+    because: str = ""
+
+    @property
+    def unit_cost_usd(self) -> float:
+        """All-in cost of one contract, gas left out (gas is per order, not per contract)."""
+        return (self.premium_usd + self.swap_usd) / self.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldHedge:
+    """A hedge that is on the books, marked at the frame's block."""
+
+    id: str  # the venue's position id
+    instrument: Instrument
+    layer: Layer
+    size: float
+    cost_usd: float  # all-in at purchase
+    opened_at_s: float
+    iv: float
+    model_usd: float  # value of the whole size at iv, no spread
+    liquidation_usd: float  # what a sale now would bring net; NaN when it cannot be quoted
+    settleable: bool = False  # expired and its settlement price is known
+    unwanted_since_s: float = math.nan
+
+
+class SpendKind(StrEnum):
+    PREMIUM = "premium"  # premium, fees, swap cost and gas of a purchase
+    RESERVED = "reserved"  # an open intent that may still spend
+    PROCEEDS = "proceeds"  # negative
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """One entry of the premium ledger that R9 budgets are counted on."""
+
+    at_s: float
+    usd: float  # positive: money out
+    kind: SpendKind
+    leg_key: str
+    layer: Layer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortfall:
+    """Protection that is wanted and not held."""
+
+    layer: Layer
+    missing: float  # fraction of the layer's target gain that is missing, [0, 1]
+    missing_contracts: float
+    reason: str
+    cap: str = ""  # name of the cap that bound, if one did
+    frees_at_s: float = math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerTarget:
+    """What one layer should hold and does."""
+
+    layer: Layer
+    open: bool
+    weight: float  # share of option notional, fraction
+    instrument: Instrument | None
+    wanted_contracts: float
+    held_contracts: float
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeLeg:
+    """One order the planner wants done. Positive size; ``side`` carries the direction."""
+
+    key: str  # deterministic: plan key and position in it
+    group: str
+    layer: Layer
+    side: Side
+    instrument: Instrument
+    size: float
+    limit_usd: float  # BUY: most premium to pay; SELL: least proceeds to take; SETTLE: 0
+    expected_usd: float  # premium or proceeds at the quote
+    valid_until_s: float
+    position_id: str = ""  # SELL and SETTLE: which held hedge
+    because: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.size < math.inf:  # also rejects NaN
+            raise InvariantError(f"leg {self.key}: size must be finite and > 0, was {self.size}")
+        if not 0.0 <= self.limit_usd < math.inf:
+            raise InvariantError(f"leg {self.key}: limit_usd must be finite and >= 0, was {self.limit_usd}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgePlan:
+    """Legs in the order they are to be executed."""
+
+    key: str
+    created_at_s: float
+    legs: tuple[HedgeLeg, ...] = ()
+
+
+class LegStatus(StrEnum):
+    FILLED = "filled"
+    PARTIAL = "partial"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"  # blocks new legs until reconciled
+    PROPOSED = "proposed"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegOutcome:
+    """What became of one leg. Money is USD; premium and proceeds are signed by ``leg.side``."""
+
+    leg: HedgeLeg
+    status: LegStatus
+    at_s: float
+    filled_size: float = 0.0
+    premium_usd: float = 0.0  # BUY: paid for the option, fees included; SELL/SETTLE: received
+    fee_usd: float = 0.0
+    swap_usd: float = 0.0  # slippage and fees of the settlement-asset swap
+    gas_usd: float = 0.0
+    position_id: str = ""
+    tx_hash: str = ""
+    block_number: int = 0
+    because: str = ""

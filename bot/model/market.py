@@ -1,0 +1,150 @@
+"""What was observed: blocks, observations, their columns, and the frame a decision is made on."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from bot.model.exposure import Exposure
+    from bot.model.hedge import HeldHedge, Quote, Spend
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+
+class Metric(StrEnum):
+    """What an observation measures. The unit is part of the name or of the comment."""
+
+    PRICE_USD = "price_usd"  # subject: asset symbol ("ETH", "sUSD"); one column per source
+    POOL_PRICE_USD = "pool_price_usd"  # subject: pool id; spot price of the underlying in the pool
+    POOL_LIQUIDITY = "pool_liquidity"  # subject: pool id; v2 LP supply, v3 sum of position liquidity
+    POOL_QUOTE_USD = "pool_quote_usd"  # subject: pool id; all quote-side reserves
+    POOL_QUOTE_NEAR_USD = "pool_quote_near_usd"  # subject: pool id; quote reserves within 2 % of price
+    POOL_DEPTH_USD = "pool_depth_usd"  # subject: pool id; USD that moves the price by 2 %
+    FUNDING_APR = "funding_apr"  # subject: underlying; fraction a year, positive = a long pays
+    IV_7D = "iv_7d"  # subject: underlying; at-the-money implied vol at constant maturity, fraction a year
+    IV_30D = "iv_30d"
+    IV_90D = "iv_90d"
+    VOL_INDEX = "vol_index"  # subject: underlying; DVOL-like index, fraction a year
+
+
+class SeriesKey(NamedTuple):
+    """Names one column: what, of whom, from where."""
+
+    metric: Metric
+    subject: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.metric}:{self.subject}@{self.source}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A block header, as much of it as a decision rests on."""
+
+    chain_id: int
+    number: int
+    hash: str
+    parent_hash: str
+    timestamp_s: int
+    base_fee_wei: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One measured value. ``value`` is NaN where the read failed, and ``why_unknown`` says why."""
+
+    metric: Metric
+    subject: str
+    source: str
+    value: float
+    observed_at_s: float  # the source's clock
+    read_at_s: float  # ours
+    block_number: int | None = None
+    why_unknown: str = ""
+
+    @property
+    def key(self) -> SeriesKey:
+        return SeriesKey(self.metric, self.subject, self.source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Column:
+    """Trailing observations of one series, oldest first. NaN marks a read that failed."""
+
+    times_s: FloatArray
+    values: FloatArray
+
+    def until(self, now_s: float) -> "Column":
+        """Return the part observed at or before ``now_s``."""
+        end = int(np.searchsorted(self.times_s, now_s, side="right"))
+        return Column(times_s=self.times_s[:end], values=self.values[:end])
+
+    def since(self, start_s: float) -> "Column":
+        """Return the part observed after ``start_s``."""
+        start = int(np.searchsorted(self.times_s, start_s, side="right"))
+        return Column(times_s=self.times_s[start:], values=self.values[start:])
+
+
+EMPTY_COLUMN = Column(times_s=np.empty(0), values=np.empty(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Columns:
+    """All series that are configured. A key with an empty column is configured but has no rows yet."""
+
+    series: Mapping[SeriesKey, Column]
+
+    def find(self, metric: Metric, subject: str | None = None) -> tuple[SeriesKey, ...]:
+        """Return the matching keys in a stable order; empty means no source is configured (absent)."""
+        return tuple(
+            sorted(
+                key
+                for key in self.series
+                if key.metric is metric and (subject is None or key.subject == subject)
+            )
+        )
+
+    def __getitem__(self, key: SeriesKey) -> Column:
+        return self.series.get(key, EMPTY_COLUMN)
+
+    def latest(self, metric: Metric, subject: str) -> tuple[float, float]:
+        """Return the newest known (value, observed_at_s) over all sources, NaN and -inf when none."""
+        best = (float("nan"), float("-inf"))
+        for key in self.find(metric, subject):
+            column = self.series[key]
+            known = np.flatnonzero(np.isfinite(column.values))
+            if known.size and column.times_s[known[-1]] > best[1]:
+                best = (float(column.values[known[-1]]), float(column.times_s[known[-1]]))
+        return best
+
+
+def columns_from(observations: Iterable[Observation]) -> Columns:
+    """Return observations as columns, sorted by source time (stable for equal times)."""
+    rows: dict[SeriesKey, list[tuple[float, float]]] = {}
+    for item in observations:
+        rows.setdefault(item.key, []).append((item.observed_at_s, item.value))
+    series = {}
+    for key, pairs in rows.items():
+        table = np.array(sorted(pairs, key=lambda pair: pair[0]), dtype=np.float64)
+        series[key] = Column(times_s=table[:, 0], values=table[:, 1])
+    return Columns(series=series)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """Everything one decision may look at. Nothing else, and no clock, reaches the engine."""
+
+    now_s: float
+    blocks: Mapping[int, Block]
+    columns: Columns
+    exposures: tuple["Exposure", ...]
+    held: tuple["HeldHedge", ...] = ()
+    quotes: tuple["Quote", ...] = ()
+    spends: tuple["Spend", ...] = ()
+    holds: tuple[str, ...] = field(default=())  # reasons why nothing new may be opened
+    open_legs: tuple[str, ...] = ()  # keys of legs whose outcome is not final

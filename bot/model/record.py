@@ -1,0 +1,84 @@
+"""The engine's memory and what one step leaves in the journal."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bot.model.hedge import HedgePlan, LayerTarget, LegOutcome, Shortfall
+from bot.model.tier import FamilyVote, Reading, RuleFinding, Tier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupState:
+    """What the engine remembers of one hedge group between frames."""
+
+    tier: Tier = Tier.CALM
+    last_needed_s: float = -math.inf  # when the present tier was last asked for
+    pending_tier: Tier | None = None  # a higher tier that waits for confirmation (R3)
+    pending_frames: int = 0
+    pending_since_s: float = math.nan
+    pending_since_block: int = 0
+    last_step_down_s: float = -math.inf
+    voting: Mapping[str, bool] = field(default_factory=dict)  # family -> voting, for hysteresis
+    near_triggered: bool = False  # R12's own trigger, held until the tier closes the layer
+    wide_term: bool = False  # S13 has been over its easing level (R17)
+    unwanted_since_s: Mapping[str, float] = field(default_factory=dict)  # held id -> since (R18)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineState:
+    """All the engine remembers. A pure function of the journal."""
+
+    groups: Mapping[str, GroupState] = field(default_factory=dict)
+    protocol_tiers: Mapping[str, Tier] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupDecision:
+    """What was decided for one hedge group, and why."""
+
+    group: str
+    tier: Tier
+    previous_tier: Tier
+    votes: tuple[FamilyVote, ...]
+    findings: tuple[RuleFinding, ...]
+    targets: tuple[LayerTarget, ...]
+    shortfalls: tuple[Shortfall, ...]
+    value_usd: float
+    var_usd: float
+    var_method: str  # "filtered historical simulation" or "EWMA vol x Student-t(4), floored"
+    wanted_share: float  # of VaR (R8)
+    covered_share: float  # by held and planned hedges
+    break_evens_usd: tuple[float, ...]
+    because: str  # one sentence a person reads first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A pure function of (policy, state, frame)."""
+
+    now_s: float
+    blocks: Mapping[int, int]  # chain id -> number
+    policy_hash: str
+    readings: tuple[Reading, ...]
+    groups: tuple[GroupDecision, ...]
+    plan: HedgePlan
+    limits: Mapping[str, float] = field(default_factory=dict)  # R9 figures in USD, by name
+    holds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One journal row per step. Report, status, explain and restart read this."""
+
+    sequence: int
+    mode: str
+    decision: Decision
+    state: EngineState
+    outcomes: tuple[LegOutcome, ...]
+    frame_hash: str
+    spot_usd: Mapping[str, float]  # underlying -> price
+    exposure_value_usd: Mapping[str, float]  # exposure id -> value, hedges left out
+    hedge_value_usd: float  # sum of marks of held hedges (liquidation, else model)
+    cash_flow_usd: float  # net money spent on hedges since the start, negative = out
+    is_heartbeat: bool = False

@@ -1,0 +1,45 @@
+"""Units and the only conversions between chain integers and floats."""
+
+import math
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from bot.errors import ConfigError
+
+MINUTE_S = 60
+HOUR_S = 3_600
+DAY_S = 86_400
+YEAR_S = 365 * DAY_S  # method.md: year = 365 days
+WAD_DECIMALS = 18
+USDC_DECIMALS = 6
+
+
+def from_fixed(raw: int, *, decimals: int) -> float:
+    """Return a chain integer as a float in whole units."""
+    return float(Decimal(raw).scaleb(-decimals))
+
+
+def to_fixed_down(value: float, *, decimals: int) -> int:
+    """Return whole units as a chain integer, rounded towards minus infinity (what we ask for)."""
+    return int((Decimal(repr(value)) * 10**decimals).to_integral_value(ROUND_FLOOR))
+
+
+def to_fixed_up(value: float, *, decimals: int) -> int:
+    """Return whole units as a chain integer, rounded up (what we are ready to pay)."""
+    return int((Decimal(repr(value)) * 10**decimals).to_integral_value(ROUND_CEILING))
+
+
+def iso_utc(timestamp_s: float) -> str:
+    """Return seconds since the epoch as ISO 8601 UTC, to the second: ``2022-05-09T16:14:00Z``."""
+    return datetime.fromtimestamp(math.floor(timestamp_s), tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_utc_s(text: str, *, field: str) -> int:
+    """Return an ISO date or time, UTC when no zone is given, as seconds since the epoch."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            f"{field} must be an ISO 8601 date or time such as 2022-05-09, was {text!r}"
+        ) from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

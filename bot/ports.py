@@ -1,0 +1,175 @@
+"""What the pipeline asks of the outside. Protocols only; app.py picks who implements them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from bot.model.exposure import Exposure
+from bot.model.hedge import HedgeLeg, Instrument, LegOutcome, Quote
+from bot.model.intent import IntentEvent, Receipt, TxRequest
+from bot.model.market import Block, Columns, Observation, SeriesKey
+from bot.model.record import StepRecord
+
+
+class Call(NamedTuple):
+    """One view call: where, calldata, and the ABI types of what comes back."""
+
+    target: str
+    data: bytes
+    outputs: tuple[str, ...]
+
+
+class ChainReader(Protocol):
+    """Reads of one chain. Every read is pinned to a block hash."""
+
+    @property
+    def chain_id(self) -> int: ...
+
+    async def head(self) -> Block:
+        """Return the newest block. Raises TransientError."""
+        ...
+
+    async def read(self, calls: Sequence[Call], *, block: Block) -> list[tuple[Any, ...] | None]:
+        """Return one decoded tuple per call, None where that call failed or came back empty.
+
+        Raises TransientError when the batch as a whole could not be read, StaleDataError when the
+        block is no longer canonical.
+        """
+        ...
+
+    async def simulate(
+        self,
+        *,
+        to: str,
+        data: bytes,
+        block: Block,
+        sender: str,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """Return what the call would return. Raises VenueRejected with the revert reason."""
+        ...
+
+    async def storage_at(self, address: str, slot: int, *, block: Block) -> bytes: ...
+
+    async def has_code(self, address: str, *, block: Block) -> bool: ...
+
+
+class Watcher(Protocol):
+    """One source of observations on one chain."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def series(self) -> tuple[SeriesKey, ...]:
+        """Every series this watcher is configured to produce, so that absent and missing differ."""
+        ...
+
+    async def read(self, chain: ChainReader, *, block: Block, read_at_s: float) -> list[Observation]:
+        """Return one observation per series; NaN with ``why_unknown`` where it could not be read."""
+        ...
+
+
+class PositionReader(Protocol):
+    """Reads protected positions. A position that cannot be read raises; it is never zero."""
+
+    async def read(self, chain: ChainReader, *, block: Block) -> tuple[Exposure, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketView:
+    """What a venue may know when it quotes, marks or fills: the pinned block and the columns."""
+
+    now_s: float
+    block: Block | None
+    columns: Columns
+    spot_usd: Mapping[str, float]  # underlying -> price
+    stable_usd: Mapping[str, float] = field(default_factory=dict)  # settlement asset -> USD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenuePosition:
+    """A position as the venue sees it; the book adds layer, cost and time of purchase."""
+
+    id: str
+    instrument: Instrument
+    size: float
+    iv: float
+    model_usd: float
+    liquidation_usd: float  # NaN when no sale can be quoted
+    settleable: bool = False
+
+
+class Venue(Protocol):
+    """A place where options trade."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def quotes(self, view: MarketView, *, underlying: str, size: float) -> tuple[Quote, ...]:
+        """Return buy quotes for every listed option, at about ``size`` contracts each."""
+        ...
+
+    async def held(self, view: MarketView) -> tuple[VenuePosition, ...]: ...
+
+    async def execute(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
+        """Do one leg to its end. Never raises VenueRejected: a refusal is an outcome."""
+        ...
+
+    async def reconcile(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
+        """Say what became of a leg that an earlier run left open, from the chain alone."""
+        ...
+
+
+class Transactor(Protocol):
+    """Sends transactions under the money rules; one per (chain, account)."""
+
+    @property
+    def address(self) -> str: ...
+
+    async def send(self, request: TxRequest) -> Receipt:
+        """Simulate, reserve a nonce, sign, journal, broadcast, wait to confirmation depth.
+
+        Raises VenueRejected when the simulation reverts (nothing was signed) or the transaction was
+        mined without effect, OutcomeUnknown when neither success nor failure is proved.
+        """
+        ...
+
+    async def resume(self, leg_key: str) -> Mapping[str, Receipt]:
+        """Drive every open intent of a leg to a closing fact, by the bytes on disk.
+
+        Returns the receipts by purpose. Raises OutcomeUnknown when a fact cannot be had now.
+        """
+        ...
+
+
+class Journal(Protocol):
+    """Append-only and durable: a method that returned has been fsynced."""
+
+    def open_leg(self, leg: HedgeLeg, *, at_s: float) -> None:
+        """Record that a leg is being executed and reserve its budget. Refuses a known key."""
+        ...
+
+    def close_leg(self, outcome: LegOutcome) -> None: ...
+
+    def open_legs(self) -> tuple[HedgeLeg, ...]: ...
+
+    def outcomes(self) -> tuple[LegOutcome, ...]:
+        """Return all closed legs, oldest first."""
+        ...
+
+    def append_intent(self, event: IntentEvent) -> None: ...
+
+    def intents(self, leg_key: str | None = None) -> tuple[IntentEvent, ...]:
+        """Return intent events, oldest first."""
+        ...
+
+    def append_step(self, record: StepRecord) -> None: ...
+
+    def last_step(self) -> StepRecord | None: ...
+
+    def steps(self, *, since_s: float = 0.0) -> Iterator[StepRecord]: ...
+
+
+class Notifier(Protocol):
+    async def notify(self, *, severity: str, title: str, body: str) -> None: ...
