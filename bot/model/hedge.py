@@ -88,7 +88,7 @@ class HeldHedge:
     model_usd: float  # value of the whole size at iv, no spread
     liquidation_usd: float  # what a sale now would bring net; NaN when it cannot be quoted
     settleable: bool = False  # expired and its settlement price is known
-    unwanted_since_s: float = math.nan
+    group: str = ""  # hedge group it was bought for; empty: any group with its underlying
 
 
 class SpendKind(StrEnum):

@@ -14,11 +14,18 @@ class IntentState(StrEnum):
     FINAL = "final"  # success at confirmation depth
     REVERTED = "reverted"  # mined without effect, at depth; gas is booked
     CANCELLED = "cancelled"  # its nonce was used by our own cancel
+    LOST = "lost"  # its nonce was used by a transaction that is not ours, at depth: a person must look
     RELEASED = "released"  # refused before anything was signed; the nonce may be used again
 
 
 CLOSED_STATES = frozenset(
-    {IntentState.FINAL, IntentState.REVERTED, IntentState.CANCELLED, IntentState.RELEASED}
+    {
+        IntentState.FINAL,
+        IntentState.REVERTED,
+        IntentState.CANCELLED,
+        IntentState.LOST,
+        IntentState.RELEASED,
+    }
 )
 
 

@@ -9,15 +9,22 @@ from bot.model.tier import FamilyVote, Reading, RuleFinding, Tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A higher tier that waits for confirmation (R3)."""
+
+    tier: Tier
+    frames: int  # consecutive frames that asked for it, this one included
+    since_s: float
+    since_block: int = 0  # 0: that frame had no block
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupState:
     """What the engine remembers of one hedge group between frames."""
 
     tier: Tier = Tier.CALM
     last_needed_s: float = -math.inf  # when the present tier was last asked for
-    pending_tier: Tier | None = None  # a higher tier that waits for confirmation (R3)
-    pending_frames: int = 0
-    pending_since_s: float = math.nan
-    pending_since_block: int = 0
+    pending: tuple[Pending, ...] = ()  # one per higher tier that is asked for now
     last_step_down_s: float = -math.inf
     voting: Mapping[str, bool] = field(default_factory=dict)  # family -> voting, for hysteresis
     near_triggered: bool = False  # R12's own trigger, held until the tier closes the layer
@@ -51,6 +58,7 @@ class GroupDecision:
     covered_share: float  # by held and planned hedges
     break_evens_usd: tuple[float, ...]
     because: str  # one sentence a person reads first
+    degraded: tuple[str, ...] = ()  # families with too few live signals: shown as GUARDED (data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,5 +88,5 @@ class StepRecord:
     spot_usd: Mapping[str, float]  # underlying -> price
     exposure_value_usd: Mapping[str, float]  # exposure id -> value, hedges left out
     hedge_value_usd: float  # sum of marks of held hedges (liquidation, else model)
-    cash_flow_usd: float  # net money spent on hedges since the start, negative = out
+    cash_flow_usd: float  # money that hedging brought (+) or took (-) before this step's own legs
     is_heartbeat: bool = False

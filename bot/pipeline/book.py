@@ -1,0 +1,155 @@
+"""The book: what the journal says of purchases, joined to what the venues say is held."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bot.model.hedge import (
+    HedgeLeg,
+    HeldHedge,
+    Layer,
+    LegOutcome,
+    LegStatus,
+    Side,
+    Spend,
+    SpendKind,
+)
+from bot.ports import VenuePosition
+
+_DONE = (LegStatus.FILLED, LegStatus.PARTIAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase:
+    """What one position was bought for, and how much of it is left."""
+
+    group: str
+    layer: Layer
+    size: float
+    cost_usd: float
+    opened_at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Book:
+    """A pure fold of the closed legs, so that a restart and a replay hold the same book."""
+
+    purchases: Mapping[tuple[str, str], Purchase] = field(default_factory=dict)  # (venue, position id)
+    spends: tuple[Spend, ...] = ()
+    cash_flow_usd: float = 0.0  # proceeds less everything paid
+
+    def after(self, outcome: LegOutcome) -> "Book":
+        """Return the book with one more closed leg in it."""
+        spend = _spend_of(outcome)
+        return Book(
+            purchases=_purchases_after(self.purchases, outcome),
+            spends=(*self.spends, spend) if spend.usd != 0.0 else self.spends,
+            cash_flow_usd=self.cash_flow_usd - spend.usd,
+        )
+
+    def hedges(self, positions: Iterable[VenuePosition], *, now_s: float) -> tuple[HeldHedge, ...]:
+        """Join venue positions with their purchases.
+
+        A position the journal does not know (bought by hand, or by a lost journal) is never
+        dropped: its layer is taken from its days to expiry and its cost is its model value.
+        """
+        return tuple(self._hedge(position, now_s) for position in positions)
+
+    def _hedge(self, position: VenuePosition, now_s: float) -> HeldHedge:
+        key = (position.instrument.venue, position.id)
+        bought = self.purchases.get(key) or Purchase(
+            group="",
+            layer=_layer_by_dte(position.instrument.dte(now_s)),
+            size=position.size,
+            cost_usd=position.model_usd,
+            opened_at_s=now_s,
+        )
+        return HeldHedge(
+            id=position.id,
+            instrument=position.instrument,
+            group=bought.group,
+            layer=bought.layer,
+            size=position.size,
+            cost_usd=bought.cost_usd,
+            opened_at_s=bought.opened_at_s,
+            iv=position.iv,
+            model_usd=position.model_usd,
+            liquidation_usd=position.liquidation_usd,
+            settleable=position.settleable,
+        )
+
+
+def book_of(outcomes: Iterable[LegOutcome]) -> Book:
+    """Return the book after all closed legs, oldest first."""
+    book = Book()
+    for outcome in outcomes:
+        book = book.after(outcome)
+    return book
+
+
+def reserved(legs: Sequence[HedgeLeg]) -> tuple[Spend, ...]:
+    """Return the budget that open purchases hold, at their worst-case cost (R9)."""
+    return tuple(
+        Spend(
+            at_s=float("inf"),  # counts in every window until the leg is closed
+            usd=leg.limit_usd,
+            kind=SpendKind.RESERVED,
+            leg_key=leg.key,
+            layer=leg.layer,
+        )
+        for leg in legs
+        if leg.side is Side.BUY
+    )
+
+
+def _spend_of(outcome: LegOutcome) -> Spend:
+    costs = outcome.gas_usd + outcome.swap_usd
+    is_buy = outcome.leg.side is Side.BUY
+    return Spend(
+        at_s=outcome.at_s,
+        usd=costs + outcome.premium_usd if is_buy else costs - outcome.premium_usd,
+        kind=SpendKind.PREMIUM if is_buy else SpendKind.PROCEEDS,
+        leg_key=outcome.leg.key,
+        layer=outcome.leg.layer,
+    )
+
+
+def _purchases_after(
+    purchases: Mapping[tuple[str, str], Purchase], outcome: LegOutcome
+) -> Mapping[tuple[str, str], Purchase]:
+    if outcome.status not in _DONE or not outcome.position_id:
+        return purchases
+    key = (outcome.leg.instrument.venue, outcome.position_id)
+    held = purchases.get(key)
+    if outcome.leg.side is Side.BUY:
+        cost_usd = outcome.premium_usd + outcome.swap_usd + outcome.gas_usd
+        bought = Purchase(
+            group=outcome.leg.group,
+            layer=outcome.leg.layer,
+            size=outcome.filled_size + (held.size if held else 0.0),
+            cost_usd=cost_usd + (held.cost_usd if held else 0.0),
+            opened_at_s=held.opened_at_s if held else outcome.at_s,
+        )
+        return {**purchases, key: bought}
+    if held is None:
+        return purchases
+    left = held.size - outcome.filled_size
+    rest = {other: value for other, value in purchases.items() if other != key}
+    if left <= 1e-12 * held.size:
+        return rest
+    sold_share = left / held.size
+    return {
+        **rest,
+        key: Purchase(
+            group=held.group,
+            layer=held.layer,
+            size=left,
+            cost_usd=held.cost_usd * sold_share,
+            opened_at_s=held.opened_at_s,
+        ),
+    }
+
+
+def _layer_by_dte(dte: float) -> Layer:
+    if dte <= 7.0:
+        return Layer.NEAR
+    return Layer.MID if dte <= 45.0 else Layer.TAIL

@@ -1,0 +1,248 @@
+"""The one loop. Every mode runs it; only where moments come from and who fills legs differ."""
+
+import hashlib
+import math
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bot.engine.policy import Policy
+from bot.errors import InvariantError, NotFoundError, OutcomeUnknown, TransientError
+from bot.model.exposure import Exposure
+from bot.model.hedge import HedgeLeg, LegOutcome, LegStatus, Quote
+from bot.model.market import Block, Columns, Frame, Metric
+from bot.model.record import Decision, EngineState, StepRecord
+from bot.model.units import HOUR_S
+from bot.pipeline.book import Book, book_of, reserved
+from bot.ports import Journal, MarketView, Venue, VenuePosition
+
+Decide = Callable[[Policy, EngineState, Frame], tuple[EngineState, Decision]]
+
+QUOTE_SHARE = (
+    0.1  # contracts asked for in a quote, as a share of what the exposure is worth in the underlying
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moment:
+    """A frame before the venues were asked: what a source knows at one time."""
+
+    now_s: float
+    blocks: Mapping[int, Block]
+    columns: Columns
+    exposures: tuple[Exposure, ...]
+    holds: tuple[str, ...] = field(default=())
+
+
+@dataclass(slots=True, kw_only=True)
+class Pipeline:
+    """Drives moments through quotes, decision, execution and journal.
+
+    ``venues`` maps a venue's name to its port. The engine state and the book come from the journal,
+    so a new Pipeline on the same journal goes on where the last one stopped.
+    """
+
+    mode: str
+    policy: Policy
+    decide: Decide
+    venues: Mapping[str, Venue]
+    journal: Journal
+    _state: EngineState = field(init=False)
+    _book: Book = field(init=False)
+    _last: StepRecord | None = field(init=False)
+    _last_full_s: float = field(init=False, default=-math.inf)
+
+    def __post_init__(self) -> None:
+        self._last = self.journal.last_step()
+        self._state = self._last.state if self._last else EngineState()
+        self._book = book_of(self.journal.outcomes())
+
+    async def run(self, moments: AsyncIterator[Moment]) -> AsyncIterator[StepRecord]:
+        """Yield one record per moment, after it is in the journal."""
+        async for moment in moments:
+            yield await self.step(moment)
+
+    async def step(self, moment: Moment) -> StepRecord:
+        """Do one step: reconcile, look, decide, act, record.
+
+        Raises InvariantError when the moment is not later than the last one of the journal.
+        """
+        if self._last and not moment.now_s > self._last.decision.now_s:
+            raise InvariantError(
+                f"a moment must be later than the journal's last, "
+                f"{self._last.decision.now_s}, was {moment.now_s}"
+            )
+        view = view_of(moment)
+        reconciled = await self._reconcile(view)
+        frame = await self._frame(moment, view)
+        # Marks are taken before this step's legs, so the cash flow beside them is too.
+        cash_flow_usd = self._book.cash_flow_usd
+        self._state, decision = self.decide(self.policy, self._state, frame)
+        outcomes = [await self._execute(leg, view) for leg in decision.plan.legs]
+        record = self._record(frame, decision, (*reconciled, *outcomes), cash_flow_usd)
+        self.journal.append_step(record)
+        self._last = record
+        return record
+
+    @property
+    def last(self) -> StepRecord | None:
+        """The newest record, also one of an earlier run."""
+        return self._last
+
+    async def _reconcile(self, view: MarketView) -> tuple[LegOutcome, ...]:
+        """Close what an earlier step or run left open, from chain facts alone."""
+        closed = []
+        for leg in self.journal.open_legs():
+            try:
+                outcome = await self._venue(leg).reconcile(leg, view=view)
+            except (OutcomeUnknown, TransientError):
+                continue  # stays open: blocks its layer and holds its budget until a fact is known
+            closed.append(self._close(outcome))
+        return tuple(closed)
+
+    async def _frame(self, moment: Moment, view: MarketView) -> Frame:
+        held, quotes, holds = await self._ask_venues(moment, view)
+        open_legs = self.journal.open_legs()
+        return Frame(
+            now_s=moment.now_s,
+            blocks=moment.blocks,
+            columns=moment.columns,
+            exposures=moment.exposures,
+            held=self._book.hedges(held, now_s=moment.now_s),
+            quotes=quotes,
+            spends=(*self._book.spends, *reserved(open_legs)),
+            holds=(*moment.holds, *holds),
+            open_legs=tuple(leg.key for leg in open_legs),
+        )
+
+    async def _ask_venues(
+        self, moment: Moment, view: MarketView
+    ) -> tuple[list[VenuePosition], tuple[Quote, ...], list[str]]:
+        held: list[VenuePosition] = []
+        quotes: list[Quote] = []
+        holds: list[str] = []
+        for name, venue in self.venues.items():
+            try:
+                held.extend(await venue.held(view))
+                for underlying, size in _quote_sizes(moment.exposures, view).items():
+                    quotes.extend(await venue.quotes(view, underlying=underlying, size=size))
+            except TransientError as error:
+                # Without the venue's own book we could buy what is held already.
+                holds.append(f"venue {name} could not be read: {error}")
+        return held, tuple(quotes), holds
+
+    async def _execute(self, leg: HedgeLeg, view: MarketView) -> LegOutcome:
+        self.journal.open_leg(leg, at_s=view.now_s)
+        try:
+            outcome = await self._venue(leg).execute(leg, view=view)
+        except (OutcomeUnknown, TransientError) as error:
+            return LegOutcome(leg=leg, status=LegStatus.UNKNOWN, at_s=view.now_s, because=str(error))
+        return self._close(outcome)
+
+    def _close(self, outcome: LegOutcome) -> LegOutcome:
+        if outcome.status is LegStatus.UNKNOWN:
+            return outcome  # stays open in the journal
+        self.journal.close_leg(outcome)
+        self._book = self._book.after(outcome)
+        return outcome
+
+    def _venue(self, leg: HedgeLeg) -> Venue:
+        try:
+            return self.venues[leg.instrument.venue]
+        except KeyError:
+            raise NotFoundError(
+                f"leg {leg.key} belongs to venue {leg.instrument.venue!r}, configured are "
+                f"{', '.join(self.venues) or 'none'}; add the venue to the configuration"
+            ) from None
+
+    def _record(
+        self,
+        frame: Frame,
+        decision: Decision,
+        outcomes: tuple[LegOutcome, ...],
+        cash_flow_usd: float,
+    ) -> StepRecord:
+        last = self._last
+        record = StepRecord(
+            sequence=last.sequence + 1 if last else 1,
+            mode=self.mode,
+            decision=decision,
+            state=self._state,
+            outcomes=outcomes,
+            frame_hash=frame_hash(frame),
+            spot_usd=dict(view_spots(frame.columns, frame.exposures)),
+            exposure_value_usd={
+                item.id: item.value_usd + item.fees_uncollected_usd for item in frame.exposures
+            },
+            hedge_value_usd=sum(_mark(hedge.liquidation_usd, hedge.model_usd) for hedge in frame.held),
+            cash_flow_usd=cash_flow_usd,
+        )
+        if _is_news(record, last) or frame.now_s - self._last_full_s >= HOUR_S:
+            self._last_full_s = frame.now_s
+            return record
+        return _heartbeat(record)
+
+
+def view_of(moment: Moment) -> MarketView:
+    """Return what a venue may know of a moment."""
+    block = next(iter(moment.blocks.values()), None)
+    stables = {
+        key.subject: moment.columns.latest(Metric.PRICE_USD, key.subject)[0]
+        for key in moment.columns.find(Metric.PRICE_USD)
+        if key.subject not in {item.underlying for item in moment.exposures}
+    }
+    return MarketView(
+        now_s=moment.now_s,
+        block=block,
+        columns=moment.columns,
+        spot_usd=dict(view_spots(moment.columns, moment.exposures)),
+        stable_usd=stables,
+    )
+
+
+def view_spots(columns: Columns, exposures: Sequence[Exposure]) -> Mapping[str, float]:
+    """Return the newest price of every underlying, primary source first; NaN when none is known."""
+    return {
+        name: columns.latest(Metric.PRICE_USD, name)[0]
+        for name in sorted({item.underlying for item in exposures})
+    }
+
+
+def frame_hash(frame: Frame) -> str:
+    """Return a digest of what a frame was cut from: its time, blocks, and the end of each column."""
+    digest = hashlib.sha256(repr(frame.now_s).encode())
+    for chain_id, block in sorted(frame.blocks.items()):
+        digest.update(f"{chain_id}:{block.hash}".encode())
+    for key in sorted(frame.columns.series):
+        column = frame.columns.series[key]
+        digest.update(f"{key}#{column.times_s.size}".encode())
+        digest.update(column.times_s[-1:].tobytes() + column.values[-1:].tobytes())
+    return digest.hexdigest()
+
+
+def _quote_sizes(exposures: Sequence[Exposure], view: MarketView) -> dict[str, float]:
+    sizes: dict[str, float] = {}
+    for item in exposures:
+        spot = view.spot_usd.get(item.underlying, math.nan)
+        if spot > 0.0 and item.value_usd > 0.0:
+            sizes[item.underlying] = sizes.get(item.underlying, 0.0) + QUOTE_SHARE * item.value_usd / spot
+    return sizes
+
+
+def _mark(liquidation_usd: float, model_usd: float) -> float:
+    return liquidation_usd if math.isfinite(liquidation_usd) else model_usd
+
+
+def _is_news(record: StepRecord, last: StepRecord | None) -> bool:
+    if last is None or record.outcomes or record.decision.plan.legs:
+        return True
+    if record.decision.holds != last.decision.holds:
+        return True
+    before = {item.group: item.tier for item in last.decision.groups}
+    return any(before.get(item.group) != item.tier for item in record.decision.groups)
+
+
+def _heartbeat(record: StepRecord) -> StepRecord:
+    """Drop what repeats the last full record: readings, votes and findings."""
+    groups = tuple(replace(item, votes=(), findings=()) for item in record.decision.groups)
+    decision = replace(record.decision, readings=(), groups=groups)
+    return replace(record, decision=decision, is_heartbeat=True)

@@ -1,0 +1,50 @@
+"""The book is a pure fold of closed legs (R9 counts on it, R18 judges by it)."""
+
+import math
+
+import pytest
+from pipeline_builders import START_S, filled, leg, position
+
+from bot.model.hedge import Layer, LegStatus, Side, SpendKind
+from bot.pipeline.book import book_of, reserved
+
+
+def test_a_purchase_costs_premium_swap_and_gas():
+    book = book_of([filled(leg())])
+    assert [spend.usd for spend in book.spends] == [103.0]
+    assert book.cash_flow_usd == -103.0
+    (hedge,) = book.hedges([position()], now_s=START_S)
+    assert (hedge.layer, hedge.group, hedge.cost_usd) == (Layer.MID, "ETH/USDC", 103.0)
+
+
+def test_a_partial_sale_leaves_its_share_of_the_cost():
+    sale = filled(leg(2, side=Side.SELL, size=0.5, position_id="p1"), premium_usd=30.0)
+    book = book_of([filled(leg()), sale])
+    (hedge,) = book.hedges([position(size=1.5)], now_s=START_S)
+    assert hedge.cost_usd == pytest.approx(103.0 * 0.75)
+    assert book.spends[-1].kind is SpendKind.PROCEEDS
+    assert book.spends[-1].usd == pytest.approx(-27.0)  # 30 received, 1 swap, 2 gas
+
+
+def test_a_full_sale_forgets_the_purchase():
+    sale = filled(leg(2, side=Side.SELL, position_id="p1"))
+    assert book_of([filled(leg()), sale]).purchases == {}
+
+
+def test_a_refused_leg_that_burned_gas_still_counts():
+    refused = filled(leg())
+    refused = type(refused)(leg=refused.leg, status=LegStatus.REJECTED, at_s=START_S, gas_usd=3.0)
+    book = book_of([refused])
+    assert [spend.usd for spend in book.spends] == [3.0]
+    assert book.purchases == {}
+
+
+def test_a_position_the_journal_does_not_know_is_kept_in_the_layer_of_its_expiry():
+    (hedge,) = book_of([]).hedges([position()], now_s=START_S)
+    assert (hedge.layer, hedge.cost_usd, hedge.group) == (Layer.MID, 90.0, "")
+
+
+def test_an_open_purchase_reserves_its_worst_case_in_every_window():
+    (spend,) = reserved([leg(), leg(2, side=Side.SELL, position_id="p1")])
+    assert spend.usd == 110.0
+    assert spend.at_s == math.inf
