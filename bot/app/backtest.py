@@ -1,0 +1,49 @@
+"""The backtest as a user runs it."""
+
+from pathlib import Path
+
+from bot.engine.policy import Policy
+from bot.model.units import DAY_S, parse_utc_s
+from bot.settings import PRESETS, PolicySettings, load_policy
+from bot.simulation.backtest import Progress, run_backtest
+from bot.simulation.exposures import parse_exposure
+from bot.simulation.market_model import load_market
+from bot.simulation.report import write_report
+from bot.simulation.report_data import from_backtest
+from bot.simulation.results import BacktestResult
+from bot.simulation.tables import load_history
+
+
+async def backtest(
+    *,
+    data: Path,
+    start: str,
+    end: str,
+    exposure: str,
+    policy: str,
+    market: Path | None,
+    report: Path | None,
+    progress: Progress | None = None,
+) -> BacktestResult:
+    """Run alvh and the benchmarks from the first to the end of the last day, both UTC."""
+    spec = parse_exposure(exposure)
+    chosen = named_policy(policy)
+    assumptions = load_market(market)
+    from_s, to_s = parse_utc_s(start, field="--from"), _end_of_day(end)
+    history = load_history(data, spec=spec, from_s=from_s, to_s=to_s)
+    result = await run_backtest(history, spec, chosen, assumptions, progress=progress)
+    if report is not None:
+        write_report(from_backtest(result), report)
+    return result
+
+
+def named_policy(name: str) -> Policy:
+    """Return a preset by name, or the policy of a file."""
+    if name in PRESETS:
+        return load_policy(PolicySettings(preset="classic"))
+    return load_policy(PolicySettings(file=Path(name)))
+
+
+def _end_of_day(text: str) -> int:
+    at_s = parse_utc_s(text, field="--to")
+    return at_s + DAY_S if at_s % DAY_S == 0 and "T" not in text else at_s

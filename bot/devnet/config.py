@@ -1,0 +1,134 @@
+"""The configuration file of a devnet: what a user would write by hand for any other chain."""
+
+import json
+from pathlib import Path
+
+from eth_account import Account
+from eth_account.hdaccount import ETHEREUM_DEFAULT_PATH
+
+from bot.devnet.deployment import CHAIN_ID, MNEMONIC, USER, Deployment
+
+PASSWORD = "devnet"  # noqa: S105 - the key itself is the node's well-known test key
+
+_TEMPLATE = """\
+# Configuration of a local devnet, written by `alvh devnet up`. docs/configuration.md explains every key.
+state_dir = {state_dir}
+
+[chain]
+id = {chain_id}
+rpc_url = {rpc_url}
+multicall3 = {d.multicall3!r}
+confirmations = 1
+poll_s = 1.0
+clock = "chain" # time moves only with blocks here
+
+[[feeds]]
+label = "ETH/USD"
+underlying = "ETH"
+address = {d.feed_eth_usd!r}
+heartbeat_s = 7200
+
+[[pools]]
+label = "v2:ETH/USDC"
+kind = "uniswap_v2"
+address = {d.v2_pair!r}
+base = {d.weth!r}
+quote = {d.usdc!r}
+base_decimals = 18
+quote_decimals = 6
+
+[[pools]]
+label = "v3:ETH/USDC"
+kind = "uniswap_v3"
+address = {d.v3_pool!r}
+base = {d.weth!r}
+quote = {d.usdc!r}
+base_decimals = 18
+quote_decimals = 6
+
+[[pools]]
+label = "v3:sUSD/USDC"
+kind = "uniswap_v3"
+address = {d.stable_pool!r}
+base = {d.susd!r}
+quote = {d.usdc!r}
+base_decimals = 18
+quote_decimals = 6
+
+[[perps]]
+underlying = "ETH"
+exchange = {d.perp_exchange!r}
+base_token = {d.perp_base_token!r}
+config = {d.perp_clearing_house_config!r}
+
+[lyra]
+underlying = "ETH"
+option_market = {d.lyra_option_market!r}
+option_token = {d.lyra_option_token!r}
+pricer = {d.lyra_pricer!r}
+liquidity_pool = {d.lyra_liquidity_pool!r}
+short_collateral = {d.lyra_short_collateral!r}
+synthetix_adapter = {d.lyra_synthetix_adapter!r}
+settlement = {d.susd!r}
+settlement_symbol = "sUSD"
+settlement_pool_fee = {d.stable_pool_fee}
+swap_router = {d.v3_router!r}
+quoter = {d.v3_quoter!r}
+stable = {d.usdc!r}
+
+[managers]
+v3_position_manager = {d.v3_position_manager!r}
+v3_factory = {d.v3_factory!r}
+v3_tick_lens = {d.v3_tick_lens!r}
+
+[[positions]]
+kind = "uniswap_v3"
+pool = "v3:ETH/USDC"
+token_id = {d.user_v3_token_id}
+
+[[positions]]
+kind = "uniswap_v2"
+pool = "v2:ETH/USDC"
+holder = {d.user!r}
+
+[account]
+address = {d.user!r}
+keystore = {keystore}
+password_file = {password_file}
+
+[policy]
+preset = "classic"
+"""
+
+
+def write_config(deployment: Deployment, *, rpc_url: str, directory: Path) -> Path:
+    """Write alvh.toml, an encrypted keystore and its password file (0600) into ``directory``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    keystore, password_file = directory / "keystore.json", directory / "password.txt"
+    _write_private(keystore, json.dumps(_keystore()))
+    _write_private(password_file, PASSWORD + "\n")
+    path = directory / "alvh.toml"
+    text = _TEMPLATE.format(
+        d=deployment,
+        chain_id=CHAIN_ID,
+        rpc_url=json.dumps(rpc_url),
+        state_dir=json.dumps(str(directory)),
+        keystore=json.dumps(str(keystore)),
+        password_file=json.dumps(str(password_file)),
+    )
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _keystore() -> dict[str, object]:
+    Account.enable_unaudited_hdwallet_features()
+    path = ETHEREUM_DEFAULT_PATH.rsplit("/", 1)[0] + f"/{USER}"
+    account = Account.from_mnemonic(MNEMONIC, account_path=path)
+    keystore: dict[str, object] = Account.encrypt(account.key, PASSWORD)
+    return keystore
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600, exist_ok=True)
+    path.chmod(0o600)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,125 @@
+"""What the deployment writes with: contracts deployed and called through the node's unlocked accounts.
+
+Only for a local devnet: transactions are signed by the node itself. The bot never sends this way.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from eth_utils.address import to_checksum_address
+
+from bot.chain.rpc import Rpc, hex_bytes, quantity
+from bot.devnet.artifacts import Artifact, own_artifact, read_artifact
+from bot.devnet.packages import Library
+from bot.errors import InvariantError, TransientError
+
+_RECEIPT_LOOKS, _RECEIPT_PAUSE_S = 1000, 0.005
+_GAS = 20_000_000  # explicit, so that the node estimates nothing
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A deployed contract as the bench drives it."""
+
+    address: str
+    artifact: Artifact
+    bench: "Bench"
+
+    async def send(self, function: str, *args: Any, sender: str | None = None, value_wei: int = 0) -> None:
+        """Transact and check that it succeeded. The sender is the deployer unless given."""
+        data = "0x" + self.artifact.abi.encode(function, *args).hex()
+        await self.bench.transact(
+            f"{self.artifact.name}.{function}", to=self.address, data=data, sender=sender, value_wei=value_wei
+        )
+
+    async def call(self, function: str, *args: Any, sender: str | None = None) -> Any:
+        """Read at the latest block: one value, or a tuple of them."""
+        abi = self.artifact.abi
+        data = "0x" + abi.encode(function, *args).hex()
+        call = {"from": sender or self.bench.deployer, "to": self.address, "data": data}
+        values = abi.decode(function, hex_bytes(await self.bench.rpc.request("eth_call", [call, "latest"])))
+        return values[0] if len(values) == 1 else values
+
+
+class Bench:
+    """Deploys artifacts and sends transactions one after the other, each in its own block."""
+
+    def __init__(self, rpc: Rpc, library: Library, accounts: tuple[str, ...]) -> None:
+        self.rpc = rpc
+        self.library = library
+        self.accounts = accounts
+        self.deployer = accounts[0]
+        self._artifacts: dict[str, Artifact] = {}
+
+    def artifact(self, name: str) -> Artifact:
+        """A contract of the locked packages by its name."""
+        if name not in self._artifacts:
+            self._artifacts[name] = read_artifact(self.library.path(name), name)
+        return self._artifacts[name]
+
+    def at(self, name: str, address: str) -> Contract:
+        """A contract that another contract created."""
+        return Contract(to_checksum_address(address), self.artifact(name), self)
+
+    async def deploy(self, name: str, *args: Any, libraries: Mapping[str, str] | None = None) -> Contract:
+        """Deploy a contract of the locked packages."""
+        return await self._create(self.artifact(name), args, libraries or {})
+
+    async def deploy_own(self, name: str, *args: Any) -> Contract:
+        """Deploy one of our own Vyper contracts."""
+        return await self._create(own_artifact(name), args, {})
+
+    async def _create(
+        self, artifact: Artifact, args: tuple[Any, ...], libraries: Mapping[str, str]
+    ) -> Contract:
+        data = artifact.encode_creation(*args, libraries=libraries)
+        receipt = await self.transact(f"creation of {artifact.name}", to=None, data=data)
+        return Contract(to_checksum_address(receipt["contractAddress"]), artifact, self)
+
+    async def transact(
+        self, what: str, *, to: str | None, data: str, sender: str | None = None, value_wei: int = 0
+    ) -> dict[str, Any]:
+        """Send one transaction and return its receipt; InvariantError with the reason if it reverted."""
+        transaction = {
+            "from": sender or self.deployer,
+            "data": data,
+            "value": hex(value_wei),
+            "gas": hex(_GAS),
+        }
+        if to is not None:
+            transaction["to"] = to
+        tx_hash = await self.rpc.request("eth_sendTransaction", [transaction], send=True)
+        receipt = await self._receipt(what, tx_hash)
+        if receipt["status"] != "0x1":
+            reason = await self._reason(transaction, receipt)
+            raise InvariantError(f"devnet deployment: {what} failed: {reason}")
+        return receipt
+
+    async def _receipt(self, what: str, tx_hash: str) -> dict[str, Any]:
+        """The node mines right after it has answered the send, so the first look may come too early."""
+        for _ in range(_RECEIPT_LOOKS):
+            receipt: dict[str, Any] | None = await self.rpc.request("eth_getTransactionReceipt", [tx_hash])
+            if receipt is not None:
+                return receipt
+            await asyncio.sleep(_RECEIPT_PAUSE_S)
+        raise InvariantError(f"devnet deployment: {what} was not mined")
+
+    async def set_time(self, timestamp_s: int) -> None:
+        """Mine one block at the given time."""
+        await self.rpc.request("evm_setNextBlockTimestamp", [timestamp_s])
+        await self.rpc.request("evm_mine", [])
+
+    async def now_s(self) -> int:
+        """Time of the latest block."""
+        block = await self.rpc.request("eth_getBlockByNumber", ["latest", False])
+        return quantity(block["timestamp"])
+
+    async def _reason(self, transaction: dict[str, Any], receipt: dict[str, Any]) -> str:
+        before = hex(quantity(receipt["blockNumber"]) - 1)
+        try:
+            await self.rpc.request("eth_call", [transaction, before])
+        except TransientError as error:
+            return str(error)
+        return "it succeeds one block earlier"

@@ -1,0 +1,123 @@
+"""Where everything on a devnet lies: the addresses, the accounts and the first price, as one JSON file.
+
+All addresses are checksummed. A Deployment belongs to one dumped chain state: the devnet that loads the
+state has exactly these contracts at exactly these addresses.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from bot.errors import ConfigError
+
+CHAIN_ID = 31337
+MNEMONIC = "test test test test test test test test test test test junk"
+
+# Indices into ``Deployment.accounts``, which are the node's own well-known unlocked accounts.
+DEPLOYER, USER, PERP_MAKER, WHALE, TRADER = 0, 1, 2, 3, 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """Addresses of one deployed devnet; each name says the contract, ``v3_pool`` is WETH/USDC 0.05 %."""
+
+    multicall3: str
+    weth: str
+    usdc: str  # 6 decimals
+    susd: str  # 18 decimals; Lyra quotes and settles in it
+    feed_eth_usd: str  # Chainlink interface, 8 decimals; owner: deployer
+    v2_factory: str
+    v2_router: str
+    v2_pair: str
+    v3_factory: str
+    v3_router: str
+    v3_quoter: str  # QuoterV2
+    v3_position_manager: str
+    v3_tick_lens: str
+    v3_pool: str
+    stable_pool: str  # USDC/sUSD, Uniswap v3, fee ``stable_pool_fee``
+    stable_pool_fee: int  # hundredths of a basis point
+    lyra_option_market: str
+    lyra_option_token: str
+    lyra_greek_cache: str
+    lyra_liquidity_pool: str
+    lyra_short_collateral: str
+    lyra_pricer: str
+    lyra_viewer: str
+    lyra_synthetix_adapter: str
+    lyra_exchange_rates: str  # the test rates: setRateAndInvalid(bytes32 "sETH", price, false)
+    lyra_pool_hedger: str
+    perp_clearing_house: str
+    perp_vault: str
+    perp_exchange: str
+    perp_account_balance: str
+    perp_base_token: str
+    perp_quote_token: str
+    perp_pool: str  # the Uniswap v3 pool inside Perp v2
+    perp_clearing_house_config: str
+    perp_feed: str  # the Chainlink-interface feed behind the index price; owner: deployer
+    perp_price_dispatcher: str  # dispatchPrice(0) takes the feed's answer into the index
+    user_v3_token_id: int
+    whale_v3_token_id: int  # held by ``whale``, who may withdraw it
+    lyra_board_ids: tuple[int, ...]  # by expiry, nearest first
+    user: str
+    accounts: tuple[str, ...]
+    start_price_usd: float
+    deployed_at_s: int  # block time of the last block of the deployment
+
+    @property
+    def deployer(self) -> str:
+        """Owns every contract that has an owner; may mint USDC and sUSD; the market maker of Lyra."""
+        return self.accounts[DEPLOYER]
+
+    @property
+    def perp_maker(self) -> str:
+        """Holds the liquidity of the perpetual."""
+        return self.accounts[PERP_MAKER]
+
+    @property
+    def whale(self) -> str:
+        """Holds most of the v2 and v3 liquidity and may withdraw it."""
+        return self.accounts[WHALE]
+
+    @property
+    def trader(self) -> str:
+        """Moves pools to the price of the scenario; holds WETH, USDC and sUSD."""
+        return self.accounts[TRADER]
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, origin: str = "deployment") -> Self:
+        """The inverse of ``to_json``; ConfigError where the text is not a Deployment of this version."""
+        try:
+            found: Any = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"{origin}: not JSON ({error}); delete it and start the devnet again") from None
+        names = {field.name for field in fields(cls)}
+        if not isinstance(found, dict) or set(found) != names:
+            wrong = sorted(names ^ set(found)) if isinstance(found, dict) else type(found).__name__
+            raise ConfigError(
+                f"{origin}: fields do not match this version ({wrong}); delete it and start again"
+            )
+        found["accounts"] = tuple(found["accounts"])
+        found["lyra_board_ids"] = tuple(found["lyra_board_ids"])
+        return cls(**found)
+
+    def save(self, path: Path) -> None:
+        """Write the file whole or not at all."""
+        draft = path.with_name(path.name + ".part")
+        draft.write_text(self.to_json(), encoding="utf-8")
+        draft.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a file that ``save`` wrote; ConfigError where it is missing or of another version."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot read the deployment ({error.strerror})") from None
+        return cls.from_json(text, origin=str(path))

@@ -1,0 +1,51 @@
+"""Seeded noise that scenarios and their histories are made of."""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.errors import ConfigError
+
+FloatPath: TypeAlias = NDArray[np.float64]
+Knots: TypeAlias = Mapping[int, float]  # hour -> value, ascending, first hour 0
+
+_REVERSION = 0.08  # of an hour: half of a deviation is gone after about 8 hours
+
+
+def generator(seed: int, *, stream: int) -> np.random.Generator:
+    """Return PCG64 for a seed; streams keep apart what shares the seed. ConfigError where seed < 0."""
+    if seed < 0:
+        raise ConfigError(f"seed must be an integer >= 0, was {seed}")
+    return np.random.Generator(np.random.PCG64([seed, stream]))
+
+
+def curve(knots: Knots, hours: int) -> FloatPath:
+    """Return the hourly curve that is straight between the knots."""
+    return np.interp(np.arange(hours + 1, dtype=np.float64), list(knots), list(knots.values()))
+
+
+def bridge(random: np.random.Generator, knots: Knots, sigma: FloatPath) -> FloatPath:
+    """Return Brownian noise with ``sigma[i]`` in hour i that is zero at every knot."""
+    hours = len(sigma)
+    steps = np.clip(random.standard_normal(hours), -2.5, 2.5) * sigma
+    walk = np.concatenate(([0.0], np.cumsum(steps)))
+    pinned = [hour for hour in knots if hour <= hours]
+    return np.asarray(walk - np.interp(np.arange(hours + 1), pinned, walk[pinned]))
+
+
+def ornstein_uhlenbeck(
+    random: np.random.Generator, hours: int, *, sigma: float, bound: float, start: float | None = None
+) -> FloatPath:
+    """Return mean-reverting noise around 0 with standing deviation ``sigma``, held within ``bound`` of them.
+
+    ``start`` is its first value; None draws it.
+    """
+    shocks = random.standard_normal(hours + 1)
+    kick = sigma * float(np.sqrt(1.0 - (1.0 - _REVERSION) ** 2))
+    path = np.empty(hours + 1)
+    path[0] = sigma * shocks[0] if start is None else start
+    for hour in range(1, hours + 1):
+        path[hour] = (1.0 - _REVERSION) * path[hour - 1] + kick * shocks[hour]
+    return np.clip(path, -bound * sigma, bound * sigma)

@@ -1,0 +1,47 @@
+"""Shared fixtures: one devnet per test process, given back to each test as it was."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.chain.rpc import Rpc
+from bot.devnet.node import Devnet, start_devnet
+
+
+@pytest.fixture(scope="session")
+def cache_dir() -> Path:
+    """Where downloaded packages and the dumped devnet lie, as the program has it."""
+    from bot import settings  # here, so that only tests of the devnet need the whole program to import
+
+    return settings.cache_dir()
+
+
+@pytest.fixture(scope="session")
+def devnet_process(cache_dir: Path) -> Iterator[Devnet]:
+    """A devnet for this process (under xdist: for this worker). Tests take ``devnet`` instead."""
+    devnet = asyncio.run(start_devnet(cache_dir))
+    yield devnet
+    devnet.stop()
+
+
+@pytest.fixture
+def devnet(devnet_process: Devnet) -> Iterator[Devnet]:
+    """The devnet as deployed; whatever a test does to it is undone, its time included."""
+    snapshot = asyncio.run(_ask(devnet_process, "evm_snapshot"))
+    yield devnet_process
+    assert asyncio.run(_ask(devnet_process, "evm_revert", snapshot))
+
+
+@pytest.fixture
+async def rpc(devnet: Devnet) -> AsyncIterator[Rpc]:
+    """A connection to the devnet."""
+    async with Rpc(devnet.rpc_url, timeout_s=30) as connection:
+        yield connection
+
+
+async def _ask(devnet: Devnet, method: str, *params: Any) -> Any:
+    async with Rpc(devnet.rpc_url, timeout_s=30) as connection:
+        return await connection.request(method, params)
