@@ -4,16 +4,19 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-import click
 import typer
 from rich.console import Console
+from typer.exceptions import TyperException
 
 from bot import __version__
 from bot.errors import BotError, ConfigError, DeadlineError, NotFoundError
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
 
 Result = TypeVar("Result")
 
@@ -41,6 +44,8 @@ JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="[FILE]", help="Write JSON to FILE, or to the terminal.")
 ]
 ReportOption = Annotated[Path | None, typer.Option("--report", help="Write the HTML report to this file.")]
+ModeOption = Annotated[Literal["live", "dry-run", "monitor"], typer.Option(help="Which journal to read.")]
+DirectoryOption = Annotated[Path, typer.Option("--dir", help="Where its configuration and state go.")]
 DEFAULT_CONFIG = Path("alvh.toml")
 
 
@@ -54,11 +59,11 @@ def plan(
     json_to: JsonOption = None,
 ) -> None:
     """What would protection cost now? Needs no key and keeps no state."""
-    from bot import app
+    from bot.app.plan import plan as make_plan
     from bot.documents import plan_document
     from bot.terminal import plan_view
 
-    result = _run(app.plan(_settings(config), positions=position or [], wallet=wallet))
+    result = _run(make_plan(_settings(config), positions=position or [], wallet=wallet))
     if json_to is None:
         out.print(plan_view(result))
     _write_json(plan_document(result), json_to)
@@ -72,27 +77,28 @@ def demo(
     report: ReportOption = Path("alvh-demo.html"),
 ) -> None:
     """Take an LP position through a market on a local chain and report hedged against unhedged."""
-    from bot import app
+    from bot.app.demo import demo as play
     from bot.documents import demo_document
-    from bot.terminal import demo_progress, demo_view
+    from bot.simulation.report_terminal import summary
+    from bot.terminal import StepPrinter
 
-    with demo_progress(out, quiet=json_to == "-") as progress:
-        result = _run(app.demo(scenario=scenario, seed=seed, report=report, progress=progress))
+    with StepPrinter(err) as printer:
+        result = _run(play(scenario=scenario, seed=seed, report=report, on_step=printer.show))
     if json_to != "-":
-        out.print(demo_view(result))
+        out.print(summary(result.report, width=out.width))
+        if report is not None:
+            out.print(f"report: {report}", soft_wrap=True)
     _write_json(demo_document(result), json_to)
 
 
 @cli.command()
 def monitor(
     config: ConfigOption = DEFAULT_CONFIG,
-    once: Annotated[bool, typer.Option(help="One step, then stop.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="One step, then stop.")] = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Watch and decide, without a key and without a venue book."""
-    from bot import app
-
-    _watch(lambda stop: app.monitor(_settings(config), stop=stop), once=once, json_to=json_to)
+    """Watch and decide; trade nothing. Needs no key."""
+    _watch(_settings(config), mode="monitor", password=None, once=once, json_to=json_to)
 
 
 @cli.command()
@@ -101,31 +107,30 @@ def run(
     live: Annotated[
         bool, typer.Option("--live", help="Sign and send, on allow-listed test chains only.")
     ] = False,
-    once: Annotated[bool, typer.Option(help="One step, then stop.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="One step, then stop.")] = False,
     json_to: JsonOption = None,
 ) -> None:
     """Watch, decide and hedge; a dry run on paper unless --live is given."""
-    from bot import app
-
     settings = _settings(config)
-    password = _password(settings) if live else None
-    _watch(
-        lambda stop: app.run(settings, live=live, password=password, stop=stop), once=once, json_to=json_to
-    )
+    if live:
+        from bot.app.live import refuse_real_money
+
+        refuse_real_money(settings)
+        _watch(settings, mode="live", password=_password(settings), once=once, json_to=json_to)
+    else:
+        _watch(settings, mode="dry-run", password=None, once=once, json_to=json_to)
 
 
 @cli.command()
 def status(
-    config: ConfigOption = DEFAULT_CONFIG,
-    mode: Annotated[str, typer.Option(help="Which journal: live, dry-run or monitor.")] = "dry-run",
-    json_to: JsonOption = None,
+    config: ConfigOption = DEFAULT_CONFIG, mode: ModeOption = "dry-run", json_to: JsonOption = None
 ) -> None:
     """Say what is held, what is wanted and why, from the journal of a running bot."""
-    from bot import app
+    from bot.app.journals import status as read_status
     from bot.documents import step_document
     from bot.terminal import status_view
 
-    found = app.status(_settings(config), mode=mode)
+    found = read_status(_settings(config), mode=mode)
     if json_to is None:
         out.print(status_view(found.last, full=found.last_full))
         if not found.running:
@@ -138,18 +143,18 @@ def status(
 @cli.command()
 def explain(
     config: ConfigOption = DEFAULT_CONFIG,
-    mode: Annotated[str, typer.Option(help="Which journal: live, dry-run or monitor.")] = "dry-run",
+    mode: ModeOption = "dry-run",
     at: Annotated[
         str | None, typer.Option(help="The decision in force at this time (ISO 8601, UTC).")
     ] = None,
     json_to: JsonOption = None,
 ) -> None:
     """Say which signals, votes, rules and data led to a decision, and what would change it."""
-    from bot import app
+    from bot.app.journals import decision_at
     from bot.documents import step_document
     from bot.engine.explain import explain_decision
 
-    record = app.decision_at(_settings(config), mode=mode, at=at)
+    record = decision_at(_settings(config), mode=mode, at=at)
     if json_to is None:
         for line in explain_decision(record.decision):
             out.print(line, markup=False)
@@ -160,13 +165,17 @@ def explain(
 def report(
     path: Annotated[Path, typer.Argument(help="HTML file to write.")],
     config: ConfigOption = DEFAULT_CONFIG,
-    mode: Annotated[str, typer.Option(help="Which journal: live, dry-run or monitor.")] = "dry-run",
+    mode: ModeOption = "dry-run",
 ) -> None:
     """Write the HTML report of a journal."""
-    from bot import app
+    from bot.app.journals import journal_report
+    from bot.simulation.report import write_report
+    from bot.simulation.report_terminal import summary
 
-    app.write_journal_report(_settings(config), mode=mode, path=path)
-    out.print(f"report written to {path}")
+    data = journal_report(_settings(config), mode=mode)
+    write_report(data, path)
+    out.print(summary(data, width=out.width))
+    out.print(f"report: {path}", soft_wrap=True)
 
 
 @cli.command()
@@ -183,33 +192,43 @@ def backtest(
     report: ReportOption = None,
 ) -> None:
     """Run the same engine over real history, against static and Cboe-like hedges."""
-    from bot import app
-    from bot.simulation.report_terminal import backtest_view
+    from bot.app.backtest import backtest as run_history
+    from bot.simulation.report_data import from_backtest
+    from bot.simulation.report_terminal import summary
+    from bot.terminal import hours_progress
 
-    result = _run(
-        app.backtest(
-            data=data, start=start, end=end, exposure=exposure, policy=policy, market=market, report=report
+    with hours_progress(err) as on_hour:
+        result = _run(
+            run_history(
+                data=data,
+                start=start,
+                end=end,
+                exposure=exposure,
+                policy=policy,
+                market=market,
+                report=report,
+                progress=on_hour,
+            )
         )
-    )
     if json_to != "-":
-        out.print(backtest_view(result))
+        out.print(summary(from_backtest(result), width=out.width))
+        if report is not None:
+            out.print(f"report: {report}", soft_wrap=True)
     _write_json(result.to_json(), json_to)
 
 
 @devnet_cli.command("up")
 def devnet_up(
-    directory: Annotated[Path, typer.Option("--dir", help="Where configuration and state go.")] = Path(
-        "devnet"
-    ),
+    directory: DirectoryOption = Path("devnet"),
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Loopback port; a free one by default.")
     ] = None,
     json_to: JsonOption = None,
 ) -> None:
     """Start the devnet in the background and write a configuration for it."""
-    from bot import app
+    from bot.app import devnet
 
-    started = _run(app.devnet_up(directory, port=port))
+    started = _run(devnet.up(directory, port=port))
     if json_to is None:
         out.print(f"devnet is up at {started['rpc_url']}, process {started['pid']}")
         out.print(f"configuration: {started['config']}", soft_wrap=True)
@@ -219,13 +238,11 @@ def devnet_up(
 
 
 @devnet_cli.command("status")
-def devnet_status(
-    directory: Annotated[Path, typer.Option("--dir")] = Path("devnet"), json_to: JsonOption = None
-) -> None:
+def devnet_status(directory: DirectoryOption = Path("devnet"), json_to: JsonOption = None) -> None:
     """Say whether the devnet answers, and at which block."""
-    from bot import app
+    from bot.app import devnet
 
-    state = _run(app.devnet_status(directory))
+    state = _run(devnet.status(directory))
     if json_to is None:
         out.print(
             f"devnet at {state['rpc_url']} is at block {state['block']}, chain time {state['ts']}"
@@ -238,37 +255,36 @@ def devnet_status(
 
 
 @devnet_cli.command("down")
-def devnet_down(directory: Annotated[Path, typer.Option("--dir")] = Path("devnet")) -> None:
+def devnet_down(directory: DirectoryOption = Path("devnet")) -> None:
     """Stop the devnet that `up` started here."""
-    from bot import app
+    from bot.app import devnet
 
-    app.devnet_down(directory)
+    devnet.down(directory)
     out.print("devnet is down")
 
 
 @devnet_cli.command("prepare")
 def devnet_prepare() -> None:
     """Fetch the pinned packages and deploy once, so that later starts need no network."""
-    from bot import app
+    from bot.app import devnet
 
-    took_s = _run(app.devnet_prepare())
-    out.print(f"devnet is ready ({took_s:.1f} s)")
+    out.print(f"devnet is ready ({_run(devnet.prepare()):.1f} s)")
 
 
-def _settings(path: Path) -> Any:
+def _settings(path: Path) -> "Settings":
     from bot.settings import load_settings
 
     return load_settings(path)
 
 
-def _password(settings: Any) -> str:
+def _password(settings: "Settings") -> str:
     from bot.settings import keystore_password
 
     if settings.account is None:
         raise ConfigError("--live needs an [account] with address and keystore in the configuration")
     found = keystore_password(settings.account)
     if found is not None:
-        return str(found.get_secret_value())
+        return found.get_secret_value()
     if not sys.stdin.isatty():
         raise ConfigError(
             "--live needs the keystore password: export ALVH_KEYSTORE_PASSWORD or set account.password_file"
@@ -280,8 +296,9 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
     return asyncio.run(work)
 
 
-def _watch(open_stream: Callable[[asyncio.Event], Any], *, once: bool, json_to: str | None) -> None:
+def _watch(settings: "Settings", *, mode: str, password: str | None, once: bool, json_to: str | None) -> None:
     """Print one line per step until a signal; a signal ends after the step that is under way."""
+    from bot.app import live
     from bot.documents import step_document
     from bot.terminal import order_line, state_line, status_view
 
@@ -291,10 +308,10 @@ def _watch(open_stream: Callable[[asyncio.Event], Any], *, once: bool, json_to: 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         shown = False
-        async for record in open_stream(stop):
+        async for record in live.run(settings, mode=mode, password=password, stop=stop):
             if json_to is not None:
                 _write_json(step_document(record), json_to, lines=True)
-            elif once or not shown:
+            elif not shown:
                 out.print(status_view(record))
             else:
                 out.print(state_line(record))
@@ -365,10 +382,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BotError as error:
         err.print(f"error: {error}", markup=False)
         code = _exit_code(error)
-    except click.ClickException as error:
+    except TyperException as error:
         err.print(f"error: {error.format_message()}; see alvh --help", markup=False)
         code = EXIT_CONFIG
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         err.print("interrupted")
         code = EXIT_ERROR
     except BrokenPipeError:

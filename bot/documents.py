@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bot.app.demo import DemoResult
 from bot.model.hedge import LegOutcome, LegStatus, Side
 from bot.model.record import GroupDecision, StepRecord
 from bot.model.tier import Reading
 from bot.model.units import DAY_S, iso_utc
-from bot.simulation.metrics import max_drawdown
 
 Document = dict[str, Any]
 
@@ -158,16 +158,6 @@ def tier_changes(records: Iterable[StepRecord]) -> list[Document]:
     return changes
 
 
-def unhedged_usd(record: StepRecord) -> float:
-    """Return what the positions are worth, hedges left out."""
-    return sum(record.exposure_value_usd.values())
-
-
-def hedged_usd(record: StepRecord) -> float:
-    """Return positions plus marks of hedges plus the money that hedging brought or took."""
-    return unhedged_usd(record) + record.hedge_value_usd + record.cash_flow_usd
-
-
 def session_spend(outcomes: Sequence[LegOutcome], caps_usd: Mapping[float, float]) -> tuple[float, float]:
     """Return (most spent on purchases in any rolling 24 h, the session cap when it was spent).
 
@@ -189,34 +179,32 @@ def session_spend(outcomes: Sequence[LegOutcome], caps_usd: Mapping[float, float
     return worst, cap
 
 
-def demo_document(
-    records: Sequence[StepRecord], *, chain_id: int, setup_s: float, run_s: float, scenario: str, seed: int
-) -> Document:
+def demo_document(result: DemoResult) -> Document:
     """The document of `alvh demo --json`."""
+    records = result.records
     outcomes = [outcome for record in records for outcome in record.outcomes]
     spent_usd, cap_usd = session_spend(
         outcomes,
         {record.decision.now_s: record.decision.limits["session_cap_usd"] for record in records},
     )
-    unhedged = [unhedged_usd(record) for record in records]
-    hedged = [hedged_usd(record) for record in records]
+    report = result.report
     return {
-        "chain_id": chain_id,
-        "scenario": scenario,
-        "seed": seed,
+        "chain_id": result.chain_id,
+        "scenario": result.scenario.name,
+        "seed": result.seed,
         "tiers": tier_changes(records),
         "orders": [order_document(outcome) for outcome in outcomes],
         "final": {
-            "unhedged_value_usd": unhedged[-1],
-            "hedged_value_usd": hedged[-1],
-            "unhedged_max_drawdown": max_drawdown(unhedged),
-            "hedged_max_drawdown": max_drawdown(hedged),
+            "unhedged_value_usd": float(report.unhedged_usd[-1]),
+            "hedged_value_usd": float(report.hedged_usd[-1]),
+            "unhedged_max_drawdown": report.unhedged_drawdown,
+            "hedged_max_drawdown": report.hedged_drawdown,
             "premium_spent_usd": sum(o.premium_usd for o in outcomes if o.leg.side is Side.BUY),
             "proceeds_usd": sum(o.premium_usd for o in outcomes if o.leg.side is not Side.BUY),
             "swap_spent_usd": sum(o.swap_usd for o in outcomes),
             "gas_spent_usd": sum(o.gas_usd for o in outcomes),
-            "hedge_mark_usd": records[-1].hedge_value_usd,
+            "hedge_mark_usd": report.money.mark_usd,
         },
         "limits": {"session_cap_usd": cap_usd, "max_session_spend_usd": spent_usd},
-        "timing": {"setup_s": round(setup_s, 3), "run_s": round(run_s, 3)},
+        "timing": {"setup_s": round(result.setup_s, 3), "run_s": round(result.run_s, 3)},
     }

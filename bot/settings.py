@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from eth_utils import is_checksum_address, is_hex_address, to_checksum_address
+from eth_utils.address import is_checksum_address, is_hex_address, to_checksum_address
 from platformdirs import user_cache_dir, user_state_dir
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -101,14 +101,13 @@ class LyraSettings(_Part):
     underlying: str
     option_market: Address
     option_token: Address
-    greek_cache: Address
     pricer: Address
     liquidity_pool: Address
     short_collateral: Address
+    synthetix_adapter: Address
     settlement: Address
     settlement_symbol: str
-    settlement_pool: Address  # Uniswap v3 pool of the stable and the settlement asset
-    settlement_pool_fee: int = Field(gt=0)
+    settlement_pool_fee: int = Field(gt=0)  # of the Uniswap v3 pool of both, hundredths of a basis point
     swap_router: Address
     quoter: Address
     stable: Address  # what the account holds, USDC
@@ -146,8 +145,8 @@ class ExecutionSettings(_Part):
 
     gas_ceiling: int = Field(default=3_000_000, ge=21_000, le=30_000_000)
     max_fee_gwei: float = Field(default=500.0, gt=0.0)
-    max_swap_slippage_bps: float = Field(default=50.0, gt=0.0, le=1_000.0)
-    deadline_s: float = Field(default=120.0, gt=0.0)
+    max_swap_slippage_bps: int = Field(default=30, ge=1, le=1_000)
+    wait_s: float = Field(default=180.0, gt=0.0)  # for one transaction; past it its outcome is unknown
 
 
 class PolicySettings(_Part):

@@ -1,9 +1,12 @@
 """What a person reads in a terminal of 80 columns, without needing colour."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -135,4 +138,52 @@ def _trust(record: StepRecord) -> Text:
         f"{record.mode.upper()} · {blocks or 'no chain'} · decided {iso_utc(record.decision.now_s)} · "
         f"policy {record.decision.policy_hash[:12]}",
         style="dim",
+    )
+
+
+class StepPrinter:
+    """Prints what is news of each step above a progress bar with the time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = _progress(console)
+        self._task = self._progress.add_task("hours", total=None)
+        self._tiers: dict[str, Tier] = {}
+
+    def __enter__(self) -> "StepPrinter":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, record: StepRecord, done: int, total: int) -> None:
+        """Print a line when a tier changed, and one per order."""
+        tiers = {group.group: group.tier for group in record.decision.groups}
+        if tiers != self._tiers:
+            self._progress.console.print(state_line(record))
+        self._tiers = tiers
+        for outcome in record.outcomes:
+            self._progress.console.print(order_line(outcome))
+        self._progress.update(self._task, completed=done, total=total)
+
+
+@contextmanager
+def hours_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar with the time left; yields what to call with (hours done, hours in all)."""
+    with _progress(console) as progress:
+        task = progress.add_task("hours", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("time left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
     )

@@ -227,5 +227,3 @@ def decide_once(plans: Mapping[float, tuple[HedgeLeg, ...]], seen: list):
         return EngineState(), decision(frame.now_s, plans.get(frame.now_s, ()))
 
     return decide
-
-

@@ -15,10 +15,9 @@ from bot.chain.signer import KeystoreSigner, SigningRules
 from bot.chain.transactions import TransactionManager
 from bot.engine.policy import Policy
 from bot.engine.step import decide
-from bot.errors import ConfigError, NotFoundError
+from bot.errors import ConfigError
 from bot.model.market import Block, Frame, SeriesKey
 from bot.model.record import Decision, EngineState, StepRecord
-from bot.model.units import parse_utc_s
 from bot.pipeline.history import History
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.pipeline.loop import Pipeline
@@ -58,7 +57,7 @@ async def open_bot(
 ) -> AsyncIterator[Bot]:
     """Put a bot together. ``mode`` live and demo sign; dry-run fills on paper; monitor fills nothing."""
     if mode in SIGNING_MODES:
-        SigningRules(chain_ids=frozenset({settings.chain.id}), calls=frozenset())  # refuses real money
+        refuse_real_money(settings)
     policy = policy or load_policy(settings.policy)
     async with AsyncExitStack() as stack:
         rpc, reader = await stack.enter_async_context(open_chain(settings))
@@ -97,6 +96,11 @@ async def run(
             yield record
 
 
+def refuse_real_money(settings: Settings) -> None:
+    """Raise ConfigError when the configured chain holds real money: only test chains are signed for."""
+    SigningRules(chain_ids=frozenset({settings.chain.id}), calls=frozenset())
+
+
 def open_journal(settings: Settings, *, mode: str, read_only: bool = False) -> SqlJournal:
     """Open the journal of a mode. Raises ConfigError when another process holds or owns it."""
     settings.state_dir.mkdir(parents=True, exist_ok=True)
@@ -107,40 +111,6 @@ def open_journal(settings: Settings, *, mode: str, read_only: bool = False) -> S
         account=settings.account.address if settings.account and mode in ("live", "demo") else "",
     )
     return SqlJournal(settings.journal_url or path, identity=identity, read_only=read_only)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """What a journal says now."""
-
-    last: StepRecord
-    last_full: StepRecord
-    running: bool
-
-
-def status(settings: Settings, *, mode: str) -> Status:
-    """Return the newest record of a journal. Raises NotFoundError when there is none."""
-    with open_journal(settings, mode=mode, read_only=True) as journal:
-        records = list(journal.steps())
-        running = journal.is_written_by_another()
-    if not records:
-        raise NotFoundError(f"the {mode} journal in {settings.state_dir} has no step yet; start alvh run")
-    full = [record for record in records if not record.is_heartbeat]
-    return Status(last=records[-1], last_full=full[-1] if full else records[-1], running=running)
-
-
-def decision_at(settings: Settings, *, mode: str, at: str | None) -> StepRecord:
-    """Return the last full record at or before a time. Raises NotFoundError when there is none."""
-    until_s = float("inf") if at is None else parse_utc_s(at, field="--at")
-    with open_journal(settings, mode=mode, read_only=True) as journal:
-        records = [
-            record
-            for record in journal.steps()
-            if not record.is_heartbeat and record.decision.now_s <= until_s
-        ]
-    if not records:
-        raise NotFoundError(f"the {mode} journal in {settings.state_dir} has no decision at or before {at}")
-    return records[-1]
 
 
 async def _signer(settings: Settings, venue: LyraVenue | None, password: str | None) -> KeystoreSigner:
@@ -180,7 +150,7 @@ def _venues(venue: LyraVenue | None, journal: SqlJournal, *, mode: str) -> dict[
         return {}
     if mode != "dry-run":
         return {venue.name: venue}
-    paper = PaperVenue(venue, outcomes=journal.outcomes())
+    paper = PaperVenue(venue, earlier=journal.outcomes())
     return {paper.name: paper}
 
 

@@ -1,0 +1,1 @@
+"""One chain through JSON-RPC: pinned reads, heads, contract ABIs, and transactions."""

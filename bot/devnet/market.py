@@ -1,6 +1,6 @@
 """Moves a devnet to the next point of a scenario, by transactions and time alone.
 
-One step is a few blocks. Twenty minutes before the point the whale moves liquidity, arbitrageurs bring the
+One step is a few blocks. Well before the point the whale moves liquidity, arbitrageurs bring the
 pools and the perpetual to their prices, and Lyra's market maker sets spot and vols, so that the averages
 that contracts keep over time have settled when the point is reached. The last block of the step has exactly
 the point's time and carries the oracle's answer.
@@ -18,9 +18,9 @@ from bot.devnet.scenarios import MarketPoint
 from bot.errors import InvariantError
 
 MIN_BLOCKS = 7  # of a step: an escalation is confirmed over 6 blocks (R3)
-MIN_STEP_S = 1_800
-_LEAD_S = 1_200  # from the market's moves to the point; more than the 900 s of Perp's averages
-_BLOCK_S = 12
+MIN_STEP_S = 2_400
+_LEAD_S = 2_100  # from the market's moves to the point; more than the 30 min that averages reach back
+_BLOCK_S = 20  # Perp v2 limits how far the price may move in 15 s
 _BLOCK_GAS = 28_000_000
 _GREEKS_MOVE = 0.035  # of spot, after which cached greeks are renewed; Lyra calls them stale at 5 % or 3 h
 _GREEKS_AGE_S = 7_200
@@ -48,7 +48,7 @@ class _Start:
 
 
 class MarketMover:
-    """Brings one devnet along one path. Points must ascend in time, at least half an hour apart."""
+    """Brings one devnet along one path. Points must ascend in time, at least 40 minutes apart."""
 
     def __init__(self, rpc: Rpc, deployment: Deployment) -> None:
         self._rpc = rpc
@@ -61,7 +61,7 @@ class MarketMover:
     async def move(self, point: MarketPoint) -> None:
         """Move every market to ``point``; afterwards the head's time is ``point.at_s``.
 
-        Raises InvariantError when the point is less than half an hour after the head, or names the first
+        Raises InvariantError when the point is less than 40 minutes after the head, or names the first
         transaction that failed and why. TransientError when the node does not answer.
         """
         async with Ledger(self._rpc) as ledger:
@@ -128,14 +128,14 @@ class MarketMover:
         """The transactions before the point: liquidity and index, then prices and vols, then greeks."""
         place = self._deployment
         pool_price = point.eth_usd * (1.0 + point.pool_gap)
-        mark = point.eth_usd * (1.0 + point.funding_premium)
+        mark, index = perp.mark_and_index(spot=point.eth_usd, premium=point.funding_premium)
         liquidity, v2 = self._liquidity(state, start, point.lp_share)
         trades = perp.mark_trades(place, sqrt_now=state.perp_sqrt, price=mark)
         vols, greeks = self._options(state, point)
         return [
             [
                 *liquidity,
-                *perp.index_update(place, price=point.eth_usd, updated_at_s=point.at_s - _LEAD_S),
+                *perp.index_update(place, price=index, updated_at_s=point.at_s - _LEAD_S),
                 lyra.spot_update(place, price=point.eth_usd),
             ],
             [
@@ -163,12 +163,15 @@ class MarketMover:
         """(listings and vols, renewals of cached greeks) of Lyra's boards."""
         place, spot, ivs = self._deployment, point.eth_usd, (point.iv_7d, point.iv_30d, point.iv_90d)
         missing = lyra.missing_boards(state.boards, at_s=point.at_s, spot_usd=spot, ivs=ivs)
-        expiries = sorted({b.expiry_s for b in state.boards} | {b.expiry_s for b in missing})
-        vols = dict(zip(expiries, lyra.board_vols(expiries, at_s=point.at_s, ivs=ivs), strict=True))
-        quotes = [lyra.listing(place, replace(each, base_iv=vols[each.expiry_s])) for each in missing]
+        expiries = {board.expiry_s for board in state.boards} | {board.expiry_s for board in missing}
+        vols = lyra.board_vols(sorted(expiries), at_s=point.at_s, ivs=ivs)
+        quotes = [
+            lyra.listing(place, replace(board, base_iv=vols[board.expiry_s] / lyra.skew_at(board, spot)))
+            for board in missing
+        ]
         greeks = []
         for board in state.boards:
-            base_iv = vols[board.expiry_s] / board.skew_at(spot)
+            base_iv = vols[board.expiry_s] / lyra.skew_at(board, spot)
             quotes += lyra.vol_update(place, board, base_iv=base_iv)
             quotes += lyra.new_strikes(place, board, at_s=point.at_s, spot_usd=spot, iv=vols[board.expiry_s])
             greeks += self._renewal(board.id, point)

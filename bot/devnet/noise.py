@@ -11,6 +11,8 @@ from bot.errors import ConfigError
 FloatPath: TypeAlias = NDArray[np.float64]
 Knots: TypeAlias = Mapping[int, float]  # hour -> value, ascending, first hour 0
 
+_STEADY_HOURS = 12
+_RUN = 3.2  # the most that a half-day adds up to, in hourly sigmas: a calm market does not run
 _REVERSION = 0.08  # of an hour: half of a deviation is gone after about 8 hours
 
 
@@ -33,6 +35,26 @@ def bridge(random: np.random.Generator, knots: Knots, sigma: FloatPath) -> Float
     walk = np.concatenate(([0.0], np.cumsum(steps)))
     pinned = [hour for hour in knots if hour <= hours]
     return np.asarray(walk - np.interp(np.arange(hours + 1), pinned, walk[pinned]))
+
+
+def steady_bridge(
+    random: np.random.Generator, hours: int, *, sigma: float, max_excursion: float, max_day: float = np.inf
+) -> FloatPath:
+    """Return a walk from 0 to 0 that realises the same ``sigma`` an hour in every half-day.
+
+    So no clustering of vol, and hardly a run, comes from chance alone. A walk that strays further than
+    ``max_excursion``, or moves more than ``max_day`` in 24 hours, is scaled down to it. ``hours`` > 24.
+    """
+    shocks = np.clip(random.standard_normal(hours), -2.5, 2.5)
+    for start in range(0, hours, _STEADY_HOURS):
+        block = shocks[start : start + _STEADY_HOURS]
+        total = float(block.sum())
+        block -= (total - min(max(total, -_RUN), _RUN)) / len(block)
+        block *= sigma / float(np.sqrt(np.mean(block**2)))
+    walk = np.concatenate(([0.0], np.cumsum(shocks)))
+    walk -= walk[-1] * np.linspace(0.0, 1.0, hours + 1)
+    furthest, fastest = float(np.abs(walk).max()), float(np.abs(walk[24:] - walk[:-24]).max())
+    return np.asarray(walk * min(1.0, max_excursion / furthest, max_day / fastest))
 
 
 def ornstein_uhlenbeck(

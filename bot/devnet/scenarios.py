@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bot.devnet.noise import FloatPath, Knots, bridge, curve, generator, ornstein_uhlenbeck
+from bot.devnet.noise import FloatPath, Knots, bridge, curve, generator, ornstein_uhlenbeck, steady_bridge
 from bot.errors import InvariantError, NotFoundError
 from bot.model.units import HOUR_S, YEAR_S, parse_utc_s
 
@@ -47,6 +47,7 @@ class Scenario:
     sources: tuple[str, ...]  # of its calibration figures
     start_s: int
     hours: int
+    history_vol: float  # a year, of the made-up history before the path
     stream: int  # keeps scenarios with the same seed apart
     build: Callable[[np.random.Generator, int], dict[str, FloatPath]]
 
@@ -147,6 +148,7 @@ TERRA_FUNDING: Knots = {  # % per 8 h
     168: -0.02, 176: -0.08, 184: -0.03, 196: -0.01, 212: 0.003, 228: 0.006,
 }  # fmt: skip
 TERRA_FUNDING_MIN, TERRA_FUNDING_MAX = -0.080, 0.010
+TERRA_FUNDING_LOW_HOUR = 176
 TERRA_GAS: Knots = {  # mainnet gwei
     0: 57, 48: 45, 84: 42, 108: 66, 132: 72, 150: 110, 160: 165, 175: 214, 186: 120, 204: 70, 228: 48,
 }  # fmt: skip
@@ -163,8 +165,9 @@ def _terra(random: np.random.Generator, hours: int) -> dict[str, FloatPath]:
     dvol = curve(TERRA_DVOL, hours) + bridge(random, TERRA_DVOL, np.full(hours, 0.35))
     stress = np.clip((dvol - 60.0) / 80.0, 0.0, 1.0)
     vol_30d = np.clip(dvol, 58.0, 140.0) / 100.0 + ETH_OVER_BTC_VOL
-    funding = curve(TERRA_FUNDING, hours) + bridge(random, TERRA_FUNDING, np.full(hours, 0.0012))
+    funding = curve(TERRA_FUNDING, hours) + ornstein_uhlenbeck(random, hours, sigma=0.0009, bound=2.0)
     funding = np.clip(funding, TERRA_FUNDING_MIN, TERRA_FUNDING_MAX)
+    funding[TERRA_FUNDING_LOW_HOUR] = TERRA_FUNDING_MIN
     liquidity = curve(TERRA_LIQUIDITY, hours) + bridge(random, TERRA_LIQUIDITY, np.full(hours, 0.0008))
     lag = -POOL_LAG * np.diff(np.log(price), prepend=math.log(price[0]))
     return {
@@ -213,17 +216,14 @@ def _terra_lawful(price: FloatPath) -> bool:
 # --- calm ------------------------------------------------------------------------------------------------
 CALM_START_USD = 2_940.0
 CALM_VOL = 0.55  # a year
-CALM_MAX_EXCURSION = 0.07  # of the price from its start, as log
+CALM_MAX_EXCURSION = 0.08  # of the price from its start, as log
+CALM_MAX_DAY = 0.07  # the worst of a calm quarter was 0.078
 _CALM_IV = 0.65
 
 
 def _calm(random: np.random.Generator, hours: int) -> dict[str, FloatPath]:
     sigma = CALM_VOL * math.sqrt(HOUR_S / YEAR_S)
-    shocks = np.clip(random.standard_normal(hours), -2.2, 2.2) * sigma
-    walk = np.concatenate(([0.0], np.cumsum(shocks)))
-    drift = np.linspace(0.0, 1.0, hours + 1) * walk[-1]  # taken out: noise is all there is
-    walk = walk - drift
-    walk *= min(1.0, CALM_MAX_EXCURSION / float(np.abs(walk).max()))
+    walk = steady_bridge(random, hours, sigma=sigma, max_excursion=CALM_MAX_EXCURSION, max_day=CALM_MAX_DAY)
     iv = _CALM_IV * np.exp(ornstein_uhlenbeck(random, hours, sigma=0.004, bound=2.0))
     return {
         "eth_usd": CALM_START_USD * np.exp(walk),
@@ -256,6 +256,7 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         start_s=START_S,
         hours=216,
+        history_vol=0.60,
         stream=1,
         build=_calm,
     ),
@@ -265,6 +266,7 @@ SCENARIOS: dict[str, Scenario] = {
         sources=_FIGURES,
         start_s=START_S,
         hours=228,
+        history_vol=0.60,
         stream=2,
         build=_terra,
     ),

@@ -24,6 +24,8 @@ class Metric(StrEnum):
     POOL_QUOTE_USD = "pool_quote_usd"  # subject: pool id; all quote-side reserves
     POOL_QUOTE_NEAR_USD = "pool_quote_near_usd"  # subject: pool id; quote reserves within 2 % of price
     POOL_DEPTH_USD = "pool_depth_usd"  # subject: pool id; USD that moves the price by 2 %
+    # Whole tokens held, price-free; subject: "<pool, vault or bridge>/<token>"
+    TOKEN_UNITS = "token_units"  # noqa: S105 - a token in the other sense
     FUNDING_APR = "funding_apr"  # subject: underlying; fraction a year, positive = a long pays
     IV_7D = "iv_7d"  # subject: underlying; at-the-money implied vol at constant maturity, fraction a year
     IV_30D = "iv_30d"

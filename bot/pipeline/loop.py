@@ -88,6 +88,11 @@ class Pipeline:
         """The newest record, also one of an earlier run."""
         return self._last
 
+    async def positions(self, moment: Moment) -> tuple[VenuePosition, ...]:
+        """Return what all venues hold, marked at a moment. Raises TransientError."""
+        view = view_of(moment)
+        return tuple([item for venue in self.venues.values() for item in await venue.held(view)])
+
     async def _reconcile(self, view: MarketView) -> tuple[LegOutcome, ...]:
         """Close what an earlier step or run left open, from chain facts alone."""
         closed = []
@@ -123,7 +128,7 @@ class Pipeline:
         for name, venue in self.venues.items():
             try:
                 held.extend(await venue.held(view))
-                for underlying, size in _quote_sizes(moment.exposures, view).items():
+                for underlying, size in quote_sizes(moment.exposures, view).items():
                     quotes.extend(await venue.quotes(view, underlying=underlying, size=size))
             except TransientError as error:
                 # Without the venue's own book we could buy what is held already.
@@ -219,7 +224,8 @@ def frame_hash(frame: Frame) -> str:
     return digest.hexdigest()
 
 
-def _quote_sizes(exposures: Sequence[Exposure], view: MarketView) -> dict[str, float]:
+def quote_sizes(exposures: Sequence[Exposure], view: MarketView) -> dict[str, float]:
+    """Return, per underlying with a known price, how many contracts to ask quotes for."""
     sizes: dict[str, float] = {}
     for item in exposures:
         spot = view.spot_usd.get(item.underlying, math.nan)

@@ -1,0 +1,299 @@
+"""What is known of one transaction, and what to do next. Pure: events and facts in, one action out.
+
+An intent owns one nonce. It is closed by facts of the chain alone: the final receipt of one of its own
+hashes, or a final block in which its nonce was used by something else. An error of a send, a timeout or a
+missing transaction closes nothing.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from bot.chain.send_errors import SendResult
+from bot.errors import InvariantError
+from bot.model.intent import CLOSED_STATES, IntentEvent, IntentState
+
+S = IntentState
+NOTHING_SIGNED = "nothing was signed for this nonce"
+
+ALLOWED: Mapping[IntentState | None, frozenset[IntentState]] = {
+    None: frozenset({S.RESERVED}),
+    S.RESERVED: frozenset({S.SIGNED, S.RELEASED}),
+    # SIGNED again is a replacement at the same nonce: a fee bump or a cancel.
+    S.SIGNED: frozenset({S.SIGNED, S.SENT, S.MINED, S.LOST}),
+    S.SENT: frozenset({S.SIGNED, S.MINED, S.LOST}),
+    # SENT after MINED is a reorg that took the receipt away; MINED again is another block.
+    S.MINED: frozenset({S.MINED, S.SENT, S.FINAL, S.REVERTED, S.CANCELLED}),
+    **{state: frozenset() for state in CLOSED_STATES},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One signed transaction that may be in the world."""
+
+    tx_hash: str
+    raw: str
+    is_cancel: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """All that the journal knows of one intent, folded from its events."""
+
+    key: str
+    leg_key: str
+    purpose: str
+    chain_id: int
+    sender: str
+    nonce: int
+    to: str
+    data: str
+    valid_until_s: float
+    state: IntentState
+    attempts: tuple[Attempt, ...] = ()
+    tx_hash: str = ""  # of the attempt that was mined, while state is MINED or closed by it
+    block_number: int = 0
+    block_hash: str = ""
+    gas_cost_wei: int = 0
+    because: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        return self.state not in CLOSED_STATES
+
+    @property
+    def newest(self) -> Attempt:
+        return self.attempts[-1]
+
+    @property
+    def is_cancelling(self) -> bool:
+        return any(attempt.is_cancel for attempt in self.attempts)
+
+
+def fold(events: Iterable[IntentEvent]) -> dict[str, Intent]:
+    """Return every intent by key, in the order they began. Raises InvariantError on an illegal event."""
+    intents: dict[str, Intent] = {}
+    for event in events:
+        intents[event.key] = advance(intents.get(event.key), event)
+    return intents
+
+
+def advance(intent: Intent | None, event: IntentEvent) -> Intent:
+    """Return the intent after one more event; raises InvariantError when the event cannot follow."""
+    before = intent.state if intent is not None else None
+    if event.state not in ALLOWED[before]:
+        raise InvariantError(f"intent {event.key}: {event.state} cannot follow {before or 'nothing'}")
+    if intent is None:
+        return Intent(
+            key=event.key,
+            leg_key=event.leg_key,
+            purpose=event.purpose,
+            chain_id=event.chain_id,
+            sender=event.sender,
+            nonce=event.nonce,
+            to=event.to,
+            data=event.data,
+            valid_until_s=event.valid_until_s,
+            state=event.state,
+            because=event.because,
+        )
+    if (event.chain_id, event.sender, event.nonce) != (intent.chain_id, intent.sender, intent.nonce):
+        raise InvariantError(
+            f"intent {event.key} owns nonce {intent.nonce} of {intent.sender} on chain {intent.chain_id}, "
+            f"an event names nonce {event.nonce} of {event.sender} on chain {event.chain_id}"
+        )
+    return _STEPS[event.state](intent, event)
+
+
+def _signed(intent: Intent, event: IntentEvent) -> Intent:
+    if not event.raw or not event.tx_hash:
+        raise InvariantError(f"intent {event.key}: a signed event without its bytes and hash")
+    if any(attempt.tx_hash == event.tx_hash for attempt in intent.attempts):
+        raise InvariantError(f"intent {event.key}: {event.tx_hash} was signed twice")
+    is_cancel = event.to == event.sender and event.data in ("", "0x")
+    if not is_cancel and (event.to, event.data) != (intent.to, intent.data):
+        raise InvariantError(f"intent {event.key}: a replacement may change fees only, or be a cancel")
+    if intent.is_cancelling and not is_cancel:
+        raise InvariantError(f"intent {event.key}: it is being cancelled and cannot be sent again")
+    attempt = Attempt(tx_hash=event.tx_hash, raw=event.raw, is_cancel=is_cancel)
+    return replace(intent, state=event.state, attempts=(*intent.attempts, attempt), because=event.because)
+
+
+def _sent(intent: Intent, event: IntentEvent) -> Intent:
+    return replace(
+        intent, state=event.state, tx_hash="", block_number=0, block_hash="", because=event.because
+    )
+
+
+def _mined(intent: Intent, event: IntentEvent) -> Intent:
+    if all(attempt.tx_hash != event.tx_hash for attempt in intent.attempts):
+        raise InvariantError(f"intent {event.key}: {event.tx_hash} was mined but never signed here")
+    return replace(
+        intent,
+        state=event.state,
+        tx_hash=event.tx_hash,
+        block_number=event.block_number,
+        block_hash=event.block_hash,
+        gas_cost_wei=event.gas_cost_wei,
+        because=event.because,
+    )
+
+
+def _closed_by_receipt(intent: Intent, event: IntentEvent) -> Intent:
+    mined = next((item for item in intent.attempts if item.tx_hash == intent.tx_hash), None)
+    if mined is None or event.tx_hash != intent.tx_hash or event.block_hash != intent.block_hash:
+        raise InvariantError(f"intent {event.key}: {event.state} names another receipt than was mined")
+    if mined.is_cancel is not (event.state is S.CANCELLED):
+        raise InvariantError(f"intent {event.key}: {event.state} does not fit the transaction that was mined")
+    return _mined(intent, event)
+
+
+def _closed_without(intent: Intent, event: IntentEvent) -> Intent:
+    return replace(intent, state=event.state, because=event.because)
+
+
+_STEPS = {
+    S.SIGNED: _signed,
+    S.SENT: _sent,
+    S.MINED: _mined,
+    S.FINAL: _closed_by_receipt,
+    S.REVERTED: _closed_by_receipt,
+    S.CANCELLED: _closed_by_receipt,
+    S.LOST: _closed_without,
+    S.RELEASED: _closed_without,
+}
+
+
+def next_nonce(intents: Iterable[Intent], *, chain_id: int, sender: str) -> int | None:
+    """Return the nonce after the last one that was ever signed for, None before the first."""
+    used = [
+        intent.nonce
+        for intent in intents
+        if (intent.chain_id, intent.sender) == (chain_id, sender) and intent.state is not S.RELEASED
+    ]
+    return max(used) + 1 if used else None
+
+
+# what to do next
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mined:
+    """A receipt of one of our hashes whose block was checked to be canonical."""
+
+    tx_hash: str
+    succeeded: bool
+    block_number: int
+    block_hash: str
+    gas_cost_wei: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What one poll learned. Nonces were read before the receipts, at or below the same head."""
+
+    head_number: int
+    head_time_s: float
+    nonce: int  # of the account at the head
+    final_nonce: int  # of the account at confirmation depth
+    receipts: tuple[Mined, ...] = ()
+    newest_known: bool = False  # the node knows the newest attempt
+    since_broadcast_s: float | None = None  # monotonic, newest attempt; None: not sent by this process
+    since_signed_s: float = 0.0  # monotonic, since this process first handled the newest attempt
+    last_result: SendResult | None = None  # of the newest attempt's last broadcast
+    can_bump: bool = True  # the fee cap leaves room for a replacement
+    foreign_polls: int = 0  # polls in a row that saw the nonce used and none of our receipts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendPolicy:
+    """Depth and pace. ``confirmations`` 1 means: mined in the head block is final."""
+
+    confirmations: int = 1
+    resend_after_s: float = 4.0  # same bytes again when the node does not know them
+    bump_after_s: float = 30.0  # replacement when it is known but not mined
+    foreign_polls: int = 5  # a lagging node may show a new nonce before the receipt
+
+    def __post_init__(self) -> None:
+        if self.confirmations < 1 or self.foreign_polls < 1:
+            raise InvariantError(
+                "confirmations and foreign_polls must be >= 1, were "
+                f"{self.confirmations}, {self.foreign_polls}"
+            )
+        if not (self.resend_after_s > 0 and self.bump_after_s > 0):
+            raise InvariantError(
+                "resend_after_s and bump_after_s must be > 0, were "
+                f"{self.resend_after_s}, {self.bump_after_s}"
+            )
+
+
+class Do(StrEnum):
+    NOTHING = "nothing"  # closed
+    WAIT = "wait"
+    BROADCAST = "broadcast"  # the newest attempt's bytes
+    BUMP = "bump"  # sign the newest attempt again with higher fees
+    CANCEL = "cancel"  # sign a transfer of nothing to ourselves at the same nonce
+    RECORD = "record"  # journal `state` and go on
+    CLOSE = "close"  # journal the closed `state`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    do: Do
+    state: IntentState | None = None  # RECORD and CLOSE
+    mined: Mined | None = None
+    because: str = field(default="", compare=False)
+
+
+def next_action(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
+    """Return the one thing to do now. Total: every state and every fact has an answer."""
+    if not intent.is_open:
+        return Action(do=Do.NOTHING)
+    if intent.state is S.RESERVED:
+        return Action(do=Do.CLOSE, state=S.RELEASED, because=NOTHING_SIGNED)
+    ours = {attempt.tx_hash for attempt in intent.attempts}
+    mined = next((receipt for receipt in facts.receipts if receipt.tx_hash in ours), None)
+    if mined is not None:
+        return _with_receipt(intent, mined, facts, policy)
+    if intent.state is S.MINED:
+        return Action(do=Do.RECORD, state=S.SENT, because=f"its block {intent.block_hash} is not canonical")
+    if facts.nonce > intent.nonce:
+        return _nonce_used(intent, facts, policy)
+    return _unmined(intent, facts, policy)
+
+
+def _with_receipt(intent: Intent, mined: Mined, facts: Facts, policy: SendPolicy) -> Action:
+    seen = intent.state is S.MINED and intent.tx_hash == mined.tx_hash
+    if not seen or intent.block_hash != mined.block_hash:
+        return Action(do=Do.RECORD, state=S.MINED, mined=mined)
+    if facts.head_number - mined.block_number + 1 < policy.confirmations:
+        return Action(do=Do.WAIT, because="mined, not yet at depth")
+    cancel = next(attempt.is_cancel for attempt in intent.attempts if attempt.tx_hash == mined.tx_hash)
+    if cancel:
+        return Action(do=Do.CLOSE, state=S.CANCELLED, mined=mined, because="past its valid-until time")
+    return Action(do=Do.CLOSE, state=S.FINAL if mined.succeeded else S.REVERTED, mined=mined)
+
+
+def _nonce_used(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
+    if facts.final_nonce > intent.nonce and facts.foreign_polls >= policy.foreign_polls:
+        return Action(
+            do=Do.CLOSE,
+            state=S.LOST,
+            because=f"nonce {intent.nonce} of {intent.sender} was used by a transaction that is not ours",
+        )
+    return Action(do=Do.WAIT, because="the nonce is used; looking for the receipt")
+
+
+def _unmined(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
+    if facts.head_time_s > intent.valid_until_s and not intent.is_cancelling:
+        return Action(do=Do.CANCEL, because="past its valid-until time")
+    if facts.since_broadcast_s is None:
+        return Action(do=Do.BROADCAST)
+    if facts.can_bump and facts.last_result is SendResult.UNDERPRICED and not facts.newest_known:
+        return Action(do=Do.BUMP, because="a node called it underpriced")
+    if facts.can_bump and facts.since_signed_s >= policy.bump_after_s:
+        return Action(do=Do.BUMP, because="not mined in time")
+    if not facts.newest_known and facts.since_broadcast_s >= policy.resend_after_s:
+        return Action(do=Do.BROADCAST, because="the node does not know it")
+    return Action(do=Do.WAIT)

@@ -1,0 +1,224 @@
+"""What one hedge group is and stands to lose: its spot, value curve, price paths and value at risk."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.engine.policy import Policy, SizingPolicy
+from bot.model.exposure import Exposure
+from bot.model.hedge import HeldHedge, Instrument, OptionType
+from bot.model.market import FloatArray, Frame, Metric
+from bot.model.units import DAY_S
+from bot.quant import lp, payoff
+from bot.quant.bars import closed_bars
+from bot.quant.options import price
+from bot.quant.var import spot_paths, value_at_risk
+
+YEAR_DAYS = 365.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Group:
+    """One hedge group at one frame. Losses are positive USD, on the same paths as every gain (R8)."""
+
+    name: str
+    underlying: str
+    stable: str
+    exposures: tuple[Exposure, ...]
+    held: tuple[HeldHedge, ...]
+    now_s: float
+    spot_usd: float
+    value_usd: float
+    measure: str  # "usd" or "hold"
+    stable_usd: Mapping[str, float]  # settlement asset -> what one counts for, min(1, price) (R10)
+    paths: FloatArray  # [path, day]
+    losses_usd: FloatArray  # at the horizon, one per path
+    var_usd: float  # >= 0
+    var_method: str
+    confidence: float
+
+    @property
+    def horizon_days(self) -> int:
+        return int(self.paths.shape[1]) - 1
+
+    @property
+    def worst(self) -> FloatArray:
+        """Return which paths lose at least the value at risk (never none)."""
+        return np.asarray(np.flatnonzero(self.losses_usd >= self.var_usd))
+
+    def loss_at(self, spots: FloatArray) -> FloatArray:
+        """Return the group's loss in USD if the spot went from today's to ``spots``."""
+        return group_loss(self.exposures, self.spot_usd, spots, measure=self.measure)
+
+
+def group_names(frame: Frame) -> tuple[str, ...]:
+    """Return the groups of all exposures, and of hedges whose exposure is gone, in a stable order."""
+    names = {item.group for item in frame.exposures}
+    covered = {name.split("/")[0] for name in names}
+    orphans = {
+        hedge.group or f"{hedge.instrument.underlying}/"
+        for hedge in frame.held
+        if hedge.instrument.underlying not in covered
+    }
+    return tuple(sorted(names | orphans))
+
+
+def read_group(policy: Policy, frame: Frame, name: str) -> Group:
+    """Return the group ``name`` of a frame. Without a price, everything it could lose is NaN."""
+    exposures = tuple(item for item in frame.exposures if item.group == name)
+    underlying, _, stable = name.partition("/")
+    measure, horizon = policy.sizing.loss_measure, policy.sizing.horizon_days
+    spot_usd = spot_of(frame, underlying, exposures)
+    paths, method = np.full((1, horizon + 1), spot_usd), "nothing to lose"
+    if exposures and 0.0 < spot_usd < math.inf:
+        closes = _daily_closes(policy.sizing, frame, underlying)
+        found = spot_paths(closes, spot=spot_usd, horizon_days=horizon)
+        paths, method = found.spots, found.method
+    losses = group_loss(exposures, spot_usd, paths[:, -1], measure=measure)
+    at_risk = value_at_risk(losses, confidence=policy.sizing.confidence)
+    return Group(
+        name=name,
+        underlying=underlying,
+        stable=stable,
+        exposures=exposures,
+        held=held_by(frame, name),
+        now_s=frame.now_s,
+        spot_usd=spot_usd,
+        value_usd=float(sum(float(lp.value(item.shape, spot_usd)) for item in exposures)),
+        measure=measure,
+        stable_usd=stable_values(frame),
+        paths=paths,
+        losses_usd=losses,
+        var_usd=at_risk if at_risk > 0.0 or math.isnan(at_risk) else 0.0,
+        var_method=method,
+        confidence=policy.sizing.confidence,
+    )
+
+
+def spot_of(frame: Frame, underlying: str, exposures: Sequence[Exposure] = ()) -> float:
+    """Return the newest price of the underlying, else the one its exposures were valued at, else NaN."""
+    spot_usd, _ = primary_price(frame, underlying)
+    if 0.0 < spot_usd < math.inf:
+        return spot_usd
+    return next((item.spot_usd for item in exposures if 0.0 < item.spot_usd < math.inf), math.nan)
+
+
+def primary_price(frame: Frame, underlying: str) -> tuple[float, float]:
+    """Return the primary source's last known (price, time); NaN and -inf when there is none."""
+    for key in frame.columns.find(Metric.PRICE_USD, underlying)[:1]:
+        column = frame.columns[key].until(frame.now_s)
+        known = np.flatnonzero(np.isfinite(column.values))
+        if known.size:
+            return float(column.values[known[-1]]), float(column.times_s[known[-1]])
+    return math.nan, -math.inf
+
+
+def held_by(frame: Frame, name: str) -> tuple[HeldHedge, ...]:
+    """Return the hedges of a group; one of no present group goes to the first group of its underlying."""
+    groups = group_names(frame)
+
+    def owner(hedge: HeldHedge) -> str:
+        if hedge.group in groups:
+            return hedge.group
+        underlying = hedge.instrument.underlying
+        return next((each for each in groups if each.partition("/")[0] == underlying), "")
+
+    held = sorted(frame.held, key=lambda each: (each.instrument, each.id))
+    return tuple(hedge for hedge in held if owner(hedge) == name)
+
+
+def stable_values(frame: Frame) -> Mapping[str, float]:
+    """Return what a unit of each priced asset counts for as settlement: min(1, price) or NaN (R10)."""
+    values: dict[str, float] = {}
+    for key in frame.columns.find(Metric.PRICE_USD):
+        column = frame.columns[key].until(frame.now_s)
+        last = float(column.values[-1]) if column.values.size else math.nan
+        if key.subject not in values or math.isnan(values[key.subject]):
+            values[key.subject] = min(1.0, last) if last > 0.0 else math.nan
+    return values
+
+
+def group_loss(
+    exposures: Sequence[Exposure], spot_usd: float, spots: FloatArray, *, measure: str
+) -> FloatArray:
+    """Return the loss in USD of a move from ``spot_usd`` to ``spots``; negative is a gain (R8, R10).
+
+    ``hold`` compares with keeping the deposited tokens, or today's tokens where the deposit is unknown.
+    """
+    total = np.zeros(np.shape(spots))
+    for item in exposures:
+        total += lp.value(item.shape, spot_usd) - lp.value(item.shape, spots)
+        if measure == "hold":
+            units, _ = lp.amounts(item.shape, spot_usd)
+            kept = item.held_units if math.isfinite(item.held_units) else float(units)
+            total += kept * (np.asarray(spots) - spot_usd)
+    return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contracts:
+    """Terms of some options as parallel arrays; values are per contract, in USD."""
+
+    strikes: FloatArray
+    is_puts: NDArray[np.bool_]
+    dte: FloatArray
+    ivs: FloatArray
+    units: FloatArray  # underlying per contract x what its settlement asset counts for
+    marks_usd: FloatArray  # model value today
+
+    @property
+    def count(self) -> int:
+        return int(self.strikes.size)
+
+    def path_gains(self, paths: FloatArray) -> FloatArray:
+        """Return gain from today's mark at the end of each path, [option, path] (R8).
+
+        Alive at the horizon: model value with today's implied vol. Expired on the path: settlement there.
+        """
+        values = payoff.horizon_values(
+            paths, strikes=self.strikes, is_puts=self.is_puts, dte=self.dte, ivs=self.ivs, sizes=self.units
+        )
+        return np.asarray(values - self.marks_usd[:, np.newaxis])
+
+    def gains_at(self, spots: FloatArray, days_ahead: float) -> FloatArray:
+        """Return gain from today's mark if the spot is ``spots`` after ``days_ahead``, [option, spot]."""
+        years = (self.dte - days_ahead) / YEAR_DAYS
+        values = payoff.leg_values(
+            spots, strikes=self.strikes, is_puts=self.is_puts, years=years, ivs=self.ivs, sizes=self.units
+        )
+        return np.asarray(values - self.marks_usd[:, np.newaxis])
+
+
+def contracts_of(
+    options: Sequence[tuple[Instrument, float]],
+    *,
+    now_s: float,
+    spot_usd: float,
+    stable_usd: Mapping[str, float],
+) -> Contracts:
+    """Return the terms of (instrument, implied vol) pairs. A settlement asset without a price counts as 1."""
+    instruments = [instrument for instrument, _ in options]
+    strikes = np.array([item.strike_usd for item in instruments], dtype=np.float64)
+    is_puts = np.array([item.option_type is OptionType.PUT for item in instruments], dtype=np.bool_)
+    dte = np.array([(item.expiry_s - now_s) / DAY_S for item in instruments], dtype=np.float64)
+    ivs = np.array([iv for _, iv in options], dtype=np.float64)
+    units = np.array(
+        [item.multiplier * stable_usd.get(item.settlement, 1.0) for item in instruments], dtype=np.float64
+    )
+    marks = units * price(spot_usd, strikes, dte / YEAR_DAYS, ivs, is_put=is_puts)
+    return Contracts(strikes=strikes, is_puts=is_puts, dte=dte, ivs=ivs, units=units, marks_usd=marks)
+
+
+def group_contracts(group: Group, options: Sequence[tuple[Instrument, float]]) -> Contracts:
+    """Return the terms of options at this group's spot and time."""
+    return contracts_of(options, now_s=group.now_s, spot_usd=group.spot_usd, stable_usd=group.stable_usd)
+
+
+def _daily_closes(sizing: SizingPolicy, frame: Frame, underlying: str) -> FloatArray:
+    for key in frame.columns.find(Metric.PRICE_USD, underlying)[:1]:
+        bars = closed_bars(frame.columns[key], bar_s=DAY_S, now_s=frame.now_s, count=sizing.history_days)
+        return bars.close
+    return np.empty(0)

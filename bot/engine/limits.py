@@ -1,0 +1,173 @@
+"""R9 premium caps and R10 over-hedge guard: what a plan may never exceed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bot.engine.group import Group, group_contracts
+from bot.engine.policy import Policy, SizingPolicy
+from bot.model.hedge import HeldHedge, Quote, SpendKind
+from bot.model.market import FloatArray, Frame
+from bot.model.tier import RuleFinding
+from bot.model.units import DAY_S
+
+SESSION_CAP = "session cap (R9)"
+DEFINED_RISK_CAP = "defined-risk capital (R9)"
+BUDGET_30D_CAP = "30-day budget (R9)"
+BUDGET_365D_CAP = "365-day budget (R9)"
+OVER_HEDGE_CAP = "over-hedge guard (R10)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cap:
+    """One cap of R9, in USD."""
+
+    name: str
+    limit_usd: float
+    used_usd: float
+    frees_at_s: float  # when the next part of what is used frees; NaN when nothing is known to
+
+    @property
+    def room_usd(self) -> float:
+        return max(0.0, self.limit_usd - self.used_usd)
+
+
+def premium_caps(policy: Policy, frame: Frame, *, exposure_usd: float) -> tuple[Cap, ...]:
+    """Return all caps on new premium, over all groups together (R9).
+
+    A session counts gross: proceeds of a sale do not refill it, which also bounds a roll by its net debit.
+    The longer budgets are net of proceeds. Reserved open intents count in every window.
+    """
+    budget, now_s = policy.budget, frame.now_s
+    capital_usd = budget.defined_risk_capital * exposure_usd
+    session_s = policy.tiers.session
+    reserved_usd = sum((item.usd for item in frame.spends if item.kind is SpendKind.RESERVED), 0.0)
+    open_usd = sum((hedge.cost_usd for hedge in frame.held), 0.0) + reserved_usd
+    next_expiry_s = min((float(hedge.instrument.expiry_s) for hedge in frame.held), default=math.nan)
+    return (
+        Cap(
+            name=SESSION_CAP,
+            limit_usd=budget.session_share * capital_usd,
+            used_usd=_spent(frame, since_s=now_s - session_s, net=False),
+            frees_at_s=_frees(frame, window_s=session_s),
+        ),
+        Cap(name=DEFINED_RISK_CAP, limit_usd=capital_usd, used_usd=open_usd, frees_at_s=next_expiry_s),
+        *(
+            Cap(
+                name=name,
+                limit_usd=share * exposure_usd,
+                used_usd=_spent(frame, since_s=now_s - days * DAY_S, net=True),
+                frees_at_s=_frees(frame, window_s=days * DAY_S),
+            )
+            for name, share, days in (
+                (BUDGET_30D_CAP, budget.budget_30d, 30),
+                (BUDGET_365D_CAP, budget.budget_365d, 365),
+            )
+        ),
+    )
+
+
+def tightest(caps: Sequence[Cap], *, spent_usd: float = 0.0) -> tuple[float, Cap]:
+    """Return the room in USD that is left after ``spent_usd`` more, and the cap that sets it."""
+    cap = min(caps, key=lambda item: (item.room_usd, item.name))
+    return max(0.0, cap.room_usd - spent_usd), cap
+
+
+def cap_figures(caps: Sequence[Cap], *, planned_usd: float) -> Mapping[str, float]:
+    """Return R9's figures in USD by name, as a decision reports them."""
+    keys = {
+        SESSION_CAP: "session",
+        DEFINED_RISK_CAP: "defined_risk",
+        BUDGET_30D_CAP: "budget_30d",
+        BUDGET_365D_CAP: "budget_365d",
+    }
+    figures = {"planned_usd": planned_usd}
+    for cap in caps:
+        figures[f"{keys[cap.name]}_cap_usd"] = cap.limit_usd
+        figures[f"{keys[cap.name]}_used_usd"] = cap.used_usd
+    return figures
+
+
+def caps_finding(caps: Sequence[Cap], *, planned_usd: float, bound: bool) -> RuleFinding:
+    """Return what R9 says of all groups' plan; ``bound``: a cap cut this group's."""
+    room_usd, cap = tightest(caps)
+    text = ", ".join(f"{item.name} {item.used_usd:,.0f} of {item.limit_usd:,.0f}" for item in caps)
+    because = f"planned {planned_usd:,.0f} USD in a room of {room_usd:,.0f} ({cap.name}); used: {text}"
+    return RuleFinding(rule="R9", fired=bound, because=because)
+
+
+def spot_grid(sizing: SizingPolicy, spot_usd: float) -> FloatArray:
+    """Return spots from ``grid_from`` to ``grid_to`` around today's, both ends and today's included."""
+    down = np.arange(sizing.grid_from, 0.0, sizing.grid_step)
+    up = np.arange(0.0, sizing.grid_to, sizing.grid_step)
+    return np.asarray(spot_usd * (1.0 + np.concatenate((down, up, [sizing.grid_to]))))
+
+
+def over_hedge_factor(
+    policy: Policy,
+    group: Group,
+    *,
+    kept: Sequence[HeldHedge],
+    leaving: frozenset[str],
+    new: Sequence[tuple[Quote, float]],
+) -> float:
+    """Return the largest factor in [0, 1] on the new legs' sizes that keeps R10 at every grid point.
+
+    ``new`` are (quote, contracts). At each point, with implied vol unchanged, the gain of everything must
+    stay within max(0, loss) x (1 + tolerance) plus one lot of each new leg. A new leg's own losses are not
+    counted in its favour, nor those of a held leg that is to be sold (``leaving``), so that a plan cut
+    further by a budget, or a sale that fails, still keeps the rule. Unknown gains give 0.
+    """
+    if not new:
+        return 1.0
+    spots = spot_grid(policy.sizing, group.spot_usd)
+    fresh = group_contracts(group, [(quote.instrument, quote.iv) for quote, _ in new])
+    held = group_contracts(group, [(hedge.instrument, hedge.iv) for hedge in kept])
+    sizes = np.array([size for _, size in new])
+    lots = np.array([quote.lot for quote, _ in new])
+    held_sizes = np.array([hedge.size for hedge in kept])
+    goes = np.array([hedge.id in leaving for hedge in kept], dtype=np.bool_)
+    limit = np.maximum(group.loss_at(spots), 0.0) * (1.0 + policy.sizing.over_hedge_tolerance)
+    factor = 1.0
+    for days in sorted({0.0, float(group.horizon_days), *fresh.dte.tolist(), *held.dte.tolist()}):
+        gains = np.maximum(fresh.gains_at(spots, days), 0.0)
+        before = held_sizes[:, np.newaxis] * held.gains_at(spots, days)
+        before = np.where(goes[:, np.newaxis], np.maximum(before, 0.0), before).sum(axis=0)
+        wanted, room = sizes @ gains, limit + lots @ gains - before
+        if not (np.isfinite(wanted).all() and np.isfinite(room).all()):
+            return 0.0
+        tight = wanted > np.maximum(room, 0.0)
+        if tight.any():
+            factor = min(factor, float(np.min(np.maximum(room[tight], 0.0) / wanted[tight])))
+    return factor
+
+
+def _spent(frame: Frame, *, since_s: float, net: bool) -> float:
+    counted = (
+        (SpendKind.PREMIUM, SpendKind.RESERVED, SpendKind.PROCEEDS)
+        if net
+        else (
+            SpendKind.PREMIUM,
+            SpendKind.RESERVED,
+        )
+    )
+    return sum(
+        (
+            item.usd
+            for item in frame.spends
+            if item.kind in counted and (item.kind is SpendKind.RESERVED or item.at_s > since_s)
+        ),
+        0.0,
+    )
+
+
+def _frees(frame: Frame, *, window_s: float) -> float:
+    """Return when the oldest purchase inside the window leaves it, or one made now, if there is none."""
+    starts = [
+        item.at_s
+        for item in frame.spends
+        if item.kind is SpendKind.PREMIUM and item.at_s > frame.now_s - window_s
+    ]
+    return min(starts, default=frame.now_s) + window_s

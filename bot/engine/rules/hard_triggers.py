@@ -1,0 +1,139 @@
+"""R2, market kind: a crash that two independent sources show, and the HOLD of prices that cannot be used.
+
+Sources are independent when their kind differs: the part of the source's name before the colon (a feed, a
+pool's TWAP, a second venue). The spot price of one pool is never read here. R6 and the protocol kind need
+S1 with S19, S5, S7 and S9; they are absent in this release and named in the finding.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from bot.engine.group import primary_price
+from bot.engine.policy import Policy
+from bot.engine.rules.context import TierContext
+from bot.model.market import Column, Frame, Metric, SeriesKey
+from bot.model.tier import RuleFinding, Tier
+from bot.model.units import HOUR_S
+from bot.quant.bars import closed_bars
+from bot.quant.volatility import ewma_vol, log_returns
+
+ABSENT_TERMS = "R6 (S19), S5, S7, S9 and health factors have no source in this release"
+_BARS = 24 * 30  # hourly bars that the EWMA looks back on; at decay 0.94 the weight beyond is nil
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fall:
+    """How far one source fell from its highest price in the window."""
+
+    source: str
+    fall: float  # fraction, >= 0; NaN unknown
+    sigmas: float  # of its EWMA standard deviation per window; NaN unknown
+
+
+def crash(policy: Policy, context: TierContext) -> tuple[RuleFinding, ...]:
+    """Return the tier that a fall of two independent sources asks for."""
+    rule, underlying = policy.hard_triggers, context.underlying
+    falls = [
+        _fall(context.frame, key, window_s=rule.window)
+        for key in context.frame.columns.find(Metric.PRICE_USD, underlying)
+    ]
+    second = _second_independent(falls, sigmas=rule.sigmas)
+    seen = ", ".join(f"{item.source} {_percent(item.fall)} {item.sigmas:.1f} sd" for item in falls) or "none"
+    text = f"price falls within {rule.window / HOUR_S:g} h: {seen}"
+    for tier, limit in ((Tier.SEVERE, rule.severe_fall), (Tier.ELEVATED, rule.elevated_fall)):
+        if second > limit:
+            return (RuleFinding(rule="R2", fired=True, because=f"{text}; two over {limit:.0%}", tier=tier),)
+    kinds = {_kind(item.source) for item in falls}
+    if len(kinds) < 2:
+        missed = f"needs two independent sources, has {len(kinds)}"
+    elif math.isnan(second):
+        missed = f"no two independent sources fell more than {rule.sigmas:g} sd"
+    else:
+        missed = f"{tier.name} missed by {limit - second:.2%} of the second source's fall"
+    return (RuleFinding(rule="R2", fired=False, because=f"{text}; {missed}; {ABSENT_TERMS}"),)
+
+
+def find_holds(policy: Policy, frame: Frame) -> tuple[str, ...]:
+    """Return why nothing new may be opened: what the source said, stale or disagreeing prices, clock skew."""
+    reasons = list(frame.holds)
+    for underlying in sorted({item.underlying for item in frame.exposures}):
+        reasons.extend(_stale(policy, frame, underlying))
+        reasons.extend(_disagreement(policy, frame, underlying))
+    for chain_id, block in sorted(frame.blocks.items()):
+        skew_s = abs(frame.now_s - block.timestamp_s)
+        if skew_s > policy.holds.clock_skew:
+            limit_s = policy.holds.clock_skew
+            reasons.append(
+                f"chain {chain_id} time is {skew_s:.0f} s from now, at most {limit_s:.0f} s allowed"
+            )
+    return tuple(reasons)
+
+
+def _fall(frame: Frame, key: SeriesKey, *, window_s: float) -> Fall:
+    column = frame.columns[key].until(frame.now_s)
+    start_s = frame.now_s - window_s
+    inside, before = column.since(start_s), column.until(start_s)
+    opening = before.values[np.isfinite(before.values)][-1:] if before.times_s.size else before.values
+    seen = np.concatenate((opening, inside.values[np.isfinite(inside.values)]))
+    unknown = Fall(source=key.source, fall=math.nan, sigmas=math.nan)
+    if not inside.values.size or not math.isfinite(inside.values[-1]) or not seen.min() > 0.0:
+        return unknown
+    last, high = float(seen[-1]), float(seen.max())
+    sd = _window_sd(column, now_s=frame.now_s, window_s=window_s)
+    sigmas = math.log(high / last) / sd if sd > 0.0 else math.nan
+    return Fall(source=key.source, fall=1.0 - last / high, sigmas=sigmas)
+
+
+def _window_sd(column: Column, *, now_s: float, window_s: float) -> float:
+    """Return the EWMA standard deviation of a log return over the window, before the window began."""
+    bars = closed_bars(column, bar_s=HOUR_S, now_s=now_s - window_s, count=_BARS)
+    return ewma_vol(log_returns(bars.close), periods_per_year=window_s / HOUR_S)
+
+
+def _second_independent(falls: list[Fall], *, sigmas: float) -> float:
+    """Return the second largest fall over sources of different kinds; NaN when fewer than two qualify."""
+    largest: dict[str, float] = {}
+    for item in falls:
+        if item.sigmas > sigmas:  # False for NaN: an unknown deviation proves nothing
+            kind = _kind(item.source)
+            largest[kind] = max(largest.get(kind, 0.0), item.fall)
+    return sorted(largest.values(), reverse=True)[1] if len(largest) > 1 else math.nan
+
+
+def _kind(source: str) -> str:
+    return source.partition(":")[0]
+
+
+def _percent(fall: float) -> str:
+    return f"{-fall:+.1%}"
+
+
+def _stale(policy: Policy, frame: Frame, underlying: str) -> list[str]:
+    price_usd, observed_at_s = primary_price(frame, underlying)
+    limit_s = policy.holds.price_max_age
+    if not 0.0 < price_usd < math.inf:
+        return [f"no price of {underlying} is known"]
+    age_s = frame.now_s - observed_at_s
+    if age_s > limit_s:
+        return [f"price of {underlying} is {age_s:.0f} s old, at most {limit_s:.0f} s allowed"]
+    return []
+
+
+def _disagreement(policy: Policy, frame: Frame, underlying: str) -> list[str]:
+    """Compare every fresh price source with the primary one."""
+    keys = frame.columns.find(Metric.PRICE_USD, underlying)
+    limit, reasons = policy.holds.price_disagreement, []
+    primary_usd, _ = primary_price(frame, underlying)
+    for key in keys[1:]:
+        fresh = frame.columns[key].until(frame.now_s).since(frame.now_s - policy.holds.price_max_age)
+        known = fresh.values[np.isfinite(fresh.values)]
+        if known.size and primary_usd > 0.0:
+            apart = abs(float(known[-1]) / primary_usd - 1.0)
+            if apart > limit:
+                reasons.append(
+                    f"{key.source} and {keys[0].source} disagree on {underlying} by {apart:.1%}, "
+                    f"at most {limit:.1%} allowed"
+                )
+    return reasons

@@ -1,0 +1,263 @@
+"""One decision: readings, votes, tiers, targets, guards, legs. Pure: same input, same bytes (R25)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bot.engine.choose import Slot, choose
+from bot.engine.group import Group, group_names, read_group
+from bot.engine.holding import review_held
+from bot.engine.layers import LayerPlan, open_layers, plan_layers
+from bot.engine.limits import Cap, cap_figures, caps_finding, premium_caps
+from bot.engine.planner import (
+    GroupPlan,
+    allocate,
+    blocked_layers,
+    collect_wants,
+    legs_of,
+    plan_gains,
+    plan_key,
+)
+from bot.engine.policy import Policy
+from bot.engine.rules import TIER_RULES
+from bot.engine.rules.confirmation import confirmed
+from bot.engine.rules.consensus import family_votes, voting_memory
+from bot.engine.rules.context import TierContext, readings_for
+from bot.engine.rules.hard_triggers import find_holds
+from bot.engine.sizing import covered_share, size_group
+from bot.engine.wings import Wing, whole_break_evens, wings_finding
+from bot.model.hedge import HedgePlan, LayerTarget
+from bot.model.market import Frame
+from bot.model.record import Decision, EngineState, GroupDecision, GroupState
+from bot.model.tier import Reading, RuleFinding, Tier
+from bot.signals import read_signals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierStep:
+    """What R1-R4 made of one group."""
+
+    context: TierContext  # its state is the new one
+    previous: Tier
+    findings: tuple[RuleFinding, ...]
+
+
+def decide(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineState, Decision]:
+    """Return the next memory and the decision on a frame. Unknown or bad data hold; they never raise."""
+    readings = tuple(read_signals(frame.columns, now_s=frame.now_s, policy=policy.signals))
+    holds = find_holds(policy, frame)
+    groups = [read_group(policy, frame, name) for name in group_names(frame)]
+    steps, plans, memory = {}, [], dict(state.groups)
+    for group in groups:
+        before = state.groups.get(group.name, GroupState())
+        step = decide_tier(policy, before, frame, group, readings, holds=holds)
+        plan, after, found = plan_group(policy, frame, group, step.context, holds=holds)
+        steps[group.name] = replace(step, findings=step.findings + found)
+        memory[group.name] = after
+        plans.append(plan)
+    caps = premium_caps(policy, frame, exposure_usd=sum(group.value_usd for group in groups))
+    spent_usd = allocate(policy, plans, caps)
+    legs = legs_of(policy, frame, plans)
+    decision = Decision(
+        now_s=frame.now_s,
+        blocks={chain_id: block.number for chain_id, block in sorted(frame.blocks.items())},
+        policy_hash=policy.hash,
+        readings=readings,
+        groups=tuple(
+            _group_decision(plan, steps[plan.group.name], caps, holds=holds, spent_usd=spent_usd)
+            for plan in plans
+        ),
+        plan=HedgePlan(key=plan_key(policy, frame.now_s), created_at_s=frame.now_s, legs=legs),
+        limits=cap_figures(caps, planned_usd=spent_usd),
+        holds=holds,
+    )
+    return EngineState(groups=memory, protocol_tiers=state.protocol_tiers), decision
+
+
+def decide_tier(
+    policy: Policy,
+    before: GroupState,
+    frame: Frame,
+    group: Group,
+    readings: Sequence[Reading],
+    *,
+    holds: Sequence[str],
+) -> TierStep:
+    """Return a group's memory after R1-R4."""
+    mine = readings_for(frame, group.name, tuple(readings))
+    context = TierContext(
+        group=group.name,
+        underlying=group.underlying,
+        stable=group.stable,
+        state=before,
+        frame=frame,
+        readings=mine,
+        votes=family_votes(policy, before, mine),
+    )
+    findings = tuple(found for rule in TIER_RULES.values() for found in rule(policy, context))
+    after, moved = confirmed(policy, context, needed_tier(findings), holds=holds)
+    after = replace(after, voting=voting_memory(policy, context))
+    return TierStep(context=replace(context, state=after), previous=before.tier, findings=(*findings, moved))
+
+
+def needed_tier(findings: Sequence[RuleFinding]) -> Tier:
+    """Return the tier that is asked for: votes under R4's cap, hard triggers without one."""
+    voted = max(
+        (item.tier for item in findings if item.rule == "R1" and item.tier is not None), default=Tier.CALM
+    )
+    cap = min((item.caps_tier for item in findings if item.caps_tier is not None), default=Tier.CRISIS)
+    forced = max(
+        (item.tier for item in findings if item.rule != "R1" and item.fired and item.tier is not None),
+        default=Tier.CALM,
+    )
+    return max(min(voted, cap), forced)
+
+
+def plan_group(
+    policy: Policy,
+    frame: Frame,
+    group: Group,
+    context: TierContext,
+    *,
+    holds: Sequence[str],
+    force_layers: bool = False,
+    allow_indicative: bool = False,
+) -> tuple[GroupPlan, GroupState, tuple[RuleFinding, ...]]:
+    """Return what a group wants at its tier, its memory after that, and the findings of R7-R18."""
+    tier = context.state.tier
+    layer_plans, state, found = plan_layers(policy, context, force=force_layers)
+    choices = choose(policy, group, open_layers(tier), frame.quotes, allow_indicative=allow_indicative)
+    sizing = size_group(policy, group, tier, layer_plans, choices)
+    easing, wide = _time_shift(policy, context, holds=holds)
+    review = review_held(policy, group, tier, sizing.targets, state.unwanted_since_s, easing=easing)
+    plan = GroupPlan(
+        group=group,
+        sizing=sizing,
+        review=review,
+        blocked=blocked_layers(frame, group.name),
+        layers=layer_plans,
+    )
+    collect_wants(policy, plan, holds=holds)
+    state = replace(state, wide_term=wide, unwanted_since_s=dict(sorted(review.unwanted.items())))
+    return plan, state, (*found, sizing.finding, *plan.findings, *review.findings())
+
+
+def _time_shift(policy: Policy, context: TierContext, *, holds: Sequence[str]) -> tuple[bool, bool]:
+    """R17: return whether backwardation eases now, and the memory of it having been wide."""
+    term = context.reading("S13")
+    slope, wide = term.value if term else math.nan, context.state.wide_term
+    if slope > policy.roll.easing_from:
+        return False, True
+    if wide and slope < policy.roll.easing_to and not holds:
+        return True, False
+    return False, wide
+
+
+def _group_decision(
+    plan: GroupPlan, step: TierStep, caps: Sequence[Cap], *, holds: Sequence[str], spent_usd: float
+) -> GroupDecision:
+    group, state = plan.group, step.context.state
+    covered = covered_share(group, plan_gains(plan))
+    wings = planned_wings(plan)
+    degraded = tuple(vote.family.value for vote in step.context.votes if vote.degraded)
+    bound = any(item.cap in {cap.name for cap in caps} for item in plan.shortfalls)
+    r9 = caps_finding(caps, planned_usd=spent_usd, bound=bound)
+    findings = (*step.findings, *_unreplaced(plan), r9, wings_finding(group, wings))
+    return GroupDecision(
+        group=group.name,
+        tier=state.tier,
+        previous_tier=step.previous,
+        votes=step.context.votes,
+        findings=tuple(sorted(findings, key=lambda item: int(item.rule[1:]))),
+        targets=tuple(_layer_targets(plan)),
+        shortfalls=tuple(plan.shortfalls),
+        value_usd=group.value_usd,
+        var_usd=group.var_usd,
+        var_method=group.var_method,
+        wanted_share=plan.sizing.share,
+        covered_share=covered,
+        break_evens_usd=whole_break_evens(group, wings),
+        because=_because(plan, step, degraded, covered=covered, holds=holds),
+        degraded=degraded,
+    )
+
+
+def _unreplaced(plan: GroupPlan) -> tuple[RuleFinding, ...]:
+    """R17's alarm: legs that expire at once and that no purchase of this plan replaces."""
+    return tuple(
+        RuleFinding(rule="R17", fired=True, because=f"ALARM: {slot.layer} leg {held_id} expires unreplaced")
+        for held_id, slot in plan.review.expiring.items()
+        if slot in plan.sizing.targets
+        and slot not in plan.bought
+        and plan.review.counted.get(slot, 0.0) < plan.sizing.targets[slot].released_units
+    )
+
+
+def planned_wings(plan: GroupPlan) -> tuple[Wing, ...]:
+    """Return what is held and alive, and what is about to be bought."""
+    held = [
+        Wing(layer=item.layer, instrument=item.instrument, contracts=item.size, cost_usd=item.cost_usd)
+        for item in plan.review.kept
+    ]
+    new = [
+        Wing(
+            layer=want.layer,
+            instrument=want.quote.instrument,
+            contracts=contracts,
+            cost_usd=contracts * want.quote.unit_cost_usd + want.quote.gas_usd,
+        )
+        for want, contracts in plan.bought.values()
+    ]
+    return (*held, *new)
+
+
+def _layer_targets(plan: GroupPlan) -> list[LayerTarget]:
+    rows = []
+    for layer_plan in plan.layers:
+        slots = [slot for slot in plan.sizing.targets if slot.layer is layer_plan.layer]
+        held = {slot: units for slot, units in plan.review.counted.items() if slot.layer is layer_plan.layer}
+        if not slots:
+            rows.append(_closed_target(layer_plan, sum(held.values())))
+        rows.extend(_open_target(plan, layer_plan, slot, held.get(slot, 0.0)) for slot in slots)
+    return rows
+
+
+def _closed_target(layer_plan: LayerPlan, held_units: float) -> LayerTarget:
+    return LayerTarget(
+        layer=layer_plan.layer,
+        open=False,
+        weight=0.0,
+        instrument=None,
+        wanted_contracts=0.0,
+        held_contracts=held_units,
+        because=layer_plan.because,
+    )
+
+
+def _open_target(plan: GroupPlan, layer_plan: LayerPlan, slot: Slot, held_units: float) -> LayerTarget:
+    target = plan.sizing.targets[slot]
+    quote = target.choice.quote
+    multiplier = quote.instrument.multiplier if quote else 1.0
+    return LayerTarget(
+        layer=layer_plan.layer,
+        open=True,
+        weight=layer_plan.weight,
+        instrument=quote.instrument if quote else None,
+        wanted_contracts=target.units / multiplier,
+        held_contracts=held_units / multiplier,
+        because=f"{layer_plan.because}; {target.choice.because}",
+    )
+
+
+def _because(
+    plan: GroupPlan, step: TierStep, degraded: Sequence[str], *, covered: float, holds: Sequence[str]
+) -> str:
+    tier = step.context.state.tier
+    moved = next(item.because for item in step.findings if item.rule == "R3")
+    blind = f"GUARDED (data): {', '.join(degraded)} degraded; " if degraded else ""
+    held = f"HOLD: {holds[0]}; " if holds else ""
+    bought = ", ".join(f"{slot.layer} {contracts:.4g}" for slot, (_, contracts) in plan.bought.items())
+    return (
+        f"{blind}{held}{tier.name}: {moved}; {covered:.0%} of VaR covered, {plan.sizing.share:.0%} wanted"
+        f"{f'; buys {bought}' if bought else ''}"
+    )

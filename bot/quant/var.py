@@ -1,0 +1,240 @@
+"""Price paths, value at risk, expected shortfall, and the hedge size that removes a share of it (R8)."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.stats import t as student_t
+
+from bot.errors import InvariantError
+from bot.model.market import FloatArray
+from bot.quant.volatility import RISKMETRICS_DECAY, ewma_variance, log_returns, segments
+
+FILTERED_HISTORICAL = "filtered historical simulation"
+EWMA_STUDENT = "EWMA vol x Student-t(4), floored"
+
+DAYS_PER_YEAR = 365
+MIN_DAILY_RETURNS = 250  # R8
+VOL_FLOOR = 0.60  # a year, when history is short (R8)
+VOL_MEDIAN_DAYS = 180  # R8: vol is floored at its median over these days
+VOL_CAP = 1.5  # and capped at this multiple of it
+_COVERAGE = 0.6
+_MAX_HOLE_DAYS = 1  # a daily hole of one bar is 24 h and skipped, two are 48 h > 36 h
+_WARM_UP = 20  # returns before an EWMA forecast standardises another: over 70 % of its weight is there
+_STUDENT_DF = 4
+_LEVELS = 200  # probability grid 1/200 .. 199/200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PathSet:
+    """Equally likely price paths by day."""
+
+    spots: FloatArray  # [path, day]; day 0 is today's spot
+    method: str
+    warmed: bool  # history was long enough for the historical method
+    vol: float  # that the paths were scaled with, a year
+    returns_known: int  # daily returns that were there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeScale:
+    """How many units of a hedge, and what share of the value at risk they remove."""
+
+    scale: float  # >= 0; NaN when an input is NaN
+    share: float  # reached; under the wanted share when the hedge cannot do it; NaN as scale
+
+
+def spot_paths(
+    daily_close: FloatArray,
+    *,
+    spot: float,
+    horizon_days: int,
+    decay: float = RISKMETRICS_DECAY,
+    min_returns: int = MIN_DAILY_RETURNS,
+    vol_floor: float = VOL_FLOOR,
+    vol_cap: float = VOL_CAP,
+    median_days: int = VOL_MEDIAN_DAYS,
+) -> PathSet:
+    """Return paths from ``spot`` over ``horizon_days``; ``daily_close`` oldest first, NaN missing.
+
+    Filtered historical simulation (Barone-Adesi, Giannopoulos, Vosper 1999): every run of ``horizon_days``
+    consecutive daily log returns, each divided by its own EWMA forecast, times today's EWMA vol held within
+    [median, ``vol_cap`` x median] of its last ``median_days``. No run crosses a hole of more than 36 h.
+
+    With fewer than ``min_returns`` returns, or a median on less than 60 % of its days: 199 straight log paths
+    to the Student-t(4) quantiles (not rescaled to unit variance, so the tail stays fat) of max(EWMA vol,
+    ``vol_floor``) x sqrt(horizon). Raises InvariantError for a spot or horizon that is not positive.
+    """
+    if not 0.0 < spot < math.inf or horizon_days < 1:
+        raise InvariantError(f"paths need spot > 0 and horizon_days >= 1, were {spot} and {horizon_days}")
+    past = _past(np.asarray(daily_close, dtype=np.float64), decay=decay, median_days=median_days)
+    vol = _held(past.last_vol, median=past.median_vol, cap=vol_cap)
+    windows = [sliding_window_view(part, horizon_days) for part in past.shocks if part.size >= horizon_days]
+    warmed = past.returns_known >= min_returns and math.isfinite(past.median_vol)
+    if warmed and windows and vol > 0.0:
+        logs = np.cumsum(np.concatenate(windows) * vol / math.sqrt(DAYS_PER_YEAR), axis=1)
+        method = FILTERED_HISTORICAL
+    else:
+        vol = max(vol, vol_floor) if math.isfinite(vol) else vol_floor
+        logs, method = _student_logs(vol, horizon_days), EWMA_STUDENT
+    return PathSet(
+        spots=spot * np.exp(np.pad(logs, ((0, 0), (1, 0)))),
+        method=method,
+        warmed=method == FILTERED_HISTORICAL,
+        vol=vol,
+        returns_known=past.returns_known,
+    )
+
+
+def value_at_risk(losses: FloatArray, *, confidence: float = 0.99) -> float:
+    """Return the smallest loss that at least ``confidence`` of the equally likely outcomes do not exceed.
+
+    Positive is a loss. NaN when there is no outcome or any is NaN: an unknown outcome is never left out.
+    """
+    rank = _rank(losses.size, confidence)
+    if not losses.size or np.isnan(losses).any():
+        return math.nan
+    return float(np.partition(losses, rank - 1)[rank - 1])
+
+
+def expected_shortfall(losses: FloatArray, *, confidence: float = 0.99) -> float:
+    """Return the mean loss of the worst 1 - ``confidence`` of the outcomes (Acerbi and Tasche 2002).
+
+    The outcome on the edge counts with the part of its probability that is in the tail; NaN as in VaR.
+    """
+    _rank(losses.size, confidence)
+    if not losses.size or np.isnan(losses).any():
+        return math.nan
+    mass = (1.0 - confidence) * losses.size
+    worst = np.sort(losses)[::-1]
+    weights = np.clip(mass - np.arange(losses.size), 0.0, 1.0)
+    return float(worst @ weights / weights.sum())
+
+
+def hedge_scale(
+    losses: FloatArray,
+    unit_gains: FloatArray,
+    *,
+    share: float,
+    confidence: float = 0.99,
+    max_scale: float = math.inf,
+) -> HedgeScale:
+    """Return the least k in [0, max_scale] with VaR(losses - k x unit_gains) <= (1 - share) x VaR(losses).
+
+    Exact, no search: outcome i is within the target on one interval of k that its line decides, and k is the
+    first point that enough intervals cover. Where no k reaches the target, k is the least that gives the
+    smallest VaR (to 1e-9 of it) and ``share`` is what it removes. When there is nothing at risk
+    (VaR <= 0) k is 0 and the wanted share counts as reached. Any NaN or infinite outcome gives NaN for both.
+    """
+    if losses.shape != unit_gains.shape or not 0.0 <= share <= 1.0 or not max_scale >= 0.0:
+        raise InvariantError(
+            f"hedge scale needs equal shapes, share in [0, 1] and max_scale >= 0; were "
+            f"{losses.shape} and {unit_gains.shape}, {share}, {max_scale}"
+        )
+    base = value_at_risk(losses, confidence=confidence)
+    if not (np.isfinite(losses).all() and np.isfinite(unit_gains).all() and math.isfinite(base)):
+        return HedgeScale(scale=math.nan, share=math.nan)
+    if base <= 0.0:
+        return HedgeScale(scale=0.0, share=share)
+    rank = _rank(losses.size, confidence)
+    scale = _least_scale(losses, unit_gains, target=(1.0 - share) * base, rank=rank, max_scale=max_scale)
+    if math.isnan(scale):
+        scale = _best_scale(losses, unit_gains, base=base, share=share, rank=rank, max_scale=max_scale)
+    reached = 1.0 - value_at_risk(losses - scale * unit_gains, confidence=confidence) / base
+    return HedgeScale(scale=scale, share=reached)
+
+
+def _rank(count: int, confidence: float) -> int:
+    if not 0.0 < confidence < 1.0:
+        raise InvariantError(f"confidence must be in (0, 1), was {confidence}")
+    return max(1, math.ceil(round(confidence * count, 9)))  # 0.57 x 100 is 56.99999999999999
+
+
+def _least_scale(
+    losses: FloatArray, gains: FloatArray, *, target: float, rank: int, max_scale: float
+) -> float:
+    """Return the least k at which ``rank`` outcomes lose at most ``target``; NaN when there is none."""
+    excess = losses - target
+    with np.errstate(divide="ignore", invalid="ignore"):
+        turn = excess / gains
+    flat = int(np.count_nonzero((gains == 0.0) & (excess <= 0.0)))
+    enters = np.sort(np.maximum(turn[gains > 0.0], 0.0))  # within the target from here on
+    leaves = np.sort(turn[(gains < 0.0) & (excess <= 0.0)])  # within it up to here
+    candidates = np.concatenate(([0.0], enters))
+    inside = np.searchsorted(enters, candidates, side="right") + flat
+    inside += leaves.size - np.searchsorted(leaves, candidates, side="left")
+    good = np.flatnonzero((inside >= rank) & (candidates <= max_scale))
+    return float(candidates[good[0]]) if good.size else math.nan
+
+
+def _best_scale(
+    losses: FloatArray, gains: FloatArray, *, base: float, share: float, rank: int, max_scale: float
+) -> float:
+    """Return the least k with the smallest reachable VaR, by bisection on the target."""
+    reached, refused, best = base, (1.0 - share) * base, 0.0
+    while reached - refused > 1e-9 * base:
+        middle = 0.5 * (reached + refused)
+        scale = _least_scale(losses, gains, target=middle, rank=rank, max_scale=max_scale)
+        if math.isnan(scale):
+            refused = middle
+        else:
+            reached, best = middle, scale
+    return best
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Past:
+    """What the daily history says; NaN vols where it says nothing."""
+
+    shocks: tuple[FloatArray, ...]  # standardised returns, one array per stretch without a long hole
+    last_vol: float
+    median_vol: float
+    returns_known: int
+
+
+def _past(close: FloatArray, *, decay: float, median_days: int) -> _Past:
+    returns = log_returns(close)
+    variance = np.full(close.shape, np.nan)  # after each day; NaN in holes
+    shocks = []
+    for part in segments(close, max_hole_bars=_MAX_HOLE_DAYS):
+        variance[part] = np.where(np.isfinite(close[part]), ewma_variance(returns[part], decay=decay), np.nan)
+        shocks.append(_standardised(returns[part], variance[part]))
+    return _Past(
+        shocks=tuple(shocks),
+        last_vol=_last_vol(variance),
+        median_vol=_median_vol(variance[-median_days:], days=median_days),
+        returns_known=int(np.count_nonzero(np.isfinite(returns))),
+    )
+
+
+def _standardised(returns: FloatArray, variance: FloatArray) -> FloatArray:
+    """Return the known returns over the vol forecast of the day before, warm-up left out."""
+    known = np.isfinite(returns)
+    shocks, after = returns[known], np.sqrt(variance[known])
+    shocks, forecast = shocks[_WARM_UP:], after[_WARM_UP - 1 : -1]
+    moving = forecast > 0.0
+    return np.asarray(shocks[moving] / forecast[moving])
+
+
+def _median_vol(variance: FloatArray, *, days: int) -> float:
+    known = variance[np.isfinite(variance)]
+    if known.size < _COVERAGE * days:
+        return math.nan
+    return math.sqrt(float(np.median(known)) * DAYS_PER_YEAR)
+
+
+def _last_vol(variance: FloatArray) -> float:
+    known = variance[np.isfinite(variance)]
+    return math.sqrt(float(known[-1]) * DAYS_PER_YEAR) if known.size else math.nan
+
+
+def _held(vol: float, *, median: float, cap: float) -> float:
+    """Return the vol held within [median, cap x median]; unchanged when the median is unknown."""
+    return min(max(vol, median), cap * median) if math.isfinite(median) else vol
+
+
+def _student_logs(vol: float, horizon_days: int) -> FloatArray:
+    quantiles = student_t.ppf(np.arange(1, _LEVELS) / _LEVELS, _STUDENT_DF)
+    ends = quantiles * vol * math.sqrt(horizon_days / DAYS_PER_YEAR)
+    return np.asarray(np.outer(ends, np.arange(1, horizon_days + 1) / horizon_days))

@@ -1,0 +1,110 @@
+"""Returns and volatility with the rule for holes of method.md.
+
+No return crosses a missing bar. Holes up to a limit are skipped, a longer one restarts the recursion. Means,
+quantiles and ranks leave missing bars out and need a share of their bars. Vols are zero-mean, as in
+J.P. Morgan/Reuters, "RiskMetrics Technical Document" (1996), fractions a year of 365 days.
+"""
+
+import math
+
+import numpy as np
+from scipy.signal import lfilter
+
+from bot.errors import InvariantError
+from bot.model.market import FloatArray
+from bot.model.units import YEAR_S
+
+RISKMETRICS_DECAY = 0.94
+
+
+def periods_per_year(bar_s: float) -> float:
+    """Return how many bars a year of 365 days has."""
+    return YEAR_S / bar_s
+
+
+def log_returns(close: FloatArray) -> FloatArray:
+    """Return log returns, as long as ``close``; NaN first, and where either close is missing or not > 0."""
+    out = np.full(close.shape, np.nan)
+    known = np.where(close > 0.0, close, np.nan)
+    out[1:] = np.diff(np.log(known))
+    return out
+
+
+def after_last_long_hole(values: FloatArray, *, max_hole_bars: int) -> FloatArray:
+    """Return the part that follows the last run of more than ``max_hole_bars`` missing bars.
+
+    A run at the very end counts too: after it nothing is left.
+    """
+    known = np.flatnonzero(np.isfinite(values))
+    if not known.size or values.size - 1 - int(known[-1]) > max_hole_bars:
+        return values[values.size :]
+    breaks = np.flatnonzero(np.diff(known) - 1 > max_hole_bars)
+    first = int(known[breaks[-1] + 1]) if breaks.size else int(known[0])
+    return values[first:]
+
+
+def segments(values: FloatArray, *, max_hole_bars: int) -> list[slice]:
+    """Return the stretches between long holes, oldest first; each begins and ends with a known bar."""
+    known = np.flatnonzero(np.isfinite(values))
+    if not known.size:
+        return []
+    breaks = np.flatnonzero(np.diff(known) - 1 > max_hole_bars)
+    firsts = known[np.concatenate(([0], breaks + 1))]
+    lasts = known[np.concatenate((breaks, [known.size - 1]))]
+    return [slice(int(first), int(last) + 1) for first, last in zip(firsts, lasts, strict=True)]
+
+
+def ewma_variance(returns: FloatArray, *, decay: float = RISKMETRICS_DECAY) -> FloatArray:
+    """Return the variance per period after each return: weights decay^age over the known returns.
+
+    Weights are normalised by their sum (the finite-sample form, so no seed is needed). Missing returns are
+    skipped and do not age the rest; the value there is the last one; NaN before the first return.
+    """
+    _check_decay(decay)
+    out = np.full(returns.shape, np.nan)
+    known = np.flatnonzero(np.isfinite(returns))
+    if not known.size:
+        return out
+    recursion = ([1.0], [1.0, -decay])
+    squares = lfilter(*recursion, returns[known] ** 2)
+    weights = lfilter(*recursion, np.ones(known.size))
+    place = np.searchsorted(known, np.arange(returns.size), side="right") - 1
+    out[known[0] :] = (squares / weights)[place[known[0] :]]
+    return out
+
+
+def ewma_vol(returns: FloatArray, *, decay: float = RISKMETRICS_DECAY, periods_per_year: float) -> float:
+    """Return the EWMA vol a year as of the last return; NaN when no return is known.
+
+    Cut long holes off first (``after_last_long_hole`` on the closes); missing returns are skipped.
+    """
+    _check_decay(decay)
+    known = returns[np.isfinite(returns)]
+    if not known.size:
+        return math.nan
+    weights = decay ** np.arange(known.size - 1, -1, -1, dtype=np.float64)
+    return math.sqrt(float(weights @ known**2) / float(weights.sum()) * periods_per_year)
+
+
+def close_to_close_vol(returns: FloatArray, *, periods_per_year: float, coverage: float = 0.6) -> float:
+    """Return the zero-mean vol a year; NaN when less than ``coverage`` of the returns are known."""
+    known = covered(returns, coverage=coverage)
+    return math.sqrt(float(np.mean(known**2)) * periods_per_year) if known.size else math.nan
+
+
+def decay_of_span(span_bars: float) -> float:
+    """Return the EWMA decay with the mean age of a plain mean of ``span_bars``: 1 - 2 / (span + 1)."""
+    if not span_bars >= 1.0:
+        raise InvariantError(f"an EWMA span must be at least 1 bar, was {span_bars}")
+    return 1.0 - 2.0 / (span_bars + 1.0)
+
+
+def covered(values: FloatArray, *, coverage: float) -> FloatArray:
+    """Return the known values, or none of them when they are less than ``coverage`` of all."""
+    known = values[np.isfinite(values)]
+    return known if known.size and known.size >= coverage * values.size else known[:0]
+
+
+def _check_decay(decay: float) -> None:
+    if not 0.0 <= decay < 1.0:
+        raise InvariantError(f"an EWMA decay must be in [0, 1), was {decay}")

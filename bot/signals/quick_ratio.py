@@ -1,0 +1,100 @@
+"""S2: liquid reserves against what providers withdraw in a day."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bot.model.market import Columns, FloatArray, Metric
+from bot.model.tier import Family, Reading
+from bot.signals.policy import SignalsPolicy
+from bot.signals.reading import (
+    Inputs,
+    Measured,
+    NotYet,
+    absent,
+    absent_metric,
+    not_yet,
+    read_subject,
+    value_at,
+)
+from bot.signals.subjects import primary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuickRatio:
+    """Quote reserves within 2 % of price / P95 over 30 days of the 24 h net outflow, per pool.
+
+    Outflow at a closed bar: the share of liquidity that left in the 24 h before it, times the quote reserves
+    at their start; an inflow counts 0. The P95 is floored at a small share of the quote reserves of today,
+    so that a pool nobody left reads calm with a number instead of infinity.
+    """
+
+    id: str = "S2"
+    name: str = "quick_ratio"
+    family: Family = Family.ONCHAIN
+    unit: str = "ratio"
+    metrics: tuple[Metric, ...] = (
+        Metric.POOL_QUOTE_NEAR_USD,
+        Metric.POOL_LIQUIDITY,
+        Metric.POOL_QUOTE_USD,
+    )
+
+    def lookback_s(self, policy: SignalsPolicy) -> float:
+        return policy.outflow_window_s + policy.outflow_span_s + policy.bar_s + policy.slack_s
+
+    def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
+        subjects = dict.fromkeys(key.subject for key in columns.find(self.metrics[0]))
+        if not subjects:
+            return absent_metric(self, self.metrics[0])
+        return tuple(self._read_pool(columns, subject, now_s=now_s, policy=policy) for subject in subjects)
+
+    def _read_pool(self, columns: Columns, subject: str, *, now_s: float, policy: SignalsPolicy) -> Reading:
+        found = {metric: primary(columns, metric, subject) for metric in self.metrics}
+        keys = tuple(key for key in found.values() if key is not None)
+        if len(keys) < len(found):
+            lacking = ", ".join(metric for metric, key in found.items() if key is None)
+            return absent(
+                self, subject=subject, because=f"no source of {lacking} is configured for {subject}"
+            )
+        return read_subject(
+            self, keys, columns, lambda inputs: _measure(inputs, policy), now_s=now_s, policy=policy
+        )
+
+
+def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
+    near, liquidity, quote = inputs.columns
+    count, span = policy.bars(policy.outflow_window_s), policy.bars(policy.outflow_span_s)
+    shares, reserves = (
+        inputs.bars(column, count=count + span, policy=policy).close for column in (liquidity, quote)
+    )
+    outflow = net_outflow(shares, reserves, span=span)
+    known = outflow[np.isfinite(outflow)]
+    needed = policy.coverage * count
+    if known.size < needed:
+        started = min(
+            int(np.isfinite(shares).sum()), span
+        )  # the first outflow ends a span after the first bar
+        return not_yet(
+            int(known.size) + started, needed=needed + span, inputs=inputs, policy=policy, what="24 h outflow"
+        )
+    reserve_usd, near_usd = (value_at(column, inputs.good_s) for column in (quote, near))
+    claim_usd = float(np.quantile(known, policy.outflow_quantile))
+    floor_usd = policy.outflow_floor * reserve_usd
+    claims = f"P{100 * policy.outflow_quantile:.0f} 24 h outflow {claim_usd:,.0f} USD"
+    if claim_usd < floor_usd:
+        claims += f", floored at {floor_usd:,.0f}"
+    divisor = max(claim_usd, floor_usd)
+    ratio = near_usd / divisor if divisor > 0.0 else 0.0  # no reserves at all is no cover at all
+    anchors = policy.quick_ratio
+    return Measured(
+        value=ratio,
+        score=anchors.score(ratio),
+        because=f"quote reserves within 2 % {near_usd:,.0f} USD against {claims}: {ratio:.2f}, "
+        f"stress from {anchors.calm:g} to {anchors.stress:g}",
+    )
+
+
+def net_outflow(shares: FloatArray, reserves_usd: FloatArray, *, span: int) -> FloatArray:
+    """Return the USD that left in the ``span`` bars before each bar after the first ``span``; >= 0 or NaN."""
+    start = np.where(shares[:-span] > 0.0, shares[:-span], np.nan)
+    return np.asarray(np.maximum(1.0 - shares[span:] / start, 0.0) * reserves_usd[:-span])

@@ -1,0 +1,280 @@
+"""From a column to a reading: how fresh a source is, when history suffices, and the one shape of the result.
+
+A measure looks only at what lies in its look-back before the last good observation, so a prefix, a trailing
+window and the whole history give the same reading, and a held score is the last good one.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from bot.model.market import Column, Columns, FloatArray, Metric, SeriesKey
+from bot.model.tier import Family, Quality, Reading
+from bot.model.units import MINUTE_S, iso_utc
+from bot.quant.bars import Bars, closed_bars
+from bot.signals.policy import SignalsPolicy
+
+_CADENCE_ROWS = 24  # rows that a source's interval is read from
+_FEED = "chainlink:"  # sources whose observations keep the feed's own update time
+
+
+class Signal(Protocol):
+    """One signal of method.md. Pure: the same columns, time and policy give the same readings."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def family(self) -> Family: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics it reads; the first names the subjects it is read for."""
+        ...
+
+    def lookback_s(self, policy: SignalsPolicy) -> float:
+        """Return how much history a reading may look at, hold included."""
+        ...
+
+    def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
+        """Return one reading per subject and independent source, at least one (ABSENT)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a measure found. ``value`` NaN means that it could not be told, and ``because`` says why."""
+
+    value: float
+    score: float
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotYet:
+    """History is too short; ``warm_at_s`` is when it will suffice if no observation is missed."""
+
+    warm_at_s: float
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """The trailing columns of one subject, in the order of the keys that were asked for."""
+
+    columns: tuple[Column, ...]
+    good_s: float  # the last time at which all of them were known
+    now_s: float
+    interval_s: float  # the slowest cadence among them
+    patience_s: float  # how old an observation may be and still hold
+
+    def bars(self, column: Column, *, count: int, policy: SignalsPolicy) -> Bars:
+        """Return the last bars that are closed now and not past the bar of the last good observation."""
+        good_end_s = (math.floor(self.good_s / policy.bar_s) + 1) * policy.bar_s
+        return closed_bars(column, bar_s=policy.bar_s, now_s=min(self.now_s, good_end_s), count=count)
+
+    def patience_bars(self, policy: SignalsPolicy) -> int:
+        return int(self.patience_s // policy.bar_s)
+
+    def held_bars(self, column: Column, *, count: int, policy: SignalsPolicy) -> Bars:
+        """Return ``bars`` that end with a known one, stepping back as far as patience goes.
+
+        A quiet feed may leave a bar empty without failing. The last close is NaN when patience ran out: the
+        source was away for longer and is back in the open bar.
+        """
+        patience = self.patience_bars(policy)
+        longer = self.bars(column, count=count + patience, policy=policy)
+        known = np.flatnonzero(np.isfinite(longer.close))
+        empty = longer.close.size - 1 - int(known[-1]) if known.size else 0
+        end = longer.close.size - (empty if empty <= patience else 0)
+        part = slice(end - count, end)
+        return Bars(times_s=longer.times_s[part], close=longer.close[part], bar_s=policy.bar_s)
+
+
+Measure: TypeAlias = Callable[[Inputs], Measured | NotYet]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """How far a column can be trusted now."""
+
+    quality: Quality  # LIVE, HELD or MISSING
+    good_s: float  # last known observation; NaN when there is none
+    interval_s: float  # typical spacing of its rows
+    patience_s: float  # age at which a held score is missing
+    because: str
+
+
+def freshness(key: SeriesKey, column: Column, *, now_s: float, policy: SignalsPolicy) -> Freshness:
+    """Judge a column that ends at ``now_s``.
+
+    LIVE while its newest row is known and not late; HELD while the last known row is within ``hold`` of that;
+    MISSING after it, and when no row is known at all.
+    """
+    interval = _interval(column, policy)
+    late_s = policy.late_intervals * interval
+    if key.source.startswith(_FEED):
+        late_s = max(late_s, policy.feed_heartbeat_s)
+    patience_s = late_s + max(policy.hold_chain_s, policy.hold_http_intervals * interval)
+    last = last_known(column.values)
+    good_s = float(column.times_s[last]) if last >= 0 else math.nan
+    age_s, fails = now_s - good_s, last != column.values.size - 1
+    if last < 0:
+        quality, because = Quality.MISSING, f"{key} has no known value"
+    elif age_s <= late_s and not fails:
+        quality, because = Quality.LIVE, ""
+    else:
+        quality = Quality.HELD if age_s <= patience_s else Quality.MISSING
+        verb = "held for" if quality is Quality.HELD else "over its hold of"
+        because = (
+            f"{key} {'fails' if fails else 'is late'}: last known {age_s / MINUTE_S:.0f} min ago, "
+            f"{verb} {patience_s / MINUTE_S:.0f} min"
+        )
+    return Freshness(
+        quality=quality, good_s=good_s, interval_s=interval, patience_s=patience_s, because=because
+    )
+
+
+def trailing(columns: Columns, key: SeriesKey, *, now_s: float, lookback_s: float) -> Column:
+    """Return the observations of a series in (now_s - lookback_s, now_s]."""
+    return columns[key].until(now_s).since(now_s - lookback_s)
+
+
+def gather(
+    keys: tuple[SeriesKey, ...], columns: Columns, *, lookback_s: float, now_s: float, policy: SignalsPolicy
+) -> tuple[Inputs, Freshness]:
+    """Return the trailing columns and the freshness of the worst of them."""
+    parts = tuple(trailing(columns, key, now_s=now_s, lookback_s=lookback_s) for key in keys)
+    found = [freshness(key, part, now_s=now_s, policy=policy) for key, part in zip(keys, parts, strict=True)]
+    inputs = Inputs(
+        columns=parts,
+        good_s=min(item.good_s for item in found),
+        now_s=now_s,
+        interval_s=max(item.interval_s for item in found),
+        patience_s=min(item.patience_s for item in found),
+    )
+    return inputs, max(found, key=lambda item: _RANK[item.quality])
+
+
+def read_subject(
+    signal: Signal,
+    keys: tuple[SeriesKey, ...],
+    columns: Columns,
+    measure: Measure,
+    *,
+    now_s: float,
+    policy: SignalsPolicy,
+) -> Reading:
+    """Return the reading of one subject and source; ``keys[0]`` names them, all keys are needed."""
+    inputs, worst = gather(keys, columns, lookback_s=signal.lookback_s(policy), now_s=now_s, policy=policy)
+    if worst.quality is Quality.MISSING:
+        return _reading(signal, keys[0], Quality.MISSING, because=worst.because, observed_at_s=worst.good_s)
+    result = measure(inputs)
+    if isinstance(result, NotYet):
+        return _reading(
+            signal,
+            keys[0],
+            Quality.WARMING,
+            because=f"{result.because}; warm at {iso_utc(result.warm_at_s)}",
+            observed_at_s=inputs.good_s,
+            warm_at_s=result.warm_at_s,
+        )
+    quality = Quality.MISSING if math.isnan(result.score) else worst.quality
+    because = f"{result.because}; {worst.because}" if worst.because else result.because
+    return _reading(
+        signal,
+        keys[0],
+        quality,
+        because=because,
+        observed_at_s=inputs.good_s,
+        value=result.value,
+        score=result.score,
+    )
+
+
+def value_at(column: Column, at_s: float) -> float:
+    """Return the last known value at or before ``at_s``, NaN when there is none."""
+    values = column.until(at_s).values
+    last = last_known(values)
+    return float(values[last]) if last >= 0 else math.nan
+
+
+def not_yet(known: int, *, needed: float, inputs: Inputs, policy: SignalsPolicy, what: str) -> NotYet:
+    """Return that ``known`` samples are fewer than needed, and when an unbroken feed will have them."""
+    lacking = max(math.ceil(needed) - known, 1)
+    if inputs.interval_s > policy.bar_s:  # a slow source counts by its own rows
+        warm_at_s = inputs.good_s + lacking * inputs.interval_s
+    else:
+        warm_at_s = (math.floor(inputs.now_s / policy.bar_s) + lacking) * policy.bar_s
+    return NotYet(warm_at_s=warm_at_s, because=f"{what}: {known} known, {math.ceil(needed)} needed")
+
+
+def no_last_bar(what: str) -> Measured:
+    """Return that the source is back after a failure and its first whole bar is not closed yet."""
+    because = f"{what}: the last closed bar has no observation"
+    return Measured(value=math.nan, score=math.nan, because=because)
+
+
+def absent(signal: Signal, *, because: str, subject: str = "", source: str = "") -> Reading:
+    """Return the reading of a signal that has no source configured."""
+    metric = signal.metrics[0]
+    return _reading(signal, SeriesKey(metric, subject, source), Quality.ABSENT, because=because)
+
+
+def absent_metric(signal: Signal, metric: Metric) -> tuple[Reading, ...]:
+    return (absent(signal, because=f"no source of {metric} is configured"),)
+
+
+def _reading(
+    signal: Signal,
+    key: SeriesKey,
+    quality: Quality,
+    *,
+    because: str,
+    observed_at_s: float = math.nan,
+    value: float = math.nan,
+    score: float = math.nan,
+    warm_at_s: float = math.nan,
+) -> Reading:
+    return Reading(
+        signal=signal.id,
+        name=signal.name,
+        subject=key.subject,
+        family=signal.family,
+        value=value,
+        unit=signal.unit,
+        score=score,
+        quality=quality,
+        because=because,
+        observed_at_s=observed_at_s,
+        source=key.source,
+        warm_at_s=warm_at_s,
+    )
+
+
+def _interval(column: Column, policy: SignalsPolicy) -> float:
+    """Return the median spacing of the newest rows, failed reads included, within ``max_interval_s``."""
+    times = np.unique(column.times_s[-_CADENCE_ROWS:])  # a feed may be read often between its updates
+    if times.size < 2:
+        return float(policy.bar_s)  # cadence not known yet
+    return min(float(np.median(np.diff(times))), policy.max_interval_s)
+
+
+def last_known(values: FloatArray) -> int:
+    """Return the position of the last finite value, -1 when there is none."""
+    if values.size and math.isfinite(values[-1]):
+        return int(values.size - 1)
+    known = np.flatnonzero(np.isfinite(values))
+    return int(known[-1]) if known.size else -1
+
+
+_RANK = {Quality.LIVE: 0, Quality.HELD: 1, Quality.MISSING: 2}

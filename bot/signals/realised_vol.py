@@ -1,0 +1,79 @@
+"""S11: the last day's volatility against the last month's."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from bot.model.market import Columns, Metric
+from bot.model.tier import Family, Reading
+from bot.quant.volatility import (
+    after_last_long_hole,
+    close_to_close_vol,
+    decay_of_span,
+    ewma_vol,
+    log_returns,
+    periods_per_year,
+)
+from bot.signals.policy import SignalsPolicy
+from bot.signals.reading import Inputs, Measured, NotYet, absent_metric, no_last_bar, not_yet, read_subject
+from bot.signals.subjects import primary_prices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealisedVol:
+    """EWMA vol of 24 h / vol of 30 days, of the hourly log returns of each asset's primary price.
+
+    Short: RiskMetrics recursion (zero mean) with an effective span of 24 bars, decay 1 - 2/25 = 0.92, over
+    the 30 days, restarted behind a hole of more than 36 h. Long: zero-mean deviation of the known returns of
+    the 30 days. Both a year of 365 days, so the ratio is 1 on average in a steady market.
+    """
+
+    id: str = "S11"
+    name: str = "realised_vol"
+    family: Family = Family.TECHNICAL
+    unit: str = "ratio"
+    metrics: tuple[Metric, ...] = (Metric.PRICE_USD,)
+
+    def lookback_s(self, policy: SignalsPolicy) -> float:
+        return policy.vol_window_s + 2 * policy.bar_s + policy.slack_s
+
+    def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
+        keys = primary_prices(columns, policy)
+        if not keys:
+            return absent_metric(self, Metric.PRICE_USD)
+        return tuple(
+            read_subject(
+                self, (key,), columns, lambda inputs: _measure(inputs, policy), now_s=now_s, policy=policy
+            )
+            for key in keys
+        )
+
+
+def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
+    (price,) = inputs.columns
+    count, span = policy.bars(policy.vol_window_s), policy.bars(policy.vol_span_s)
+    close = inputs.held_bars(price, count=count + 1, policy=policy).close
+    returns, yearly = log_returns(close)[1:], periods_per_year(policy.bar_s)
+    known = int(np.isfinite(returns).sum())
+    recent = log_returns(after_last_long_hole(close, max_hole_bars=policy.max_hole_bars))
+    fresh = int(np.isfinite(recent).sum())
+    if known < policy.coverage * count:
+        needed, bars = policy.coverage * count + 1, int(np.isfinite(close).sum())
+        return not_yet(bars, needed=needed, inputs=inputs, policy=policy, what="30-day vol")
+    if math.isnan(close[-1]):
+        return no_last_bar("24 h vol")
+    if fresh < policy.coverage * span:
+        needed = policy.coverage * span
+        return not_yet(fresh, needed=needed, inputs=inputs, policy=policy, what="24 h vol")
+    short = ewma_vol(recent, decay=decay_of_span(span), periods_per_year=yearly)
+    long = close_to_close_vol(returns, periods_per_year=yearly, coverage=policy.coverage)
+    if not long > 0.0:
+        return Measured(value=math.nan, score=math.nan, because="the price did not move in its whole window")
+    ratio, anchors = short / long, policy.realised_vol
+    return Measured(
+        value=ratio,
+        score=anchors.score(ratio),
+        because=f"24 h vol {short:.0%} against {long:.0%} over 30 days ({known / count:.0%} of bars known): "
+        f"{ratio:.2f}, stress from {anchors.calm:g} to {anchors.stress:g}",
+    )

@@ -1,0 +1,65 @@
+"""S3: a pool whose price left the market's."""
+
+import math
+from dataclasses import dataclass
+
+from bot.model.market import Columns, Metric, SeriesKey
+from bot.model.tier import Family, Reading
+from bot.signals.policy import SignalsPolicy
+from bot.signals.reading import Inputs, Measured, absent, absent_metric, read_subject, value_at
+from bot.signals.subjects import pool_underlying, primary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReserveImbalance:
+    """abs(pool price / oracle price - 1) of a constant-product or concentrated pool.
+
+    The oracle is the primary PRICE_USD series of the pool's underlying; a pool of two stables is compared
+    to 1.
+    """
+
+    id: str = "S3"
+    name: str = "reserve_imbalance"
+    family: Family = Family.ONCHAIN
+    unit: str = "fraction"
+    metrics: tuple[Metric, ...] = (Metric.POOL_PRICE_USD, Metric.PRICE_USD)
+
+    def lookback_s(self, policy: SignalsPolicy) -> float:
+        return policy.bar_s + policy.slack_s
+
+    def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
+        keys = columns.find(Metric.POOL_PRICE_USD)
+        if not keys:
+            return absent_metric(self, Metric.POOL_PRICE_USD)
+        return tuple(self._read_pool(columns, key, now_s=now_s, policy=policy) for key in keys)
+
+    def _read_pool(
+        self, columns: Columns, pool: SeriesKey, *, now_s: float, policy: SignalsPolicy
+    ) -> Reading:
+        underlying = pool_underlying(pool.subject)
+        keys: tuple[SeriesKey, ...] = (pool,)
+        if underlying not in policy.stables:
+            oracle = primary(columns, Metric.PRICE_USD, underlying)
+            if oracle is None:
+                because = f"no price of {underlying or 'its underlying'} is configured for {pool.subject}"
+                return absent(self, subject=pool.subject, source=pool.source, because=because)
+            keys = (pool, oracle)
+        return read_subject(
+            self, keys, columns, lambda inputs: _measure(inputs, policy), now_s=now_s, policy=policy
+        )
+
+
+def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured:
+    pool_usd, *oracle = (value_at(column, inputs.now_s) for column in inputs.columns)
+    fair_usd, against = (oracle[0], "oracle") if oracle else (1.0, "par")
+    if not (pool_usd > 0.0 and fair_usd > 0.0):
+        why = f"pool price {pool_usd:g} or {against} {fair_usd:g} is not a price"
+        return Measured(value=math.nan, score=math.nan, because=why)
+    gap = abs(pool_usd / fair_usd - 1.0)
+    anchors = policy.pool_imbalance
+    return Measured(
+        value=gap,
+        score=anchors.score(gap),
+        because=f"pool {pool_usd:,.4f} against {against} {fair_usd:,.4f}: {gap:.2%} apart, "
+        f"stress from {anchors.calm:.1%} to {anchors.stress:.1%}",
+    )

@@ -1,0 +1,298 @@
+"""Runs the engine and the benchmarks over real history, hour by hour, on one simulated market."""
+
+import math
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bot.engine.policy import Policy
+from bot.engine.step import decide as engine_decide
+from bot.errors import ConfigError
+from bot.model.exposure import Exposure
+from bot.model.hedge import HedgeLeg, Layer, LegOutcome, LegStatus, Side
+from bot.model.market import Block, Columns, FloatArray
+from bot.model.record import StepRecord
+from bot.model.units import DAY_S, HOUR_S, YEAR_S, iso_utc
+from bot.pipeline.loop import Decide, Moment, Pipeline, view_of
+from bot.pipeline.memory_journal import MemoryJournal
+from bot.ports import MarketView, VenuePosition
+from bot.simulation.exposures import ExposureSpec, at_price
+from bot.simulation.market_model import HOLE_S, Market, with_implied_vols
+from bot.simulation.metrics import max_drawdown
+from bot.simulation.results import ALVH, UNHEDGED, BacktestResult, StrategyResult, cash_usd, tier_changes
+from bot.simulation.strategies import (
+    Buy,
+    PutProgramme,
+    Sell,
+    Situation,
+    StaticLayers,
+    Strategy,
+    TailProgramme,
+)
+from bot.simulation.tables import History
+from bot.venues.simulated import SimulatedVenue
+
+_ENDED_S = DAY_S  # a file that ended longer ago is absent, not failing
+_BLOCK_S = 12  # simulated block time: R3 counts blocks
+_DUST = 1e-9
+
+Progress = Callable[[int, int], None]  # hours done, hours in all
+
+
+async def run_backtest(
+    history: History,
+    spec: ExposureSpec,
+    policy: Policy,
+    market: Market,
+    *,
+    decide: Decide = engine_decide,
+    progress: Progress | None = None,
+) -> BacktestResult:
+    """Run alvh and every benchmark on the same hours, prices and costs.
+
+    Raises ConfigError when the history has no hour in its range.
+    """
+    priced = with_implied_vols(history, market)
+    moments = tuple(cut_moments(priced, spec, fee_apr=market.fee_apr))
+    if not moments:
+        raise ConfigError(
+            f"no hour with a price between {iso_utc(history.from_s)} and {iso_utc(history.to_s)}; "
+            "choose another --from and --to"
+        )
+    times_s = np.array([item.now_s for item in moments])
+    position_usd = np.array([_position_usd(item) for item in moments])
+    strategies: dict[str, StrategyResult] = {}
+    records, path, final_positions = await _run_alvh(moments, policy, market, decide, progress)
+    about = "This program: layered puts by tier."
+    strategies[ALVH] = _result(ALVH, about, path, times_s, position_usd)
+    for strategy in benchmarks(market, spec):
+        path = await run_strategy(strategy, moments, market)
+        strategies[strategy.name] = _result(strategy.name, strategy.about, path, times_s, position_usd)
+    nothing = Path(hedge_usd=np.zeros(times_s.size), cash_usd=np.zeros(times_s.size))
+    strategies[UNHEDGED] = _result(UNHEDGED, "The position alone.", nothing, times_s, position_usd)
+    return BacktestResult(
+        spec=spec,
+        policy_hash=policy.hash,
+        times_s=times_s,
+        spot_usd=np.array([item.exposures[0].spot_usd for item in moments]),
+        position_usd=position_usd,
+        strategies=strategies,
+        records=records,
+        tiers=tuple(tier_changes(records)),
+        final_positions=final_positions,
+        assumptions=market.assumptions(spec.underlying),
+        found=history.found,
+        missing=history.missing,
+        gaps=tuple(item for item in history.gaps if item.in_range),
+    )
+
+
+def benchmarks(market: Market, spec: ExposureSpec) -> tuple[Strategy, ...]:
+    """Return fresh benchmark strategies; they keep state, so one set serves one run."""
+    vol_spread = market.vol_spread[spec.underlying]
+    return (StaticLayers(), PutProgramme(), TailProgramme(vol_spread=vol_spread))
+
+
+def cut_moments(history: History, spec: ExposureSpec, *, fee_apr: float = 0.0) -> Iterator[Moment]:
+    """Yield one moment at the end of every hour that has a price; hours without one are not there.
+
+    A series whose file has ended, or not begun, is left out: its source is absent, not failing.
+    """
+    price = history.price
+    ends_s = np.ceil(price.times_s / HOUR_S) * HOUR_S
+    inside = (ends_s >= history.from_s) & (ends_s <= history.to_s)
+    entry: Exposure | None = None
+    fees_usd, last_s = 0.0, math.nan
+    for now_s, spot_usd in zip(ends_s[inside].tolist(), price.values[inside].tolist(), strict=True):
+        entry = entry or spec.open_at(spot_usd)
+        exposure = at_price(entry, spot_usd)
+        if fee_apr > 0.0:
+            hours_s = now_s - last_s if now_s - last_s <= HOLE_S else 0.0  # none earned across a hole
+            fees_usd += exposure.value_usd * fee_apr * hours_s / YEAR_S
+            exposure = replace(
+                exposure,
+                fees_uncollected_usd=fees_usd,
+                fee_income_30d_usd=exposure.value_usd * fee_apr * 30.0 * DAY_S / YEAR_S,
+            )
+        last_s = now_s
+        yield Moment(
+            now_s=now_s,
+            blocks={exposure.chain_id: _block(exposure.chain_id, now_s)},
+            columns=_columns_at(history, now_s),
+            exposures=(exposure,),
+        )
+
+
+def _columns_at(history: History, now_s: float) -> Columns:
+    series = {}
+    for key, column in history.columns.series.items():
+        part = column.until(now_s)
+        if part.times_s.size and now_s <= history.ends_s.get(key, math.inf) + _ENDED_S:
+            series[key] = part
+    return Columns(series=series)
+
+
+def _block(chain_id: int, now_s: float) -> Block:
+    number = int(now_s) // _BLOCK_S
+    return Block(
+        chain_id=chain_id,
+        number=number,
+        hash=f"simulated:{number}",
+        parent_hash=f"simulated:{number - 1}",
+        timestamp_s=int(now_s),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Path:
+    """What hedging did to the account, hour by hour, after the hour's trades."""
+
+    hedge_usd: FloatArray
+    cash_usd: FloatArray
+    outcomes: tuple[LegOutcome, ...] = ()
+
+
+async def _run_alvh(
+    moments: Sequence[Moment], policy: Policy, market: Market, decide: Decide, progress: Progress | None
+) -> tuple[tuple[StepRecord, ...], Path, tuple[VenuePosition, ...]]:
+    """Drive the program's own loop over the moments; also return what is held at the end."""
+    venue = SimulatedVenue(market.options)
+    journal = MemoryJournal()
+    pipeline = Pipeline(
+        mode="backtest", policy=policy, decide=decide, venues={venue.name: venue}, journal=journal
+    )
+    records: list[StepRecord] = []
+    marks: list[float] = []
+    positions: tuple[VenuePosition, ...] = ()
+    async for record in pipeline.run(_feed(moments)):
+        view = view_of(moments[len(records)])
+        records.append(record)
+        # A record's own cash and mark are of before its trades; the path wants those after them.
+        positions = await venue.held(view)
+        marks.append(_marks_usd(positions))
+        if progress:
+            progress(len(records), len(moments))
+    path = Path(
+        hedge_usd=np.array(marks),
+        cash_usd=np.cumsum([sum(map(cash_usd, item.outcomes)) for item in records], dtype=np.float64),
+        outcomes=journal.outcomes(),
+    )
+    return tuple(records), path, positions
+
+
+async def _feed(moments: Sequence[Moment]) -> AsyncIterator[Moment]:
+    for moment in moments:
+        yield moment
+
+
+async def run_strategy(strategy: Strategy, moments: Sequence[Moment], market: Market) -> Path:
+    """Step a benchmark over the moments: settle what expired, trade what it asks, mark."""
+    desk = _Desk(strategy=strategy, venue=SimulatedVenue(market.options, name=strategy.name))
+    hedge_usd, cash = [], []
+    for moment in moments:
+        view = view_of(moment)
+        await desk.step(moment, view)
+        hedge_usd.append(_marks_usd(await desk.venue.held(view)))
+        cash.append(desk.cash_usd)
+    return Path(hedge_usd=np.array(hedge_usd), cash_usd=np.array(cash), outcomes=tuple(desk.outcomes))
+
+
+class _Desk:
+    """Trades for one benchmark, and keeps its cash and the layer of each position."""
+
+    def __init__(self, *, strategy: Strategy, venue: SimulatedVenue) -> None:
+        self.venue = venue
+        self.cash_usd = 0.0
+        self.outcomes: list[LegOutcome] = []
+        self._strategy = strategy
+        self._layers: dict[str, Layer] = {}
+
+    async def step(self, moment: Moment, view: MarketView) -> None:
+        for position in await self.venue.held(view):
+            if position.settleable:
+                await self._trade(view, Side.SETTLE, self._layers[position.id], position)
+        situation = await self._situation(moment, view)
+        if not self._strategy.is_due(situation):
+            return
+        exposure = moment.exposures[0]
+        size = max(exposure.value_usd / exposure.spot_usd, 1.0)
+        quotes = await self.venue.quotes(view, underlying=exposure.underlying, size=size)
+        for order in self._strategy.orders(situation, quotes):
+            if isinstance(order, Sell):
+                await self._trade(view, Side.SELL, order.layer, order.position)
+            else:
+                await self._buy(view, order)
+
+    async def _situation(self, moment: Moment, view: MarketView) -> Situation:
+        held = tuple((self._layers[item.id], item) for item in await self.venue.held(view))
+        return Situation(now_s=moment.now_s, exposure=moment.exposures[0], columns=moment.columns, held=held)
+
+    async def _buy(self, view: MarketView, order: Buy) -> None:
+        unit_usd = order.quote.premium_usd / order.quote.size
+        leg = HedgeLeg(
+            key=f"{self.venue.name}:{len(self.outcomes)}",
+            group="",
+            layer=order.layer,
+            side=Side.BUY,
+            instrument=order.quote.instrument,
+            size=order.contracts,
+            limit_usd=unit_usd * order.contracts * (1.0 + _DUST),
+            expected_usd=unit_usd * order.contracts,
+            valid_until_s=view.now_s,
+        )
+        await self._execute(leg, view)
+
+    async def _trade(self, view: MarketView, side: Side, layer: Layer, position: VenuePosition) -> None:
+        leg = HedgeLeg(
+            key=f"{self.venue.name}:{len(self.outcomes)}",
+            group="",
+            layer=layer,
+            side=side,
+            instrument=position.instrument,
+            size=position.size,
+            limit_usd=0.0,
+            expected_usd=position.liquidation_usd,
+            valid_until_s=view.now_s,
+            position_id=position.id,
+        )
+        await self._execute(leg, view)
+
+    async def _execute(self, leg: HedgeLeg, view: MarketView) -> None:
+        outcome = await self.venue.execute(leg, view=view)
+        self.outcomes.append(outcome)
+        if outcome.status is not LegStatus.FILLED:
+            return
+        self._layers[outcome.position_id] = leg.layer
+        self.cash_usd += cash_usd(outcome)
+
+
+def _result(
+    name: str, about: str, path: Path, times_s: FloatArray, position_usd: FloatArray
+) -> StrategyResult:
+    value_usd = position_usd + path.cash_usd + path.hedge_usd
+    known = np.flatnonzero(np.isfinite(value_usd))
+    last = int(known[-1]) if known.size else 0  # the first hour has no hedge and is always known
+    return StrategyResult(
+        name=name,
+        about=about,
+        value_usd=value_usd,
+        hedge_usd=path.hedge_usd,
+        cash_usd=path.cash_usd,
+        outcomes=path.outcomes,
+        final_value_usd=float(value_usd[last]),
+        final_s=float(times_s[last]),
+        max_drawdown=max_drawdown(value_usd, times_s=times_s, hole_s=HOLE_S),
+        cost_usd=float(position_usd[last] - value_usd[last]),
+    )
+
+
+def _position_usd(moment: Moment) -> float:
+    return sum(item.value_usd + item.fees_uncollected_usd for item in moment.exposures)
+
+
+def _marks_usd(positions: Sequence[VenuePosition]) -> float:
+    """Return what hedges are worth: a sale where one is possible, else the model's value."""
+    return sum(
+        item.liquidation_usd if math.isfinite(item.liquidation_usd) else item.model_usd for item in positions
+    )

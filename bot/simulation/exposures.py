@@ -1,0 +1,111 @@
+"""Reads an exposure as a person writes it, and turns it into a position at its entry price."""
+
+import math
+from dataclasses import dataclass, replace
+
+from bot.errors import ConfigError
+from bot.model.exposure import Exposure, ExposureKind, LpShape
+from bot.quant import lp
+
+UNDERLYINGS = ("BTC", "ETH")
+_FORM = "v2:ETH/USDC:1000000 or v3:ETH/USDC:1000000:-20%:+20%"
+_KINDS = {
+    "v2": (ExposureKind.UNISWAP_V2, "uniswap-v2"),
+    "v3": (ExposureKind.UNISWAP_V3, "uniswap-v3"),
+}
+_MAINNET = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExposureSpec:
+    """An LP position to open at the first price of a backtest. Bounds are fractions of that price."""
+
+    kind: ExposureKind
+    protocol: str
+    pool: str  # "v2:ETH/USDC"
+    underlying: str
+    stable: str
+    value_usd: float
+    below: float = -1.0  # lower bound of the range, relative to entry; -1 is a price of 0
+    above: float = math.inf
+
+    def open_at(self, spot_usd: float) -> Exposure:
+        """Return the position bought at this price. Its liquidity never changes after that."""
+        lower_usd, upper_usd = spot_usd * (1.0 + self.below), spot_usd * (1.0 + self.above)
+        liquidity = lp.liquidity_for_value(self.value_usd, spot_usd, lower_usd, upper_usd)
+        shape = LpShape(liquidity=liquidity, lower_usd=lower_usd, upper_usd=upper_usd)
+        units, stable = lp.amounts(shape, spot_usd)
+        return Exposure(
+            id=self.pool,
+            kind=self.kind,
+            protocol=self.protocol,
+            chain_id=_MAINNET,
+            pool=self.pool,
+            underlying=self.underlying,
+            stable=self.stable,
+            shape=shape,
+            spot_usd=spot_usd,
+            value_usd=self.value_usd,
+            held_units=float(units),
+            held_stable=float(stable),
+        )
+
+
+def parse_exposure(text: str) -> ExposureSpec:
+    """Return the exposure that ``text`` names, such as ``v2:ETH/USDC:1000000``.
+
+    A v3 exposure carries its range relative to the entry price: ``v3:ETH/USDC:1000000:-20%:+20%``.
+    Raises ConfigError naming the part that is wrong.
+    """
+    parts = text.split(":")
+    if len(parts) < 3 or parts[0] not in _KINDS or len(parts) != (3 if parts[0] == "v2" else 5):
+        raise ConfigError(f"--exposure must look like {_FORM}, was {text!r}")
+    kind, protocol = _KINDS[parts[0]]
+    underlying, stable = _pair(parts[1])
+    spec = ExposureSpec(
+        kind=kind,
+        protocol=protocol,
+        pool=f"{parts[0]}:{parts[1]}",
+        underlying=underlying,
+        stable=stable,
+        value_usd=_number(parts[2], what="the value in USD", low=0.0, high=1e12),
+    )
+    if kind is ExposureKind.UNISWAP_V2:
+        return spec
+    return replace(
+        spec,
+        below=_percent(parts[3], what="the lower bound", low=-1.0, high=0.0),
+        above=_percent(parts[4], what="the upper bound", low=0.0, high=100.0),
+    )
+
+
+def at_price(exposure: Exposure, spot_usd: float) -> Exposure:
+    """Return the same position valued at another price."""
+    return replace(exposure, spot_usd=spot_usd, value_usd=float(lp.value(exposure.shape, spot_usd)))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    underlying, _, stable = text.partition("/")
+    if underlying not in UNDERLYINGS or not stable.isalnum():
+        raise ConfigError(
+            f"--exposure: the pair must be {' or '.join(UNDERLYINGS)} over a stable, "
+            f"such as ETH/USDC, was {text!r}"
+        )
+    return underlying, stable
+
+
+def _percent(text: str, *, what: str, low: float, high: float) -> float:
+    if not text.endswith("%"):
+        raise ConfigError(f"--exposure: {what} must be a percentage such as -20% or +20%, was {text!r}")
+    return _number(text[:-1], what=what, low=100.0 * low, high=100.0 * high) / 100.0
+
+
+def _number(text: str, *, what: str, low: float, high: float) -> float:
+    """Return a number strictly between two bounds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low < value < high:
+        raise ConfigError(f"--exposure: {what} must be a number between {low:g} and {high:g}, was {text!r}")
+    return value

@@ -1,0 +1,174 @@
+"""Which history files the backtest knows, and how their rows become observations.
+
+A file here is one entry of ``tables_for``: its columns, its cadence, when its values were known, and
+the series it gives. Adding a file is adding an entry.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bot.model.market import Column, FloatArray, Metric, SeriesKey
+from bot.model.units import HOUR_S
+from bot.simulation.exposures import ExposureSpec
+
+SPOT_SOURCE = "binance:spot"
+DVOL_KEY = SeriesKey(Metric.VOL_INDEX, "BTC", "deribit")
+STABLE_POOL = "v3:USDC/USDT"
+
+# An hourly row is known when its hour ends; one second earlier keeps its close inside its own bar.
+_HOUR_END_S = HOUR_S - 1
+_FUNDINGS_A_YEAR = 3 * 365  # Binance settles every 8 h
+_TWO_PERCENT_UP = math.sqrt(1.02) - 1.0
+_TWO_PERCENT_DOWN = 1.0 - math.sqrt(0.98)
+_V2_FILES = {"v2:ETH/USDC": "uniswapv2_usdc_weth_4h", "v2:ETH/DAI": "uniswapv2_dai_weth_4h"}
+
+Rows = Mapping[str, FloatArray]  # numeric columns by name, and "at_s": when each row was known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryTable:
+    """One kind of file."""
+
+    file: str  # without the ending
+    what: str
+    step_s: int  # rows are this far apart; irregular files: the longest usual step
+    shift_s: int  # from a row's stamp to when its values were known
+    series: Callable[[Rows], Mapping[SeriesKey, FloatArray]]
+    without: str  # what is lost without the file
+    positive: tuple[str, ...] = ()  # numeric columns that must be > 0
+    not_negative: tuple[str, ...] = ()
+    any_sign: tuple[str, ...] = ()
+    keep: Mapping[str, str] = field(default_factory=dict)  # text column -> the value of the rows to use
+    is_required: bool = False
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        return (*self.positive, *self.not_negative, *self.any_sign)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return ("ts", *self.keep, *self.numeric)
+
+
+def tables_for(spec: ExposureSpec) -> tuple[HistoryTable, ...]:
+    """Return the files that say something about an exposure, the required ones first."""
+    tables = [
+        _spot(spec.underlying),
+        _vol_index(),
+        _perpetual(spec.underlying),
+        _funding(spec.underlying),
+        _stable_pool(),
+    ]
+    if spec.pool in _V2_FILES:
+        tables.append(_v2_pool(spec.pool))
+    return tuple(tables)
+
+
+def spot_key(underlying: str) -> SeriesKey:
+    return SeriesKey(Metric.PRICE_USD, underlying, SPOT_SOURCE)
+
+
+def column_of(rows: Rows, values: FloatArray) -> Column:
+    return Column(times_s=rows["at_s"], values=values)
+
+
+def _spot(underlying: str) -> HistoryTable:
+    return HistoryTable(
+        file=f"{underlying.lower()}_usdt_spot_1h_binance",
+        what=f"{underlying} spot price, hourly close, USDT taken as USD (Binance)",
+        positive=("close",),
+        step_s=HOUR_S,
+        shift_s=_HOUR_END_S,
+        series=lambda rows: {spot_key(underlying): rows["close"]},
+        without="no price of the underlying",
+        is_required=True,
+    )
+
+
+def _vol_index() -> HistoryTable:
+    return HistoryTable(
+        file="btc_dvol_1h_deribit",
+        what="BTC 30-day implied volatility index DVOL, hourly close (Deribit)",
+        positive=("close",),
+        step_s=HOUR_S,
+        shift_s=_HOUR_END_S,
+        series=lambda rows: {DVOL_KEY: rows["close"] / 100.0},
+        without="no implied volatility, so no option can be priced",
+        is_required=True,
+    )
+
+
+def _perpetual(underlying: str) -> HistoryTable:
+    # Named to sort after the spot source: the first of a price's sources is the primary one.
+    key = SeriesKey(Metric.PRICE_USD, underlying, "binance:usdm-perp")
+    return HistoryTable(
+        file=f"{underlying.lower()}_usdt_perp_1h_binance",
+        what=f"{underlying} perpetual price, hourly close, a second price source (Binance)",
+        positive=("close",),
+        step_s=HOUR_S,
+        shift_s=_HOUR_END_S,
+        series=lambda rows: {key: rows["close"]},
+        without="no second price source",
+    )
+
+
+def _funding(underlying: str) -> HistoryTable:
+    key = SeriesKey(Metric.FUNDING_APR, underlying, "binance")
+    return HistoryTable(
+        file="perp_funding_multi",
+        what=f"{underlying} perpetual funding every 8 h, as a yearly rate (Binance)",
+        keep={"exchange": "binance", "asset": underlying},
+        any_sign=("rate",),
+        step_s=8 * HOUR_S,
+        shift_s=0,
+        series=lambda rows: {key: rows["rate"] * _FUNDINGS_A_YEAR},
+        without="no funding signal (S10)",
+    )
+
+
+def _stable_pool() -> HistoryTable:
+    def series(rows: Rows) -> Mapping[SeriesKey, FloatArray]:
+        # Both tokens have 6 decimals. The sum that moves the price 2 % is taken as if the active
+        # liquidity reached that far; S4 compares it with its own median, so only its change counts.
+        depth_usd = rows["liquidity"] * _TWO_PERCENT_UP / 1e6
+        return {
+            SeriesKey(Metric.POOL_DEPTH_USD, STABLE_POOL, "pool"): depth_usd,
+            SeriesKey(Metric.POOL_PRICE_USD, STABLE_POOL, "pool"): np.power(1.0001, rows["tick"]),
+        }
+
+    return HistoryTable(
+        file="uniswapv3_usdc_usdt_1h",
+        what="Uniswap v3 USDC/USDT 0.01 % pool: price, and active liquidity as a stand-in for depth",
+        not_negative=("liquidity",),
+        any_sign=("tick",),
+        step_s=HOUR_S,
+        shift_s=0,  # the state at the first block of the hour
+        series=series,
+        without="no stable-pool depth and imbalance (S3, S4)",
+    )
+
+
+def _v2_pool(pool: str) -> HistoryTable:
+    def series(rows: Rows) -> Mapping[SeriesKey, FloatArray]:
+        quote_usd = rows["reserve0"]
+        measures = {
+            Metric.POOL_LIQUIDITY: rows["totalSupply"],
+            Metric.POOL_PRICE_USD: quote_usd / rows["reserve1"],
+            Metric.POOL_QUOTE_USD: quote_usd,
+            Metric.POOL_QUOTE_NEAR_USD: quote_usd * _TWO_PERCENT_DOWN,
+            Metric.POOL_DEPTH_USD: quote_usd * _TWO_PERCENT_UP,
+        }
+        return {SeriesKey(metric, pool, "pool"): values for metric, values in measures.items()}
+
+    return HistoryTable(
+        file=_V2_FILES[pool],
+        what="Uniswap v2 pool of the exposure: reserves and LP supply, about every 4 h",
+        positive=("reserve0", "reserve1", "totalSupply"),
+        step_s=6 * HOUR_S,
+        shift_s=0,
+        series=series,
+        without="no liquidity flow of the pool (S1, S2)",
+    )

@@ -1,0 +1,328 @@
+"""What a report says, whatever the mode: made from journal steps (demo, live) or from a backtest."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bot.errors import NotFoundError
+from bot.model.exposure import LpShape
+from bot.model.hedge import Layer, LegOutcome, LegStatus, Shortfall, Side
+from bot.model.market import FloatArray
+from bot.model.record import GroupDecision, StepRecord
+from bot.model.tier import Quality, Tier
+from bot.model.units import HOUR_S, iso_utc
+from bot.ports import VenuePosition
+from bot.simulation.metrics import max_drawdown
+from bot.simulation.payoff_view import Payoff, payoff_of
+from bot.simulation.results import ALVH, UNHEDGED, BacktestResult, TierChange, cash_usd, tier_changes
+
+HOLE_S = 36 * HOUR_S  # no drawdown runs across a longer hole
+_FILLED = (LegStatus.FILLED, LegStatus.PARTIAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerView:
+    """One layer at the last decision."""
+
+    layer: Layer
+    is_open: bool
+    wanted_contracts: float
+    held_contracts: float
+    instrument: str
+    because: str
+    shortfall: str  # reason, "" when there is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """How many contracts a layer held from one time to another."""
+
+    layer: Layer
+    from_s: float
+    to_s: float
+    contracts: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Money:
+    """What hedging cost, USD, all positive numbers but ``net_usd``."""
+
+    premium_usd: float = 0.0  # fees left out
+    fee_usd: float = 0.0
+    swap_usd: float = 0.0
+    gas_usd: float = 0.0
+    sold_usd: float = 0.0  # received for sold hedges
+    settled_usd: float = 0.0  # received at expiry
+    mark_usd: float = 0.0  # what the remaining ones are worth
+
+    @property
+    def net_usd(self) -> float:
+        """What hedging added to the account; negative is a cost."""
+        gained = self.sold_usd + self.settled_usd + self.mark_usd
+        return gained - self.premium_usd - self.fee_usd - self.swap_usd - self.gas_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One row of the comparison."""
+
+    name: str
+    about: str
+    final_value_usd: float
+    max_drawdown: float
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What the decisions of a run say."""
+
+    tier_by_step: tuple[Tier, ...]
+    orders: tuple[LegOutcome, ...]
+    holdings: tuple[Holding, ...]
+    layers: tuple[LayerView, ...]
+    state: str  # the last decision, in one sentence
+    limits: Mapping[str, float]  # R9 figures, USD
+    absent: tuple[str, ...]  # signals without a source
+    warming: tuple[str, ...]
+    policy_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReportData:
+    """Everything the page and the terminal show. Arrays have one value per step; NaN is unknown."""
+
+    title: str
+    mode: str
+    underlying: str
+    times_s: FloatArray
+    spot_usd: FloatArray
+    unhedged_usd: FloatArray
+    hedged_usd: FloatArray
+    tiers: tuple[TierChange, ...]
+    decided: Decided
+    money: Money
+    payoff: Payoff | None = None
+    compared: tuple[Compared, ...] = ()
+    paths: Mapping[str, FloatArray] = field(default_factory=dict)  # strategy -> value by step
+    assumptions: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+    @property
+    def unhedged_drawdown(self) -> float:
+        return max_drawdown(self.unhedged_usd, times_s=self.times_s, hole_s=HOLE_S)
+
+    @property
+    def hedged_drawdown(self) -> float:
+        return max_drawdown(self.hedged_usd, times_s=self.times_s, hole_s=HOLE_S)
+
+    @property
+    def highest_tier(self) -> Tier:
+        return max(self.decided.tier_by_step, default=Tier.CALM)
+
+    @property
+    def headline(self) -> str:
+        """What happened, in words and one number."""
+        before, after = self.unhedged_drawdown, self.hedged_drawdown
+        if not (math.isfinite(before) and math.isfinite(after)):
+            return "No value is known in this range"
+        unhedged, hedged = f"{100.0 * before:.1f} %", f"{100.0 * after:.1f} %"
+        if before < 0.01:
+            return f"No fall to speak of: {unhedged} at worst"
+        if not self.decided.orders:
+            return f"No hedge was placed; the fall was {unhedged}"
+        if unhedged == hedged:
+            return f"Hedge left the fall at {unhedged}"
+        return f"Hedge {'cut' if after < before else 'deepened'} the fall from {unhedged} to {hedged}"
+
+
+def from_steps(
+    steps: Sequence[StepRecord],
+    *,
+    title: str,
+    positions: Sequence[VenuePosition] = (),
+    shape: LpShape | None = None,
+    assumptions: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    gaps: Sequence[str] = (),
+) -> ReportData:
+    """Return the report of a run from its journal, oldest step first.
+
+    ``positions`` are the hedges held now and ``shape`` the protected position, for the payoff; without
+    them it is left out. Raises NotFoundError when there is no step.
+    """
+    if not steps:
+        raise NotFoundError("there is no step in the journal to report on; run the bot first")
+    times_s = np.array([item.decision.now_s for item in steps])
+    unhedged = np.array([sum(item.exposure_value_usd.values()) for item in steps])
+    marks = np.array([item.hedge_value_usd for item in steps])
+    hedged = unhedged + marks + np.array([item.cash_flow_usd for item in steps])
+    outcomes = tuple(outcome for item in steps for outcome in item.outcomes)
+    last = steps[-1]
+    underlying, spots = _spots(steps)
+    # Records are of before their own trades; at the end the caller knows what is held after them.
+    mark_usd = _mark(positions) if positions else float(marks[-1])
+    if positions:
+        hedged[-1] = unhedged[-1] + _cash_after(last) + mark_usd
+    return ReportData(
+        title=title,
+        mode=last.mode,
+        underlying=underlying,
+        times_s=times_s,
+        spot_usd=spots,
+        unhedged_usd=unhedged,
+        hedged_usd=hedged,
+        tiers=tuple(tier_changes(steps)),
+        payoff=payoff_of(shape, float(spots[-1]), positions, now_s=float(times_s[-1])),
+        money=money_of(outcomes, mark_usd=mark_usd),
+        assumptions=tuple(assumptions),
+        sources=tuple(sources),
+        gaps=tuple(gaps),
+        decided=decided_of(steps, outcomes),
+    )
+
+
+def from_backtest(result: BacktestResult) -> ReportData:
+    """Return the report of a backtest."""
+    hedged = result.strategies[ALVH]
+    shape = result.spec.open_at(float(result.spot_usd[0])).shape
+    value = f"{result.spec.value_usd:,.0f} USD in {result.spec.pool}"
+    known = np.flatnonzero(np.isfinite(hedged.hedge_usd))
+    return ReportData(
+        title=f"Backtest: {value}",
+        mode="backtest",
+        underlying=result.spec.underlying,
+        times_s=result.times_s,
+        spot_usd=result.spot_usd,
+        unhedged_usd=result.strategies[UNHEDGED].value_usd,
+        hedged_usd=hedged.value_usd,
+        tiers=result.tiers,
+        payoff=payoff_of(
+            shape, float(result.spot_usd[-1]), result.final_positions, now_s=float(result.times_s[-1])
+        ),
+        money=money_of(hedged.outcomes, mark_usd=float(hedged.hedge_usd[known[-1]]) if known.size else 0.0),
+        compared=tuple(
+            Compared(
+                name=item.name,
+                about=item.about,
+                final_value_usd=item.final_value_usd,
+                max_drawdown=item.max_drawdown,
+                cost_usd=item.cost_usd,
+            )
+            for item in result.strategies.values()
+        ),
+        paths={name: item.value_usd for name, item in result.strategies.items()},
+        assumptions=result.assumptions,
+        missing=result.missing,
+        gaps=tuple(str(item) for item in result.gaps),
+        sources=tuple(_source_line(item.file, item.what, item.note, item.bad_rows) for item in result.found),
+        decided=decided_of(result.records, hedged.outcomes),
+    )
+
+
+def money_of(outcomes: Sequence[LegOutcome], *, mark_usd: float) -> Money:
+    """Add up what orders paid and brought; gas of refused orders counts too."""
+    filled = [item for item in outcomes if item.status in _FILLED]
+    buys = [item for item in filled if item.leg.side is Side.BUY]
+    return Money(
+        premium_usd=sum(item.premium_usd - item.fee_usd for item in buys),
+        fee_usd=sum(item.fee_usd for item in buys),
+        swap_usd=sum(item.swap_usd for item in filled),
+        gas_usd=sum(item.gas_usd for item in outcomes),
+        sold_usd=sum(item.premium_usd for item in filled if item.leg.side is Side.SELL),
+        settled_usd=sum(item.premium_usd for item in filled if item.leg.side is Side.SETTLE),
+        mark_usd=mark_usd,
+    )
+
+
+def holdings_of(outcomes: Sequence[LegOutcome], *, end_s: float) -> tuple[Holding, ...]:
+    """Return for each layer the stretches of constant holding, from its orders."""
+    holdings: list[Holding] = []
+    for layer in Layer:
+        held, since_s = 0.0, math.nan
+        for outcome in (item for item in outcomes if item.leg.layer is layer and item.status in _FILLED):
+            if held > 1e-9 and outcome.at_s > since_s:
+                holdings.append(Holding(layer=layer, from_s=since_s, to_s=outcome.at_s, contracts=held))
+            held += outcome.filled_size if outcome.leg.side is Side.BUY else -outcome.filled_size
+            since_s = outcome.at_s
+        if held > 1e-9 and end_s > since_s:
+            holdings.append(Holding(layer=layer, from_s=since_s, to_s=end_s, contracts=held))
+    return tuple(holdings)
+
+
+def decided_of(steps: Sequence[StepRecord], outcomes: Sequence[LegOutcome]) -> Decided:
+    """Read tiers, layers, limits and data quality from the steps, the newest of each."""
+    last = steps[-1].decision
+    readings = next((item.decision.readings for item in reversed(steps) if item.decision.readings), ())
+    tiers = [max((group.tier for group in item.decision.groups), default=Tier.CALM) for item in steps]
+    return Decided(
+        tier_by_step=tuple(tiers),
+        orders=tuple(outcomes),
+        holdings=holdings_of(outcomes, end_s=last.now_s),
+        layers=tuple(sorted(layers_of(last.groups), key=lambda item: list(Layer).index(item.layer))),
+        state=" ".join(group.because for group in last.groups),
+        limits=dict(last.limits),
+        absent=tuple(f"{item.signal} {item.name}" for item in readings if item.quality is Quality.ABSENT),
+        warming=tuple(
+            f"{item.signal} {item.name} ({item.subject}) until {_when(item.warm_at_s)}"
+            for item in readings
+            if item.quality is Quality.WARMING
+        ),
+        policy_hash=last.policy_hash,
+    )
+
+
+def layers_of(groups: Sequence[GroupDecision]) -> Iterator[LayerView]:
+    """Yield each layer of each group with its shortfall."""
+    for group in groups:
+        short = {item.layer: item for item in group.shortfalls}
+        for target in group.targets:
+            found = short.get(target.layer)
+            yield LayerView(
+                layer=target.layer,
+                is_open=target.open,
+                wanted_contracts=target.wanted_contracts,
+                held_contracts=target.held_contracts,
+                instrument=target.instrument.id if target.instrument else "",
+                because=target.because,
+                shortfall=_shortfall_line(found) if found else "",
+            )
+
+
+def _shortfall_line(item: Shortfall) -> str:
+    cap = f" (cap: {item.cap}" if item.cap else ""
+    if cap:
+        cap += f", frees {_when(item.frees_at_s)})" if math.isfinite(item.frees_at_s) else ")"
+    return f"{item.missing:.0%} missing: {item.reason}{cap}"
+
+
+def _cash_after(record: StepRecord) -> float:
+    """Return the cash after a step's own legs; legs it reconciled are in its figure already."""
+    own = {leg.key for leg in record.decision.plan.legs}
+    return record.cash_flow_usd + sum(cash_usd(item) for item in record.outcomes if item.leg.key in own)
+
+
+def _spots(steps: Sequence[StepRecord]) -> tuple[str, FloatArray]:
+    """Return the first underlying by name, and its price by step."""
+    names = sorted({name for item in steps for name in item.spot_usd})
+    name = names[0] if names else ""
+    return name, np.array([item.spot_usd.get(name, math.nan) for item in steps])
+
+
+def _mark(positions: Sequence[VenuePosition]) -> float:
+    return sum(
+        item.liquidation_usd if math.isfinite(item.liquidation_usd) else item.model_usd for item in positions
+    )
+
+
+def _source_line(file: str, what: str, note: str, bad_rows: Sequence[str]) -> str:
+    parts = [f"{file}: {what}", *([note] if note else []), *bad_rows]
+    return "; ".join(parts)
+
+
+def _when(at_s: float) -> str:
+    return iso_utc(at_s) if math.isfinite(at_s) else "unknown"

@@ -1,0 +1,175 @@
+"""What a backtest found, and its JSON: times are ISO 8601 UTC strings, ratios fractions, money USD."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bot.model.hedge import LegOutcome, Side
+from bot.model.market import FloatArray
+from bot.model.record import StepRecord
+from bot.model.tier import Tier
+from bot.model.units import iso_utc
+from bot.ports import VenuePosition
+from bot.simulation.exposures import ExposureSpec
+from bot.simulation.tables import FileReport, Gap
+
+ALVH, UNHEDGED = "alvh", "unhedged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StrategyResult:
+    """One strategy's path. Money is USD; arrays have one value per hour of the backtest."""
+
+    name: str
+    about: str
+    value_usd: FloatArray  # position, cash spent or received, and hedges marked to a sale; NaN unknown
+    hedge_usd: FloatArray  # mark of the hedges alone
+    cash_usd: FloatArray  # received less paid for hedges so far
+    outcomes: tuple[LegOutcome, ...]
+    final_value_usd: float  # at the last hour with a known value
+    final_s: float
+    max_drawdown: float  # fraction; none runs across a hole over 36 h
+    cost_usd: float  # paid for hedges, less received, less what the remaining ones are worth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierChange:
+    at_s: float
+    group: str
+    tier: Tier
+    previous: Tier
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BacktestResult:
+    """Everything a report needs."""
+
+    spec: ExposureSpec
+    policy_hash: str
+    times_s: FloatArray
+    spot_usd: FloatArray
+    position_usd: FloatArray  # the LP alone, fees included
+    strategies: Mapping[str, StrategyResult]  # alvh first, unhedged last
+    records: tuple[StepRecord, ...]  # of alvh
+    tiers: tuple[TierChange, ...]  # alvh's first tier and every change
+    final_positions: tuple[VenuePosition, ...]  # alvh's hedges at the last hour
+    assumptions: tuple[str, ...]
+    found: tuple[FileReport, ...]
+    missing: tuple[str, ...]
+    gaps: tuple[Gap, ...]  # inside the range
+
+    @property
+    def first_elevated_s(self) -> float:
+        """When alvh first stood at ELEVATED or above; NaN if it never did."""
+        return next((item.at_s for item in self.tiers if item.tier >= Tier.ELEVATED), math.nan)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the facts as plain values for a JSON file; NaN is null."""
+        return {
+            "exposure": {"pool": self.spec.pool, "value_usd": self.spec.value_usd},
+            "from_ts": iso_utc(self.times_s[0]),
+            "to_ts": iso_utc(self.times_s[-1]),
+            "hours": int(self.times_s.size),
+            "policy_hash": self.policy_hash,
+            "strategies": {name: _strategy_json(item) for name, item in self.strategies.items()},
+            "tiers": [_tier_json(item) for item in self.tiers],
+            "first_elevated_ts": _iso_or_none(self.first_elevated_s),
+            "orders": [order_json(item) for item in self.strategies[ALVH].outcomes],
+            "assumptions": list(self.assumptions),
+            "missing": list(self.missing),
+            "gaps": [_gap_json(item) for item in self.gaps],
+            "files": [_file_json(item) for item in self.found],
+        }
+
+
+def tier_changes(records: Sequence[StepRecord]) -> Iterator[TierChange]:
+    """Yield the first tier of each group, and every change after it."""
+    last: dict[str, Tier] = {}
+    for record in records:
+        for group in record.decision.groups:
+            if last.get(group.group) is not group.tier:
+                yield TierChange(
+                    at_s=record.decision.now_s,
+                    group=group.group,
+                    tier=group.tier,
+                    previous=last.get(group.group, group.previous_tier),
+                    because=group.because,
+                )
+            last[group.group] = group.tier
+
+
+def cash_usd(outcome: LegOutcome) -> float:
+    """Return what an order brought (+) or took (-), swap and gas included."""
+    sign = -1.0 if outcome.leg.side is Side.BUY else 1.0
+    return sign * outcome.premium_usd - outcome.swap_usd - outcome.gas_usd
+
+
+def order_json(outcome: LegOutcome) -> dict[str, object]:
+    """Return one order as plain values."""
+    leg = outcome.leg
+    return {
+        "ts": iso_utc(outcome.at_s),
+        "layer": leg.layer.value,
+        "venue": leg.instrument.venue,
+        "side": leg.side.value,
+        "option_type": leg.instrument.option_type.value,
+        "strike_usd": leg.instrument.strike_usd,
+        "expiry_ts": iso_utc(leg.instrument.expiry_s),
+        "dte": round(leg.instrument.dte(outcome.at_s), 4),
+        "size": outcome.filled_size,
+        "premium_usd": outcome.premium_usd,
+        "fee_usd": outcome.fee_usd,
+        "gas_usd": outcome.gas_usd,
+        "status": outcome.status.value,
+        "because": outcome.because or leg.because,
+    }
+
+
+def _strategy_json(item: StrategyResult) -> dict[str, object]:
+    return {
+        "final_value_usd": _or_none(item.final_value_usd),
+        "final_ts": iso_utc(item.final_s),
+        "max_drawdown": _or_none(item.max_drawdown),
+        "cost_usd": _or_none(item.cost_usd),
+        "about": item.about,
+    }
+
+
+def _tier_json(item: TierChange) -> dict[str, object]:
+    return {
+        "ts": iso_utc(item.at_s),
+        "group": item.group,
+        "tier": item.tier.name,
+        "previous": item.previous.name,
+        "because": item.because,
+    }
+
+
+def _gap_json(item: Gap) -> dict[str, object]:
+    return {
+        "file": item.file,
+        "from_ts": iso_utc(item.from_s),
+        "to_ts": iso_utc(item.to_s),
+        "missing_rows": item.missing_rows,
+    }
+
+
+def _file_json(item: FileReport) -> dict[str, object]:
+    return {
+        "file": item.file,
+        "what": item.what,
+        "rows": item.rows,
+        "first_ts": _iso_or_none(item.first_s),
+        "last_ts": _iso_or_none(item.last_s),
+        "bad_rows": list(item.bad_rows),
+        "note": item.note,
+    }
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _iso_or_none(at_s: float) -> str | None:
+    return iso_utc(at_s) if math.isfinite(at_s) else None

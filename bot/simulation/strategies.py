@@ -1,0 +1,244 @@
+"""What ALVH is compared with (R26): plain option programmes on the same market, hours and costs.
+
+A strategy only says what it wants; the harness in ``backtest`` trades it on the simulated venue.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from bot.model.exposure import Exposure
+from bot.model.hedge import Layer, OptionType, Quote
+from bot.model.market import Columns, Metric
+from bot.model.units import DAY_S, YEAR_S
+from bot.ports import VenuePosition
+from bot.quant import lp, options
+from bot.quant.bars import closed_bars
+from bot.quant.var import spot_paths, value_at_risk
+from bot.simulation.history_files import spot_key
+
+HISTORY_DAYS = 400  # daily closes that value at risk is read from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What a strategy may look at."""
+
+    now_s: float
+    exposure: Exposure
+    columns: Columns
+    held: tuple[tuple[Layer, VenuePosition], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buy:
+    layer: Layer
+    quote: Quote
+    contracts: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sell:
+    layer: Layer
+    position: VenuePosition
+
+
+class Strategy(Protocol):
+    """A hedging programme that sees one situation an hour."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def about(self) -> str:
+        """What it does, in one line for the report."""
+        ...
+
+    def is_due(self, now: Situation) -> bool:
+        """Say whether it wants to trade now; quotes are asked for only then."""
+        ...
+
+    def orders(self, now: Situation, quotes: Sequence[Quote]) -> tuple[Buy | Sell, ...]:
+        """Return what to do, sales first. Nothing where no quote fits: it asks again next hour."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutProgramme:
+    """PPUT-like (Cboe): a put on the LP's whole delta, held to expiry, then the next one."""
+
+    name: str = "pput"
+    about: str = "Each month a 5 % out-of-the-money put on the LP's delta, held to expiry."
+    moneyness: float = 0.95  # strike / spot
+    dte: float = 30.0
+
+    def is_due(self, now: Situation) -> bool:
+        return not now.held
+
+    def orders(self, now: Situation, quotes: Sequence[Quote]) -> tuple[Buy | Sell, ...]:
+        listed = nearest_expiry(puts(quotes), self.dte, now_s=now.now_s)
+        wanted = self.moneyness * now.exposure.spot_usd
+        if not listed:
+            return ()
+        quote = min(listed, key=lambda item: (abs(item.instrument.strike_usd - wanted), item.instrument))
+        contracts = float(lp.delta(now.exposure.shape, now.exposure.spot_usd))
+        return _buys(((Layer.MID, quote, contracts),))
+
+
+@dataclass(slots=True, kw_only=True)
+class TailProgramme:
+    """VXTH-like (Cboe): monthly 10-delta puts for a share of value that depends on the vol index.
+
+    Levels are of BTC DVOL: the quantiles at which VIX stands at 15, 30 and 50. The index of the
+    underlying stands ``vol_spread`` over it. Bought or not, it looks again when the month's option expires.
+    """
+
+    vol_spread: float
+    name: str = "vxth"
+    about: str = (
+        "Each month 30-day 10-delta puts for 1 % of value while DVOL is 55-91, 0.5 % in 91-107, else none."
+    )
+    delta: float = -0.10
+    dte: float = 30.0
+    low: float = 0.55
+    high: float = 0.91
+    top: float = 1.07
+    full_share: float = 0.01
+    half_share: float = 0.005
+    _next_look_s: float = field(default=-math.inf, init=False)
+
+    def budget_share(self, dvol: float) -> float:
+        """Return the share of value to spend at a level of BTC DVOL (fraction a year)."""
+        if self.low <= dvol < self.high:
+            return self.full_share
+        return self.half_share if self.high <= dvol < self.top else 0.0
+
+    def is_due(self, now: Situation) -> bool:
+        return not now.held and now.now_s >= self._next_look_s
+
+    def orders(self, now: Situation, quotes: Sequence[Quote]) -> tuple[Buy | Sell, ...]:
+        quote = nearest_delta(nearest_expiry(puts(quotes), self.dte, now_s=now.now_s), self.delta)
+        if quote is None:
+            return ()
+        self._next_look_s = quote.instrument.expiry_s
+        index, _ = now.columns.latest(Metric.VOL_INDEX, now.exposure.underlying)
+        # Rounded, so that a level of exactly 55 is not lost in the sum and difference of the spread.
+        budget_usd = self.budget_share(round(index - self.vol_spread, 9)) * now.exposure.value_usd
+        return _buys(((Layer.TAIL, quote, budget_usd / quote.unit_cost_usd),))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerPlan:
+    """One layer of the static programme."""
+
+    layer: Layer
+    weight: float  # share of contracts, and so of notional
+    dte: float
+    delta: float
+    roll_at_dte: float  # 0: held to expiry
+
+
+STATIC_LAYERS = (
+    LayerPlan(layer=Layer.NEAR, weight=0.4, dte=7.0, delta=-0.42, roll_at_dte=0.0),
+    LayerPlan(layer=Layer.MID, weight=0.4, dte=35.0, delta=-0.28, roll_at_dte=15.0),
+    LayerPlan(layer=Layer.TAIL, weight=0.2, dte=90.0, delta=-0.10, roll_at_dte=60.0),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaticLayers:
+    """Static 4/4/2: three layers that always cover one share of value at risk, whatever happens.
+
+    A layer is sized when it is bought or rolled: all three together, bought anew in notional 40/40/20,
+    would gain ``var_share`` of the LP's 10-day 99 % value at risk if the price jumped to that loss at
+    once and vols rose by a quarter.
+    """
+
+    name: str = "static_442"
+    about: str = (
+        "NEAR, MID and TAIL always held at 20 % of value at risk in 40/40/20, rolled at 0/15/60 days."
+    )
+    var_share: float = 0.20
+    horizon_days: int = 10
+    vol_rise: float = 1.25
+    layers: tuple[LayerPlan, ...] = STATIC_LAYERS
+
+    def is_due(self, now: Situation) -> bool:
+        return any(self._wants(plan, now) for plan in self.layers)
+
+    def orders(self, now: Situation, quotes: Sequence[Quote]) -> tuple[Buy | Sell, ...]:
+        picks = []
+        for plan in self.layers:
+            listed = nearest_expiry(puts(quotes), plan.dte, now_s=now.now_s)
+            pick = nearest_delta(listed, plan.delta)
+            if pick is None:
+                return ()
+            picks.append(pick)
+        scale = self._scale(now, picks)
+        due = [(plan, pick) for plan, pick in zip(self.layers, picks, strict=True) if self._wants(plan, now)]
+        layers = {plan.layer for plan, _ in due}
+        sales = tuple(
+            Sell(layer=layer, position=position)
+            for layer, position in now.held
+            if layer in layers and math.isfinite(position.liquidation_usd)
+        )
+        return (*sales, *_buys((plan.layer, pick, scale * plan.weight) for plan, pick in due))
+
+    def _wants(self, plan: LayerPlan, now: Situation) -> bool:
+        held = [position for layer, position in now.held if layer is plan.layer]
+        return not held or min(item.instrument.dte(now.now_s) for item in held) <= plan.roll_at_dte
+
+    def _scale(self, now: Situation, picks: Sequence[Quote]) -> float:
+        """Return how many contracts at full weight gain ``var_share`` of value at risk."""
+        shape, spot_usd = now.exposure.shape, now.exposure.spot_usd
+        closes = closed_bars(
+            now.columns[spot_key(now.exposure.underlying)], bar_s=DAY_S, now_s=now.now_s, count=HISTORY_DAYS
+        )
+        ends_usd = spot_paths(closes.close, spot=spot_usd, horizon_days=self.horizon_days).spots[:, -1]
+        losses_usd = lp.value(shape, spot_usd) - lp.value(shape, ends_usd)
+        risk_usd = value_at_risk(losses_usd)
+        fallen_usd = float(ends_usd[np.argmin(np.abs(losses_usd - risk_usd))])
+        gain_usd = sum(
+            plan.weight * self._gain_usd(pick, fallen_usd, now.now_s)
+            for plan, pick in zip(self.layers, picks, strict=True)
+        )
+        return self.var_share * risk_usd / gain_usd if risk_usd > 0.0 and gain_usd > 0.0 else 0.0
+
+    def _gain_usd(self, pick: Quote, spot_usd: float, now_s: float) -> float:
+        """Return what one contract gains when the price jumps there now and its vol rises."""
+        instrument = pick.instrument
+        years = (instrument.expiry_s - now_s) / YEAR_S
+        after = options.price(spot_usd, instrument.strike_usd, years, self.vol_rise * pick.iv, is_put=True)
+        return float(after) - pick.model_usd / pick.size
+
+
+def puts(quotes: Sequence[Quote]) -> tuple[Quote, ...]:
+    return tuple(item for item in quotes if item.instrument.option_type is OptionType.PUT)
+
+
+def nearest_expiry(quotes: Sequence[Quote], dte: float, *, now_s: float) -> tuple[Quote, ...]:
+    """Return the quotes of the one expiry nearest to ``dte`` days; the earlier one of a tie."""
+    if not quotes:
+        return ()
+    expiries = sorted({item.instrument.expiry_s for item in quotes})
+    best = min(expiries, key=lambda expiry: abs(expiry - now_s - dte * DAY_S))
+    return tuple(item for item in quotes if item.instrument.expiry_s == best)
+
+
+def nearest_delta(quotes: Sequence[Quote], delta: float) -> Quote | None:
+    """Return the quote nearest to a delta, None when there is none."""
+    return min(quotes, key=lambda item: (abs(item.delta - delta), item.instrument), default=None)
+
+
+def _buys(wanted: Iterable[tuple[Layer, Quote, float]]) -> tuple[Buy, ...]:
+    """Return purchases, rounded down to whole lots; what is under one order's least is left out."""
+    buys = []
+    for layer, quote, contracts in wanted:
+        size = min(contracts, quote.liquidity)
+        size = math.floor(size / quote.lot + 1e-9) * quote.lot if size > 0.0 else 0.0
+        if size >= quote.min_size:
+            buys.append(Buy(layer=layer, quote=quote, contracts=size))
+    return tuple(buys)

@@ -1,0 +1,115 @@
+"""How Lyra is traded by this program, and the small values its adapter passes around."""
+
+import math
+from dataclasses import dataclass
+
+from bot.errors import InvariantError
+from bot.model.hedge import Instrument, OptionType
+from bot.model.market import Block
+from bot.ports import MarketView
+from bot.venues.lyra_reads import TYPE_CODES, Board, Strike
+from bot.venues.settlement import StablePair
+
+# The last 20 bytes of keccak256("alvh quote"): nobody holds its key, and nothing is ever sent to it.
+QUOTING_ADDRESS = "0xcdd2b6f66b5b794f7ba8d905390d6a82f9e09ace"
+MAX_COST_RAW = 2**127
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GasUse:
+    """Gas of each action, measured on the real contracts with four boards of 14 strikes."""
+
+    buy: int = 1_600_000  # both approvals, swap, openPosition, revoke
+    sell: int = 1_050_000  # closePosition, approval and swap back
+    settle: int = 1_700_000  # settleExpiredBoard, settleOptions, approval and swap back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LyraTerms:
+    """How this venue is traded; nothing here is read from the chain."""
+
+    name: str = "lyra"
+    underlying: str = "ETH"
+    base_key: str = "sETH"  # what the market itself must say its underlying is
+    iterations: int = 1  # sub-orders of a trade; more cost less premium and more gas
+    lot: float = 0.01
+    cost_buffer_bps: int = 100  # over the quoted cost, never over the leg's limit
+    quote_ttl_s: float = 120.0
+    parallel: int = 16  # eth_calls in flight
+    priority_fee_wei: int = 10**9
+    gas: GasUse = GasUse()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """USD prices of one view."""
+
+    now_s: float
+    spot_usd: float
+    settlement_usd: float
+    stable_usd: float
+    eth_usd: float  # of the coin that pays gas
+    gas_usd: float  # per unit of gas
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An option that is listed and has no quote, or no executable one."""
+
+    instrument: Instrument
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What a trade would do at one block."""
+
+    cost_raw: int  # paid for a purchase, received for a sale; fee included
+    fee_raw: int
+    forced: bool = False
+
+
+def trade_input(
+    strike_id: int,
+    position_id: int,
+    kind: OptionType,
+    amount_raw: int,
+    *,
+    iterations: int,
+    bounds_raw: tuple[int, int] = (0, MAX_COST_RAW),
+) -> tuple[int, ...]:
+    """Return OptionMarket.TradeInputParameters of a long trade; ``bounds_raw`` is (least, most) cost."""
+    return (strike_id, position_id, iterations, TYPE_CODES[kind], amount_raw, 0, *bounds_raw)
+
+
+def instrument_of(board: Board, strike: Strike, kind: OptionType, terms: LyraTerms, asset: str) -> Instrument:
+    return Instrument(
+        venue=terms.name,
+        id=f"strike:{strike.id}",
+        underlying=terms.underlying,
+        option_type=kind,
+        strike_usd=strike.usd,
+        expiry_s=board.expiry_s,
+        settlement=asset,
+    )
+
+
+def pinned(view: MarketView) -> Block:
+    """Return the block a chain venue works at. Raises InvariantError when the view has none."""
+    if view.block is None:
+        raise InvariantError("a chain venue was asked without a pinned block")
+    return view.block
+
+
+def prices_of(view: MarketView, *, terms: LyraTerms, pair: StablePair) -> Prices:
+    """Return the prices of a view, NaN where it does not know one; the own stable counts 1 USD by default."""
+    gas_wei = (view.block.base_fee_wei if view.block else 0) + terms.priority_fee_wei
+    eth_usd = view.spot_usd.get("ETH", math.nan)
+    return Prices(
+        now_s=view.now_s,
+        spot_usd=view.spot_usd.get(terms.underlying, math.nan),
+        settlement_usd=view.stable_usd.get(pair.settlement, math.nan),
+        stable_usd=view.stable_usd.get(pair.stable, 1.0),
+        eth_usd=eth_usd,
+        gas_usd=gas_wei * 1e-18 * eth_usd,
+    )

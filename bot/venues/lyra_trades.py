@@ -1,0 +1,116 @@
+"""Runs Lyra trades by eth_call: what a purchase would cost and what a sale would bring.
+
+A quote is the trade itself, run at a pinned block and thrown away. For purchases the caller is an address
+without key or funds that state overrides make rich for that one call; where a node takes none, the account
+itself if it holds money and an approval.
+"""
+
+from typing import Any
+
+from bot.errors import VenueRejected
+from bot.model.hedge import OptionType
+from bot.model.market import Block
+from bot.ports import ChainReader
+from bot.venues.lyra_reads import MARKET, LyraContracts, OptionPosition
+from bot.venues.lyra_terms import QUOTING_ADDRESS, Execution, trade_input
+from bot.venues.overrides import FundedSender
+from bot.venues.steps import ERC20
+
+
+class LyraTrades:
+    """Trades of one market that are never sent."""
+
+    def __init__(
+        self,
+        *,
+        reader: ChainReader,
+        contracts: LyraContracts,
+        settlement_token: str,
+        iterations: int,
+        account: str | None,
+    ) -> None:
+        self._reader = reader
+        self._market = contracts.option_market
+        self._token = settlement_token
+        self._iterations = iterations
+        self._account = account
+        self._funded = FundedSender(reader)
+
+    async def open_cost(
+        self, strike_id: int, kind: OptionType, amount_raw: int, *, block: Block
+    ) -> Execution | None:
+        """Return what a purchase costs at a block, None where nothing can be quoted without funds.
+
+        Raises VenueRejected with the market's reason.
+        """
+        sender, overrides = await self.sender(block)
+        if sender is None:
+            return None
+        return await self.open(strike_id, kind, amount_raw, block=block, sender=sender, overrides=overrides)
+
+    async def open(
+        self,
+        strike_id: int,
+        kind: OptionType,
+        amount_raw: int,
+        *,
+        block: Block,
+        sender: str,
+        overrides: dict[str, Any] | None,
+    ) -> Execution:
+        """Return what a purchase by ``sender`` costs. Raises VenueRejected with the market's reason."""
+        order = trade_input(strike_id, 0, kind, amount_raw, iterations=self._iterations)
+        return await self._trade("openPosition", order, block, sender, overrides)
+
+    async def close_value(
+        self, position: OptionPosition, kind: OptionType, amount_raw: int, *, block: Block, owner: str
+    ) -> Execution:
+        """Return what a sale brings at a block, by force where the market allows only that.
+
+        Raises VenueRejected with the reason of the ordinary sale when neither is possible.
+        """
+        order = trade_input(position.strike_id, position.id, kind, amount_raw, iterations=self._iterations)
+        try:
+            return await self._trade("closePosition", order, block, owner, None)
+        except VenueRejected as refusal:
+            reason = refusal
+        try:
+            return await self._trade("forceClosePosition", order, block, owner, None)
+        except VenueRejected:
+            raise reason from None
+
+    async def sender(self, block: Block) -> tuple[str | None, dict[str, Any] | None]:
+        """Return who can quote a purchase, with the overrides that takes; (None, None) when nobody can."""
+        token = self._token
+        overrides = await self._funded.overrides(
+            token=token, owner=QUOTING_ADDRESS, spender=self._market, block=block
+        )
+        if overrides is not None:
+            return QUOTING_ADDRESS, overrides
+        if self._account is None:
+            return None, None
+        calls = (
+            ERC20.call("balanceOf", token, self._account),
+            ERC20.call("allowance", token, self._account, self._market),
+        )
+        held = await self._reader.read(calls, block=block)
+        able = all(row is not None and row[0] > 0 for row in held)
+        return (self._account, None) if able else (None, None)
+
+    async def _trade(
+        self,
+        function: str,
+        order: tuple[int, ...],
+        block: Block,
+        sender: str,
+        overrides: dict[str, Any] | None,
+    ) -> Execution:
+        data = await self._reader.simulate(
+            to=self._market,
+            data=MARKET.encode(function, order),
+            block=block,
+            sender=sender,
+            overrides=overrides,
+        )
+        _, cost_raw, fee_raw = MARKET.decode(function, data)[0]
+        return Execution(cost_raw=cost_raw, fee_raw=fee_raw, forced=function == "forceClosePosition")

@@ -1,0 +1,205 @@
+"""Changes the stable the account holds into a venue's settlement token and back, through one Uniswap v3 pool.
+
+Amounts called ``raw`` are chain integers of the token they name. What is paid is rounded up, what is asked
+for down. A swap that the pool prices too far from 1 USD is refused: a settlement token off its peg is a
+loss at once on the way in, and made final on the way out.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from bot.chain.abi import Abi
+from bot.errors import VenueRejected
+from bot.model.intent import Receipt
+from bot.model.market import Block
+from bot.model.units import from_fixed
+from bot.ports import Call, ChainReader
+from bot.venues.steps import ERC20, LegSteps, token_delta
+
+ROUTER = Abi.load("SwapRouter")
+QUOTER = Abi.load("QuoterV2")
+SWAP_GAS_CEILING = 600_000
+BPS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StablePair:
+    """The two stables and the contracts that change one into the other."""
+
+    stable: str  # symbol, "USDC"
+    stable_token: str
+    settlement: str  # symbol, "sUSD"
+    settlement_token: str
+    router: str  # Uniswap v3 SwapRouter
+    quoter: str  # QuoterV2
+    pool_fee: int  # hundredths of a basis point
+    stable_decimals: int = 6
+    settlement_decimals: int = 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwapLimits:
+    """Bounds of every swap."""
+
+    slippage_bps: int = 30  # against what the quoter says at the newest block
+    max_depeg_bps: int = 200  # of the price of one token in the other, fee and impact included
+    min_sweep_raw: int = 10**18  # less than one settlement token is not worth the gas of a swap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwapCost:
+    """What changing costs, as fractions of the amount changed; never negative."""
+
+    share_in: float
+    share_out: float
+
+
+class SettlementSwap:
+    """Quotes and executes exact-input swaps of one pair for one account."""
+
+    def __init__(self, *, reader: ChainReader, pair: StablePair, limits: SwapLimits | None = None) -> None:
+        self.reader = reader
+        self.pair = pair
+        self.limits = limits or SwapLimits()
+
+    @property
+    def permissions(self) -> tuple[tuple[str, bytes], ...]:
+        """Every (target, selector) that a swap may send."""
+        approve = ERC20.function("approve").selector
+        swap = ROUTER.function("exactInputSingle").selector
+        pair = self.pair
+        return ((pair.stable_token, approve), (pair.settlement_token, approve), (pair.router, swap))
+
+    def allowance_calls(self, account: str) -> tuple[Call, Call]:
+        """Return the reads of what the router may still take: of the stable, of the settlement token."""
+        pair = self.pair
+        return (
+            ERC20.call("allowance", pair.stable_token, account, pair.router),
+            ERC20.call("allowance", pair.settlement_token, account, pair.router),
+        )
+
+    async def stable_needed_raw(self, settlement_raw: int, *, block: Block) -> int:
+        """Return the stable that buys exactly ``settlement_raw`` now. Raises VenueRejected when none does."""
+        pair = self.pair
+        order = (pair.stable_token, pair.settlement_token, settlement_raw, pair.pool_fee, 0)
+        return await self._quote("quoteExactOutputSingle", order, block=block)
+
+    async def stable_received_raw(self, settlement_raw: int, *, block: Block) -> int:
+        """Return the stable that ``settlement_raw`` brings now. Raises VenueRejected when nothing does."""
+        pair = self.pair
+        order = (pair.settlement_token, pair.stable_token, settlement_raw, pair.pool_fee, 0)
+        return await self._quote("quoteExactInputSingle", order, block=block)
+
+    async def cost(
+        self, settlement_raw: int, *, block: Block, stable_usd: float, settlement_usd: float
+    ) -> SwapCost:
+        """Return what changing ``settlement_raw`` in and back costs at given prices of the two stables.
+
+        Raises VenueRejected when the pool is too far from 1 USD or cannot give that much.
+        """
+        needed_raw = await self.stable_needed_raw(settlement_raw, block=block)
+        self._check_peg(stable_raw=needed_raw, settlement_raw=settlement_raw)
+        back_raw = await self.stable_received_raw(settlement_raw, block=block)
+        worth_usd = self.settlement_amount(settlement_raw) * settlement_usd
+        paid_usd = self.stable_amount(needed_raw) * stable_usd
+        back_usd = self.stable_amount(back_raw) * stable_usd
+        return SwapCost(
+            share_in=max(paid_usd / worth_usd - 1.0, 0.0), share_out=max(1.0 - back_usd / worth_usd, 0.0)
+        )
+
+    async def bound_in_raw(self, shortfall_raw: int, *, block: Block) -> int:
+        """Return the stable to put in so that at least ``shortfall_raw`` comes out, slippage included.
+
+        Raises VenueRejected when the pool is too far from 1 USD or cannot give that much.
+        """
+        needed_raw = await self.stable_needed_raw(shortfall_raw, block=block)
+        self._check_peg(stable_raw=needed_raw, settlement_raw=shortfall_raw)
+        return -(-needed_raw * (BPS + self.limits.slippage_bps) // BPS)
+
+    async def swap_in(
+        self, steps: LegSteps, *, stable_raw: int, min_settlement_raw: int, valid_until_s: float
+    ) -> Receipt:
+        """Change exactly ``stable_raw``. Raises as ``Transactor.send``; the caller revokes what is left."""
+        return await self._swap(
+            steps,
+            ("approve-swap-in", "swap-in"),
+            (self.pair.stable_token, self.pair.settlement_token),
+            (stable_raw, min_settlement_raw),
+            valid_until_s=valid_until_s,
+        )
+
+    async def swap_out(
+        self, steps: LegSteps, *, settlement_raw: int, block: Block, valid_until_s: float
+    ) -> Receipt:
+        """Change exactly ``settlement_raw`` back. Raises VenueRejected when the pool pays too little."""
+        quoted_raw = await self.stable_received_raw(settlement_raw, block=block)
+        self._check_peg(stable_raw=quoted_raw, settlement_raw=settlement_raw)
+        return await self._swap(
+            steps,
+            ("approve-swap-out", "swap-out"),
+            (self.pair.settlement_token, self.pair.stable_token),
+            (settlement_raw, quoted_raw * (BPS - self.limits.slippage_bps) // BPS),
+            valid_until_s=valid_until_s,
+        )
+
+    def cost_usd(self, receipt: Receipt, *, account: str, stable_usd: float, settlement_usd: float) -> float:
+        """Return what one executed swap cost, by the tokens that moved; negative when it gained."""
+        pair = self.pair
+        stable_raw = token_delta(receipt, token=pair.stable_token, account=account)
+        settlement_raw = token_delta(receipt, token=pair.settlement_token, account=account)
+        return -(
+            self.stable_amount(stable_raw) * stable_usd
+            + self.settlement_amount(settlement_raw) * settlement_usd
+        )
+
+    def stable_amount(self, raw: int) -> float:
+        return from_fixed(raw, decimals=self.pair.stable_decimals)
+
+    def settlement_amount(self, raw: int) -> float:
+        return from_fixed(raw, decimals=self.pair.settlement_decimals)
+
+    async def _quote(self, function: str, order: tuple[object, ...], *, block: Block) -> int:
+        quoter = self.pair.quoter
+        data = await self.reader.simulate(
+            to=quoter, data=QUOTER.encode(function, order), block=block, sender=quoter
+        )
+        return int(QUOTER.decode(function, data)[0])
+
+    async def _swap(
+        self,
+        steps: LegSteps,
+        purposes: tuple[str, str],
+        tokens: tuple[str, str],
+        amounts_raw: tuple[int, int],
+        *,
+        valid_until_s: float,
+    ) -> Receipt:
+        """Approve exactly the input, then swap it; ``amounts_raw`` is (in, least out)."""
+        token_in, token_out = tokens
+        router = self.pair.router
+        await steps.approve(
+            purposes[0],
+            token=token_in,
+            spender=router,
+            amount_raw=amounts_raw[0],
+            valid_until_s=valid_until_s,
+        )
+        account = steps.transactor.address
+        order = (token_in, token_out, self.pair.pool_fee, account, int(valid_until_s), *amounts_raw, 0)
+        return await steps.send(
+            purposes[1],
+            to=router,
+            data=ROUTER.encode("exactInputSingle", order),
+            gas_ceiling=SWAP_GAS_CEILING,
+            valid_until_s=valid_until_s,
+        )
+
+    def _check_peg(self, *, stable_raw: int, settlement_raw: int) -> None:
+        pair = self.pair
+        price = Fraction(stable_raw * 10**pair.settlement_decimals, 10**pair.stable_decimals)
+        price /= max(settlement_raw, 1)
+        if abs(price - 1) * BPS > self.limits.max_depeg_bps:
+            raise VenueRejected(
+                f"the pool gives {float(price):.4f} {pair.stable} per {pair.settlement}, "
+                f"allowed is 1 +- {self.limits.max_depeg_bps / BPS:.4f}; nothing was swapped"
+            )

@@ -1,0 +1,80 @@
+"""Uniswap v2 pair: price, liquidity, reserves and depth (S1 to S4).
+
+x base and y quote tokens lie in the pair; the spot price is y / x and a swap keeps x y constant on what is
+left after the fee (Uniswap v2 whitepaper, 2.1).
+"""
+
+import math
+from dataclasses import dataclass
+
+from bot.model.market import Block, Metric, Observation, SeriesKey
+from bot.ports import ChainReader
+from bot.watchers.pools import V2_PAIR, Pool
+from bot.watchers.rows import BadRead, Rows, need
+
+SOURCE = "pool"
+NEAR = 0.02  # method.md S2 and S4: within, or by, 2 %
+_METRICS = (
+    Metric.POOL_PRICE_USD,
+    Metric.POOL_LIQUIDITY,
+    Metric.POOL_QUOTE_USD,
+    Metric.POOL_QUOTE_NEAR_USD,
+    Metric.POOL_DEPTH_USD,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UniswapV2Watcher:
+    """Watches one pair.
+
+    POOL_LIQUIDITY is the supply of LP tokens, which neither prices nor fees move. It is counted in
+    sqrt(USD x base) at the first deposit's rate, the unit of LpShape and of v3 pools.
+    """
+
+    pool: Pool
+    fee: float = 0.003  # fraction of the input; 0.003 in Uniswap and Sushi v2
+
+    @property
+    def name(self) -> str:
+        return f"uniswap_v2 {self.pool.label}"
+
+    @property
+    def series(self) -> tuple[SeriesKey, ...]:
+        return tuple(SeriesKey(metric, self.pool.label, SOURCE) for metric in _METRICS)
+
+    async def read(self, chain: ChainReader, *, block: Block, read_at_s: float) -> list[Observation]:
+        rows = Rows(block=block, read_at_s=read_at_s)
+        address = self.pool.address
+        calls = [
+            *self.pool.token_calls,
+            V2_PAIR.call("getReserves", address),
+            V2_PAIR.call("totalSupply", address),
+        ]
+        token0, token1, reserves, supply = await chain.read(calls, block=block)
+        try:
+            self.pool.check_tokens(token0, token1)
+            reserve0, reserve1, _ = need(reserves, f"{self.pool.label} getReserves")
+            (supply_raw,) = need(supply, f"{self.pool.label} totalSupply")
+            values = self._values(
+                *self.pool.ordered(reserve0, reserve1), self.pool.whole_liquidity(supply_raw)
+            )
+        except BadRead as error:
+            return rows.unknown(self.series, str(error))
+        return [rows.row(key, value) for key, value in zip(self.series, values, strict=True)]
+
+    def _values(self, base: float, quote: float, supply: float) -> tuple[float, ...]:
+        if base <= 0 or quote <= 0:
+            raise BadRead(f"{self.pool.label} is empty: reserves {base} and {quote}")
+        near = quote * (1 - math.sqrt(1 - NEAR))
+        return quote / base, supply, quote, near, depth_usd(quote, fee=self.fee)
+
+
+def depth_usd(quote: float, *, fee: float) -> float:
+    """Return the USD, fee included, that move the price by 2 % in the cheaper direction.
+
+    With a = input / reserve and g = 1 - fee, the price moves by m = (1 + a)(1 + g a); buying to +2 % takes
+    m = 1.02, selling to -2 % m = 1 / 0.98, so buying is always the cheaper one.
+    """
+    left = 1 - fee
+    root = math.sqrt((1 + left) ** 2 + 4 * left * NEAR)
+    return quote * (root - (1 + left)) / (2 * left)

@@ -1,0 +1,130 @@
+"""R2: crashes that two independent sources show, and HOLD."""
+
+import math
+
+import numpy as np
+import pytest
+from engine.factory import FEED, NOW_S, SPOT, TWAP, block, calm_columns, classic, context, frame
+
+from bot.engine.rules.hard_triggers import crash, find_holds
+from bot.model.market import Column, Columns, Metric, SeriesKey
+from bot.model.tier import Tier
+
+POLICY = classic()
+
+
+def with_last(key, price, columns, *, at_s=NOW_S - 0.5):
+    column = columns[key]
+    columns[key] = Column(times_s=np.append(column.times_s, at_s), values=np.append(column.values, price))
+
+
+def found(columns):
+    return crash(POLICY, context(POLICY, at=frame(columns)))[0]
+
+
+def drop(columns, key):
+    return float(columns[key].values[-2:].max())
+
+
+@pytest.mark.parametrize(
+    ("fall", "tier"),
+    [(0.07, None), (0.0799, None), (0.081, Tier.ELEVATED), (0.149, Tier.ELEVATED), (0.151, Tier.SEVERE)],
+)
+def test_r2_two_independent_falls(fall, tier):
+    columns = calm_columns()
+    for key in (FEED, TWAP):
+        with_last(key, drop(columns, key) * (1.0 - fall), columns)
+    finding = found(columns)
+    assert finding.tier is tier
+    assert finding.fired is (tier is not None)
+
+
+def test_r2_the_second_fall_counts():
+    columns = calm_columns()
+    with_last(FEED, drop(columns, FEED) * 0.5, columns)
+    with_last(TWAP, drop(columns, TWAP) * 0.91, columns)
+    assert found(columns).tier is Tier.ELEVATED
+
+
+@pytest.mark.parametrize("price", [math.nan, SPOT])
+def test_r2_one_source_alone_is_nothing(price):
+    columns = calm_columns()
+    with_last(FEED, SPOT * 0.5, columns)
+    with_last(TWAP, price, columns)
+    assert not found(columns).fired
+
+
+def test_r2_two_feeds_are_not_independent():
+    columns = calm_columns()
+    other = SeriesKey(Metric.PRICE_USD, "ETH", "chainlink:other")
+    columns[other] = columns.pop(TWAP)
+    for key in (FEED, other):
+        with_last(key, SPOT * 0.5, columns)
+    finding = found(columns)
+    assert not finding.fired
+    assert "needs two independent sources, has 1" in finding.because
+
+
+def test_r2_a_wild_market_needs_more_than_eight_percent():
+    columns = calm_columns()
+    rng = np.random.default_rng(3)
+    for key in (FEED, TWAP):
+        column = columns[key]
+        columns[key] = Column(
+            times_s=column.times_s, values=SPOT * np.exp(0.05 * rng.standard_normal(column.values.size))
+        )
+        with_last(key, drop(columns, key) * 0.91, columns)
+    assert not found(columns).fired  # 9 % is under 6 standard deviations here
+
+
+def test_r2_an_older_fall_is_over():
+    columns = calm_columns()
+    for key in (FEED, TWAP):
+        column = columns[key]
+        values = column.values.copy()
+        values[-3:] = SPOT * 0.5
+        columns[key] = Column(times_s=column.times_s, values=values)
+    assert not found(columns).fired
+
+
+def test_r2_names_absent_terms():
+    assert "S5, S7, S9" in found(calm_columns()).because
+
+
+def cut(columns, key, seconds):
+    return columns[key].until(NOW_S - seconds)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda c: c, ""),
+        (lambda c: c | {FEED: cut(c, FEED, 3960.0 + 3600)}, "old, at most 3960 s"),
+        (lambda c: c | {FEED: Column(times_s=np.array([NOW_S - 3960.0]), values=np.array([SPOT]))}, ""),
+        (lambda c: {k: v for k, v in c.items() if k.subject != "ETH"}, "no price of ETH"),
+        (
+            lambda c: c | {TWAP: Column(times_s=np.array([NOW_S - 5]), values=np.array([SPOT * 1.07]))},
+            "disagree",
+        ),
+        (lambda c: c | {TWAP: Column(times_s=np.array([NOW_S - 5]), values=np.array([math.nan]))}, ""),
+        (lambda c: c | {TWAP: Column(times_s=np.array([NOW_S - 9000]), values=np.array([9e9]))}, ""),
+    ],
+)
+def test_r2_holds(change, text):
+    holds = find_holds(POLICY, frame(change(calm_columns())))
+    assert any(text in hold for hold in holds) if text else holds == ()
+
+
+@pytest.mark.parametrize(("skew_s", "held"), [(0, False), (60, False), (61, True), (-61, True)])
+def test_r2_clock_skew_holds(skew_s, held):
+    found_holds = find_holds(POLICY, frame(blocks={31337: block(5, NOW_S - skew_s)}))
+    assert bool(found_holds) is held
+
+
+def test_r2_holds_of_the_source_are_kept():
+    assert find_holds(POLICY, frame(holds=("sequencer is down",))) == ("sequencer is down",)
+
+
+def test_no_exposure_needs_no_price():
+    assert find_holds(POLICY, frame({}, exposures=())) == ()
+    assert Columns(series={}).find(Metric.PRICE_USD) == ()

@@ -1,0 +1,143 @@
+"""R9 caps and the R10 guard."""
+
+import math
+
+import numpy as np
+import pytest
+from engine.factory import GROUP, NOW_S, SPOT, classic, exposure, frame, held, lp_shape, option, quote, spend
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.engine.group import group_contracts, read_group
+from bot.engine.limits import (
+    BUDGET_30D_CAP,
+    BUDGET_365D_CAP,
+    DEFINED_RISK_CAP,
+    SESSION_CAP,
+    over_hedge_factor,
+    premium_caps,
+    spot_grid,
+    tightest,
+)
+from bot.model.hedge import Layer, SpendKind
+from bot.model.units import DAY_S, HOUR_S
+
+POLICY = classic()
+
+
+def caps(*spends, hedges=()):
+    at = frame({}, spends=spends, held=hedges, quotes=())
+    return {cap.name: cap for cap in premium_caps(POLICY, at, exposure_usd=1e6)}
+
+
+@pytest.mark.parametrize(
+    ("spends", "used"),
+    [
+        ((), (0, 0, 0, 0)),
+        ((spend(NOW_S, 100),), (100, 0, 100, 100)),
+        ((spend(NOW_S - 24 * HOUR_S + 1, 100),), (100, 0, 100, 100)),
+        ((spend(NOW_S - 24 * HOUR_S, 100),), (0, 0, 100, 100)),  # just left the session
+        ((spend(NOW_S - 30 * DAY_S, 100),), (0, 0, 0, 100)),
+        ((spend(NOW_S - 365 * DAY_S, 100),), (0, 0, 0, 0)),
+        # Proceeds refill the long budgets, never a session.
+        ((spend(NOW_S, 100), spend(NOW_S, -60, kind=SpendKind.PROCEEDS)), (100, 0, 40, 40)),
+        ((spend(math.inf, 100, kind=SpendKind.RESERVED),), (100, 100, 100, 100)),
+    ],
+)
+def test_r9_caps(spends, used):
+    found = caps(*spends)
+    names = (SESSION_CAP, DEFINED_RISK_CAP, BUDGET_30D_CAP, BUDGET_365D_CAP)
+    assert tuple(found[name].used_usd for name in names) == used
+    assert [found[name].limit_usd for name in names] == pytest.approx([7500, 30000, 7500, 30000])
+
+
+def test_r9_open_premium_counts_at_cost():
+    hedge = held(option(1200, 75), Layer.TAIL, 10.0, cost_usd=29_000.0)
+    found = caps(hedges=(hedge,))
+    assert found[DEFINED_RISK_CAP].room_usd == pytest.approx(1000.0)
+    assert found[DEFINED_RISK_CAP].frees_at_s == hedge.instrument.expiry_s
+
+
+def test_r9_tells_when_room_frees():
+    found = caps(spend(NOW_S - 10 * HOUR_S, 7_000), spend(NOW_S - HOUR_S, 500))
+    assert found[SESSION_CAP].frees_at_s == NOW_S + 14 * HOUR_S
+    room, cap = tightest(tuple(found.values()))
+    assert room == 0.0
+    assert cap.name in (SESSION_CAP, BUDGET_30D_CAP)
+
+
+def guard(new, *, policy=POLICY, exposures=None, hedges=(), leaving=()):
+    at = frame(exposures=exposures or (exposure(),), held=hedges, quotes=())
+    group = read_group(policy, at, GROUP)
+    return group, over_hedge_factor(policy, group, kept=hedges, leaving=frozenset(leaving), new=new)
+
+
+def test_r10_small_hedges_pass_whole():
+    _, factor = guard([(quote(option(1900, 30)), 20.0)])
+    assert factor == 1.0
+
+
+def test_r10_huge_hedges_shrink():
+    _, factor = guard([(quote(option(2000, 30)), 5_000.0)])
+    assert 0.0 < factor < 1.0
+
+
+def test_r10_no_exposure_leaves_one_lot():
+    nothing = (exposure(shape=lp_shape(0.0), value_usd=0.0),)
+    _, factor = guard([(quote(option(1900, 30), lot=0.5), 10.0)], exposures=nothing)
+    assert factor == pytest.approx(0.05)
+
+
+def test_r10_a_range_that_cannot_lose_above_it():
+    """Above its range a v3 position is all stable: puts struck above the range would gain where nothing is lost."""
+    above = (exposure(shape=lp_shape(20_000.0, 1000.0, 1500.0)),)
+    _, factor = guard([(quote(option(1900, 30), lot=0.0), 10.0)], exposures=above)
+    assert factor == 0.0
+
+
+def test_r10_unknown_mark_of_a_held_hedge_blocks():
+    hedge = held(option(1900, 30), Layer.MID, 1.0, iv=math.nan, model_usd=1.0)
+    _, factor = guard([(quote(option(1900, 30)), 1.0)], hedges=(hedge,))
+    assert factor == 0.0
+
+
+def test_r10_grid_spans_its_ends():
+    spots = spot_grid(POLICY.sizing, SPOT)
+    assert spots[0] == pytest.approx(0.2 * SPOT)
+    assert spots[-1] == pytest.approx(2.0 * SPOT)
+    assert np.isclose(spots, SPOT).any()
+    assert (np.diff(spots) > 0.0).all()
+
+
+OPTIONS = st.tuples(
+    st.sampled_from([1000.0, 1400.0, 1700.0, 1900.0, 2000.0, 2200.0]),
+    st.floats(1.5, 120.0),
+    st.floats(0.3, 2.0),
+    st.floats(0.1, 800.0),
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(OPTIONS, min_size=1, max_size=3), st.lists(OPTIONS, max_size=2), st.booleans())
+def test_r10_new_legs_keep_the_guard_at_every_point(new, old, narrow):
+    """At every grid point gain <= max(0, loss) x 1.05 + one lot, unless what is held broke it before."""
+    shape = lp_shape(20_000.0, 1500.0, 2500.0) if narrow else None
+    exposures = (exposure(shape=shape),) if narrow else (exposure(),)
+    hedges = tuple(
+        held(option(strike, days), Layer.MID, size / 8, iv=iv, id=f"h{i}")
+        for i, (strike, days, iv, size) in enumerate(old)
+    )
+    quotes = [(quote(option(strike, days), iv=iv), size) for strike, days, iv, size in new]
+    group, factor = guard(quotes, exposures=exposures, hedges=hedges)
+    assert 0.0 <= factor <= 1.0
+    fresh = group_contracts(group, [(item.instrument, item.iv) for item, _ in quotes])
+    held_legs = group_contracts(group, [(hedge.instrument, hedge.iv) for hedge in hedges])
+    spots = spot_grid(POLICY.sizing, group.spot_usd)
+    sizes = factor * np.array([size for _, size in quotes])
+    for days in {0.0, 10.0, *fresh.dte, *held_legs.dte}:
+        before = np.array([hedge.size for hedge in hedges]) @ held_legs.gains_at(spots, days)
+        limit = np.maximum(group.loss_at(spots), 0.0) * 1.05
+        lots = np.array([item.lot for item, _ in quotes]) @ np.maximum(fresh.gains_at(spots, days), 0.0)
+        gain = before + sizes @ fresh.gains_at(spots, days)
+        room = np.maximum(limit + lots, before)
+        assert (gain <= room * (1.0 + 1e-9) + 1e-6).all()

@@ -1,0 +1,45 @@
+"""A ChainReader that answers from a table, for what no real contract would answer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bot.errors import VenueRejected
+from bot.model.market import Block
+from bot.ports import Call
+
+BLOCK = Block(
+    chain_id=31337, number=7, hash="0x" + "07" * 32, parent_hash="0x" + "06" * 32, timestamp_s=1_700_000_000
+)
+
+
+class FakeChain:
+    """``answers`` maps calldata to decoded results; what it does not know fails, as with allowFailure."""
+
+    chain_id = BLOCK.chain_id
+
+    def __init__(self, answers: Mapping[bytes, tuple[Any, ...] | None], *, code: bool = True) -> None:
+        self.answers = dict(answers)
+        self.code = code
+
+    async def head(self) -> Block:
+        return BLOCK
+
+    async def read(self, calls: Sequence[Call], *, block: Block) -> list[tuple[Any, ...] | None]:
+        return [self.answers.get(call.data) for call in calls]
+
+    async def simulate(
+        self,
+        *,
+        to: str,
+        data: bytes,
+        block: Block,
+        sender: str,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        raise VenueRejected("nothing to simulate")
+
+    async def storage_at(self, address: str, slot: int, *, block: Block) -> bytes:
+        return bytes(32)
+
+    async def has_code(self, address: str, *, block: Block) -> bool:
+        return self.code

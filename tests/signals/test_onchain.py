@@ -1,0 +1,208 @@
+"""S1 to S4: golden numbers, anchors and edges."""
+
+import math
+
+import numpy as np
+import pytest
+from signals.series import (
+    POOL,
+    STABLE_POOL,
+    columns_of,
+    end_s,
+    hourly,
+)
+
+from bot.model.market import Column
+from bot.model.tier import Family, Quality
+from bot.signals import SIGNALS
+from bot.signals.policy import SignalsPolicy
+from bot.signals.quick_ratio import net_outflow
+from bot.signals.subjects import pool_underlying
+
+POLICY = SignalsPolicy()
+DAYS_31 = 31 * 24
+
+
+def read_one(name, columns, now_s):
+    (reading,) = SIGNALS[name].read(columns, now_s=now_s, policy=POLICY)
+    return reading
+
+
+@pytest.mark.parametrize(
+    ("last", "score"),
+    [
+        (101.0, 0.0),  # a new high
+        (98.0, 0.0),
+        (97.0, 0.0),  # at the calm anchor
+        (92.5, 0.5),  # (0.075 - 0.03) / 0.09
+        (92.0, 0.555555556),  # R6's level
+        (88.0, 1.0),  # at the stress anchor
+        (10.0, 1.0),
+        (0.0, 1.0),
+    ],
+)
+def test_s1_scores_what_left(last, score):
+    reading = read_one("S1", columns_of(LIQUIDITY=hourly([100.0] * 60 + [last])), end_s(61))
+    assert reading.quality is Quality.LIVE
+    assert reading.score == pytest.approx(score, abs=2e-9)
+    assert reading.value == pytest.approx(min(last / 100.0 - 1.0, 0.0))
+
+
+def test_s1_says_it_in_one_line():
+    reading = read_one("S1", columns_of(LIQUIDITY=hourly([100.0] * 60 + [91.8])), end_s(61))
+    assert reading.because == "liquidity -8.2% from its 48 h high, stress from -3% to -12%"
+    assert (reading.family, reading.subject, reading.source) == (Family.ONCHAIN, POOL, "pool")
+
+
+def test_s1_forgets_a_high_that_is_older_than_48_hours():
+    values = [200.0] + [100.0] * 60
+    inside = read_one("S1", columns_of(LIQUIDITY=hourly(values[:48])), end_s(48))
+    outside = read_one("S1", columns_of(LIQUIDITY=hourly(values)), end_s(61))
+    assert inside.value == pytest.approx(-0.5)
+    assert outside.value == 0.0
+
+
+def test_s1_of_a_pool_that_was_empty_for_48_hours_is_not_calm():
+    reading = read_one("S1", columns_of(LIQUIDITY=hourly([0.0] * 60)), end_s(60))
+    assert reading.quality is Quality.MISSING
+
+
+def quick_ratio_columns(*, near, share_left_per_day=0.9, quote=1e6):
+    """Liquidity that falls to the same share every 24 h, so every 24 h outflow is the same."""
+    hours = np.arange(DAYS_31 + 24)
+    return columns_of(
+        LIQUIDITY=hourly(1e6 * share_left_per_day ** (hours / 24.0)),
+        QUOTE=hourly(np.full(hours.size, quote)),
+        NEAR=hourly(np.full(hours.size, near)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("near", "score"),
+    [(250e3, 0.0), (200e3, 0.0), (150e3, 0.5), (100e3, 1.0), (50e3, 1.0), (0.0, 1.0)],
+)
+def test_s2_compares_near_reserves_with_the_p95_outflow(near, score):
+    """10 % of 1,000,000 USD leaves every 24 h, so P95 is 100,000 USD."""
+    reading = read_one("S2", quick_ratio_columns(near=near), end_s(DAYS_31 + 24))
+    assert reading.value == pytest.approx(near / 100e3, rel=1e-9)
+    assert reading.score == pytest.approx(score, abs=2e-9)
+    assert "P95 24 h outflow 100,000 USD" in reading.because
+
+
+@pytest.mark.parametrize("share", [1.0, 1.1])
+def test_s2_without_outflow_is_calm_with_the_reason(share):
+    reading = read_one("S2", quick_ratio_columns(near=150e3, share_left_per_day=share), end_s(DAYS_31 + 24))
+    assert reading.score == 0.0
+    assert reading.value == pytest.approx(150.0)  # floor: 0.1 % of 1,000,000
+    assert "P95 24 h outflow 0 USD, floored at 1,000" in reading.because
+
+
+def test_s2_of_a_pool_without_reserves_is_full_stress():
+    columns = quick_ratio_columns(near=0.0, share_left_per_day=1.0, quote=0.0)
+    assert read_one("S2", columns, end_s(DAYS_31 + 24)).score == 1.0
+
+
+def test_s2_names_the_series_that_is_not_configured():
+    reading = read_one("S2", columns_of(NEAR=hourly(np.ones(800)), QUOTE=hourly(np.ones(800))), end_s(800))
+    assert reading.quality is Quality.ABSENT
+    assert reading.subject == POOL
+    assert "pool_liquidity" in reading.because
+
+
+def test_s2_outflow_counts_falls_only_and_keeps_unknown_unknown():
+    shares = np.array([100.0, 100.0, 90.0, 120.0, np.nan, 0.0])
+    reserves = np.array([1000.0, 2000.0, 500.0, 1000.0, 1000.0, 1000.0])
+    # 100 -> 90 of 1000; 100 -> 120; 90 -> unknown; 120 -> 0 of 1000
+    np.testing.assert_allclose(net_outflow(shares, reserves, span=2), [100.0, 0.0, np.nan, 1000.0])
+
+
+@pytest.mark.parametrize(
+    ("pool_usd", "score"),
+    [
+        (3000.0, 0.0),
+        (3015.0, 0.0),  # +0.5 %
+        (3052.5, 0.5),  # +1.75 %
+        (2947.5, 0.5),  # -1.75 %: both signs
+        (3090.0, 1.0),  # +3 %
+        (1500.0, 1.0),
+    ],
+)
+def test_s3_measures_the_gap_to_the_oracle(pool_usd, score):
+    columns = columns_of(POOL_PRICE=hourly([pool_usd]), PRICE=hourly([3000.0]))
+    reading = read_one("S3", columns, end_s(1))
+    assert reading.score == pytest.approx(score, abs=2e-9)
+    assert "against oracle 3,000.0000" in reading.because
+
+
+def test_s3_compares_a_stable_pool_with_one():
+    reading = read_one("S3", columns_of(STABLE_PRICE=hourly([0.9825])), end_s(1))
+    assert reading.subject == STABLE_POOL
+    assert reading.score == pytest.approx(0.5, abs=2e-9)
+    assert "par" in reading.because
+
+
+def test_s3_without_an_oracle_is_absent_and_says_so():
+    reading = read_one("S3", columns_of(POOL_PRICE=hourly([3000.0])), end_s(1))
+    assert reading.quality is Quality.ABSENT
+    assert "no price of ETH is configured" in reading.because
+
+
+def test_s3_with_a_failing_oracle_is_missing():
+    columns = columns_of(POOL_PRICE=hourly([3000.0] * 10), PRICE=hourly([3000.0] * 2 + [np.nan] * 8))
+    assert read_one("S3", columns, end_s(10)).quality is Quality.MISSING
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0])
+def test_s3_refuses_a_price_that_is_none(price):
+    columns = columns_of(POOL_PRICE=hourly([price]), PRICE=hourly([3000.0]))
+    assert read_one("S3", columns, end_s(1)).quality is Quality.MISSING
+
+
+@pytest.mark.parametrize(
+    ("label", "underlying"),
+    [
+        ("v3:ETH/USDC", "ETH"),
+        ("v2:ETH/USDC", "ETH"),
+        ("v3:USDC/sUSD", "USDC"),
+        ("ETH/USDC", ""),
+        ("v3:ETH", ""),
+        ("", ""),
+    ],
+)
+def test_pool_label_names_its_underlying(label, underlying):
+    assert pool_underlying(label) == underlying
+
+
+@pytest.mark.parametrize(
+    ("last_three", "score"),
+    [
+        ((70.0, 70.0, 70.0), 0.0),
+        ((42.5, 42.5, 42.5), 0.5),
+        ((15.0, 15.0, 15.0), 1.0),
+        ((0.0, 0.0, 0.0), 1.0),
+        ((5.0, 5.0, 100.0), 0.0),  # a moment's dip is left out: best of 3 h
+        ((100.0, 5.0, 5.0), 0.0),
+    ],
+)
+def test_s4_compares_the_best_of_three_hours_with_the_median(last_three, score):
+    reading = read_one("S4", columns_of(DEPTH=hourly([100.0] * 200 + list(last_three))), end_s(203))
+    assert reading.score == pytest.approx(score, abs=2e-9)
+
+
+def test_s4_of_a_pool_that_was_empty_for_a_week_is_full_stress():
+    assert read_one("S4", columns_of(DEPTH=hourly([0.0] * 200)), end_s(200)).score == 1.0
+
+
+def test_s4_median_does_not_follow_the_rate_of_reads():
+    """A block feed of the last hours must not outweigh the week before it."""
+    week = hourly([100.0] * 168)
+    blocks_s = end_s(168) + 12.0 * np.arange(300)
+    column = Column(
+        times_s=np.concatenate((week.times_s, blocks_s)),
+        values=np.concatenate((week.values, np.full(300, 20.0))),
+    )
+    reading = read_one("S4", columns_of(DEPTH=column), end_s(168) + 4 * 3600)
+    assert reading.quality is Quality.MISSING  # the block feed stopped after an hour
+    reading = read_one("S4", columns_of(DEPTH=column), end_s(168) + 3600)
+    assert "against 100 over 7 days" in reading.because
+    assert math.isclose(reading.value, 1.0)  # the week's last hour is among the best of 3 h

@@ -1,0 +1,272 @@
+"""The page and the terminal say the facts, load nothing, and escape everything."""
+
+import asyncio
+import io
+import re
+import tomllib
+from dataclasses import replace
+from importlib import resources
+
+import numpy as np
+import pytest
+from history_builders import START_S, DataFolder
+from rich.console import Console
+
+from bot.engine.policy import parse_policy
+from bot.errors import ConfigError, NotFoundError
+from bot.model.hedge import Instrument, OptionType
+from bot.model.tier import Tier
+from bot.ports import VenuePosition
+from bot.simulation import charts
+from bot.simulation.backtest import run_backtest
+from bot.simulation.exposures import parse_exposure
+from bot.simulation.market_model import load_market
+from bot.simulation.payoff_view import payoff_of
+from bot.simulation.report import percent, render, usd, write_report
+from bot.simulation.report_data import Money, from_backtest, from_steps
+from bot.simulation.report_terminal import print_report
+from bot.simulation.tables import load_history
+
+DAY_S = 86_400
+SPEC = parse_exposure("v2:ETH/USDC:1000000")
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    folder = DataFolder(path=tmp_path_factory.mktemp("history"))
+    folder.dropped = {"btc_dvol_1h_deribit": set(range(39 * 24, 39 * 24 + 3))}
+    folder.write_all()
+    history = load_history(folder.path, SPEC, from_s=START_S + 38 * DAY_S, to_s=START_S + 44 * DAY_S)
+    policy = parse_policy(
+        tomllib.loads(resources.files("bot.policies").joinpath("classic.toml").read_text(encoding="utf-8"))
+    )
+    return asyncio.run(run_backtest(history, SPEC, policy, load_market()))
+
+
+@pytest.fixture(scope="module")
+def data(result):
+    return from_backtest(result)
+
+
+def without_scripts(page):
+    return re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+def text_of(data, width=80):
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    print_report(data, console)
+    return console.file.getvalue()
+
+
+def test_the_headline_says_what_happened_in_words_and_numbers(data):
+    before, after = percent(data.unhedged_drawdown), percent(data.hedged_drawdown)
+    assert data.headline == f"Hedge cut the fall from {before} to {after}"
+
+
+@pytest.mark.parametrize(
+    ("alone", "hedged", "headline"),
+    [
+        ([100, 99.5, 100], [100, 99, 99.5], "No fall to speak of: 0.5 % at worst"),
+        ([100, 60, 70], [100, 69, 70], "Hedge cut the fall from 40.0 % to 31.0 %"),
+        ([100, 80, 90], [100, 79, 90], "Hedge deepened the fall from 20.0 % to 21.0 %"),
+        ([100, 80, 90], [100, 80, 90], "Hedge left the fall at 20.0 %"),
+    ],
+)
+def test_headlines(data, alone, hedged, headline):
+    times_s = np.arange(3) * 3_600.0
+    changed = replace(
+        data, times_s=times_s, unhedged_usd=np.array(alone, float), hedged_usd=np.array(hedged, float)
+    )
+    assert changed.headline == headline
+
+
+def test_a_fall_without_any_order_says_so(data):
+    changed = replace(data, decided=replace(data.decided, orders=()))
+    assert changed.headline == f"No hedge was placed; the fall was {percent(data.unhedged_drawdown)}"
+
+
+def test_the_page_holds_the_facts(data, result):
+    page = without_scripts(render(data))
+    for fact in (
+        data.headline,
+        "Protection held against wanted",
+        "BTC DVOL plus 15 points",
+        "3 rows missing between",
+        "eth_usdt_spot_1h_binance.csv.gz",
+        result.policy_hash,
+        "Static 4/4/2",
+        usd(result.strategies["alvh"].final_value_usd),
+        percent(result.strategies["pput"].max_drawdown),
+    ):
+        assert fact in page, fact
+    for layer in ("NEAR", "MID", "TAIL"):
+        assert f"<b>{layer}</b>" in page
+    assert all(item.tier.name in page for item in data.tiers)
+
+
+def test_the_page_loads_nothing(data):
+    page = render(data)
+    assert "http" not in without_scripts(page)
+    assert not re.search(r"<(link|iframe|img|object)\b", without_scripts(page))
+    assert not re.search(r"<script[^>]*\bsrc", page)
+    assert page.count("plotly.js v") == 1
+
+
+def test_the_page_is_whole_html_that_fits_a_phone(data):
+    page = render(data)
+    assert page.startswith("<!doctype html>")
+    assert page.rstrip().endswith("</html>")
+    assert 'name="viewport"' in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_every_text_is_escaped(data):
+    evil = "<script>alert(1)</script>\"'&"
+    layer = replace(data.decided.layers[0], because=evil, shortfall=evil, instrument=evil)
+    decided = replace(
+        data.decided,
+        state=evil,
+        layers=(layer,),
+        absent=(evil,),
+        policy_hash=evil,
+        limits={evil: 1.0},
+        orders=tuple(replace(item, because=evil, tx_hash=evil) for item in data.decided.orders),
+    )
+    changed = replace(
+        data,
+        title=evil,
+        mode=evil,
+        decided=decided,
+        assumptions=(evil,),
+        gaps=(evil,),
+        missing=(evil,),
+        sources=(evil,),
+        tiers=tuple(replace(item, because=evil, group=evil) for item in data.tiers),
+    )
+    assert "<script>alert" not in render(changed)
+    assert "&lt;script&gt;alert" in render(changed)
+
+
+def test_a_report_is_written_whole_or_not_at_all(data, tmp_path):
+    path = tmp_path / "report.html"
+    write_report(data, path)
+    assert path.read_text(encoding="utf-8") == render(data)
+    assert [item.name for item in tmp_path.iterdir()] == ["report.html"]
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_report(data, tmp_path / "nowhere" / "report.html")
+
+
+def test_from_steps_agrees_with_the_backtest(data, result):
+    live = from_steps(
+        result.records,
+        title="run",
+        positions=result.final_positions,
+        shape=SPEC.open_at(float(result.spot_usd[0])).shape,
+    )
+    assert live.tiers == data.tiers
+    assert live.decided.orders == data.decided.orders
+    assert live.money == data.money
+    np.testing.assert_array_equal(live.unhedged_usd, data.unhedged_usd)
+    assert live.hedged_usd[-1] == pytest.approx(data.hedged_usd[-1])
+    assert live.payoff is not None
+    assert data.headline in render(data)
+    render(live)
+
+
+def test_a_purchase_alone_does_not_look_like_a_fall(result):
+    live = from_steps(result.records, title="run")
+    bought = next(i for i, item in enumerate(result.records) if item.outcomes)
+    spent = -result.records[bought + 1].cash_flow_usd
+    lost = live.unhedged_usd - live.hedged_usd
+    assert spent > 0.0
+    assert lost[bought] == 0.0
+    assert 0.0 < lost[bought + 1] < 0.35 * spent  # the spread there and back, not the premium
+
+
+def test_a_report_without_steps_is_refused():
+    with pytest.raises(NotFoundError, match="no step"):
+        from_steps((), title="run")
+
+
+def test_attribution_sums_to_the_difference(data):
+    known = (data.hedged_usd - data.unhedged_usd)[np.isfinite(data.hedged_usd)]
+    assert data.money.net_usd == pytest.approx(known[-1])
+
+
+def test_net_by_hand():
+    money = Money(
+        premium_usd=100, fee_usd=12, swap_usd=1, gas_usd=5, sold_usd=40, settled_usd=60, mark_usd=30
+    )
+    assert money.net_usd == pytest.approx(12.0)
+
+
+def position(strike, days, *, iv=0.8):
+    instrument = Instrument(
+        venue="simulated",
+        id=f"put-{strike}-{days}",
+        underlying="ETH",
+        option_type=OptionType.PUT,
+        strike_usd=strike,
+        expiry_s=int(days * DAY_S),
+        settlement="USDC",
+    )
+    return VenuePosition(id="1", instrument=instrument, size=100.0, iv=iv, model_usd=1.0, liquidation_usd=1.0)
+
+
+def test_payoff_at_expiry_is_the_intrinsic_gain_less_todays_mark():
+    shape = SPEC.open_at(2_000.0).shape
+    view = payoff_of(shape, 2_000.0, [position(1_800.0, 30)], now_s=0.0)
+    now, expiry = view.hedges
+    deep = int(np.argmin(np.abs(view.spots_usd - 1_000.0)))
+    far = int(np.argmin(np.abs(view.spots_usd - 3_000.0)))
+    mark = -expiry.change_usd[far]  # worthless above the strike: all of the mark is lost
+    assert mark > 0.0
+    assert expiry.change_usd[deep] == pytest.approx(100.0 * (1_800.0 - view.spots_usd[deep]) - mark)
+    assert now.change_usd[int(np.argmin(np.abs(view.spots_usd - 2_000.0)))] == pytest.approx(0.0, abs=1e-6)
+    np.testing.assert_allclose(view.both[1].change_usd, view.alone + expiry.change_usd)
+    (level,) = expiry.break_evens_usd
+    assert level == pytest.approx(1_800.0 - mark / 100.0, rel=1e-3)
+    assert (level, "hedge in 30 d") in charts.labelled_break_evens(view)
+
+
+def test_payoff_is_left_out_where_it_cannot_be_known():
+    shape = SPEC.open_at(2_000.0).shape
+    assert payoff_of(shape, 2_000.0, [], now_s=0.0) is None
+    assert payoff_of(shape, 2_000.0, [position(1_800.0, 30, iv=float("nan"))], now_s=0.0) is None
+    assert payoff_of(None, 2_000.0, [position(1_800.0, 30)], now_s=0.0) is None
+
+
+def test_tier_runs_end_at_holes_and_changes():
+    times_s = np.array([0.0, 1.0, 2.0, 10.0, 11.0]) * 3_600.0
+    tiers = (Tier.CALM, Tier.CALM, Tier.GUARDED, Tier.GUARDED, Tier.GUARDED)
+    runs = [(a / 3_600.0, b / 3_600.0, tier) for a, b, tier in charts.tier_runs(times_s, tiers)]
+    assert runs == [(0.0, 2.0, Tier.CALM), (2.0, 3.0, Tier.GUARDED), (10.0, 12.0, Tier.GUARDED)]
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+def test_the_terminal_keeps_to_its_width_and_needs_no_colour(data, width):
+    text = text_of(data, width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert text.splitlines()[0].startswith("Hedge cut the fall")
+    assert "\x1b" not in text
+    for layer in ("NEAR", "MID", "TAIL"):
+        assert layer in text
+
+
+def test_a_narrow_terminal_gets_key_value_lines(data):
+    assert "deepest fall: " in text_of(data, 40)
+    assert "deepest fall: " not in text_of(data, 80)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1234.5, "1,234 USD"),
+        (12.345, "12.35 USD"),
+        (0.0, "0 USD"),
+        (float("nan"), "unknown"),
+        (-2000, "-2,000 USD"),
+    ],
+)
+def test_money_has_thousands_and_no_cents_above_100(value, text):
+    assert usd(value) == text
