@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bot.chain.send_state import Intent, advance, fold, next_nonce
-from bot.model.intent import IntentEvent, IntentState
+from bot.model.intent import IntentEvent, IntentState, TxRequest
 from bot.ports import Journal
 
 
@@ -38,6 +38,24 @@ class IntentBook:
     def next_nonce(self, chain_id: int, sender: str) -> int | None:
         return next_nonce(self._all().values(), chain_id=chain_id, sender=sender)
 
+    def reserve(self, request: TxRequest, *, chain_id: int, sender: str, nonce: int, at_s: float) -> Intent:
+        """Journal that a request got a nonce, before anything is signed for it."""
+        to, data = target_of(request)
+        event = IntentEvent(
+            key=request.key,
+            leg_key=request.leg_key,
+            purpose=request.purpose,
+            state=IntentState.RESERVED,
+            at_s=at_s,
+            chain_id=chain_id,
+            sender=sender,
+            nonce=nonce,
+            to=to,
+            data=data,
+            valid_until_s=request.valid_until_s,
+        )
+        return self.write(event)
+
     def write(self, event: IntentEvent) -> Intent:
         """Journal an event; raises InvariantError when it may not follow, and then writes nothing."""
         intent = advance(self.get(event.key), event)
@@ -59,3 +77,8 @@ class IntentBook:
             **fields,
         )
         return self.write(event)
+
+
+def target_of(request: TxRequest) -> tuple[str, str]:
+    """Return where a request goes and what it says, in the journal's form."""
+    return request.to.lower(), "0x" + request.data.hex()

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 from bot.chain.account_view import AccountView, Head
 from bot.chain.fees import FeeMarket, FeePolicy, bumped, first_fees
-from bot.chain.intent_book import IntentBook
+from bot.chain.intent_book import IntentBook, target_of
 from bot.chain.raw_transaction import checked_raw, decode_raw
 from bot.chain.rpc import Rpc, RpcError
 from bot.chain.send_errors import DEFINITE, SendResult, classify_send_error
 from bot.chain.send_state import NOTHING_SIGNED, Action, Do, Facts, Intent, Mined, SendPolicy, next_action
 from bot.chain.signer import Signer, Unsigned
 from bot.errors import BotError, InvariantError, OutcomeUnknown, TransientError, VenueRejected
-from bot.model.intent import IntentEvent, IntentState, Receipt, TxRequest
+from bot.model.intent import IntentState, Receipt, TxRequest
 from bot.ports import Journal
 
 _LAG_POLLS = 10  # how long a node may show fewer transactions than the journal knows to be final
@@ -74,11 +74,9 @@ class TransactionManager:
             confirmations=confirmations, resend_after_s=resend_after_s, bump_after_s=bump_after_s
         )
         self._fees = fees or FeePolicy()
-        self._poll_s = poll_s
-        self._deadline_s = deadline_s
+        self._poll_s, self._deadline_s = poll_s, deadline_s
         self._accept_nonce = accept_nonce
-        self._clock = clock
-        self._sleep = sleep
+        self._clock, self._sleep = clock, sleep
         self._sender = signer.address.lower()
         self._view = AccountView(rpc, chain_id=chain_id, sender=self._sender)
         self._lock = asyncio.Lock()
@@ -99,7 +97,7 @@ class TransactionManager:
         async with self._lock:
             known = self._book.get(request.key)
             if known is not None:
-                if (known.to, known.data) != _target(request):
+                if (known.to, known.data) != target_of(request):
                     raise InvariantError(f"intent {request.key} was journalled for another transaction")
             else:
                 await self._begin(request)
@@ -129,21 +127,9 @@ class TransactionManager:
         gas = await self._view.simulated_gas(request)
         fees = first_fees(await self._view.market(), self._fees)
         nonce = await self._free_nonce()
-        to, data = _target(request)
-        reserved = IntentEvent(
-            key=request.key,
-            leg_key=request.leg_key,
-            purpose=request.purpose,
-            state=IntentState.RESERVED,
-            at_s=head.time_s,
-            chain_id=self._chain_id,
-            sender=self._sender,
-            nonce=nonce,
-            to=to,
-            data=data,
-            valid_until_s=request.valid_until_s,
+        intent = self._book.reserve(
+            request, chain_id=self._chain_id, sender=self._sender, nonce=nonce, at_s=head.time_s
         )
-        intent = self._book.write(reserved)
         unsigned = Unsigned(
             chain_id=self._chain_id,
             nonce=nonce,
@@ -390,10 +376,6 @@ class TransactionManager:
 
     def _pace(self, tx_hash: str) -> _Pace:
         return self._paces.setdefault(tx_hash, _Pace(first_seen_s=self._clock()))
-
-
-def _target(request: TxRequest) -> tuple[str, str]:
-    return request.to.lower(), "0x" + request.data.hex()
 
 
 def _mined(receipt: Receipt) -> Mined:

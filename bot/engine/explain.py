@@ -12,9 +12,7 @@ def explain(policy: Policy, decision: Decision) -> tuple[str, ...]:
     """Return the lines of ``alvh explain``. ``policy`` should be the one the decision was made under."""
     lines = [f"{iso_utc(decision.now_s)}, policy {decision.policy_hash[:12]}"]
     if policy.hash != decision.policy_hash:
-        lines.append(
-            f"thresholds below are of policy {policy.hash[:12]} ({policy.name}), not of the decision's"
-        )
+        lines.append(f"thresholds below are of another policy, {policy.name} {policy.hash[:12]}")
     lines += [f"HOLD: {hold}" for hold in decision.holds]
     for group in decision.groups:
         lines += _group_lines(policy, group)

@@ -15,7 +15,7 @@ from bot.engine.group import Group, group_contracts
 from bot.engine.layers import NEXT_NEARER
 from bot.engine.policy import Policy
 from bot.engine.sizing import Target
-from bot.model.hedge import HeldHedge, Layer
+from bot.model.hedge import HeldHedge, Instrument, Layer, OptionType, Quote
 from bot.model.tier import RuleFinding, Tier
 from bot.model.units import DAY_S, HOUR_S
 from bot.quant.options import price
@@ -168,45 +168,48 @@ def _roll_refusal(policy: Policy, group: Group, target: Target | None, hedge: He
     blocked = sale_refusal(policy, group, hedge)
     if blocked:
         return blocked
-    roll, hold = _roll_ratio(policy, group, target, hedge), _hold_ratio(policy, group, target, hedge)
+    quote = target.choice.quote
+    gain = target.choice.gain_usd / quote.instrument.multiplier
+    roll = _roll_ratio(policy, group, quote, gain, hedge)
+    hold = _hold_ratio(policy, group, quote, gain, hedge)
     if not roll < hold:
         return f"rolling costs {roll:.2f} per unit of gain, holding and rebuying {hold:.2f}"
     return ""
 
 
-def _roll_ratio(policy: Policy, group: Group, target: Target, hedge: HeldHedge) -> float:
-    """Return USD per USD of R8 gain over the comparison period at unchanged spot and vol, if rolled now."""
-    quote = target.choice.quote
-    if quote is None or not target.choice.gain_usd > 0.0:
-        return math.inf
-    left = _left(
-        group, quote.instrument.strike_usd, quote.iv, quote.instrument.dte(group.now_s), policy, hedge
-    )
-    gas = quote.gas_usd / quote.size
-    carry = (quote.unit_cost_usd + gas) / quote.instrument.multiplier - left
+def _roll_ratio(policy: Policy, group: Group, quote: Quote, gain: float, hedge: HeldHedge) -> float:
+    """Return USD per USD of R8 gain over the comparison period at unchanged spot and vol, if rolled now.
+
+    ``gain`` is the new leg's per unit of the underlying. What is lost on selling the old one counts as cost.
+    """
+    days = policy.roll.compare_over / DAY_S
     spread = max(0.0, hedge.model_usd - hedge.liquidation_usd) / units(hedge)
-    return (carry + spread) / (target.choice.gain_usd / quote.instrument.multiplier)
+    return (_carry(group, quote, days) + spread) / gain if gain > 0.0 else math.inf
 
 
-def _hold_ratio(policy: Policy, group: Group, target: Target, hedge: HeldHedge) -> float:
-    """Return the same for holding to expiry and rebuying then."""
-    quote, contracts = target.choice.quote, group_contracts(group, [(hedge.instrument, hedge.iv)])
-    gain = float(contracts.path_gains(group.paths[group.worst]).mean()) / hedge.instrument.multiplier
-    if quote is None or not gain > 0.0:
-        return math.inf
-    dte = hedge.instrument.dte(group.now_s)
-    left = _left(group, hedge.instrument.strike_usd, hedge.iv, dte, policy, hedge)
-    decay = hedge.model_usd / units(hedge) - left
-    spread = (quote.unit_cost_usd - quote.model_usd / quote.size) / quote.instrument.multiplier
-    rebuys = dte * DAY_S <= policy.roll.compare_over
-    return (decay + (max(spread, 0.0) if rebuys else 0.0)) / gain
+def _hold_ratio(policy: Policy, group: Group, quote: Quote, gain: float, hedge: HeldHedge) -> float:
+    """Return the same for holding to expiry and rebuying for the rest of the period, gains by their days."""
+    old = group_contracts(group, [(hedge.instrument, hedge.iv)])
+    old_gain = float(old.path_gains(group.paths[group.worst]).mean()) / hedge.instrument.multiplier
+    days, dte = policy.roll.compare_over / DAY_S, hedge.instrument.dte(group.now_s)
+    rest = max(0.0, days - dte)
+    decay = hedge.model_usd / units(hedge) - _left(group, hedge.instrument, hedge.iv, days)
+    mean_gain = ((days - rest) * max(old_gain, 0.0) + rest * gain) / days
+    cost = decay + (_carry(group, quote, rest) if rest > 0.0 else 0.0)
+    return cost / mean_gain if mean_gain > 0.0 else math.inf
 
 
-def _left(group: Group, strike_usd: float, iv: float, dte: float, policy: Policy, hedge: HeldHedge) -> float:
-    """Return the model value per unit that is left at the end of the comparison, spot and vol unchanged."""
-    years = (dte - policy.roll.compare_over / DAY_S) / YEAR_DAYS
-    is_put = hedge.instrument.option_type.value == "put"
-    return float(price(group.spot_usd, strike_usd, years, iv, is_put=is_put))
+def _carry(group: Group, quote: Quote, days: float) -> float:
+    """Return the all-in cost per unit of a purchase less its model value that is left after ``days``."""
+    paid = quote.unit_cost_usd + quote.gas_usd / quote.size
+    return paid / quote.instrument.multiplier - _left(group, quote.instrument, quote.iv, days)
+
+
+def _left(group: Group, instrument: Instrument, iv: float, days: float) -> float:
+    """Return the model value per unit that is left after ``days``, spot and vol unchanged."""
+    years = (instrument.dte(group.now_s) - days) / YEAR_DAYS
+    is_put = instrument.option_type is OptionType.PUT
+    return float(price(group.spot_usd, instrument.strike_usd, years, iv, is_put=is_put))
 
 
 def _excess(

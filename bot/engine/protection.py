@@ -124,6 +124,7 @@ def price_protection(policy: Policy, frame: Frame, *, group: str, tier: Tier) ->
     exposure_usd = sum(read_group(policy, frame, name).value_usd for name in group_names(frame))
     allocate(policy, [plan], premium_caps(policy, frame, exposure_usd=exposure_usd))
     wings = planned_wings(plan)
+    evens = whole_break_evens(view, wings)
     return Protection(
         group=group,
         tier=tier,
@@ -135,8 +136,8 @@ def price_protection(policy: Policy, frame: Frame, *, group: str, tier: Tier) ->
         covered_share=covered_share(view, plan_gains(plan)),
         legs=tuple(_leg(view, want, contracts) for want, contracts in plan.bought.values()),
         losses=tuple(_loss(plan, wings, move) for move in MOVES),
-        break_evens_usd=whole_break_evens(view, wings),
-        payoff=wings_finding(view, wings).because,
+        break_evens_usd=evens,
+        payoff=wings_finding(view, wings, evens).because,
         shortfalls=tuple(plan.shortfalls),
         holds=find_holds(policy, frame),
     )

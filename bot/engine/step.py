@@ -159,10 +159,11 @@ def _group_decision(
     group, state = plan.group, step.context.state
     covered = covered_share(group, plan_gains(plan))
     wings = planned_wings(plan)
+    evens = whole_break_evens(group, wings)
     degraded = tuple(vote.family.value for vote in step.context.votes if vote.degraded)
     bound = any(item.cap in {cap.name for cap in caps} for item in plan.shortfalls)
     r9 = caps_finding(caps, planned_usd=spent_usd, bound=bound)
-    findings = (*step.findings, *_unreplaced(plan), r9, wings_finding(group, wings))
+    findings = (*step.findings, *_unreplaced(plan), r9, wings_finding(group, wings, evens))
     return GroupDecision(
         group=group.name,
         tier=state.tier,
@@ -176,7 +177,7 @@ def _group_decision(
         var_method=group.var_method,
         wanted_share=plan.sizing.share,
         covered_share=covered,
-        break_evens_usd=whole_break_evens(group, wings),
+        break_evens_usd=evens,
         because=_because(plan, step, degraded, covered=covered, holds=holds),
         degraded=degraded,
     )

@@ -12,7 +12,7 @@ from bot.model.market import FloatArray
 from bot.model.tier import RuleFinding
 from bot.quant.payoff import break_evens, expiry_payoff
 
-_GRID_POINTS = 801
+_GRID_POINTS = 601
 _GRID_TOP = 3.0  # x today's spot
 
 
@@ -60,8 +60,8 @@ def wing_break_even(wing: Wing) -> float:
     return spot if spot > 0.0 else math.nan
 
 
-def wings_finding(group: Group, wings: Sequence[Wing]) -> RuleFinding:
-    """Say which payoff shape LP and wings make, and every break-even."""
+def wings_finding(group: Group, wings: Sequence[Wing], break_evens_usd: Sequence[float]) -> RuleFinding:
+    """Say which payoff shape LP and wings make, with every break-even; the whole's are given."""
     if not wings:
         return RuleFinding(rule="R15", fired=False, because=f"{_bare(group)}; no wing is held or planned")
     layers = ", ".join(
@@ -69,7 +69,7 @@ def wings_finding(group: Group, wings: Sequence[Wing]) -> RuleFinding:
         f"break-even {wing_break_even(wing):,.0f}"
         for wing in sorted(wings, key=lambda each: (list(Layer).index(each.layer), each.instrument))
     )
-    whole = ", ".join(f"{spot:,.0f}" for spot in whole_break_evens(group, wings)) or "none"
+    whole = ", ".join(f"{spot:,.0f}" for spot in break_evens_usd) or "none"
     because = f"{_shape(wings)}; {layers}; whole position {whole} USD{_inside(group, wings)}"
     return RuleFinding(rule="R15", fired=True, because=because)
 

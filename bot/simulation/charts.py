@@ -112,9 +112,10 @@ def payoff(view: Payoff, underlying: str) -> go.Figure:
                 annotation_position="bottom right",
             )
     for i, (level, label) in enumerate(labelled_break_evens(view)):
-        figure.add_annotation(
-            x=level, y=0, text=f"{level:,.0f}<br>{label}", showarrow=True, ax=0, ay=-(30 + 32 * (i % 2))
-        )
+        reach = 30 + 32 * (i % 2)
+        above = label.startswith("hedge")  # the two kinds stand close together, so on either side of the line
+        text = f"{level:,.0f}<br>{label}"
+        figure.add_annotation(x=level, y=0, text=text, showarrow=True, ax=0, ay=-reach if above else reach)
     figure.update_xaxes(title_text=f"{underlying} price, USD", tickformat="~s")
     figure.update_yaxes(title_text="change from today, USD", tickformat="~s")
     return _styled(figure, height=460)

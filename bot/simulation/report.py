@@ -250,7 +250,7 @@ def _costs(data: ReportData) -> str:
 def _tiers(data: ReportData) -> str:
     rows = [
         f'<tr><td class="t">{escape(_when(item.at_s))}</td><td>{escape(item.group)}</td>'
-        f"<td>{_tier(item.tier)}</td><td>{escape(item.because)}</td></tr>"
+        f"<td>{_tier(item.tier)}</td><td>{escape(item.because)}{_votes(item.votes)}</td></tr>"
         for item in data.tiers
     ]
     head = _row_of("th", ("Time, UTC", "Group", "Tier", "Because"))
@@ -344,6 +344,10 @@ def _list(items: Sequence[str]) -> str:
     if rest:
         shown += f"<details><summary>{len(rest)} more</summary><ul>{''.join(rest)}</ul></details>"
     return shown
+
+
+def _votes(votes: Sequence[str]) -> str:
+    return "".join(f"<small>{escape(vote)}</small>" for vote in votes)
 
 
 def _tier(tier: Tier) -> str:

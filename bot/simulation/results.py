@@ -39,6 +39,7 @@ class TierChange:
     tier: Tier
     previous: Tier
     because: str
+    votes: tuple[str, ...] = ()  # what each family's signals said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,6 +96,7 @@ def tier_changes(records: Sequence[StepRecord]) -> Iterator[TierChange]:
                     tier=group.tier,
                     previous=last.get(group.group, group.previous_tier),
                     because=group.because,
+                    votes=tuple(vote.because for vote in group.votes),
                 )
             last[group.group] = group.tier
 
@@ -143,6 +145,7 @@ def _tier_json(item: TierChange) -> dict[str, object]:
         "tier": item.tier.name,
         "previous": item.previous.name,
         "because": item.because,
+        "votes": list(item.votes),
     }
 
 

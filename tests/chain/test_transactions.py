@@ -29,6 +29,7 @@ from bot.chain.rpc import Rpc
 from bot.chain.send_state import fold
 from bot.errors import ConfigError, InvariantError, OutcomeUnknown, TransientError, VenueRejected
 from bot.model.intent import IntentState as S
+from bot.pipeline.journal import SqlJournal
 
 pytestmark = pytest.mark.devnet
 
@@ -216,7 +217,92 @@ async def test_without_gas_money_the_same_bytes_wait_for_it(node, journal):
     assert len([event for event in journal.intents() if event.raw]) == 1
 
 
+async def test_every_byte_that_goes_out_is_on_disk_before(node, node_url, journal, tmp_path):
+    """The order of writes: another process that reads the file finds what the node is about to get."""
+    found = []
+
+    def before(call):
+        if call["method"] == "eth_sendRawTransaction":
+            with SqlJournal(tmp_path / "journal.db", read_only=True) as on_disk:
+                found.append(call["params"][0] in [event.raw for event in on_disk.intents()])
+        return
+
+    async with Proxy(node_url, before=before) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
+        await manager(rpc, journal).send(request())
+    assert found == [True]
+
+
+@pytest.mark.parametrize("failing", [S.RESERVED, S.SIGNED])
+async def test_after_a_failed_write_nothing_is_sent(node, node_url, journal, failing):
+    """REL-H2."""
+
+    class Failing:
+        broken = False
+
+        def __getattr__(self, name):
+            return getattr(journal, name)
+
+        def append_intent(self, event):
+            self.broken = self.broken or event.state is failing
+            if self.broken:
+                raise InvariantError("disk I/O error")
+            journal.append_intent(event)
+
+    async with Proxy(node_url) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
+        sender = manager(rpc, Failing())
+        for _ in range(3):
+            with pytest.raises(InvariantError, match="disk"):
+                await sender.send(request())
+        if failing is S.SIGNED:
+            with pytest.raises(InvariantError, match="disk"):
+                await sender.resume("leg")
+        assert proxy.sends() == []
+    assert S.SIGNED not in states(journal)
+
+
 # reorgs and depth
+
+
+async def test_a_receipt_of_a_block_that_is_not_canonical_does_not_count(node, node_url, journal):
+    """REL-F15."""
+    stale = iter([True] * 3)
+
+    def after(call, reply):
+        if call["method"] == "eth_getTransactionReceipt" and reply["result"] and next(stale, False):
+            return result(call, {**reply["result"], "blockHash": "0x" + "ee" * 32})
+        return None
+
+    async with Proxy(node_url, after=after) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
+        receipt = await manager(rpc, journal).send(request())
+    assert next(stale, None) is None
+    assert {event.block_hash for event in journal.intents() if event.block_hash} == {receipt.block_hash}
+    assert receipt.block_hash != "0x" + "ee" * 32
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"transactionHash": "0x" + "ee" * 32},
+        {"gasUsed": None},
+        {"status": "0x"},
+        {"blockNumber": "12"},
+        {"logs": None},
+        {"logs": [{"topics": None}]},
+    ],
+)
+async def test_a_malformed_receipt_is_asked_for_again(node, node_url, journal, change):
+    """REL-F9, REL-F15: never half believed."""
+    lies = iter([True] * 2)
+
+    def after(call, reply):
+        if call["method"] == "eth_getTransactionReceipt" and reply["result"] and next(lies, False):
+            return result(call, {**reply["result"], **change})
+        return None
+
+    async with Proxy(node_url, after=after) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
+        assert (await manager(rpc, journal).send(request())).succeeded
+    assert next(lies, None) is None
+    assert states(journal) == [S.RESERVED, S.SIGNED, S.SENT, S.MINED, S.FINAL]
 
 
 async def test_final_waits_for_its_depth(node, journal):

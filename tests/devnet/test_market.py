@@ -199,6 +199,37 @@ async def test_boards_of_every_tenor_stay_listed_after_the_first_has_expired(
 
 
 @pytest.mark.devnet
+async def test_an_expired_board_that_nobody_settled_does_not_stop_trade_on_the_others(
+    mover: MarketMover, rpc: Rpc, deployment: Deployment
+) -> None:
+    path = SCENARIOS["terra"].path(1)
+    for hour in (0, 120, 180):
+        await mover.move(path[hour])
+    at_s, spot = path[180].at_s, path[180].eth_usd
+    buyer, unlimited = deployment.deployer, 2**256 - 1
+    means = [
+        Tx(purpose=purpose, sender=buyer, to=deployment.susd, data=data, gas=200_000)
+        for purpose, data in (
+            ("sUSD", calldata("mint(address,uint256)", buyer, 10**6 * WAD)),
+            ("approval", calldata("approve(address,uint256)", deployment.lyra_option_market, unlimited)),
+        )
+    ]
+    async with Ledger(rpc) as ledger:
+        await ledger.mine(means, at_s=at_s + 60, base_fee_wei=10**9)
+        await ledger.check()
+    for board in await boards_of(rpc, deployment):
+        if board.expiry_s < at_s:
+            continue
+        ((_, strikes, _, _),) = await read_all(rpc, deployment.multicall3, [board_view(deployment, board.id)])
+        strike = min(strikes, key=lambda found: abs(found[1] / WAD - 0.97 * spot))
+        order = (strike[0], 0, 1, 1, WAD, 0, 0, unlimited)  # one long put
+        signature = "openPosition((uint256,uint256,uint256,uint8,uint256,uint256,uint256,uint256))"
+        call = {"from": buyer, "to": deployment.lyra_option_market, "data": calldata(signature, order)}
+        result = await rpc.request("eth_call", [call, "latest"])
+        assert 0 < int(result[2:][64:128], 16) < spot * WAD  # total cost
+
+
+@pytest.mark.devnet
 async def test_after_the_crash_a_far_put_is_still_listed(
     mover: MarketMover, rpc: Rpc, deployment: Deployment
 ) -> None:

@@ -68,11 +68,14 @@ def flat(value: float, *, hours: int = 40 * 24, end_s: float = NOW_S) -> Column:
 
 
 def wavy(value: float, *, hours: int = 40 * 24, end_s: float = NOW_S, size: float = 0.005) -> Column:
-    """Return a gentle repeatable wave, so that vols and sigmas are not 0. Anchored to time, not to its end."""
+    """Return a repeatable zigzag, anchored to time, so that vols and sigmas are not 0.
+
+    Its highs fall a little from each to the next: a higher high could be a divergence of MACD.
+    """
     column = flat(value, hours=hours, end_s=end_s)
-    steps = np.round((column.times_s + 1.0) / HOUR_S)
-    wave = np.sin(steps * 2.399963) + np.sin(steps * 0.7)  # golden angle: no short period
-    return Column(times_s=column.times_s, values=value * (1.0 + size * wave))
+    steps = np.round((column.times_s + 1.0 - NOW_S) / HOUR_S)
+    zigzag = size * np.where(steps % 2 == 0, 1.0, -1.0) - 1e-5 * steps
+    return Column(times_s=column.times_s, values=value * (1.0 + zigzag))
 
 
 def calm_columns(
@@ -113,7 +116,7 @@ def set_last(column: Column, value: float, *, hours: int) -> Column:
 def stressed_columns(
     now_s: float = NOW_S, *, spot: float = SPOT, stressed_h: int = 3, hours: int = 40 * 24
 ) -> dict[SeriesKey, Column]:
-    """Return columns whose last hours are a bank run: liquidity and depth gone, vol front-loaded, funding out."""
+    """Return columns whose last hours are a bank run: liquidity gone, vol front-loaded, funding out."""
     columns = calm_columns(now_s, spot=spot, hours=hours)
     changes = {
         SeriesKey(Metric.POOL_LIQUIDITY, POOL, "pool"): 0.7e6,

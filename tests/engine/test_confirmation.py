@@ -1,5 +1,6 @@
 """R3: confirmation up, cooldown down."""
 
+import itertools
 import math
 
 import pytest
@@ -128,8 +129,8 @@ def test_r3_noise_moves_the_tier_at_most_once_a_dwell(noise):
         if state.tier != before:
             changes.append((now_s, state.tier))
     downs = [at for at, tier in changes if tier is Tier.CALM]
-    assert all(later - earlier >= 24 * HOUR for earlier, later in zip(downs, downs[1:], strict=False))
-    for (earlier, _), (later, tier) in zip(changes, changes[1:], strict=False):
+    assert all(later - earlier >= 24 * HOUR for earlier, later in itertools.pairwise(downs))
+    for (earlier, _), (later, tier) in itertools.pairwise(changes):
         if tier is Tier.CALM:
             assert later - earlier >= POLICY.tiers.cooldown
 

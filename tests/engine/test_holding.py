@@ -66,7 +66,7 @@ def test_r17_a_full_nearer_layer_does_not_take_it():
 
 
 def test_r17_roll_needs_a_later_expiry_and_a_cheaper_way():
-    aged = held(option(1500, 25), Layer.TAIL, 20.0, salvage=0.99)
+    aged = held(option(1800, 25), Layer.TAIL, 20.0, salvage=0.99)
     found, _ = review(Tier.CALM, aged)
     assert [sale.hedge.id for sale in found.sales] == [aged.id]
     assert found.sales[0].replaced == PUTS[Layer.TAIL]
@@ -81,7 +81,7 @@ def test_r17_roll_needs_a_later_expiry_and_a_cheaper_way():
 
 def test_r17_easing_rolls_mid_out():
     units = targets_at(Tier.GUARDED)[Layer.MID]
-    hedge = held(option(1760, 12), Layer.MID, units, salvage=0.99)
+    hedge = held(option(1960, 12), Layer.MID, units, salvage=0.99)
     assert not review(Tier.GUARDED, hedge)[0].sales
     assert review(Tier.GUARDED, hedge, easing=True)[0].sales[0].replaced == PUTS[Layer.MID]
 

@@ -89,7 +89,7 @@ def test_r10_no_exposure_leaves_one_lot():
 
 
 def test_r10_a_range_that_cannot_lose_above_it():
-    """Above its range a v3 position is all stable: puts struck above the range would gain where nothing is lost."""
+    """Above its range a v3 position is all stable: puts up there would gain where nothing is lost."""
     above = (exposure(shape=lp_shape(20_000.0, 1000.0, 1500.0)),)
     _, factor = guard([(quote(option(1900, 30), lot=0.0), 10.0)], exposures=above)
     assert factor == 0.0

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from engine.factory import GROUP, NOW_S, SPOT, classic, exposure, frame, lp_shape, option
+from engine.factory import GROUP, classic, exposure, frame, lp_shape, option
 
 from bot.engine.group import read_group
 from bot.engine.wings import Wing, whole_break_evens, wing_break_even, wings_finding
@@ -15,6 +15,10 @@ CALL = Wing(layer=Layer.TAIL, instrument=option(2600, 75, kind=OptionType.CALL),
 
 def group_of(measure="usd", **changes):
     return read_group(classic(sizing={"loss_measure": measure}), frame(quotes=(), **changes), GROUP)
+
+
+def said(group, wings):
+    return wings_finding(group, wings, whole_break_evens(group, wings))
 
 
 def test_r15_break_even_of_one_wing():
@@ -35,7 +39,7 @@ def test_r15_break_even_of_one_wing():
     ],
 )
 def test_r15_shape_and_break_evens(wings, measure, words):
-    finding = wings_finding(group_of(measure), wings)
+    finding = said(group_of(measure), wings)
     assert words in finding.because
     assert finding.fired is bool(wings)
     assert ("break-even 1,750" in finding.because) is (PUT in wings)
@@ -50,14 +54,12 @@ def test_r15_whole_break_even_repays_the_premium():
 
 def test_r15_strikes_inside_the_range_are_named():
     inside = exposure(shape=lp_shape(20_000.0, 1500.0, 2500.0))
-    assert "inside the range: MID 1,800" in wings_finding(group_of(exposures=(inside,)), (PUT,)).because
+    assert "inside the range: MID 1,800" in said(group_of(exposures=(inside,)), (PUT,)).because
     below = exposure(shape=lp_shape(20_000.0, 1900.0, 2500.0))
-    assert "inside" not in wings_finding(group_of(exposures=(below,)), (PUT,)).because
+    assert "inside" not in said(group_of(exposures=(below,)), (PUT,)).because
 
 
 def test_no_exposure_has_no_break_even():
-    assert NOW_S > 0.0
-    assert SPOT > 0.0
     from engine.factory import held
 
     group = read_group(classic(), frame(exposures=(), held=(held(option(1800, 30), Layer.MID, 1.0),)), GROUP)

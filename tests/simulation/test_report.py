@@ -1,6 +1,7 @@
 """The page and the terminal say the facts, load nothing, and escape everything."""
 
 import asyncio
+import html
 import io
 import re
 import tomllib
@@ -102,6 +103,8 @@ def test_the_page_holds_the_facts(data, result):
     for layer in ("NEAR", "MID", "TAIL"):
         assert f"<b>{layer}</b>" in page
     assert all(item.tier.name in page for item in data.tiers)
+    assert all(html.escape(vote) in page for item in data.tiers for vote in item.votes)
+    assert any(item.votes for item in data.tiers)
 
 
 def test_the_page_loads_nothing(data):
@@ -141,7 +144,7 @@ def test_every_text_is_escaped(data):
         gaps=(evil,),
         missing=(evil,),
         sources=(evil,),
-        tiers=tuple(replace(item, because=evil, group=evil) for item in data.tiers),
+        tiers=tuple(replace(item, because=evil, group=evil, votes=(evil,)) for item in data.tiers),
     )
     assert "<script>alert" not in render(changed)
     assert "&lt;script&gt;alert" in render(changed)
