@@ -152,11 +152,13 @@ def explain(
     """Say which signals, votes, rules and data led to a decision, and what would change it."""
     from bot.app.journals import decision_at
     from bot.documents import step_document
-    from bot.engine.explain import explain_decision
+    from bot.engine.explain import explain as explain_decision
+    from bot.settings import load_policy
 
-    record = decision_at(_settings(config), mode=mode, at=at)
+    settings = _settings(config)
+    record = decision_at(settings, mode=mode, at=at)
     if json_to is None:
-        for line in explain_decision(record.decision):
+        for line in explain_decision(load_policy(settings.policy), record.decision):
             out.print(line, markup=False)
     _write_json(step_document(record), json_to)
 

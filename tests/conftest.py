@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bot.chain.rpc import Rpc
 from bot.devnet.node import Devnet, start_devnet
+
+if TYPE_CHECKING:
+    from commands import CommandServer, Home
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +43,32 @@ async def rpc(devnet: Devnet) -> AsyncIterator[Rpc]:
     """A connection to the devnet."""
     async with Rpc(devnet.rpc_url, timeout_s=30) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["CommandServer"]:
+    """Starts ``alvh`` commands as processes of their own."""
+    from commands import CommandServer
+
+    with CommandServer(tmp_path_factory.mktemp("commands")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def home_template(
+    devnet_process: Devnet, server: "CommandServer", tmp_path_factory: pytest.TempPathFactory
+) -> "Home":
+    """The configuration that `alvh devnet up` writes. Tests take ``home`` instead."""
+    from commands import write_home
+
+    folder = tmp_path_factory.mktemp("home")
+    return write_home(devnet_process.deployment, devnet_process.rpc_url, folder, server)
+
+
+@pytest.fixture
+def home(devnet: Devnet, home_template: "Home", tmp_path: Path) -> "Home":
+    """A folder with configuration and keystore and no state yet; the devnet is given back as it was."""
+    return home_template.copy(tmp_path / "home")
 
 
 async def _ask(devnet: Devnet, method: str, *params: Any) -> Any:

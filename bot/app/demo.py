@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from bot.devnet.config import PASSWORD, write_config
 from bot.devnet.history import history
 from bot.devnet.market import MarketMover
 from bot.devnet.node import start_devnet
-from bot.devnet.scenarios import Scenario, scenario_named
+from bot.devnet.scenarios import MarketPoint, Scenario, scenario_named
 from bot.model.market import SeriesKey
 from bot.model.record import StepRecord
 from bot.pipeline.history import History
@@ -51,9 +51,11 @@ async def demo(*, scenario: str, seed: int, report: Path | None, on_step: OnStep
         rpc = await stack.enter_async_context(Rpc(devnet.rpc_url))
         mover = MarketMover(rpc, devnet.deployment)
         bot = await stack.enter_async_context(open_bot(settings, mode="demo", password=PASSWORD))
-        await _warm(bot, chosen, seed)
+        path = chosen.path(seed)
+        await mover.move(path[0])
+        await _warm(bot, chosen, seed, end_s=path[0].at_s)
         ready_s = time.monotonic()
-        records = await _play(bot, mover, chosen, seed, on_step)
+        records = [record async for record in _play(bot, mover, path, on_step)]
         data = await _report(bot, records, chosen)
     if report is not None:
         write_report(data, report)
@@ -68,28 +70,27 @@ async def demo(*, scenario: str, seed: int, report: Path | None, on_step: OnStep
     )
 
 
-async def _warm(bot: Bot, scenario: Scenario, seed: int) -> None:
-    """Load 35 days of made-up history that ends at the levels the watchers read on the fresh chain."""
+async def _warm(bot: Bot, scenario: Scenario, seed: int, *, end_s: int) -> None:
+    """Load 35 days of made-up history that ends at the levels which the watchers read on the chain now."""
     head = await bot.reader.head()
     probe = replace(bot.source, history=History())  # the real store must begin with the oldest row
-    first = await probe.cut(head, now_s=float(head.timestamp_s))
+    first = await probe.cut(head, now_s=bot.source.clock(head))
     levels: Mapping[SeriesKey, float] = {
         key: float(column.values[-1]) for key, column in first.columns.series.items() if column.values.size
     }
-    bot.source.history.append(history(scenario, seed, end_s=head.timestamp_s - 1, levels=levels))
+    bot.source.history.append(history(scenario, seed, end_s=end_s, levels=levels))
 
 
 async def _play(
-    bot: Bot, mover: MarketMover, scenario: Scenario, seed: int, on_step: OnStep
-) -> list[StepRecord]:
-    path = scenario.path(seed)
-    records = []
+    bot: Bot, mover: MarketMover, path: Sequence[MarketPoint], on_step: OnStep
+) -> AsyncIterator[StepRecord]:
+    """Step the bot at every point. The chain stands at the first one already."""
     for number, point in enumerate(path, start=1):
-        await mover.move(point)
+        if number > 1:
+            await mover.move(point)
         record = await bot.step_at(await bot.reader.head())
-        records.append(record)
         on_step(record, number, len(path))
-    return records
+        yield record
 
 
 async def _report(bot: Bot, records: list[StepRecord], scenario: Scenario) -> ReportData:

@@ -64,11 +64,11 @@ async def open_bot(
         journal = stack.enter_context(open_journal(settings, mode=mode))
         history = History(_series(settings), path=settings.state_dir / f"history-{settings.chain.id}.sqlite")
         stack.callback(history.close)
-        venue = lyra_venue(settings, reader, transactor=None)
+        venue = lyra_venue(settings, reader, policy, transactor=None)
         if mode in SIGNING_MODES:
             signer = await _signer(settings, venue, password)
             transactor = _transactor(settings, rpc, signer, journal)
-            venue = lyra_venue(settings, reader, transactor=transactor)
+            venue = lyra_venue(settings, reader, policy, transactor=transactor)
         pipeline = Pipeline(
             mode=mode,
             policy=policy,

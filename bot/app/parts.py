@@ -5,7 +5,10 @@ from contextlib import asynccontextmanager
 
 from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Rpc
+from bot.engine.layers import option_types
+from bot.engine.policy import Policy
 from bot.errors import ConfigError
+from bot.model.hedge import Layer
 from bot.ports import PositionReader, Transactor, Watcher
 from bot.settings import ManagerSettings, PoolSettings, PositionSettings, Settings
 from bot.venues.lyra import LyraVenue
@@ -20,6 +23,8 @@ from bot.watchers.positions import V2PositionReader, V3PositionReader
 from bot.watchers.tvl import Token, TvlWatcher
 from bot.watchers.uniswap_v2 import UniswapV2Watcher
 from bot.watchers.uniswap_v3 import UniswapV3StableWatcher, UniswapV3Watcher
+
+_DELTA_MARGIN = 0.1  # quotes reach a little past the widest delta band, which moves with the market
 
 
 def pools(settings: Settings) -> dict[str, Pool]:
@@ -70,9 +75,12 @@ def position_readers(settings: Settings) -> tuple[PositionReader, ...]:
 
 
 def lyra_venue(
-    settings: Settings, reader: JsonRpcReader, *, transactor: Transactor | None
+    settings: Settings, reader: JsonRpcReader, policy: Policy, *, transactor: Transactor | None
 ) -> LyraVenue | None:
-    """Return the Lyra venue, None when none is configured. Without a transactor it only quotes."""
+    """Return the Lyra venue, None when none is configured. Without a transactor it only quotes.
+
+    Quotes are asked for what the policy's layers could want, not for every strike that is listed.
+    """
     lyra = settings.lyra
     if lyra is None:
         return None
@@ -101,7 +109,11 @@ def lyra_venue(
         swap=SettlementSwap(reader=reader, pair=pair, limits=limits),
         transactor=transactor,
         account=settings.account.address if settings.account else None,
-        terms=LyraTerms(underlying=lyra.underlying),
+        terms=LyraTerms(
+            underlying=lyra.underlying,
+            option_types=option_types(policy),
+            max_abs_delta=max(policy.layers.of(layer).delta[1] for layer in Layer) + _DELTA_MARGIN,
+        ),
     )
 
 

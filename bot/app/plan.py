@@ -51,7 +51,7 @@ async def plan(settings: Settings, *, positions: Sequence[str], wallet: str | No
             columns=moment.columns,
             exposures=moment.exposures,
         )
-        venue = lyra_venue(settings, reader, transactor=None)
+        venue = lyra_venue(settings, reader, policy, transactor=None)
         if venue is None:
             raise ConfigError("a plan needs a venue that quotes; add a [lyra] section to the configuration")
         view = view_of(moment)

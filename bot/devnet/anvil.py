@@ -31,6 +31,8 @@ _STOP_TIMEOUT_S = 5.0
 _POLL_S = 0.01
 _BALANCE_ETH = 1_000_000
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# Old states are kept for reorgs only; without a bound every block makes the next one slower.
+_STATES_KEPT = 256
 _DETACH = '"$@" </dev/null >/dev/null 2>&1 & echo $!'
 
 
@@ -200,7 +202,7 @@ def _arguments(binary: str, *, port: int, genesis_s: int | None, state: Path | N
     arguments = [
         binary, "--silent", "--host", HOST, "--port", str(port),
         "--chain-id", str(CHAIN_ID), "--mnemonic", MNEMONIC, "--balance", str(_BALANCE_ETH),
-        "--no-request-size-limit",
+        "--no-request-size-limit", "--prune-history", str(_STATES_KEPT),
     ]  # fmt: skip
     if genesis_s is not None:
         arguments += ["--timestamp", str(genesis_s)]

@@ -8,11 +8,13 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bot.chain.rpc import Rpc
 from bot.devnet.anvil import HOST, is_node, start_detached, stop_detached
 from bot.devnet.deployment import Deployment
 from bot.devnet.node import prepare, settle
 from bot.errors import ConfigError, NotFoundError
 
+BLOCK_TIME_S = 2
 _RECORD = "running.json"
 
 
@@ -46,11 +48,19 @@ async def up(cache_dir: Path, directory: Path, *, port: int | None = None) -> Ru
     running = RunningDevnet(pid=pid, port=its_port, deployment_file=str(snapshot.deployment_file))
     try:
         await settle(running.rpc_url, running.deployment)
+        await _mine_by_itself(running.rpc_url)
     except BaseException:
         stop_detached(pid, its_port)
         raise
     await asyncio.to_thread(_remember, directory, running)
     return running
+
+
+async def _mine_by_itself(rpc_url: str) -> None:
+    """Let the chain live on: a block every other second, in step with real time."""
+    async with Rpc(rpc_url) as rpc:
+        await rpc.request("anvil_setBlockTimestampInterval", [BLOCK_TIME_S])
+        await rpc.request("evm_setIntervalMining", [BLOCK_TIME_S])
 
 
 def find(directory: Path) -> RunningDevnet | None:

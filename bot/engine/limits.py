@@ -17,6 +17,7 @@ SESSION_CAP = "session cap (R9)"
 DEFINED_RISK_CAP = "defined-risk capital (R9)"
 BUDGET_30D_CAP = "30-day budget (R9)"
 BUDGET_365D_CAP = "365-day budget (R9)"
+RESERVED_CAPS = frozenset({SESSION_CAP, BUDGET_30D_CAP})  # of which lower tiers leave a part
 OVER_HEDGE_CAP = "over-hedge guard (R10)"
 
 

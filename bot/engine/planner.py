@@ -2,12 +2,14 @@
 
 Leg keys are ``<plan key>-<group>-<layer>-<n>`` with the group's "/" written as "."; the plan key is the start
 of the policy's hash and the frame's time in milliseconds, so the same decision always names the same legs.
-Legs are ordered SETTLE, SELL, BUY. Under a cap, money goes first where it buys the most R8 gain per dollar.
+Legs are ordered SETTLE, SELL, BUY. Under a cap all purchases shrink alike, so that notionals keep R7's
+proportions, and what a tier leaves for the tiers above it is not spent (docs/adr/0004).
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,12 +17,12 @@ from bot.engine.choose import Slot
 from bot.engine.group import Group
 from bot.engine.holding import Review, Sale
 from bot.engine.layers import LayerPlan
-from bot.engine.limits import OVER_HEDGE_CAP, Cap, over_hedge_factor, tightest
+from bot.engine.limits import OVER_HEDGE_CAP, RESERVED_CAPS, Cap, over_hedge_factor, tightest
 from bot.engine.policy import Policy
 from bot.engine.sizing import Sizing, Target, held_path_gains, scale_to_share
 from bot.model.hedge import HedgeLeg, HeldHedge, Layer, Quote, Shortfall, Side
 from bot.model.market import FloatArray, Frame
-from bot.model.tier import RuleFinding
+from bot.model.tier import RuleFinding, Tier
 
 _DIGITS = 9
 _LOT_SLACK = 1e-9  # of a lot: rounding noise does not cost a whole lot
@@ -173,23 +175,50 @@ def _ceiling(plan: GroupPlan, missing: Mapping[Slot, float]) -> float:
 
 
 def allocate(policy: Policy, plans: Sequence[GroupPlan], caps: Sequence[Cap]) -> float:
-    """Spend R9's room on all groups' wants, most gain per cost first; return the most that they may cost."""
+    """Spend R9's room on all groups' wants in proportion; return the most that the purchases may cost."""
     ranked = sorted(
         ((want, plan) for plan in plans for want in plan.wants),
         key=lambda pair: (
+            pair[0].layer is not Layer.TAIL,
             -round(pair[0].target.choice.gain_per_cost, _DIGITS),
             pair[0].group.name,
             pair[0].quote.instrument,
         ),
     )
+    wanted_usd = [want.cost_usd(policy, min(want.contracts, want.quote.liquidity)) for want, _ in ranked]
     spent_usd = 0.0
-    for want, plan in ranked:
-        room_usd, cap = tightest(caps, spent_usd=spent_usd)
-        contracts = _fill(policy, plan, want, room_usd, cap)
+    for (want, plan), cost_usd, total_usd in zip(ranked, wanted_usd, _left(wanted_usd), strict=True):
+        room_usd, cap = tightest(_caps_of(policy, plan, want, caps), spent_usd=spent_usd)
+        share = cost_usd / total_usd if total_usd > room_usd else 1.0
+        contracts = _fill(policy, plan, want, share * room_usd, cap)
         if contracts > 0.0:
             plan.bought[want.target.slot] = (want, contracts)
             spent_usd += want.cost_usd(policy, contracts)
     return spent_usd
+
+
+def _left(costs_usd: Sequence[float]) -> list[float]:
+    """Return at each position the sum from there to the end."""
+    sums = list(itertools.accumulate(reversed(costs_usd)))
+    return sums[::-1]
+
+
+def _caps_of(policy: Policy, plan: GroupPlan, want: Want, caps: Sequence[Cap]) -> tuple[Cap, ...]:
+    """Return the caps on one purchase: under the top tier all but TAIL leave part of the short windows.
+
+    What a tier may have spent is to what all may have as its share of VaR is to the largest (R8), so that
+    an escalation finds money. TAIL's standing share is what always stands (R14) and is exempt.
+    """
+    shares = policy.sizing.shares
+    part = min(1.0, plan.sizing.share / max(shares.of(tier) for tier in Tier))
+    if want.layer is Layer.TAIL or part >= 1.0:
+        return tuple(caps)
+    return tuple(
+        replace(cap, name=f"{cap.name}, {part:.0%} of it at this tier", limit_usd=part * cap.limit_usd)
+        if cap.name in RESERVED_CAPS
+        else cap
+        for cap in caps
+    )
 
 
 def _fill(policy: Policy, plan: GroupPlan, want: Want, room_usd: float, cap: Cap) -> float:
@@ -202,10 +231,13 @@ def _fill(policy: Policy, plan: GroupPlan, want: Want, room_usd: float, cap: Cap
             slot, (want.contracts - liquid) * multiplier, f"{quote.instrument.venue} sells only {liquid:.4g}"
         )
     paid = min(liquid, want.affordable(policy, room_usd))
-    if paid < liquid and paid < policy.orders.min_fill * liquid:
+    if paid < liquid and paid * multiplier < policy.orders.min_order * want.target.units:
         paid = 0.0
     if paid < liquid:
-        reason = f"room of {room_usd:,.0f} USD buys {paid:.4g} of {liquid:.4g} contracts"
+        reason = (
+            f"room of {room_usd:,.0f} USD buys {paid:.4g} of {liquid:.4g} contracts; the least order is "
+            f"{policy.orders.min_order:.0%} of the layer's target"
+        )
         plan.short(slot, (liquid - paid) * multiplier, reason, cap=cap.name, frees_at_s=cap.frees_at_s)
     rounded = round_down(paid, quote.lot)
     if paid > 0.0 and (rounded <= 0.0 or rounded < quote.min_size):

@@ -256,7 +256,7 @@ class OrderPolicy:
     max_slippage: Annotated[float, percent(0, 50)]
     valid_for: Annotated[float, duration(1, DAY_S)]  # seconds
     max_price_ratio: Annotated[float, number(1.5, 1_000)]
-    min_fill: Annotated[float, percent(0, 100)]
+    min_order: Annotated[float, percent(0, 100)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

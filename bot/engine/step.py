@@ -161,7 +161,7 @@ def _group_decision(
     wings = planned_wings(plan)
     evens = whole_break_evens(group, wings)
     degraded = tuple(vote.family.value for vote in step.context.votes if vote.degraded)
-    bound = any(item.cap in {cap.name for cap in caps} for item in plan.shortfalls)
+    bound = any(item.cap.startswith(cap.name) for item in plan.shortfalls for cap in caps)
     r9 = caps_finding(caps, planned_usd=spent_usd, bound=bound)
     findings = (*step.findings, *_unreplaced(plan), r9, wings_finding(group, wings, evens))
     return GroupDecision(

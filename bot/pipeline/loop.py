@@ -17,9 +17,9 @@ from bot.ports import Journal, MarketView, Venue, VenuePosition
 
 Decide = Callable[[Policy, EngineState, Frame], tuple[EngineState, Decision]]
 
-QUOTE_SHARE = (
-    0.1  # contracts asked for in a quote, as a share of what the exposure is worth in the underlying
-)
+# Contracts asked for in a quote, as a share of what the exposure is worth in the underlying: about the
+# largest single order of a layer, since on an AMM the unit price grows with the size.
+QUOTE_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -105,7 +105,8 @@ class LyraQuoter:
             (board, strike, kind)
             for board, strikes in listing.boards
             for strike in strikes
-            for kind in OptionType
+            for kind in self._terms.option_types
+            if self._is_wanted(board, strike, kind, listing, block)
         ]
         for board, strike, kind in rows:
             instrument = instrument_of(board, strike, kind, self._terms, self._swap.pair.settlement)
@@ -119,6 +120,15 @@ class LyraQuoter:
                 _Candidate(instrument=instrument, board=board, strike=strike, size=lots, liquidity=liquidity)
             )
         return found, tuple(refusals)
+
+    def _is_wanted(
+        self, board: Board, strike: Strike, kind: OptionType, listing: Listing, block: Block
+    ) -> bool:
+        """Say whether an option is within the terms' delta; an unknown delta is left to the market."""
+        years = (board.expiry_s - block.timestamp_s) / YEAR_S
+        is_put = kind is OptionType.PUT
+        found = float(options.delta(listing.spot, strike.usd, years, board.iv(strike), is_put=is_put))
+        return not abs(found) > self._terms.max_abs_delta
 
     def _closed(self, board: Board, liquidity: float, listing: Listing, block: Block) -> str:
         """Return why an option cannot be traded at all, "" when it can."""

@@ -31,6 +31,8 @@ class LyraTerms:
     name: str = "lyra"
     underlying: str = "ETH"
     base_key: str = "sETH"  # what the market itself must say its underlying is
+    option_types: tuple[OptionType, ...] = tuple(OptionType)  # which are listed for sale to us
+    max_abs_delta: float = 1.0  # options deeper in the money are not quoted
     iterations: int = 1  # sub-orders of a trade; more cost less premium and more gas
     lot: float = 0.01
     cost_buffer_bps: int = 100  # over the quoted cost, never over the leg's limit

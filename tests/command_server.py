@@ -1,0 +1,94 @@
+"""Runs ``alvh`` commands as processes of their own without importing the program again for each.
+
+Reads one JSON request per line and answers with one line. {"start": [...arguments], "cwd", "env", "out",
+"err"} forks a child that calls ``bot.cli.main`` as the console script does; {"wait": pid} tells its exit
+code, negative for a signal. Two options of a start belong to this test and not to the program:
+``file_limit_bytes`` lets no file grow larger (a full disk), ``die`` is "before 3" or "after 3": SIGKILL
+at the third write of the journal.
+"""
+
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from typing import Any, NoReturn
+
+import bot.app.backtest
+import bot.app.demo
+import bot.app.journals
+import bot.app.plan
+import bot.terminal  # noqa: F401 - what commands import when they run, imported once
+from bot import cli
+from bot.pipeline.journal import SqlJournal
+
+
+def main() -> None:
+    requests, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    gc.collect()
+    gc.freeze()
+    for line in requests:
+        wanted = json.loads(line)
+        answer = _wait(wanted["wait"]) if "wait" in wanted else _start(wanted)
+        answers.write(f"{answer}\n")
+        answers.flush()
+
+
+def _wait(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _start(wanted: dict[str, Any]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    _become(wanted)
+
+
+def _become(wanted: dict[str, Any]) -> NoReturn:
+    code: Any = 1
+    try:
+        for target, path in ((0, os.devnull), (1, wanted["out"]), (2, wanted["err"])):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.dup2(handle, target)
+            os.close(handle)
+        os.chdir(wanted["cwd"])
+        os.environ.update(wanted["env"])
+        if (limit := wanted["file_limit_bytes"]) is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write fails with EFBIG, as one with ENOSPC
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        if wanted["die"]:
+            _die_at(*wanted["die"].split())
+        cli.main(wanted["start"])
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _die_at(when: str, number: str) -> None:
+    """Put a SIGKILL before or after one write of the journal: no ``finally`` of the program runs."""
+    write, done = SqlJournal._append, 0
+
+    def killing(journal: SqlJournal, *arguments: Any) -> None:
+        nonlocal done
+        done += 1
+        for moment in ("before", "after"):
+            if (when, number) == (moment, str(done)):
+                os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(60.0)
+            if moment == "before":
+                write(journal, *arguments)
+
+    SqlJournal._append = killing  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""kill -9 of ``alvh run --live`` at every write of its journal: no double buy, no lost position (REL-E3).
+
+tests/chain/test_kill.py does this to the transaction manager, tests/venues/test_lyra_money.py to the venue.
+Here the whole command dies, and the same command, started again, finishes.
+"""
+
+from pathlib import Path
+
+import pytest
+from chain_facts import Facts, facts
+from commands import Ended, Home
+
+from bot.chain.rpc import Rpc
+from bot.chain.send_state import Intent, fold
+from bot.devnet.deployment import Deployment
+from bot.devnet.node import Devnet
+from bot.model.hedge import LegOutcome, LegStatus, Side
+from bot.model.intent import IntentState
+from bot.pipeline.book import book_of
+from bot.pipeline.journal import SqlJournal
+
+pytestmark = pytest.mark.devnet
+
+# Leg opened; approve, swap, approve, open, revoke with reserved, signed, sent, mined, final each; leg
+# closed; step. More writes must become more kill points, so the number is checked.
+WRITES = 28
+POINTS = [f"{when} {number}" for number in range(1, WRITES + 1) for when in ("before", "after")]
+PARTS = 4
+STEP = ("run", "--live", "--once", "--json")
+
+
+@pytest.fixture
+def live(home: Home) -> Home:
+    """A home that protects the v2 position alone."""
+    home.change(r'\[\[positions\]\]\nkind = "uniswap_v3".*?\n\n', "")
+    return home
+
+
+async def test_the_first_step_buys_one_put_and_writes_so_often(live: Home, rpc: Rpc, devnet: Devnet):
+    before = await facts(rpc, devnet.deployment)
+    bought = live.alvh(*STEP)
+    assert bought.code == 0, bought
+    (order,) = bought.document["orders"]
+    assert (order["layer"], order["side"], order["status"]) == ("TAIL", "buy", "filled")
+    with SqlJournal(live.journal("live"), read_only=True) as journal:
+        assert sum(journal.count().values()) == WRITES
+    await _check(live, rpc, devnet.deployment, before)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [pytest.param(part, marks=pytest.mark.xdist_group(f"kill-{part % 2}")) for part in range(PARTS)],
+)
+async def test_killed_at_a_write_and_started_again(
+    live: Home, rpc: Rpc, devnet: Devnet, tmp_path: Path, part: int
+):
+    before = await facts(rpc, devnet.deployment)
+    for point in POINTS[part::PARTS]:
+        undo = await rpc.request("evm_snapshot")
+        case = live.copy(tmp_path / point.replace(" ", "-"))
+        assert case.alvh(*STEP, die=point).code == -9, point
+        await rpc.request("evm_mine")
+        again = case.alvh(*STEP)
+        assert again.code == 0, (point, again)
+        await _check(case, rpc, devnet.deployment, before)
+        assert await rpc.request("evm_revert", [undo])
+
+
+async def test_killed_again_and_again(live: Home, rpc: Rpc, devnet: Devnet):
+    """A crash loop: every start gets one or two writes further and dies."""
+    before = await facts(rpc, devnet.deployment)
+    for point in ("after 3", "after 1", "before 2", "after 2", "after 1", "before 3", "after 4", "after 2"):
+        assert live.alvh(*STEP, die=point).code == -9, point
+        await rpc.request("evm_mine")
+    assert live.alvh(*STEP).code == 0
+    await _check(live, rpc, devnet.deployment, before)
+
+
+async def _check(home: Home, rpc: Rpc, at: Deployment, before: Facts) -> None:
+    """The chain, the journal and the account agree: one put is held, paid once, nothing is left open."""
+    now = await facts(rpc, at)
+    with SqlJournal(home.journal("live"), read_only=True) as journal:
+        assert journal.verify() == sum(journal.count().values())
+        assert journal.open_legs() == ()
+        outcomes = journal.outcomes()
+        intents = list(fold(journal.intents()).values())
+        assert journal.last_step() is not None
+    bought = [item for item in outcomes if item.status is LegStatus.FILLED]
+    assert len(bought) == 1, outcomes
+    assert bought[0].leg.side is Side.BUY
+    assert now.positions == pytest.approx({bought[0].position_id: bought[0].leg.size})
+    book = book_of(outcomes)
+    assert {key[1]: item.size for key, item in book.purchases.items()} == pytest.approx(now.positions)
+    assert now.allowances == (0, 0, 0)
+    _check_nonces(intents, before, now)
+    _check_money(outcomes, before, now)
+
+
+def _check_nonces(intents: list[Intent], before: Facts, now: Facts) -> None:
+    """Every nonce of the account since the start carries exactly one intent that took effect."""
+    assert {intent.state for intent in intents} <= {IntentState.FINAL, IntentState.RELEASED}
+    used = sorted(intent.nonce for intent in intents if intent.state is IntentState.FINAL)
+    assert used == list(range(before.nonce, now.nonce))
+    assert now.pending == now.nonce
+
+
+def _check_money(outcomes: tuple[LegOutcome, ...], before: Facts, now: Facts) -> None:
+    """What left the account is what the journal booked; swapped and unspent sUSD still counts as ours."""
+    spent = before.usdc + before.susd - now.usdc - now.susd
+    booked = sum(item.premium_usd + item.swap_usd for item in outcomes)
+    assert spent == pytest.approx(booked, abs=1.0)
+    assert now.susd < 0.05 * booked  # what a swap brings over, once, never a second swap
