@@ -143,7 +143,7 @@ class AccountSettings(_Part):
 class ExecutionSettings(_Part):
     """Bounds on every transaction, on top of each leg's own."""
 
-    gas_ceiling: int = Field(default=3_000_000, ge=21_000, le=30_000_000)
+    gas_ceiling: int = Field(default=8_000_000, ge=21_000, le=30_000_000)
     max_fee_gwei: float = Field(default=500.0, gt=0.0)
     max_swap_slippage_bps: int = Field(default=30, ge=1, le=1_000)
     wait_s: float = Field(default=180.0, gt=0.0)  # for one transaction; past it its outcome is unknown

@@ -1,11 +1,13 @@
 """The book: what the journal says of purchases, joined to what the venues say is held."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from bot.model.hedge import (
     HedgeLeg,
     HeldHedge,
+    Instrument,
     Layer,
     LegOutcome,
     LegStatus,
@@ -22,6 +24,7 @@ _DONE = (LegStatus.FILLED, LegStatus.PARTIAL)
 class Purchase:
     """What one position was bought for, and how much of it is left."""
 
+    instrument: Instrument
     group: str
     layer: Layer
     size: float
@@ -50,13 +53,43 @@ class Book:
         """Join venue positions with their purchases.
 
         A position the journal does not know (bought by hand, or by a lost journal) is never
-        dropped: its layer is taken from its days to expiry and its cost is its model value.
+        dropped: its layer is taken from its days to expiry and its cost is its model value. One that the
+        journal knows, that has expired and is no longer listed was settled by somebody: it is still to
+        be booked, so it stands here as settleable.
         """
-        return tuple(self._hedge(position, now_s) for position in positions)
+        listed = tuple(positions)
+        gone = self._unlisted(listed, lambda bought: bought.instrument.expiry_s <= now_s)
+        return (
+            *(self._hedge(position, now_s) for position in listed),
+            *(_settled_elsewhere(key[1], bought) for key, bought in gone),
+        )
+
+    def unexplained(self, positions: Iterable[VenuePosition], *, now_s: float) -> tuple[str, ...]:
+        """Return why nothing may be opened: positions in the journal that the venue does not show.
+
+        It may be too old a block, or a position moved by hand. Buying on would buy it a second time.
+        """
+        gone = self._unlisted(tuple(positions), lambda bought: bought.instrument.expiry_s > now_s)
+        return tuple(
+            f"position {key[1]} at {key[0]} ({bought.layer} {bought.size:g}) is in the journal but not at "
+            "the venue; if it was moved by hand, start a new journal"
+            for key, bought in gone
+        )
+
+    def _unlisted(
+        self, positions: Sequence[VenuePosition], which: Callable[[Purchase], bool]
+    ) -> list[tuple[tuple[str, str], Purchase]]:
+        listed = {(position.instrument.venue, position.id) for position in positions}
+        return [
+            (key, bought)
+            for key, bought in sorted(self.purchases.items())
+            if key not in listed and which(bought)
+        ]
 
     def _hedge(self, position: VenuePosition, now_s: float) -> HeldHedge:
         key = (position.instrument.venue, position.id)
         bought = self.purchases.get(key) or Purchase(
+            instrument=position.instrument,
             group="",
             layer=_layer_by_dte(position.instrument.dte(now_s)),
             size=position.size,
@@ -123,6 +156,7 @@ def _purchases_after(
     if outcome.leg.side is Side.BUY:
         cost_usd = outcome.premium_usd + outcome.swap_usd + outcome.gas_usd
         bought = Purchase(
+            instrument=outcome.leg.instrument,
             group=outcome.leg.group,
             layer=outcome.leg.layer,
             size=outcome.filled_size + (held.size if held else 0.0),
@@ -136,17 +170,23 @@ def _purchases_after(
     rest = {other: value for other, value in purchases.items() if other != key}
     if left <= 1e-12 * held.size:
         return rest
-    sold_share = left / held.size
-    return {
-        **rest,
-        key: Purchase(
-            group=held.group,
-            layer=held.layer,
-            size=left,
-            cost_usd=held.cost_usd * sold_share,
-            opened_at_s=held.opened_at_s,
-        ),
-    }
+    return {**rest, key: replace(held, size=left, cost_usd=held.cost_usd * left / held.size)}
+
+
+def _settled_elsewhere(position_id: str, bought: Purchase) -> HeldHedge:
+    return HeldHedge(
+        id=position_id,
+        instrument=bought.instrument,
+        group=bought.group,
+        layer=bought.layer,
+        size=bought.size,
+        cost_usd=bought.cost_usd,
+        opened_at_s=bought.opened_at_s,
+        iv=math.nan,
+        model_usd=math.nan,
+        liquidation_usd=math.nan,
+        settleable=True,
+    )
 
 
 def _layer_by_dte(dte: float) -> Layer:

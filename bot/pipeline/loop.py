@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from bot.engine.policy import Policy
 from bot.errors import InvariantError, NotFoundError, OutcomeUnknown, TransientError
 from bot.model.exposure import Exposure
-from bot.model.hedge import HedgeLeg, LegOutcome, LegStatus, Quote
+from bot.model.hedge import HedgeLeg, HeldHedge, LegOutcome, LegStatus, Quote
 from bot.model.market import Block, Columns, Frame, Metric
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.model.units import HOUR_S
@@ -106,6 +106,7 @@ class Pipeline:
 
     async def _frame(self, moment: Moment, view: MarketView) -> Frame:
         held, quotes, holds = await self._ask_venues(moment, view)
+        holds.extend(self._book.unexplained(held, now_s=moment.now_s))
         open_legs = self.journal.open_legs()
         return Frame(
             now_s=moment.now_s,
@@ -178,7 +179,7 @@ class Pipeline:
             exposure_value_usd={
                 item.id: item.value_usd + item.fees_uncollected_usd for item in frame.exposures
             },
-            hedge_value_usd=sum(_mark(hedge.liquidation_usd, hedge.model_usd) for hedge in frame.held),
+            hedge_value_usd=sum(_mark(hedge) for hedge in frame.held),
             cash_flow_usd=cash_flow_usd,
         )
         if _is_news(record, last) or frame.now_s - self._last_full_s >= HOUR_S:
@@ -234,8 +235,11 @@ def quote_sizes(exposures: Sequence[Exposure], view: MarketView) -> dict[str, fl
     return sizes
 
 
-def _mark(liquidation_usd: float, model_usd: float) -> float:
-    return liquidation_usd if math.isfinite(liquidation_usd) else model_usd
+def _mark(hedge: HeldHedge) -> float:
+    """Return what a hedge counts for: a sale now, else the model; nothing while it is only to be booked."""
+    if math.isfinite(hedge.liquidation_usd):
+        return hedge.liquidation_usd
+    return hedge.model_usd if math.isfinite(hedge.model_usd) else 0.0
 
 
 def _is_news(record: StepRecord, last: StepRecord | None) -> bool:

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from pipeline_builders import START_S, filled, leg, position
+from pipeline_builders import PUT, START_S, filled, leg, position
 
 from bot.model.hedge import Layer, LegStatus, Side, SpendKind
 from bot.pipeline.book import book_of, reserved
@@ -48,3 +48,18 @@ def test_an_open_purchase_reserves_its_worst_case_in_every_window():
     (spend,) = reserved([leg(), leg(2, side=Side.SELL, position_id="p1")])
     assert spend.usd == 110.0
     assert spend.at_s == math.inf
+
+
+def test_a_bought_position_the_venue_does_not_show_stops_new_legs_until_it_expires():
+    book = book_of([filled(leg())])
+    (reason,) = book.unexplained([], now_s=START_S)
+    assert "position p1 at fake (MID 2) is in the journal but not at the venue" in reason
+    assert book.hedges([], now_s=START_S) == ()
+    after_expiry_s = PUT.expiry_s + 1.0
+    assert book.unexplained([], now_s=after_expiry_s) == ()
+    (hedge,) = book.hedges([], now_s=after_expiry_s)
+    assert (hedge.id, hedge.settleable, hedge.size) == ("p1", True, 2.0)
+
+
+def test_a_listed_position_is_explained():
+    assert book_of([filled(leg())]).unexplained([position()], now_s=START_S) == ()

@@ -90,7 +90,15 @@ async def test_a_quiet_step_within_the_hour_is_a_heartbeat():
     assert not (await loop.step(moment(3))).is_heartbeat
 
 
-async def test_quotes_are_asked_for_a_tenth_of_the_exposure():
+async def test_quotes_are_asked_for_three_tenths_of_the_exposure():
     venue = FakeVenue()
     await pipeline(ListJournal(), venue).step(moment(0))
-    assert venue.asked == ["quotes ETH 4.000"]  # 100,000 USD at 2,500 is 40 ETH
+    assert venue.asked == ["quotes ETH 12.000"]  # 100,000 USD at 2,500 is 40 ETH
+
+
+async def test_a_filled_leg_that_the_pinned_block_does_not_show_yet_is_a_hold_not_a_second_purchase():
+    seen = []
+    loop = pipeline(ListJournal(), FakeVenue(), {moment(1).now_s: (leg(),)}, seen)
+    await loop.step(moment(1))
+    await loop.step(moment(2))  # the venue still shows the block before the fill
+    assert "position p1 at fake" in seen[-1].holds[0]
