@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
@@ -44,7 +45,9 @@ JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="[FILE]", help="Write JSON to FILE, or to the terminal.")
 ]
 ReportOption = Annotated[Path | None, typer.Option("--report", help="Write the HTML report to this file.")]
-ModeOption = Annotated[Literal["live", "dry-run", "monitor"], typer.Option(help="Which journal to read.")]
+ModeOption = Annotated[
+    Literal["live", "dry-run", "monitor", "demo"], typer.Option(help="Which journal to read.")
+]
 DirectoryOption = Annotated[Path, typer.Option("--dir", help="Where its configuration and state go.")]
 DEFAULT_CONFIG = Path("alvh.toml")
 
@@ -75,6 +78,9 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same market and decisions.")] = 1,
     json_to: JsonOption = None,
     report: ReportOption = Path("alvh-demo.html"),
+    keep: Annotated[
+        Path | None, typer.Option(help="Leave chain, journal and configuration in this folder.")
+    ] = None,
 ) -> None:
     """Take an LP position through a market on a local chain and report hedged against unhedged."""
     from bot.app.demo import demo as play
@@ -83,11 +89,16 @@ def demo(
     from bot.terminal import StepPrinter
 
     with StepPrinter(err) as printer:
-        result = _run(play(scenario=scenario, seed=seed, report=report, on_step=printer.show))
+        result = _run(play(scenario=scenario, seed=seed, report=report, keep=keep, on_step=printer.show))
     if json_to != "-":
         out.print(summary(result.report, width=out.width))
         if report is not None:
             out.print(f"report: {report}", soft_wrap=True)
+        if keep is not None:
+            out.print(
+                f"the chain runs on; alvh explain --mode demo --config {keep}/alvh.toml", soft_wrap=True
+            )
+            out.print(f"stop it with: alvh devnet down --dir {keep}", soft_wrap=True)
     _write_json(demo_document(result), json_to)
 
 
@@ -361,6 +372,14 @@ def _exit_code(error: BotError) -> int:
     return EXIT_TIMEOUT if isinstance(error, DeadlineError) else EXIT_ERROR
 
 
+def _usage_problem(error: TyperException, given: Sequence[str]) -> str:
+    """Return the parser's words, with the value found where they leave it out."""
+    words = error.format_message().rstrip(".")
+    names = {name for name in re.findall(r"--[a-z][a-z-]*", words) if name in given[:-1]}
+    found = [given[given.index(name) + 1] for name in sorted(names)]
+    return words + "".join(f", was {value!r}" for value in found if repr(value) not in words)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         out.print(f"alvh-bot {__version__}")
@@ -385,7 +404,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         err.print(f"error: {error}", markup=False)
         code = _exit_code(error)
     except TyperException as error:
-        err.print(f"error: {error.format_message()}; see alvh --help", markup=False)
+        err.print(f"error: {_usage_problem(error, given)}; see alvh --help", markup=False)
         code = EXIT_CONFIG
     except (typer.Abort, KeyboardInterrupt):
         err.print("interrupted")

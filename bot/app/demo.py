@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.app.live import Bot, open_bot
-from bot.chain.rpc import Rpc
+from bot.chain.rpc import Rpc, quantity
+from bot.devnet import service
 from bot.devnet.config import PASSWORD, write_config
+from bot.devnet.deployment import Deployment
 from bot.devnet.history import history
 from bot.devnet.market import MarketMover
 from bot.devnet.node import start_devnet
 from bot.devnet.scenarios import MarketPoint, Scenario, scenario_named
+from bot.errors import ConfigError, InvariantError
 from bot.model.market import SeriesKey
 from bot.model.record import StepRecord
 from bot.pipeline.history import History
@@ -37,25 +40,28 @@ class DemoResult:
     run_s: float
 
 
-async def demo(*, scenario: str, seed: int, report: Path | None, on_step: OnStep) -> DemoResult:
-    """Run one scenario on a fresh devnet in a scratch folder.
+async def demo(
+    *, scenario: str, seed: int, report: Path | None, keep: Path | None, on_step: OnStep
+) -> DemoResult:
+    """Run one scenario on a fresh devnet: in a scratch folder, or in ``keep``, where all of it stays.
 
-    Raises NotFoundError for an unknown scenario; ConfigError or TransientError when the devnet cannot start.
+    Raises NotFoundError for an unknown scenario; ConfigError or TransientError when the devnet cannot
+    start; InvariantError when an order is not on the chain as it was booked.
     """
     chosen = scenario_named(scenario)
     started_s = time.monotonic()
     async with AsyncExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="alvh-demo-")))
-        devnet = await stack.enter_async_context(await start_devnet(cache_dir()))
-        settings = load_settings(write_config(devnet.deployment, rpc_url=devnet.rpc_url, directory=scratch))
-        rpc = await stack.enter_async_context(Rpc(devnet.rpc_url))
-        mover = MarketMover(rpc, devnet.deployment)
+        rpc_url, deployment, folder = await _ground(stack, keep)
+        settings = load_settings(write_config(deployment, rpc_url=rpc_url, directory=folder))
+        rpc = await stack.enter_async_context(Rpc(rpc_url))
+        mover = MarketMover(rpc, deployment)
         bot = await stack.enter_async_context(open_bot(settings, mode="demo", password=PASSWORD))
         path = chosen.path(seed)
         await mover.move(path[0])
         await _warm(bot, chosen, seed, end_s=path[0].at_s)
         ready_s = time.monotonic()
         records = [record async for record in _play(bot, mover, path, on_step)]
+        await _audit(rpc, records)
         data = await _report(bot, records, chosen)
     if report is not None:
         write_report(data, report)
@@ -68,6 +74,34 @@ async def demo(*, scenario: str, seed: int, report: Path | None, on_step: OnStep
         setup_s=ready_s - started_s,
         run_s=time.monotonic() - ready_s,
     )
+
+
+async def _ground(stack: AsyncExitStack, keep: Path | None) -> tuple[str, Deployment, Path]:
+    """Start a devnet and return its URL, deployment and the folder for the bot's state."""
+    if keep is None:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="alvh-demo-")))
+        devnet = await stack.enter_async_context(await start_devnet(cache_dir()))
+        return devnet.rpc_url, devnet.deployment, scratch
+    _require_unused(keep)
+    running = await service.up(cache_dir(), keep, lives_on=False)
+    return running.rpc_url, running.deployment, keep
+
+
+def _require_unused(folder: Path) -> None:
+    if any(folder.glob("*.sqlite")):
+        raise ConfigError(f"--keep {folder} holds the journal of an earlier run; name an empty folder")
+
+
+async def _audit(rpc: Rpc, records: Sequence[StepRecord]) -> None:
+    """Check from the chain alone that every order that was filled is there, in the block it was booked in."""
+    for outcome in (item for record in records for item in record.outcomes if item.tx_hash):
+        receipt = await rpc.read("eth_getTransactionReceipt", [outcome.tx_hash])
+        found = (quantity(receipt["status"]), quantity(receipt["blockNumber"])) if receipt else None
+        if found != (1, outcome.block_number):
+            raise InvariantError(
+                f"order {outcome.leg.key} was booked as {outcome.tx_hash} in block {outcome.block_number}, "
+                f"the chain says {found}"
+            )
 
 
 async def _warm(bot: Bot, scenario: Scenario, seed: int, *, end_s: int) -> None:

@@ -1,5 +1,6 @@
 """The devnet as a user runs it: up, status, down, and the fetch that makes later starts offline."""
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bot.settings import cache_dir
 
 async def up(directory: Path, *, port: int | None) -> dict[str, Any]:
     """Start a devnet in the background, write a configuration for it, and say where both are."""
+    directory = await asyncio.to_thread(directory.resolve)  # its configuration must work from any folder
     running = await service.up(cache_dir(), directory, port=port)
     config = write_config(running.deployment, rpc_url=running.rpc_url, directory=directory)
     return {

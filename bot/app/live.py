@@ -28,6 +28,16 @@ from bot.venues.lyra import LyraVenue
 from bot.venues.paper import PaperVenue
 
 SIGNING_MODES = ("live", "demo")
+TEST_CHAINS = {  # coins on them are worth nothing
+    1337: "local",
+    31337: "local devnet",
+    17000: "Holesky",
+    84532: "Base Sepolia",
+    421614: "Arbitrum Sepolia",
+    560048: "Hoodi",
+    11155111: "Sepolia",
+    11155420: "OP Sepolia",
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,13 +107,19 @@ async def run(
 
 
 def refuse_real_money(settings: Settings) -> None:
-    """Raise ConfigError when the configured chain holds real money: only test chains are signed for."""
-    SigningRules(chain_ids=frozenset({settings.chain.id}), calls=frozenset())
+    """Raise ConfigError unless the configured chain is a known test chain: an allow list, not a deny list."""
+    if settings.chain.id not in TEST_CHAINS:
+        known = ", ".join(f"{number} {name}" for number, name in sorted(TEST_CHAINS.items()))
+        raise ConfigError(
+            f"chain.id {settings.chain.id} is not a test chain, and only those are signed for: {known}; "
+            "run without --live"
+        )
 
 
 def open_journal(settings: Settings, *, mode: str, read_only: bool = False) -> SqlJournal:
     """Open the journal of a mode. Raises ConfigError when another process holds or owns it."""
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    if not read_only:
+        _make_state_dir(settings)
     path = settings.state_dir / f"journal-{mode}.sqlite"
     identity = JournalIdentity(
         mode=mode,
@@ -111,6 +127,15 @@ def open_journal(settings: Settings, *, mode: str, read_only: bool = False) -> S
         account=settings.account.address if settings.account and mode in ("live", "demo") else "",
     )
     return SqlJournal(settings.journal_url or path, identity=identity, read_only=read_only)
+
+
+def _make_state_dir(settings: Settings) -> None:
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"state_dir {settings.state_dir} cannot be made: {error.strerror}; name another folder"
+        ) from None
 
 
 async def _signer(settings: Settings, venue: LyraVenue | None, password: str | None) -> KeystoreSigner:

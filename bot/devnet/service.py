@@ -37,8 +37,13 @@ class RunningDevnet:
         return Deployment.load(Path(self.deployment_file))
 
 
-async def up(cache_dir: Path, directory: Path, *, port: int | None = None) -> RunningDevnet:
-    """Start a detached devnet recorded in ``directory``. ConfigError when one recorded there runs already."""
+async def up(
+    cache_dir: Path, directory: Path, *, port: int | None = None, lives_on: bool = True
+) -> RunningDevnet:
+    """Start a detached devnet recorded in ``directory``. ConfigError when one recorded there runs already.
+
+    ``lives_on``: blocks come by themselves; else only with transactions, for who drives the time.
+    """
     if (running := find(directory)) is not None:
         raise ConfigError(
             f"a devnet already runs at {running.rpc_url} (process {running.pid}); stop it first"
@@ -48,7 +53,8 @@ async def up(cache_dir: Path, directory: Path, *, port: int | None = None) -> Ru
     running = RunningDevnet(pid=pid, port=its_port, deployment_file=str(snapshot.deployment_file))
     try:
         await settle(running.rpc_url, running.deployment)
-        await _mine_by_itself(running.rpc_url)
+        if lives_on:
+            await _mine_by_itself(running.rpc_url)
     except BaseException:
         stop_detached(pid, its_port)
         raise
