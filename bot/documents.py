@@ -1,14 +1,18 @@
 """JSON documents that commands print: ISO 8601 UTC times, fractions, USD, no NaN."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.app.demo import DemoResult
-from bot.model.hedge import LegOutcome, LegStatus, Side
+from bot.app.plan import Plan
+from bot.engine.protection import MoveLoss, Protection, ProtectionLeg
+from bot.model.exposure import Exposure
+from bot.model.hedge import LegOutcome, LegStatus, Shortfall, Side
 from bot.model.record import GroupDecision, StepRecord
 from bot.model.tier import Reading
 from bot.model.units import DAY_S, iso_utc
+from bot.simulation.results import order_json, tier_changes, tier_json
 
 Document = dict[str, Any]
 
@@ -21,33 +25,6 @@ def number(value: float) -> float | None:
 def time(at_s: float) -> str | None:
     """Return a time as ISO 8601 UTC, None when it is unknown or never."""
     return iso_utc(at_s) if math.isfinite(at_s) else None
-
-
-def order_document(outcome: LegOutcome) -> Document:
-    """One order as it ended."""
-    leg = outcome.leg
-    return {
-        "ts": time(outcome.at_s),
-        "group": leg.group,
-        "layer": leg.layer.value,
-        "venue": leg.instrument.venue,
-        "side": leg.side.value,
-        "option_type": leg.instrument.option_type.value,
-        "strike_usd": leg.instrument.strike_usd,
-        "expiry": time(leg.instrument.expiry_s),
-        "dte": round(leg.instrument.dte(outcome.at_s), 4),
-        "size": outcome.filled_size or leg.size,
-        "limit_usd": leg.limit_usd,
-        "premium_usd": outcome.premium_usd,
-        "fee_usd": outcome.fee_usd,
-        "swap_usd": outcome.swap_usd,
-        "gas_usd": outcome.gas_usd,
-        "tx_hash": outcome.tx_hash,
-        "block": outcome.block_number or None,
-        "position_id": outcome.position_id,
-        "status": outcome.status.value,
-        "because": outcome.because or leg.because,
-    }
 
 
 def reading_document(reading: Reading) -> Document:
@@ -102,17 +79,18 @@ def group_document(group: GroupDecision) -> Document:
             }
             for target in group.targets
         ],
-        "shortfalls": [
-            {
-                "layer": item.layer.value,
-                "missing": number(item.missing),
-                "missing_contracts": number(item.missing_contracts),
-                "reason": item.reason,
-                "cap": item.cap or None,
-                "frees_at": time(item.frees_at_s),
-            }
-            for item in group.shortfalls
-        ],
+        "shortfalls": [shortfall_document(item) for item in group.shortfalls],
+    }
+
+
+def shortfall_document(item: Shortfall) -> Document:
+    return {
+        "layer": item.layer.value,
+        "missing": number(item.missing),
+        "missing_contracts": number(item.missing_contracts),
+        "reason": item.reason,
+        "cap": item.cap or None,
+        "frees_at": time(item.frees_at_s),
     }
 
 
@@ -133,29 +111,8 @@ def step_document(record: StepRecord) -> Document:
         "holds": list(decision.holds),
         "groups": [group_document(group) for group in decision.groups],
         "readings": [reading_document(reading) for reading in decision.readings],
-        "orders": [order_document(outcome) for outcome in record.outcomes],
+        "orders": [order_json(outcome) for outcome in record.outcomes],
     }
-
-
-def tier_changes(records: Iterable[StepRecord]) -> list[Document]:
-    """Return the first tier of every group and each change of it."""
-    last: dict[str, str] = {}
-    changes = []
-    for record in records:
-        for group in record.decision.groups:
-            if last.get(group.group) == group.tier.name:
-                continue
-            last[group.group] = group.tier.name
-            changes.append(
-                {
-                    "block": next(iter(record.decision.blocks.values()), None),
-                    "ts": time(record.decision.now_s),
-                    "group": group.group,
-                    "tier": group.tier.name,
-                    "because": group.because,
-                }
-            )
-    return changes
 
 
 def session_spend(outcomes: Sequence[LegOutcome], caps_usd: Mapping[float, float]) -> tuple[float, float]:
@@ -179,6 +136,92 @@ def session_spend(outcomes: Sequence[LegOutcome], caps_usd: Mapping[float, float
     return worst, cap
 
 
+def plan_document(plan: Plan) -> Document:
+    """The document of `alvh plan --json`. Fees are part of the premium; losses are positive."""
+    return {
+        "chain_id": plan.block.chain_id,
+        "block": plan.block.number,
+        "ts": time(float(plan.block.timestamp_s)),
+        "exposures": [_exposure(item) for item in plan.exposures],
+        "protections": [_protection(item) for item in plan.protections],
+        "left_out": list(plan.left_out),
+    }
+
+
+def _exposure(item: Exposure) -> Document:
+    return {
+        "id": item.id,
+        "group": item.group,
+        "kind": item.kind.value,
+        "protocol": item.protocol,
+        "pool": item.pool,
+        "spot_usd": number(item.spot_usd),
+        "value_usd": number(item.value_usd),
+        "fees_uncollected_usd": number(item.fees_uncollected_usd),
+        "lower_usd": item.shape.lower_usd,
+        "upper_usd": number(item.shape.upper_usd),  # None: no upper end
+    }
+
+
+def _protection(item: Protection) -> Document:
+    return {
+        "group": item.group,
+        "tier": item.tier.name,
+        "spot_usd": number(item.spot_usd),
+        "value_usd": number(item.value_usd),
+        "var_usd": number(item.var_usd),
+        "var_method": item.var_method,
+        "wanted_share": number(item.wanted_share),
+        "covered_share": number(item.covered_share),
+        "legs": [_leg(leg) for leg in item.legs],
+        "premium_usd": number(item.premium_usd),
+        "fee_usd": number(item.fee_usd),
+        "swap_and_gas_usd": number(item.swap_and_gas_usd),
+        "cost_usd": number(item.cost_usd),
+        "carry_usd_year": number(item.carry_usd_year),
+        "carry_share_year": number(item.carry_share_year),
+        "break_evens_usd": list(item.break_evens_usd),
+        "losses": [_loss(loss) for loss in item.losses],
+        "payoff": item.payoff,
+        "shortfalls": [shortfall_document(short) for short in item.shortfalls],
+        "holds": list(item.holds),
+    }
+
+
+def _leg(leg: ProtectionLeg) -> Document:
+    option = leg.instrument
+    return {
+        "layer": leg.layer.value,
+        "venue": option.venue,
+        "option": option.id,
+        "underlying": option.underlying,
+        "option_type": option.option_type.value,
+        "strike_usd": option.strike_usd,
+        "expiry_ts": time(float(option.expiry_s)),
+        "dte": round(leg.dte, 4),
+        "size": leg.contracts,
+        "delta": number(leg.delta),
+        "premium_usd": number(leg.premium_usd),
+        "fee_usd": number(leg.fee_usd),
+        "swap_usd": number(leg.swap_usd),
+        "gas_usd": number(leg.gas_usd),
+        "cost_usd": number(leg.cost_usd),
+        "carry_usd_year": number(leg.carry_usd_year),
+        "break_even_usd": number(leg.break_even_usd),
+        "because": leg.because,
+    }
+
+
+def _loss(loss: MoveLoss) -> Document:
+    return {
+        "move": loss.move,
+        "spot_usd": number(loss.spot_usd),
+        "unhedged_usd": number(loss.unhedged_usd),
+        "hedged_now_usd": number(loss.hedged_now_usd),
+        "hedged_expiry_usd": number(loss.hedged_expiry_usd),
+    }
+
+
 def demo_document(result: DemoResult) -> Document:
     """The document of `alvh demo --json`."""
     records = result.records
@@ -192,18 +235,18 @@ def demo_document(result: DemoResult) -> Document:
         "chain_id": result.chain_id,
         "scenario": result.scenario.name,
         "seed": result.seed,
-        "tiers": tier_changes(records),
-        "orders": [order_document(outcome) for outcome in outcomes],
+        "tiers": [tier_json(item) for item in tier_changes(records)],
+        "orders": [order_json(outcome) for outcome in outcomes],
         "final": {
-            "unhedged_value_usd": float(report.unhedged_usd[-1]),
-            "hedged_value_usd": float(report.hedged_usd[-1]),
-            "unhedged_max_drawdown": report.unhedged_drawdown,
-            "hedged_max_drawdown": report.hedged_drawdown,
+            "unhedged_value_usd": number(float(report.unhedged_usd[-1])),
+            "hedged_value_usd": number(float(report.hedged_usd[-1])),
+            "unhedged_max_drawdown": number(report.unhedged_drawdown),
+            "hedged_max_drawdown": number(report.hedged_drawdown),
             "premium_spent_usd": sum(o.premium_usd for o in outcomes if o.leg.side is Side.BUY),
             "proceeds_usd": sum(o.premium_usd for o in outcomes if o.leg.side is not Side.BUY),
             "swap_spent_usd": sum(o.swap_usd for o in outcomes),
             "gas_spent_usd": sum(o.gas_usd for o in outcomes),
-            "hedge_mark_usd": report.money.mark_usd,
+            "hedge_mark_usd": number(report.money.mark_usd),
         },
         "limits": {"session_cap_usd": cap_usd, "max_session_spend_usd": spent_usd},
         "timing": {"setup_s": round(result.setup_s, 3), "run_s": round(result.run_s, 3)},

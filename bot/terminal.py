@@ -1,19 +1,26 @@
 """What a person reads in a terminal of 80 columns, without needing colour."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
-from bot.model.hedge import LayerTarget, LegOutcome, Side
+from bot.app.plan import Plan
+from bot.engine.protection import Protection, ProtectionLeg
+from bot.engine.sentence import spoken_value
+from bot.model.hedge import LayerTarget, LegOutcome, LegStatus, Shortfall
 from bot.model.record import GroupDecision, StepRecord
 from bot.model.tier import Quality, Reading, Tier
 from bot.model.units import iso_utc
+from bot.simulation.report_terminal import Rows
+from bot.simulation.results import cash_usd
+from bot.simulation.wording import UNKNOWN, order_words, percent, usd, when
 
 TIER_STYLE = {
     Tier.CALM: "bold bright_blue",
@@ -22,168 +29,104 @@ TIER_STYLE = {
     Tier.SEVERE: "bold dark_orange",
     Tier.CRISIS: "bold red",
 }
-BAR_WIDTH = 20
+BAR_WIDTH = 16
+_BUDGETS = (
+    ("session", "24 h"),
+    ("budget_30d", "30 days"),
+    ("budget_365d", "365 days"),
+    ("defined_risk", "at risk at once"),
+)
 
 
-def usd(value: float) -> str:
-    """Return dollars with thousands, cents only below 100; a dash when unknown."""
-    if not math.isfinite(value):
-        return "–"
-    sign = "-" if value < 0 else ""
-    return f"{sign}${abs(value):,.0f}" if abs(value) >= 100 else f"{sign}${abs(value):,.2f}"
-
-
-def percent(value: float) -> str:
-    """Return a fraction as a percentage with one digit; a dash when unknown."""
-    return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
-
-
-def state_line(record: StepRecord) -> Text:
-    """Return the state in one line: time, tier and why, price."""
-    line = Text()
-    line.append(iso_utc(record.decision.now_s)[:16].replace("T", " ") + "  ", style="dim")
-    for group in record.decision.groups:
-        line.append(group.tier.name, style=TIER_STYLE[group.tier])
-        line.append(f" {group.group}: {group.because}  ")
+def state_line(record: StepRecord) -> RenderableType:
+    """Return the state of every group: time, tier, why, and the price."""
     spots = ", ".join(f"{name} {usd(value)}" for name, value in record.spot_usd.items())
-    line.append(spots, style="dim")
-    return line
-
-
-def order_line(outcome: LegOutcome) -> Text:
-    """Return one order in one line."""
-    leg = outcome.leg
-    verb = {Side.BUY: "bought", Side.SELL: "sold", Side.SETTLE: "settled"}[leg.side]
-    size = outcome.filled_size or leg.size
-    text = (
-        f"  {leg.layer.value:<4} {verb} {size:,.2f} {leg.instrument.underlying} "
-        f"{leg.instrument.strike_usd:,.0f} {leg.instrument.option_type.value}, "
-        f"{max(leg.instrument.dte(outcome.at_s), 0):.0f} d, for {usd(outcome.premium_usd)}"
+    at = when(record.decision.now_s)
+    return Group(
+        *(_hanging(f"{at}  ", _sentence(item).append(f" · {spots}", style="dim"), indent=4) for item in record.decision.groups)
     )
-    if outcome.status.value != "filled":
-        text += f": {outcome.status.value} ({outcome.because})"
-    return Text(text, style="bold" if outcome.status.value == "filled" else "yellow")
+
+
+def order_line(outcome: LegOutcome) -> RenderableType:
+    """Return one order in one line, in words; a refused one says why."""
+    done = outcome.status in (LegStatus.FILLED, LegStatus.PARTIAL)
+    line = Text(f"{outcome.leg.layer.value:<4}  {order_words(outcome)}", style="bold" if done else "yellow")
+    return _hanging(f"{when(outcome.at_s)}  ", line, indent=4)
 
 
 def status_view(record: StepRecord, *, full: StepRecord | None = None) -> RenderableType:
-    """Return the whole state: sentence, protection, money, trust. ``full`` has the readings."""
+    """Return the whole state: sentence, protection, orders, money, signals, trust.
+
+    ``full`` has the readings where ``record`` is a heartbeat.
+    """
+    decision = record.decision
     parts: list[RenderableType] = []
-    for group in record.decision.groups:
-        parts.append(_sentence(group))
-        parts.append(_protection(group))
+    for group in decision.groups:
+        parts += [_sentence(group), Text(""), _protection(group), Text("")]
+    if not decision.groups:
+        parts.append(Text("No position is protected: add one under [[positions]] in the configuration."))
+    parts += [order_line(outcome) for outcome in record.outcomes]
     parts.append(_money(record))
-    parts.extend(Text(f"HOLD: {reason}", style="bold yellow") for reason in record.decision.holds)
-    parts.append(_signals((full or record).decision.readings))
-    parts.append(_trust(record))
+    parts += [_hanging("", Text(f"HOLD: {reason}", style="bold yellow")) for reason in decision.holds]
+    parts += [Text(""), *_signals((full or record).decision.readings), Text(""), _trust(record)]
     return Group(*parts)
+
+
+def explain_view(lines: Iterable[str]) -> RenderableType:
+    """Return the lines of ``alvh explain``, each wrapped under its own indent."""
+    return Group(*(_explained(line) for line in lines))
+
+
+def _explained(line: str) -> RenderableType:
+    bare = line.lstrip()
+    depth = len(line) - len(bare)
+    return _hanging(" " * depth, Text(bare), indent=depth + 4)
+
+
+def _hanging(start: str, text: Text, *, indent: int = 2) -> RenderableType:
+    """Return ``start`` and text as one paragraph whose further lines are indented."""
+    return Padding(_Hanging(Text(start, style="dim").append_text(text), indent), (0, 0), expand=False)
+
+
+class _Hanging:
+    def __init__(self, text: Text, indent: int) -> None:
+        self._text, self._indent = text, indent
+
+    def __rich_console__(self, console: Console, options: object) -> Iterator[RenderableType]:
+        width = getattr(options, "max_width", console.width)
+        first, *rest = self._text.wrap(console, width)
+        yield first
+        if rest:
+            left = Text(" ").join(Text.from_markup("") + line for line in rest)
+            for line in left.wrap(console, max(width - self._indent, 1)):
+                yield Text(" " * self._indent).append_text(line)
 
 
 def _sentence(group: GroupDecision) -> Text:
     line = Text(group.tier.name, style=TIER_STYLE[group.tier])
-    line.append(f"  {group.group}: {group.because}", style="default")
-    return line
+    return line.append(f" {group.group}: {group.because}", style="not bold default")
 
 
-def _protection(group: GroupDecision) -> Table:
-    table = Table(box=None, padding=(0, 1), pad_edge=False)
-    for title, right in (("layer", False), ("held / wanted", True), ("", False), ("why", False)):
-        table.add_column(title, justify="right" if right else "left", overflow="fold")
-    reasons = {item.layer: item.reason for item in group.shortfalls}
+def _protection(group: GroupDecision) -> RenderableType:
+    short = {item.layer: item for item in group.shortfalls}
+    rows = []
     for target in group.targets:
-        why = reasons.get(target.layer, target.because)
-        wanted = "–" if not math.isfinite(target.wanted_contracts) else f"{target.wanted_contracts:,.2f}"
-        table.add_row(target.layer.value, f"{target.held_contracts:,.2f} / {wanted}", _bar(target), why)
-    return table
+        wanted = f"{target.wanted_contracts:,.2f}" if math.isfinite(target.wanted_contracts) else UNKNOWN
+        held = f"{target.held_contracts:,.2f} of {wanted}"
+        rows.append((target.layer.value, held, _bar(target), _layer_note(target, short.get(target.layer))))
+    return Rows(head=("layer", "contracts held", "", "option, or what is missing and why"), rows=rows, left=(0, 2, 3))
+
+
+def _layer_note(target: LayerTarget, short: Shortfall | None) -> str:
+    option = target.instrument
+    named = f"{option.strike_usd:,.0f} {option.option_type.value}, expires {iso_utc(option.expiry_s)[:10]}" if option else ""
+    if short is not None:
+        return f"{short.missing:.0%} missing: {short.reason}"
+    return named if target.open and named else target.because
 
 
 def _bar(target: LayerTarget) -> str:
     if not target.wanted_contracts > 0.0:
-        return "·" * BAR_WIDTH
+        return "█" * BAR_WIDTH if target.held_contracts > 0.0 else "·" * BAR_WIDTH
     filled = min(BAR_WIDTH, round(BAR_WIDTH * target.held_contracts / target.wanted_contracts))
     return "█" * filled + "░" * (BAR_WIDTH - filled)
-
-
-def _money(record: StepRecord) -> Text:
-    value = sum(record.exposure_value_usd.values())
-    limits = record.decision.limits
-    left = "".join(
-        f"; {name.removesuffix('_usd').replace('_', ' ')} {usd(limit)}"
-        for name, limit in limits.items()
-        if name.endswith("_left_usd")
-    )
-    return Text(
-        f"Positions {usd(value)}, hedges {usd(record.hedge_value_usd)}, "
-        f"paid for hedges so far {usd(-record.cash_flow_usd)}{left}"
-    )
-
-
-def _signals(readings: Iterable[Reading]) -> Table:
-    table = Table(box=None, padding=(0, 1), pad_edge=False)
-    for title in ("signal", "score", "state", "because"):
-        table.add_column(title, justify="right" if title == "score" else "left", overflow="fold")
-    for item in readings:
-        if item.quality is Quality.ABSENT:
-            continue
-        score = f"{item.score:.2f}" if math.isfinite(item.score) else "–"
-        state = item.quality.value
-        if item.quality is Quality.WARMING and math.isfinite(item.warm_at_s):
-            state += f" until {iso_utc(item.warm_at_s)[:16]}"
-        table.add_row(f"{item.signal} {item.name}", score, state, item.because)
-    return table
-
-
-def _trust(record: StepRecord) -> Text:
-    blocks = ", ".join(f"chain {chain} block {block}" for chain, block in record.decision.blocks.items())
-    return Text(
-        f"{record.mode.upper()} · {blocks or 'no chain'} · decided {iso_utc(record.decision.now_s)} · "
-        f"policy {record.decision.policy_hash[:12]}",
-        style="dim",
-    )
-
-
-class StepPrinter:
-    """Prints what is news of each step above a progress bar with the time left."""
-
-    def __init__(self, console: Console) -> None:
-        self._progress = _progress(console)
-        self._task = self._progress.add_task("hours", total=None)
-        self._tiers: dict[str, Tier] = {}
-
-    def __enter__(self) -> "StepPrinter":
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def show(self, record: StepRecord, done: int, total: int) -> None:
-        """Print a line when a tier changed, and one per order."""
-        tiers = {group.group: group.tier for group in record.decision.groups}
-        if tiers != self._tiers:
-            self._progress.console.print(state_line(record))
-        self._tiers = tiers
-        for outcome in record.outcomes:
-            self._progress.console.print(order_line(outcome))
-        self._progress.update(self._task, completed=done, total=total)
-
-
-@contextmanager
-def hours_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar with the time left; yields what to call with (hours done, hours in all)."""
-    with _progress(console) as progress:
-        task = progress.add_task("hours", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("time left"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )

@@ -342,6 +342,7 @@ def _buy_leg(policy: Policy, frame: Frame, want: Want, contracts: float, key: st
         limit_usd=premium_usd * (1.0 + policy.orders.max_slippage),
         expected_usd=premium_usd,
         valid_until_s=min(frame.now_s + policy.orders.valid_for, want.quote.valid_until_s),
+        reserve_usd=want.cost_usd(policy, contracts),
         because=want.target.choice.because,
     )
 

@@ -24,9 +24,10 @@ from bot.engine.rules.confirmation import confirmed
 from bot.engine.rules.consensus import family_votes, voting_memory
 from bot.engine.rules.context import TierContext, readings_for
 from bot.engine.rules.hard_triggers import find_holds
-from bot.engine.sizing import covered_share, size_group
+from bot.engine.sentence import Coverage, state_sentence
+from bot.engine.sizing import covered_share, held_path_gains, size_group
 from bot.engine.wings import Wing, whole_break_evens, wings_finding
-from bot.model.hedge import HedgePlan, LayerTarget
+from bot.model.hedge import HedgeLeg, HedgePlan, LayerTarget, Side
 from bot.model.market import Frame
 from bot.model.record import Decision, EngineState, GroupDecision, GroupState
 from bot.model.tier import Reading, RuleFinding, Tier
@@ -39,7 +40,16 @@ class TierStep:
 
     context: TierContext  # its state is the new one
     previous: Tier
+    needed: Tier  # what the rules ask for in this frame
     findings: tuple[RuleFinding, ...]
+
+    @property
+    def moved(self) -> str:
+        """Return R3's word where the tier waits, stays up or falls; empty where it is simply asked for."""
+        tier = self.context.state.tier
+        if tier > self.previous or tier is self.previous is self.needed:
+            return ""
+        return next(item.because for item in self.findings if item.rule == "R3")
 
 
 def decide(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineState, Decision]:
@@ -64,7 +74,7 @@ def decide(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineStat
         policy_hash=policy.hash,
         readings=readings,
         groups=tuple(
-            _group_decision(plan, steps[plan.group.name], caps, holds=holds, spent_usd=spent_usd)
+            _group_decision(plan, steps[plan.group.name], caps, legs, holds=holds, spent_usd=spent_usd)
             for plan in plans
         ),
         plan=HedgePlan(key=plan_key(policy, frame.now_s), created_at_s=frame.now_s, legs=legs),
@@ -95,9 +105,15 @@ def decide_tier(
         votes=family_votes(policy, before, mine),
     )
     findings = tuple(found for rule in TIER_RULES.values() for found in rule(policy, context))
-    after, moved = confirmed(policy, context, needed_tier(findings), holds=holds)
+    needed = needed_tier(findings)
+    after, moved = confirmed(policy, context, needed, holds=holds)
     after = replace(after, voting=voting_memory(policy, context))
-    return TierStep(context=replace(context, state=after), previous=before.tier, findings=(*findings, moved))
+    return TierStep(
+        context=replace(context, state=after),
+        previous=before.tier,
+        needed=needed,
+        findings=(*findings, moved),
+    )
 
 
 def needed_tier(findings: Sequence[RuleFinding]) -> Tier:
@@ -154,7 +170,13 @@ def _time_shift(policy: Policy, context: TierContext, *, holds: Sequence[str]) -
 
 
 def _group_decision(
-    plan: GroupPlan, step: TierStep, caps: Sequence[Cap], *, holds: Sequence[str], spent_usd: float
+    plan: GroupPlan,
+    step: TierStep,
+    caps: Sequence[Cap],
+    legs: Sequence[HedgeLeg],
+    *,
+    holds: Sequence[str],
+    spent_usd: float,
 ) -> GroupDecision:
     group, state = plan.group, step.context.state
     covered = covered_share(group, plan_gains(plan))
@@ -178,7 +200,7 @@ def _group_decision(
         wanted_share=plan.sizing.share,
         covered_share=covered,
         break_evens_usd=evens,
-        because=_because(plan, step, degraded, covered=covered, holds=holds),
+        because=_because(plan, step, legs, covered=covered, holds=holds, degraded=degraded),
         degraded=degraded,
     )
 
@@ -251,14 +273,31 @@ def _open_target(plan: GroupPlan, layer_plan: LayerPlan, slot: Slot, held_units:
 
 
 def _because(
-    plan: GroupPlan, step: TierStep, degraded: Sequence[str], *, covered: float, holds: Sequence[str]
+    plan: GroupPlan,
+    step: TierStep,
+    legs: Sequence[HedgeLeg],
+    *,
+    covered: float,
+    holds: Sequence[str],
+    degraded: Sequence[str],
 ) -> str:
-    tier = step.context.state.tier
-    moved = next(item.because for item in step.findings if item.rule == "R3")
-    blind = f"GUARDED (data): {', '.join(degraded)} degraded; " if degraded else ""
-    held = f"HOLD: {holds[0]}; " if holds else ""
-    bought = ", ".join(f"{slot.layer} {contracts:.4g}" for slot, (_, contracts) in plan.bought.items())
-    return (
-        f"{blind}{held}{tier.name}: {moved}; {covered:.0%} of VaR covered, {plan.sizing.share:.0%} wanted"
-        f"{f'; buys {bought}' if bought else ''}"
+    def sizes(side: Side) -> tuple[tuple[str, float], ...]:
+        mine = (leg for leg in legs if leg.group == plan.group.name and leg.side is side)
+        return tuple((leg.layer.value, leg.size) for leg in mine)
+
+    return state_sentence(
+        tier=step.context.state.tier,
+        votes=step.context.votes,
+        readings=step.context.readings,
+        findings=step.findings,
+        moved=step.moved,
+        coverage=Coverage(
+            held=covered_share(plan.group, held_path_gains(plan.group, plan.review.kept)),
+            planned=covered,
+            wanted=plan.sizing.share,
+            buys=sizes(Side.BUY),
+            sells=sizes(Side.SELL),
+        ),
+        holds=holds,
+        degraded=degraded,
     )

@@ -146,6 +146,7 @@ class HedgeLeg:
     limit_usd: float  # BUY: most premium to pay; SELL: least proceeds to take; SETTLE: 0
     expected_usd: float  # premium or proceeds at the quote
     valid_until_s: float
+    reserve_usd: float = 0.0  # BUY: most that it may take from a budget: the limit, swap and gas
     position_id: str = ""  # SELL and SETTLE: which held hedge
     because: str = ""
 

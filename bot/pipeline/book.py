@@ -124,7 +124,7 @@ def reserved(legs: Sequence[HedgeLeg]) -> tuple[Spend, ...]:
     return tuple(
         Spend(
             at_s=float("inf"),  # counts in every window until the leg is closed
-            usd=leg.limit_usd,
+            usd=max(leg.limit_usd, leg.reserve_usd),
             kind=SpendKind.RESERVED,
             leg_key=leg.key,
             layer=leg.layer,

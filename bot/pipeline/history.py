@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sa
 
-from bot.errors import ConfigError
+from bot.errors import ConfigError, InvariantError
 from bot.model.market import Column, Columns, FloatArray, Metric, Observation, SeriesKey
 
 _TABLE = sa.Table(
@@ -65,11 +65,20 @@ class History:
             self._load(self._engine)
 
     def append(self, observations: Iterable[Observation]) -> int:
-        """Add rows. Returns how many were new. They are on disk when this returns."""
+        """Add rows. Returns how many were new. They are on disk when this returns.
+
+        Raises InvariantError when the file cannot be written: memory is ahead of it then.
+        """
         new = [item for item in observations if self._put(item)]
         if new and self._engine is not None:
-            with self._engine.begin() as connection:
-                connection.execute(sa.insert(_TABLE), [_row(item) for item in new])
+            try:
+                with self._engine.begin() as connection:
+                    connection.execute(sa.insert(_TABLE), [_row(item) for item in new])
+            except sa.exc.DatabaseError as error:
+                raise InvariantError(
+                    f"history file {self._engine.url.database} could not be written: {error.orig}; "
+                    "free space and start again"
+                ) from error
         return len(new)
 
     def columns(self, *, until_s: float = math.inf) -> Columns:

@@ -6,7 +6,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bot.engine.policy import Policy
-from bot.errors import InvariantError, NotFoundError, OutcomeUnknown, TransientError
+from bot.errors import (
+    InvariantError,
+    NotFoundError,
+    OutcomeUnknown,
+    StaleDataError,
+    TransientError,
+    VenueRejected,
+)
 from bot.model.exposure import Exposure
 from bot.model.hedge import HedgeLeg, HeldHedge, LegOutcome, LegStatus, Quote
 from bot.model.market import Block, Columns, Frame, Metric
@@ -20,6 +27,9 @@ Decide = Callable[[Policy, EngineState, Frame], tuple[EngineState, Decision]]
 # Contracts asked for in a quote, as a share of what the exposure is worth in the underlying: about the
 # largest single order of a layer, since on an AMM the unit price grows with the size.
 QUOTE_SHARE = 0.3
+
+# What a venue may raise when it could not look or cannot tell: nothing is known of the leg or the book.
+_UNSEEN = (OutcomeUnknown, TransientError, StaleDataError, VenueRejected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -99,7 +109,7 @@ class Pipeline:
         for leg in self.journal.open_legs():
             try:
                 outcome = await self._venue(leg).reconcile(leg, view=view)
-            except (OutcomeUnknown, TransientError):
+            except _UNSEEN:
                 continue  # stays open: blocks its layer and holds its budget until a fact is known
             closed.append(self._close(outcome))
         return tuple(closed)
@@ -131,7 +141,7 @@ class Pipeline:
                 held.extend(await venue.held(view))
                 for underlying, size in quote_sizes(moment.exposures, view).items():
                     quotes.extend(await venue.quotes(view, underlying=underlying, size=size))
-            except TransientError as error:
+            except _UNSEEN as error:
                 # Without the venue's own book we could buy what is held already.
                 holds.append(f"venue {name} could not be read: {error}")
         return held, tuple(quotes), holds
@@ -140,7 +150,7 @@ class Pipeline:
         self.journal.open_leg(leg, at_s=view.now_s)
         try:
             outcome = await self._venue(leg).execute(leg, view=view)
-        except (OutcomeUnknown, TransientError) as error:
+        except _UNSEEN as error:
             return LegOutcome(leg=leg, status=LegStatus.UNKNOWN, at_s=view.now_s, because=str(error))
         return self._close(outcome)
 

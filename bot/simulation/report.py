@@ -1,5 +1,6 @@
 """One self-contained HTML page: no file beside it, nothing loaded from anywhere. Every text is escaped."""
 
+import contextlib
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -31,12 +32,13 @@ _NAMES = {
 
 def write_report(report: ReportData, path: Path) -> None:
     """Write the page. It is complete or not there. Raises ConfigError when it cannot be written."""
-    part = path.with_name(f".{path.name}.part")
+    part = path.parent / f".{path.name}.part"
     try:
         part.write_text(render(report), encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise ConfigError(
             f"report {path} cannot be written: {error.strerror}; free space or choose another path"
         ) from error

@@ -1,7 +1,7 @@
 """What a backtest found, and its JSON: times are ISO 8601 UTC strings, ratios fractions, money USD."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from bot.model.hedge import LegOutcome, Side
@@ -39,6 +39,7 @@ class TierChange:
     tier: Tier
     previous: Tier
     because: str
+    block: int | None = None  # None in a backtest, whose blocks are made up
     votes: tuple[str, ...] = ()  # what each family's signals said
 
 
@@ -74,7 +75,7 @@ class BacktestResult:
             "hours": int(self.times_s.size),
             "policy_hash": self.policy_hash,
             "strategies": {name: _strategy_json(item) for name, item in self.strategies.items()},
-            "tiers": [_tier_json(item) for item in self.tiers],
+            "tiers": [tier_json(item) for item in self.tiers],
             "first_elevated_ts": _iso_or_none(self.first_elevated_s),
             "orders": [order_json(item) for item in self.strategies[ALVH].outcomes],
             "assumptions": list(self.assumptions),
@@ -84,7 +85,7 @@ class BacktestResult:
         }
 
 
-def tier_changes(records: Sequence[StepRecord]) -> Iterator[TierChange]:
+def tier_changes(records: Iterable[StepRecord]) -> Iterator[TierChange]:
     """Yield the first tier of each group, and every change after it."""
     last: dict[str, Tier] = {}
     for record in records:
@@ -96,6 +97,7 @@ def tier_changes(records: Sequence[StepRecord]) -> Iterator[TierChange]:
                     tier=group.tier,
                     previous=last.get(group.group, group.previous_tier),
                     because=group.because,
+                    block=_block(record),
                     votes=tuple(vote.because for vote in group.votes),
                 )
             last[group.group] = group.tier
@@ -108,10 +110,12 @@ def cash_usd(outcome: LegOutcome) -> float:
 
 
 def order_json(outcome: LegOutcome) -> dict[str, object]:
-    """Return one order as plain values."""
+    """Return one order, as it ended, as plain values. ``premium_usd`` has the fee in it."""
     leg = outcome.leg
     return {
         "ts": iso_utc(outcome.at_s),
+        "block": outcome.block_number or None,
+        "group": leg.group,
         "layer": leg.layer.value,
         "venue": leg.instrument.venue,
         "side": leg.side.value,
@@ -119,13 +123,34 @@ def order_json(outcome: LegOutcome) -> dict[str, object]:
         "strike_usd": leg.instrument.strike_usd,
         "expiry_ts": iso_utc(leg.instrument.expiry_s),
         "dte": round(leg.instrument.dte(outcome.at_s), 4),
-        "size": outcome.filled_size,
+        "size": outcome.filled_size or leg.size,
+        "limit_usd": leg.limit_usd,
         "premium_usd": outcome.premium_usd,
         "fee_usd": outcome.fee_usd,
+        "swap_usd": outcome.swap_usd,
         "gas_usd": outcome.gas_usd,
+        "tx_hash": outcome.tx_hash or None,
+        "position_id": outcome.position_id or None,
         "status": outcome.status.value,
         "because": outcome.because or leg.because,
     }
+
+
+def tier_json(item: TierChange) -> dict[str, object]:
+    """Return the first tier of a group, or a change of it, as plain values."""
+    return {
+        "ts": iso_utc(item.at_s),
+        "block": item.block,
+        "group": item.group,
+        "tier": item.tier.name,
+        "previous": item.previous.name,
+        "because": item.because,
+        "votes": list(item.votes),
+    }
+
+
+def _block(record: StepRecord) -> int | None:
+    return None if record.mode == "backtest" else next(iter(record.decision.blocks.values()), None)
 
 
 def _strategy_json(item: StrategyResult) -> dict[str, object]:
@@ -135,17 +160,6 @@ def _strategy_json(item: StrategyResult) -> dict[str, object]:
         "max_drawdown": _or_none(item.max_drawdown),
         "cost_usd": _or_none(item.cost_usd),
         "about": item.about,
-    }
-
-
-def _tier_json(item: TierChange) -> dict[str, object]:
-    return {
-        "ts": iso_utc(item.at_s),
-        "group": item.group,
-        "tier": item.tier.name,
-        "previous": item.previous.name,
-        "because": item.because,
-        "votes": list(item.votes),
     }
 
 

@@ -11,7 +11,7 @@ from pipeline_builders import (
     position,
 )
 
-from bot.errors import InvariantError, OutcomeUnknown, TransientError
+from bot.errors import InvariantError, OutcomeUnknown, StaleDataError, TransientError, VenueRejected
 from bot.model.hedge import LegStatus
 from bot.pipeline.loop import Pipeline
 
@@ -64,9 +64,10 @@ async def test_a_restart_has_the_book_of_the_journal():
     assert journal.last_step().hedge_value_usd == 80.0
 
 
-async def test_a_venue_that_cannot_be_read_is_a_hold_not_an_empty_book():
+@pytest.mark.parametrize("kind", [TransientError, StaleDataError, VenueRejected])
+async def test_a_venue_that_cannot_be_read_is_a_hold_not_an_empty_book(kind):
     seen = []
-    venue = FakeVenue(fail_held=TransientError("node is gone"))
+    venue = FakeVenue(fail_held=kind("node is gone"))
     await pipeline(ListJournal(), venue, {}, seen).step(moment(1))
     assert seen[-1].holds == ("venue fake could not be read: node is gone",)
 

@@ -28,7 +28,7 @@ def confirmed(
     risen = max((item.tier for item in pending if _is_confirmed(tiers, item, context)), default=state.tier)
     if risen > state.tier:
         left = tuple(item for item in pending if item.tier > risen)
-        because = f"{state.tier.name} -> {risen.name}: {_spoken(pending, risen, now_s)}"
+        because = f"up from {state.tier.name} to {risen.name}: {_spoken(pending, risen, now_s)}"
         state = replace(state, tier=risen, pending=left, last_needed_s=now_s)
         return state, RuleFinding(rule="R3", fired=True, because=because, tier=risen)
     if pending:
@@ -64,7 +64,8 @@ def _height(blocks: Mapping[int, Block]) -> int:
 
 def _spoken(pending: Sequence[Pending], tier: Tier, now_s: float) -> str:
     item = next(each for each in pending if each.tier is tier)
-    return f"asked for in {item.frames} frames over {now_s - item.since_s:.0f} s"
+    frames = "1 frame" if item.frames == 1 else f"{item.frames} frames"
+    return f"asked for in {frames} over {now_s - item.since_s:.0f} s"
 
 
 def _waiting(tiers: TierPolicy, item: Pending, context: TierContext) -> str:
@@ -86,16 +87,14 @@ def _down(
     tallest: float,
 ) -> tuple[GroupState, RuleFinding]:
     if needed >= state.tier:
-        return state, RuleFinding(
-            rule="R3", fired=False, because=f"{state.tier.name} is still what is needed"
-        )
+        return state, RuleFinding(rule="R3", fired=False, because=f"{state.tier.name} is what is asked for")
     refusal = _refusal(tiers, state, context, holds=holds, tallest=tallest)
     if refusal:
         because = f"{state.tier.name} stays though {needed.name} would do: {refusal}"
         return state, RuleFinding(rule="R3", fired=False, because=because)
     lower = Tier(state.tier - 1) if tiers.step_down == "one" else needed
     quiet_h = (context.frame.now_s - state.last_needed_s) / 3600.0
-    because = f"{state.tier.name} -> {lower.name}: not needed for {quiet_h:.1f} h"
+    because = f"down from {state.tier.name} to {lower.name}: not needed for {quiet_h:.1f} h"
     state = replace(state, tier=lower, last_step_down_s=context.frame.now_s)
     return state, RuleFinding(rule="R3", fired=True, because=because)
 
@@ -111,7 +110,7 @@ def _refusal(
     if degraded:
         return f"{', '.join(degraded)} is degraded"
     if tallest >= tiers.vote_off:
-        return f"a vote is {tallest - tiers.vote_off:.3f} over {tiers.vote_off:g}"
+        return f"a family's score is {tallest - tiers.vote_off:.3f} over {tiers.vote_off:g}"
     quiet_s = now_s - state.last_needed_s
     if quiet_s < tiers.cooldown:
         return f"cooldown ends in {(tiers.cooldown - quiet_s) / 3600.0:.1f} h"

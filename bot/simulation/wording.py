@@ -1,0 +1,55 @@
+"""How numbers, times and orders read, the same in the terminal and in the report."""
+
+import math
+
+from bot.model.hedge import LegOutcome, LegStatus, Side
+from bot.model.units import iso_utc
+
+UNKNOWN = "unknown"
+_DONE = {Side.BUY: "bought", Side.SELL: "sold", Side.SETTLE: "settled"}
+
+
+def usd(value: float, *, signed: bool = False) -> str:
+    """Return dollars with thousands, cents only below 100; "unknown" for NaN."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    size = abs(value)
+    if size < 0.005:
+        return "$0"
+    sign = "-" if value < 0.0 else "+" if signed else ""
+    return f"{sign}${size:,.0f}" if size >= 99.995 else f"{sign}${size:,.2f}"
+
+
+def percent(value: float) -> str:
+    """Return a fraction as a percentage with one digit; "unknown" for NaN."""
+    return f"{100.0 * value:.1f} %" if math.isfinite(value) else UNKNOWN
+
+
+def when(at_s: float) -> str:
+    """Return a time in UTC to the minute; "unknown" for NaN."""
+    return iso_utc(at_s).replace("T", " ")[:16] if math.isfinite(at_s) else UNKNOWN
+
+
+def option_words(outcome: LegOutcome) -> str:
+    """Return the option of an order: ``ETH 2,180 put, 26 d``."""
+    item = outcome.leg.instrument
+    days = max(item.dte(outcome.at_s), 0.0)
+    left = f", {days:.0f} d" if days >= 1.0 else f", {24.0 * days:.0f} h"
+    if outcome.leg.side is Side.SETTLE:
+        left = ""
+    return f"{item.underlying} {item.strike_usd:,.0f} {item.option_type.value}{left}"
+
+
+def order_words(outcome: LegOutcome) -> str:
+    """Return what became of one order, in words."""
+    leg, option = outcome.leg, option_words(outcome)
+    if outcome.status in (LegStatus.FILLED, LegStatus.PARTIAL):
+        part = f" of {leg.size:,.2f}" if outcome.status is LegStatus.PARTIAL else ""
+        return f"{_DONE[leg.side]} {outcome.filled_size:,.2f}{part} {option}, for {usd(outcome.premium_usd)}"
+    reason = outcome.because or "no reason was given"
+    wanted = f"{leg.size:,.2f} {option}"
+    if outcome.status is LegStatus.REJECTED:
+        return f"could not {leg.side.value} {wanted}: {reason}"
+    if outcome.status is LegStatus.UNKNOWN:
+        return f"not known yet whether it could {leg.side.value} {wanted}: {reason}"
+    return f"waits to {leg.side.value} {wanted}: {reason}"
