@@ -1,11 +1,10 @@
 """The command line. Exit codes: 0 ok, 1 error, 2 not found, 3 not running, 4 configuration, 5 timeout."""
 
 import asyncio
-import json
 import re
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -15,6 +14,7 @@ from typer.exceptions import TyperException
 
 from bot import __version__
 from bot.errors import BotError, ConfigError, DeadlineError, NotFoundError
+from bot.output import refuse_lost_results, with_json_target, write_json
 
 if TYPE_CHECKING:
     from bot.settings import Settings
@@ -69,7 +69,7 @@ def plan(
     result = _run(make_plan(_settings(config), positions=position or [], wallet=wallet))
     if json_to is None:
         out.print(plan_view(result))
-    _write_json(plan_document(result), json_to)
+    write_json(plan_document(result), json_to)
 
 
 @cli.command()
@@ -88,10 +88,11 @@ def demo(
     from bot.simulation.report_terminal import summary
     from bot.terminal import StepPrinter
 
+    refuse_lost_results(json_to, report)
     with StepPrinter(err) as printer:
         result = _run(play(scenario=scenario, seed=seed, report=report, keep=keep, on_step=printer.show))
     if json_to != "-":
-        out.print(summary(result.report, width=out.width))
+        out.print(summary(result.report), width=min(out.width, WIDTH))
         if report is not None:
             out.print(f"report: {report}", soft_wrap=True)
         if keep is not None:
@@ -99,7 +100,7 @@ def demo(
                 f"the chain runs on; alvh explain --mode demo --config {keep}/alvh.toml", soft_wrap=True
             )
             out.print(f"stop it with: alvh devnet down --dir {keep}", soft_wrap=True)
-    _write_json(demo_document(result), json_to)
+    write_json(demo_document(result), json_to)
 
 
 @cli.command()
@@ -146,7 +147,7 @@ def status(
         out.print(status_view(found.last, full=found.last_full))
         if not found.running:
             err.print(f"no {mode} bot is running; this is its last record")
-    _write_json({"running": found.running, **step_document(found.last)}, json_to)
+    write_json({"running": found.running, **step_document(found.last)}, json_to)
     if not found.running:
         raise typer.Exit(EXIT_NOT_RUNNING)
 
@@ -165,13 +166,13 @@ def explain(
     from bot.documents import step_document
     from bot.engine.explain import explain as explain_decision
     from bot.settings import load_policy
+    from bot.terminal import explain_view
 
     settings = _settings(config)
     record = decision_at(settings, mode=mode, at=at)
     if json_to is None:
-        for line in explain_decision(load_policy(settings.policy), record.decision):
-            out.print(line, markup=False)
-    _write_json(step_document(record), json_to)
+        out.print(explain_view(explain_decision(load_policy(settings.policy), record.decision)))
+    write_json(step_document(record), json_to)
 
 
 @cli.command()
@@ -187,7 +188,7 @@ def report(
 
     data = journal_report(_settings(config), mode=mode)
     write_report(data, path)
-    out.print(summary(data, width=out.width))
+    out.print(summary(data), width=min(out.width, WIDTH))
     out.print(f"report: {path}", soft_wrap=True)
 
 
@@ -210,6 +211,7 @@ def backtest(
     from bot.simulation.report_terminal import summary
     from bot.terminal import hours_progress
 
+    refuse_lost_results(json_to, report)
     with hours_progress(err) as on_hour:
         result = _run(
             run_history(
@@ -224,10 +226,10 @@ def backtest(
             )
         )
     if json_to != "-":
-        out.print(summary(from_backtest(result), width=out.width))
+        out.print(summary(from_backtest(result)), width=min(out.width, WIDTH))
         if report is not None:
             out.print(f"report: {report}", soft_wrap=True)
-    _write_json(result.to_json(), json_to)
+    write_json(result.to_json(), json_to)
 
 
 @devnet_cli.command("up")
@@ -247,7 +249,7 @@ def devnet_up(
         out.print(f"configuration: {started['config']}", soft_wrap=True)
         out.print(f"try: alvh plan --config {started['config']}", soft_wrap=True)
         out.print(f"     alvh run --live --config {started['config']}", soft_wrap=True)
-    _write_json(started, json_to)
+    write_json(started, json_to)
 
 
 @devnet_cli.command("status")
@@ -262,7 +264,7 @@ def devnet_status(directory: DirectoryOption = Path("devnet"), json_to: JsonOpti
             if state["running"]
             else "no devnet is running; start one with: alvh devnet up"
         )
-    _write_json(state, json_to)
+    write_json(state, json_to)
     if not state["running"]:
         raise typer.Exit(EXIT_NOT_RUNNING)
 
@@ -321,9 +323,11 @@ def _watch(settings: "Settings", *, mode: str, password: str | None, once: bool,
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         shown = False
-        async for record in live.run(settings, mode=mode, password=password, stop=stop):
+        async for record in live.run(
+            settings, mode=mode, password=password, stop=stop, on_trouble=_say_once()
+        ):
             if json_to is not None:
-                _write_json(step_document(record), json_to, lines=True)
+                write_json(step_document(record), json_to, lines=True)
             elif not shown:
                 out.print(status_view(record))
             else:
@@ -338,30 +342,17 @@ def _watch(settings: "Settings", *, mode: str, password: str | None, once: bool,
     _run(watch())
 
 
-def _write_json(document: Any, to: str | None, *, lines: bool = False) -> None:
-    if to is None:
-        return
-    text = json.dumps(document, indent=None if lines else 2, allow_nan=False, ensure_ascii=False)
-    if to == "-":
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-        return
-    try:
-        with Path(to).open("a" if lines else "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-    except OSError as error:
-        raise ConfigError(f"--json {to} cannot be written: {error.strerror}") from None
+def _say_once() -> Callable[[BotError], None]:
+    """Return what says a trouble on standard error, and says it again only when it changed."""
+    said = ""
 
+    def say(trouble: BotError) -> None:
+        nonlocal said
+        if str(trouble) != said:
+            said = str(trouble)
+            err.print(f"waiting for the next block: {said}", markup=False)
 
-def _with_json_target(arguments: Sequence[str]) -> list[str]:
-    """Let ``--json`` stand alone: without a file it means the terminal."""
-    given = []
-    for index, argument in enumerate(arguments):
-        given.append(argument)
-        following = arguments[index + 1] if index + 1 < len(arguments) else "--"
-        if argument == "--json" and following.startswith("--"):
-            given.append("-")
-    return given
+    return say
 
 
 def _exit_code(error: BotError) -> int:
@@ -397,7 +388,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; every refusal is one line on standard error and an exit code."""
-    given = _with_json_target(sys.argv[1:] if arguments is None else arguments)
+    given = with_json_target(sys.argv[1:] if arguments is None else arguments)
     try:
         code = cli(args=given, standalone_mode=False)
     except BotError as error:

@@ -1,7 +1,6 @@
 """What a person reads in a terminal of 80 columns, without needing colour."""
 
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -18,7 +17,7 @@ from bot.model.hedge import LayerTarget, LegOutcome, LegStatus, Shortfall
 from bot.model.record import GroupDecision, StepRecord
 from bot.model.tier import Quality, Reading, Tier
 from bot.model.units import iso_utc
-from bot.simulation.report_terminal import Rows
+from bot.simulation.report_terminal import Rows, hanging
 from bot.simulation.results import cash_usd
 from bot.simulation.wording import UNKNOWN, order_words, percent, usd, when
 
@@ -29,7 +28,11 @@ TIER_STYLE = {
     Tier.SEVERE: "bold dark_orange",
     Tier.CRISIS: "bold red",
 }
-BAR_WIDTH = 16
+BAR_WIDTH = 12
+_PLAN_NOTES = (
+    "Losses in the table are at expiry, the price staying there; they include what the options cost. "
+    "A year: what buying the same again and again would cost, of the position's value."
+)
 _BUDGETS = (
     ("session", "24 h"),
     ("budget_30d", "30 days"),
@@ -39,19 +42,17 @@ _BUDGETS = (
 
 
 def state_line(record: StepRecord) -> RenderableType:
-    """Return the state of every group: time, tier, why, and the price."""
+    """Return the state of every group: time, tier and why, price."""
     spots = ", ".join(f"{name} {usd(value)}" for name, value in record.spot_usd.items())
-    at = when(record.decision.now_s)
-    return Group(
-        *(_hanging(f"{at}  ", _sentence(item).append(f" · {spots}", style="dim"), indent=4) for item in record.decision.groups)
-    )
+    lines = [_sentence(item).append(f"; {spots}", style="dim") for item in record.decision.groups]
+    return Group(*(hanging(f"{when(record.decision.now_s)}  ", line) for line in lines))
 
 
 def order_line(outcome: LegOutcome) -> RenderableType:
-    """Return one order in one line, in words; a refused one says why."""
+    """Return one order in words; a refused one says why."""
     done = outcome.status in (LegStatus.FILLED, LegStatus.PARTIAL)
-    line = Text(f"{outcome.leg.layer.value:<4}  {order_words(outcome)}", style="bold" if done else "yellow")
-    return _hanging(f"{when(outcome.at_s)}  ", line, indent=4)
+    line = Text(f"{outcome.leg.layer.value:<4} {order_words(outcome)}", style="bold" if done else "yellow")
+    return hanging(f"{when(outcome.at_s)}  ", line)
 
 
 def status_view(record: StepRecord, *, full: StepRecord | None = None) -> RenderableType:
@@ -67,39 +68,14 @@ def status_view(record: StepRecord, *, full: StepRecord | None = None) -> Render
         parts.append(Text("No position is protected: add one under [[positions]] in the configuration."))
     parts += [order_line(outcome) for outcome in record.outcomes]
     parts.append(_money(record))
-    parts += [_hanging("", Text(f"HOLD: {reason}", style="bold yellow")) for reason in decision.holds]
+    parts += [hanging("", Text(f"HOLD: {reason}", style="bold yellow")) for reason in decision.holds]
     parts += [Text(""), *_signals((full or record).decision.readings), Text(""), _trust(record)]
     return Group(*parts)
 
 
 def explain_view(lines: Iterable[str]) -> RenderableType:
     """Return the lines of ``alvh explain``, each wrapped under its own indent."""
-    return Group(*(_explained(line) for line in lines))
-
-
-def _explained(line: str) -> RenderableType:
-    bare = line.lstrip()
-    depth = len(line) - len(bare)
-    return _hanging(" " * depth, Text(bare), indent=depth + 4)
-
-
-def _hanging(start: str, text: Text, *, indent: int = 2) -> RenderableType:
-    """Return ``start`` and text as one paragraph whose further lines are indented."""
-    return Padding(_Hanging(Text(start, style="dim").append_text(text), indent), (0, 0), expand=False)
-
-
-class _Hanging:
-    def __init__(self, text: Text, indent: int) -> None:
-        self._text, self._indent = text, indent
-
-    def __rich_console__(self, console: Console, options: object) -> Iterator[RenderableType]:
-        width = getattr(options, "max_width", console.width)
-        first, *rest = self._text.wrap(console, width)
-        yield first
-        if rest:
-            left = Text(" ").join(Text.from_markup("") + line for line in rest)
-            for line in left.wrap(console, max(width - self._indent, 1)):
-                yield Text(" " * self._indent).append_text(line)
+    return Group(*(hanging(" " * (len(line) - len(line.lstrip())), Text(line.lstrip())) for line in lines))
 
 
 def _sentence(group: GroupDecision) -> Text:
@@ -118,15 +94,220 @@ def _protection(group: GroupDecision) -> RenderableType:
 
 
 def _layer_note(target: LayerTarget, short: Shortfall | None) -> str:
-    option = target.instrument
-    named = f"{option.strike_usd:,.0f} {option.option_type.value}, expires {iso_utc(option.expiry_s)[:10]}" if option else ""
     if short is not None:
         return f"{short.missing:.0%} missing: {short.reason}"
-    return named if target.open and named else target.because
+    option = target.instrument
+    if not target.open or option is None:
+        return target.because
+    return f"{option.strike_usd:,.0f} {option.option_type.value} of {iso_utc(option.expiry_s)[:10]}"
 
 
 def _bar(target: LayerTarget) -> str:
     if not target.wanted_contracts > 0.0:
-        return "█" * BAR_WIDTH if target.held_contracts > 0.0 else "·" * BAR_WIDTH
+        return ("█" if target.held_contracts > 0.0 else "·") * BAR_WIDTH
     filled = min(BAR_WIDTH, round(BAR_WIDTH * target.held_contracts / target.wanted_contracts))
     return "█" * filled + "░" * (BAR_WIDTH - filled)
+
+
+def _money(record: StepRecord) -> RenderableType:
+    """Return what it is worth and what it cost; worth and cost are of before this step's own orders."""
+    own = {leg.key for leg in record.decision.plan.legs}
+    now_usd = sum(cash_usd(item) for item in record.outcomes if item.leg.key in own)
+    worth = f"Positions {usd(sum(record.exposure_value_usd.values()))}, hedges {usd(record.hedge_value_usd)}"
+    paid = f"paid for hedges so far {usd(-record.cash_flow_usd)}"
+    step = f", and in this step {usd(-now_usd)}" if now_usd else ""
+    lines = [f"{worth}; {paid}{step}."]
+    limits = record.decision.limits
+    left = [
+        f"{usd(limits[f'{name}_cap_usd'] - limits[f'{name}_used_usd'])} {word}"
+        for name, word in _BUDGETS
+        if f"{name}_cap_usd" in limits
+    ]
+    if left:
+        lines.append(f"Budget left before this step: {', '.join(left)}.")
+    return Text("\n".join(lines))
+
+
+def _signals(readings: Sequence[Reading]) -> list[RenderableType]:
+    """Return one line per signal and subject; what has no source ends in one line of names."""
+    shown = [item for item in readings if item.quality is not Quality.ABSENT]
+    rows = [
+        (f"{item.signal} {item.name.replace('_', ' ')}", _subject(item), _score(item), _reading_words(item))
+        for item in shown
+    ]
+    missing = sorted({f"{item.signal} {item.name}" for item in readings} - {f"{item.signal} {item.name}" for item in shown})
+    parts: list[RenderableType] = []
+    if rows:
+        parts.append(Rows(head=("signal", "of", "score", "now"), rows=rows, left=(0, 1, 3)))
+    if missing:
+        parts.append(Text(f"No source, so never voting: {', '.join(missing)}", style="dim"))
+    return parts
+
+
+def _subject(item: Reading) -> str:
+    source = item.source.partition(":")[0]
+    return item.subject if source in ("", "pool") else f"{item.subject} {source}"
+
+
+def _score(item: Reading) -> str:
+    return f"{item.score:.2f}" if item.counts else "-"
+
+
+def _reading_words(item: Reading) -> str:
+    if item.quality is Quality.WARMING:
+        return f"warming until {when(item.warm_at_s)}"
+    if item.quality is Quality.MISSING:
+        return f"missing: {item.because}"
+    held = " (held; its source fails)" if item.quality is Quality.HELD else ""
+    return f"{spoken_value(item)}{held}"
+
+
+def _trust(record: StepRecord) -> Text:
+    decision = record.decision
+    blocks = ", ".join(f"chain {chain} block {block}" for chain, block in decision.blocks.items())
+    return Text(
+        f"{record.mode.upper()} · {blocks or 'no chain'} · decided {when(decision.now_s)} UTC · "
+        f"policy {decision.policy_hash[:8]}",
+        style="dim",
+    )
+
+
+def plan_view(plan: Plan) -> RenderableType:
+    """Return what protection would cost: the answer first, then every tier, then what each would buy."""
+    parts: list[RenderableType] = []
+    for group in dict.fromkeys(item.group for item in plan.protections):
+        tiers = [item for item in plan.protections if item.group == group]
+        parts += [_plan_answer(tiers), _plan_facts(plan, tiers[0]), Text(""), _tier_costs(tiers), Text("")]
+        parts += [part for item in tiers for part in _plan_tier(item)]
+        holds = dict.fromkeys(hold for item in tiers for hold in item.holds)
+        parts += [Text(f"HOLD, a bot would buy nothing now: {hold}", style="bold yellow") for hold in holds]
+    parts += [hanging("left out: ", Text(reason, style="yellow")) for reason in plan.left_out]
+    parts.append(Text(_PLAN_NOTES, style="dim"))
+    return Group(*parts)
+
+
+def _plan_answer(tiers: Sequence[Protection]) -> Text:
+    """Say in words what the standing protection and the most of it would cost now."""
+    calm, top = tiers[0], tiers[-1]
+    worst = min(top.losses, key=lambda item: item.move)
+    line = Text(
+        f"Protecting {usd(calm.value_usd)} in {calm.group} would cost {usd(calm.cost_usd)} now at "
+        f"{calm.tier.name} and {usd(top.cost_usd)} at {top.tier.name}.",
+        style="bold",
+    )
+    return line.append(
+        f" If {calm.group.partition('/')[0]} then fell {-worst.move:.0%} and stayed there, the loss would be "
+        f"{usd(worst.hedged_expiry_usd)} instead of {usd(worst.unhedged_usd)} ({top.tier.name}).",
+        style="not bold",
+    )
+
+
+def _plan_facts(plan: Plan, item: Protection) -> Text:
+    names = ", ".join(each.id for each in plan.exposures if each.group == item.group)
+    return Text(
+        f"{names} at {usd(item.spot_usd)}; block {plan.block.number} of chain {plan.block.chain_id}, "
+        f"{when(plan.block.timestamp_s)} UTC. A bad ten days (99 % VaR) would lose {usd(item.var_usd)} "
+        f"({item.var_method}).",
+        style="dim",
+    )
+
+
+def _tier_costs(tiers: Sequence[Protection]) -> RenderableType:
+    moves = [loss.move for loss in tiers[0].losses]
+    head = ("tier", "cost now", "a year", "VaR covered", *(f"loss at {move:+.0%}" for move in moves))
+    bare = ("no hedge", "-", "-", "-", *(usd(loss.unhedged_usd) for loss in tiers[0].losses))
+    rows = [
+        (
+            item.tier.name,
+            usd(item.cost_usd),
+            percent(item.carry_share_year),
+            f"{100.0 * item.covered_share:.0f} of {100.0 * item.wanted_share:.0f} %",
+            *(usd(loss.hedged_expiry_usd) for loss in item.losses),
+        )
+        for item in tiers
+    ]
+    return Rows(head=head, rows=[bare, *rows])
+
+
+def _plan_tier(item: Protection) -> Iterator[RenderableType]:
+    """Yield what one tier buys, what it costs in parts, what it leaves out, and why."""
+    line = Text(item.tier.name, style=TIER_STYLE[item.tier])
+    line.append(
+        f"  {usd(item.cost_usd)}: premium {usd(item.premium_usd)}, of which fees {usd(item.fee_usd)}; swaps and "
+        f"gas {usd(item.swap_and_gas_usd)}. Carry {usd(item.carry_usd_year)} a year.",
+        style="not bold default",
+    )
+    yield line
+    if item.legs:
+        head = ("layer", "buys", "days", "premium", "swap+gas", "a year", "pays below")
+        yield Padding(Rows(head=head, rows=[_plan_leg(leg) for leg in item.legs], left=(0, 1)), (0, 0, 0, 2))
+    losses = [f"{loss.move:+.0%}: {usd(loss.unhedged_usd)} -> {usd(loss.hedged_now_usd)}" for loss in item.losses]
+    yield hanging("  ", Text(f"Loss at once, without -> with hedge: {', '.join(losses)}"))
+    evens = ", ".join(f"{level:,.0f}" for level in item.break_evens_usd) or "none"
+    yield hanging("  ", Text(f"Position and hedge together break even at {evens}, at expiry"))
+    for short in item.shortfalls:
+        words = f"{short.layer.value} lacks {short.missing_contracts:,.2f} ({short.missing:.0%}): {short.reason}"
+        yield hanging("  ", Text(words, style="yellow"))
+    yield Text("")
+
+
+def _plan_leg(leg: ProtectionLeg) -> tuple[str, ...]:
+    option = leg.instrument
+    return (
+        leg.layer.value,
+        f"{leg.contracts:,.2f} {option.underlying} {option.strike_usd:,.0f} {option.option_type.value}",
+        f"{leg.dte:.1f}",
+        usd(leg.premium_usd),
+        usd(leg.swap_usd + leg.gas_usd),
+        usd(leg.carry_usd_year),
+        f"{leg.break_even_usd:,.0f}" if math.isfinite(leg.break_even_usd) else "never",
+    )
+
+
+class StepPrinter:
+    """Prints what is news of each step above a progress bar with the time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = _progress(console)
+        self._task = self._progress.add_task("hours", total=None)
+        self._tiers: dict[str, Tier] = {}
+
+    def __enter__(self) -> "StepPrinter":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, record: StepRecord, done: int, total: int) -> None:
+        """Print a line when a tier changed, and one per order."""
+        tiers = {group.group: group.tier for group in record.decision.groups}
+        if tiers != self._tiers:
+            self._progress.console.print(state_line(record))
+        self._tiers = tiers
+        for outcome in record.outcomes:
+            self._progress.console.print(order_line(outcome))
+        self._progress.update(self._task, completed=done, total=total)
+
+
+@contextmanager
+def hours_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar with the time left; yields what to call with (hours done, hours in all)."""
+    with _progress(console) as progress:
+        task = progress.add_task("hours", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("time left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,  # a log file gets the lines above the bar and nothing of the bar
+    )

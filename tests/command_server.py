@@ -43,9 +43,9 @@ def _wait(pid: int) -> int:
 
 def _start(wanted: dict[str, Any]) -> int:
     pid = os.fork()
-    if pid:
-        return pid
-    _become(wanted)
+    if not pid:
+        _become(wanted)
+    return pid
 
 
 def _become(wanted: dict[str, Any]) -> NoReturn:
@@ -65,7 +65,7 @@ def _become(wanted: dict[str, Any]) -> NoReturn:
         cli.main(wanted["start"])
     except SystemExit as end:
         code = end.code
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - what the interpreter does with it
         traceback.print_exc()
     finally:
         sys.stdout.flush()

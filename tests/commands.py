@@ -57,17 +57,21 @@ class Running:
 
     def wait(self) -> Ended:
         code = self._server.ask({"wait": self.pid})
-        return Ended(code=code, out=self.out, err=(self.folder / "err").read_text())
+        return Ended(code=code, out=self.out, err=self.err)
 
     @property
     def out(self) -> str:
         return (self.folder / "out").read_text()
 
+    @property
+    def err(self) -> str:
+        return (self.folder / "err").read_text()
+
     def until(self, condition: Callable[[], Any], *, within_s: float = 30.0) -> None:
         """Wait until something is true while the command runs."""
         end_s = time.monotonic() + within_s
         while not condition():
-            assert time.monotonic() < end_s, (self.out, (self.folder / "err").read_text())
+            assert time.monotonic() < end_s, (self.out, self.err)
             time.sleep(0.02)
 
 
@@ -104,6 +108,8 @@ class CommandServer:
         self._number += 1
         folder = self._folder / str(self._number)
         folder.mkdir()
+        for name in ("out", "err"):
+            (folder / name).touch()
         request = {
             "start": list(arguments),
             "cwd": str(cwd),
@@ -145,7 +151,9 @@ class Home:
 
     def change(self, pattern: str, replacement: str) -> None:
         """Change the configuration; the pattern must be there."""
-        text, count = re.subn(pattern, lambda _: replacement, self.config.read_text(), count=1, flags=re.DOTALL)
+        text, count = re.subn(
+            pattern, lambda _: replacement, self.config.read_text(), count=1, flags=re.DOTALL
+        )
         assert count == 1, pattern
         self.config.write_text(text)
 

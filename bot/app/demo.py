@@ -135,7 +135,7 @@ async def _report(bot: Bot, records: list[StepRecord], scenario: Scenario) -> Re
         records,
         title=f"{scenario.name}: {scenario.description}",
         positions=positions,
-        shape=moment.exposures[0].shape if moment.exposures else None,
+        shapes=[item.shape for item in moment.exposures],
         assumptions=("The chain is a local devnet; the contracts are the real ones.",),
         sources=scenario.sources,
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ from bot.chain.signer import KeystoreSigner, SigningRules
 from bot.chain.transactions import TransactionManager
 from bot.engine.policy import Policy
 from bot.engine.step import decide
-from bot.errors import ConfigError
+from bot.errors import BotError, ConfigError
 from bot.model.market import Block, Frame, SeriesKey
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.pipeline.history import History
@@ -97,12 +97,21 @@ async def open_bot(
 
 
 async def run(
-    settings: Settings, *, mode: str, password: str | None, stop: asyncio.Event
+    settings: Settings,
+    *,
+    mode: str,
+    password: str | None,
+    stop: asyncio.Event,
+    on_trouble: Callable[[BotError], None] = lambda _: None,
 ) -> AsyncIterator[StepRecord]:
-    """Yield a record per block until ``stop`` is set; the step under way is finished first."""
+    """Yield a record per block until ``stop`` is set; the step under way is finished first.
+
+    ``on_trouble`` hears of every poll for a new block that failed; the next poll tries again.
+    """
     async with open_bot(settings, mode=mode, password=password) as bot:
-        follower = HeadFollower(bot.reader, poll_s=settings.chain.poll_s)
-        async for record in bot.records(_until(follower.heads(), stop)):
+        follower = HeadFollower(bot.reader, poll_s=settings.chain.poll_s, on_trouble=on_trouble)
+        heads = _same_chain(_until(follower.heads(), stop), bot.reader)
+        async for record in bot.records(heads):
             yield record
 
 
@@ -191,6 +200,16 @@ def _series(settings: Settings) -> list[SeriesKey]:
 
 def _wall_clock(_: Block) -> float:
     return time.time()
+
+
+async def _same_chain(heads: AsyncIterator[Block], reader: JsonRpcReader) -> AsyncIterator[Block]:
+    """Yield heads of a node that is still on its chain. Raises ConfigError when it is on another (REL-R1)."""
+    async for block in heads:
+        try:
+            await reader.check_chain()
+        except TransientError:
+            continue
+        yield block
 
 
 async def _until(heads: AsyncIterator[Block], stop: asyncio.Event) -> AsyncIterator[Block]:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pydantic import TypeAdapter, ValidationError
+
 from bot.app.parts import lyra_venue, open_chain, pools, position_reader, position_readers, watchers
 from bot.chain.reader import JsonRpcReader
 from bot.engine.policy import Policy
@@ -15,7 +17,7 @@ from bot.pipeline.history import History
 from bot.pipeline.loop import quote_sizes, view_of
 from bot.pipeline.sources import LiveSource, chain_clock
 from bot.ports import PositionReader
-from bot.settings import PositionSettings, Settings, load_policy
+from bot.settings import Address, PositionSettings, Settings, load_policy
 from bot.watchers.positions import find_positions
 
 
@@ -81,6 +83,7 @@ async def _readers(
     known = pools(settings)
     underlyings = {item.underlying for item in settings.feeds}
     if wallet is not None:
+        wallet = _parse_wallet(wallet)
         volatile = [item for item in settings.pools if item.base_symbol in underlyings]
         found = await find_positions(
             reader,
@@ -110,6 +113,14 @@ class _Fixed:
     async def read(self, chain: object, *, block: Block) -> tuple[Exposure, ...]:
         del chain, block
         return self.exposures
+
+
+def _parse_wallet(text: str) -> str:
+    try:
+        return str(TypeAdapter(Address).validate_python(text))
+    except ValidationError as error:
+        words = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"--wallet {text!r}: {words}") from None
 
 
 def _parse_position(text: str, settings: Settings) -> PositionSettings:

@@ -69,8 +69,13 @@ def leading_numbers(vote: FamilyVote, readings: Sequence[Reading]) -> str:
         if mine and (item.signal not in best or item.score > best[item.signal].score):
             best[item.signal] = item
     ranked = sorted(best.values(), key=lambda item: (-item.score, item.signal))[:_TOP]
-    said = (_SAID.get(item.signal, f"{item.name} {{0:.2f}}").format(item.value) for item in ranked)
-    return ", ".join(said).replace("%", " %")
+    return ", ".join(spoken_value(item) for item in ranked)
+
+
+def spoken_value(reading: Reading) -> str:
+    """Return what a signal says of its value in a few words: ``funding +3.1 sigma``."""
+    said = _SAID.get(reading.signal, f"{reading.name} {{0:.2f}}")
+    return said.format(reading.value).replace("%", " %") if math.isfinite(reading.value) else "unknown"
 
 
 def _voted(votes: Sequence[FamilyVote], readings: Sequence[Reading]) -> str:

@@ -103,7 +103,7 @@ def payoff(view: Payoff, underlying: str) -> go.Figure:
         annotation_text=f"spot {view.spot_usd:,.0f}",
         annotation_position="bottom left",
     )
-    for bound in view.range_usd:
+    for bound in sorted({bound for pair in view.ranges_usd for bound in pair}):
         if view.spots_usd[0] < bound < view.spots_usd[-1]:
             figure.add_vline(
                 x=bound,

@@ -31,24 +31,24 @@ class PayoffCurve:
 class Payoff:
     spots_usd: FloatArray
     spot_usd: float
-    range_usd: tuple[float, float]  # of the position; 0 and inf for full range
+    ranges_usd: tuple[tuple[float, float], ...]  # of each position; 0 and inf for full range
     alone: FloatArray
     hedges: tuple[PayoffCurve, ...]  # hedges alone: now, and at each expiry
     both: tuple[PayoffCurve, ...]
 
 
 def payoff_of(
-    shape: LpShape | None, spot_usd: float, positions: Sequence[VenuePosition], *, now_s: float
+    shapes: Sequence[LpShape], spot_usd: float, positions: Sequence[VenuePosition], *, now_s: float
 ) -> Payoff | None:
-    """Return gains from today's value, now and at the next expiries.
+    """Return gains of all positions together from today's value, now and at the next expiries.
 
     None without a position or hedges, or where a vol is unknown.
     """
     alive = [item for item in positions if item.instrument.expiry_s > now_s]
-    if shape is None or not alive or not spot_usd > 0.0 or any(math.isnan(item.iv) for item in alive):
+    if not shapes or not alive or not spot_usd > 0.0 or any(math.isnan(item.iv) for item in alive):
         return None
     spots = spot_usd * _GRID
-    alone = lp.value(shape, spots) - lp.value(shape, spot_usd)
+    alone = sum((lp.value(item, spots) - lp.value(item, spot_usd) for item in shapes), np.zeros(spots.size))
     times = {"now": now_s}
     for expiry_s in sorted({item.instrument.expiry_s for item in alive})[:PAYOFF_EXPIRIES]:
         times[f"in {_duration(expiry_s - now_s)}"] = float(expiry_s)
@@ -61,7 +61,7 @@ def payoff_of(
     return Payoff(
         spots_usd=spots,
         spot_usd=spot_usd,
-        range_usd=(shape.lower_usd, shape.upper_usd),
+        ranges_usd=tuple(dict.fromkeys((item.lower_usd, item.upper_usd) for item in shapes)),
         alone=alone,
         hedges=tuple(hedges),
         both=tuple(both),

@@ -18,16 +18,10 @@ from bot.model.tier import Tier
 from bot.model.units import DAY_S, iso_utc
 from bot.simulation import charts
 from bot.simulation.report_data import Compared, LayerView, ReportData
+from bot.simulation.wording import order_words, percent, strategy_name, usd, when
 
 _PLOT = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 _DETAIL_ROWS = 12  # longer tables fold
-_NAMES = {
-    "alvh": "ALVH (this program)",
-    "static_442": "Static 4/4/2",
-    "pput": "PPUT-like",
-    "vxth": "VXTH-like",
-    "unhedged": "Unhedged",
-}
 
 
 def write_report(report: ReportData, path: Path) -> None:
@@ -69,23 +63,6 @@ def render(report: ReportData) -> str:
     )
 
 
-def strategy_name(name: str) -> str:
-    """Return a strategy's name for people."""
-    return _NAMES.get(name, name)
-
-
-def usd(value: float, *, signed: bool = False) -> str:
-    """Return money: thousands, no cents above 100; "unknown" for NaN."""
-    if not math.isfinite(value):
-        return "unknown"
-    digits = 0 if abs(value) >= 100.0 or value == 0.0 else 2
-    return f"{value:+,.{digits}f} USD" if signed else f"{value:,.{digits}f} USD"
-
-
-def percent(value: float) -> str:
-    return f"{100.0 * value:.1f} %" if math.isfinite(value) else "unknown"
-
-
 def _first_screen(data: ReportData) -> str:
     start, end = iso_utc(data.times_s[0])[:10], iso_utc(data.times_s[-1])[:10]
     money = data.money
@@ -114,7 +91,7 @@ def _first_screen(data: ReportData) -> str:
 
 def _first_elevated(data: ReportData) -> str:
     first = next((item.at_s for item in data.tiers if item.tier >= Tier.ELEVATED), math.nan)
-    return f"ELEVATED first at {_when(first)}" if math.isfinite(first) else "never ELEVATED"
+    return f"ELEVATED first at {when(first)}" if math.isfinite(first) else "never ELEVATED"
 
 
 def _layers(data: ReportData) -> str:
@@ -251,7 +228,7 @@ def _costs(data: ReportData) -> str:
 
 def _tiers(data: ReportData) -> str:
     rows = [
-        f'<tr><td class="t">{escape(_when(item.at_s))}</td><td>{escape(item.group)}</td>'
+        f'<tr><td class="t">{escape(when(item.at_s))}</td><td>{escape(item.group)}</td>'
         f"<td>{_tier(item.tier)}</td><td>{escape(item.because)}{_votes(item.votes)}</td></tr>"
         for item in data.tiers
     ]
@@ -278,7 +255,7 @@ def _order_row(item: LegOutcome) -> str:
     link = f" · {item.tx_hash[:10]}…" if item.tx_hash else ""
     sign = -1.0 if leg.side is Side.BUY else 1.0
     texts = (
-        _when(item.at_s),
+        when(item.at_s),
         leg.layer.value,
         f"{leg.side.value} {leg.instrument.id}",
         f"{item.status.value}{link}{'; ' + reason if reason else ''}",
@@ -354,7 +331,3 @@ def _votes(votes: Sequence[str]) -> str:
 
 def _tier(tier: Tier) -> str:
     return f'<span class="tier" style="--tier:{charts.TIER_COLOURS[tier]}">{tier.name}</span>'
-
-
-def _when(at_s: float) -> str:
-    return iso_utc(at_s).replace("T", " ")[:16]

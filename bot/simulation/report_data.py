@@ -12,11 +12,12 @@ from bot.model.hedge import Layer, LegOutcome, LegStatus, Shortfall, Side
 from bot.model.market import FloatArray
 from bot.model.record import GroupDecision, StepRecord
 from bot.model.tier import Quality, Tier
-from bot.model.units import HOUR_S, iso_utc
+from bot.model.units import HOUR_S
 from bot.ports import VenuePosition
 from bot.simulation.metrics import max_drawdown
 from bot.simulation.payoff_view import Payoff, payoff_of
 from bot.simulation.results import ALVH, UNHEDGED, BacktestResult, TierChange, cash_usd, tier_changes
+from bot.simulation.wording import percent, when
 
 HOLE_S = 36 * HOUR_S  # no drawdown runs across a longer hole
 _FILLED = (LegStatus.FILLED, LegStatus.PARTIAL)
@@ -125,12 +126,24 @@ class ReportData:
         return max(self.decided.tier_by_step, default=Tier.CALM)
 
     @property
+    def tier_words(self) -> str:
+        """How high it went and where it stands: ``CALM to SEVERE, 3 changes, SEVERE at the end``."""
+        steps = self.decided.tier_by_step
+        if not steps:
+            return "no decision was taken"
+        changes = len(self.tiers) - len({item.group for item in self.tiers})
+        if not changes:
+            return f"{steps[-1].name} throughout"
+        counted = f"{changes} change{'' if changes == 1 else 's'}"
+        return f"{counted}, {max(steps).name} at the highest, {steps[-1].name} at the end"
+
+    @property
     def headline(self) -> str:
         """What happened, in words and one number."""
         before, after = self.unhedged_drawdown, self.hedged_drawdown
         if not (math.isfinite(before) and math.isfinite(after)):
             return "No value is known in this range"
-        unhedged, hedged = f"{100.0 * before:.1f} %", f"{100.0 * after:.1f} %"
+        unhedged, hedged = percent(before), percent(after)
         if before < 0.01:
             return f"No fall to speak of: {unhedged} at worst"
         if not self.decided.orders:
@@ -144,16 +157,18 @@ def from_steps(
     steps: Sequence[StepRecord],
     *,
     title: str,
-    positions: Sequence[VenuePosition] = (),
-    shape: LpShape | None = None,
+    positions: Sequence[VenuePosition] | None = None,
+    shapes: Sequence[LpShape] = (),
     assumptions: Sequence[str] = (),
     sources: Sequence[str] = (),
     gaps: Sequence[str] = (),
 ) -> ReportData:
     """Return the report of a run from its journal, oldest step first.
 
-    ``positions`` are the hedges held now and ``shape`` the protected position, for the payoff; without
-    them it is left out. Raises NotFoundError when there is no step.
+    A record's marks and cash are both of before its own orders, so that every step stands alone.
+    ``positions`` are the hedges held after the last orders, marked at the last step, and ``shapes`` the
+    protected positions, for the payoff. Without them the last step is shown as before its orders, and the
+    payoff is left out. Raises NotFoundError when there is no step.
     """
     if not steps:
         raise NotFoundError("there is no step in the journal to report on; run the bot first")
@@ -162,12 +177,14 @@ def from_steps(
     marks = np.array([item.hedge_value_usd for item in steps])
     hedged = unhedged + marks + np.array([item.cash_flow_usd for item in steps])
     outcomes = tuple(outcome for item in steps for outcome in item.outcomes)
-    last = steps[-1]
+    last, booked, mark_usd = steps[-1], outcomes, float(marks[-1])
     underlying, spots = _spots(steps)
-    # Records are of before their own trades; at the end the caller knows what is held after them.
-    mark_usd = _mark(positions) if positions else float(marks[-1])
-    if positions:
-        hedged[-1] = unhedged[-1] + _cash_after(last) + mark_usd
+    if positions is None:
+        booked = outcomes[: len(outcomes) - len(_own_outcomes(last))]
+    else:
+        mark_usd = _mark(positions)
+        after_usd = last.cash_flow_usd + sum(cash_usd(item) for item in _own_outcomes(last))
+        hedged[-1] = unhedged[-1] + after_usd + mark_usd
     return ReportData(
         title=title,
         mode=last.mode,
@@ -177,8 +194,8 @@ def from_steps(
         unhedged_usd=unhedged,
         hedged_usd=hedged,
         tiers=tuple(tier_changes(steps)),
-        payoff=payoff_of(shape, float(spots[-1]), positions, now_s=float(times_s[-1])),
-        money=money_of(outcomes, mark_usd=mark_usd),
+        payoff=payoff_of(shapes, float(spots[-1]), positions or (), now_s=float(times_s[-1])),
+        money=money_of(booked, mark_usd=mark_usd),
         assumptions=tuple(assumptions),
         sources=tuple(sources),
         gaps=tuple(gaps),
@@ -202,7 +219,7 @@ def from_backtest(result: BacktestResult) -> ReportData:
         hedged_usd=hedged.value_usd,
         tiers=result.tiers,
         payoff=payoff_of(
-            shape, float(result.spot_usd[-1]), result.final_positions, now_s=float(result.times_s[-1])
+            (shape,), float(result.spot_usd[-1]), result.final_positions, now_s=float(result.times_s[-1])
         ),
         money=money_of(hedged.outcomes, mark_usd=float(hedged.hedge_usd[known[-1]]) if known.size else 0.0),
         compared=tuple(
@@ -264,11 +281,11 @@ def decided_of(steps: Sequence[StepRecord], outcomes: Sequence[LegOutcome]) -> D
         orders=tuple(outcomes),
         holdings=holdings_of(outcomes, end_s=last.now_s),
         layers=tuple(sorted(layers_of(last.groups), key=lambda item: list(Layer).index(item.layer))),
-        state=" ".join(group.because for group in last.groups),
+        state=". ".join(f"{group.tier.name}: {group.because}" for group in last.groups),
         limits=dict(last.limits),
         absent=tuple(f"{item.signal} {item.name}" for item in readings if item.quality is Quality.ABSENT),
         warming=tuple(
-            f"{item.signal} {item.name} ({item.subject}) until {_when(item.warm_at_s)}"
+            f"{item.signal} {item.name} ({item.subject}) until {when(item.warm_at_s)}"
             for item in readings
             if item.quality is Quality.WARMING
         ),
@@ -296,14 +313,14 @@ def layers_of(groups: Sequence[GroupDecision]) -> Iterator[LayerView]:
 def _shortfall_line(item: Shortfall) -> str:
     cap = f" (cap: {item.cap}" if item.cap else ""
     if cap:
-        cap += f", frees {_when(item.frees_at_s)})" if math.isfinite(item.frees_at_s) else ")"
-    return f"{item.missing:.0%} missing: {item.reason}{cap}"
+        cap += f", frees {when(item.frees_at_s)})" if math.isfinite(item.frees_at_s) else ")"
+    return f"{100.0 * item.missing:.0f} % missing: {item.reason}{cap}"
 
 
-def _cash_after(record: StepRecord) -> float:
-    """Return the cash after a step's own legs; legs it reconciled are in its figure already."""
+def _own_outcomes(record: StepRecord) -> tuple[LegOutcome, ...]:
+    """Return the outcomes of a step's own orders, the last of its outcomes; reconciled ones stand before."""
     own = {leg.key for leg in record.decision.plan.legs}
-    return record.cash_flow_usd + sum(cash_usd(item) for item in record.outcomes if item.leg.key in own)
+    return tuple(item for item in record.outcomes if item.leg.key in own)
 
 
 def _spots(steps: Sequence[StepRecord]) -> tuple[str, FloatArray]:
@@ -322,7 +339,3 @@ def _mark(positions: Sequence[VenuePosition]) -> float:
 def _source_line(file: str, what: str, note: str, bad_rows: Sequence[str]) -> str:
     parts = [f"{file}: {what}", *([note] if note else []), *bad_rows]
     return "; ".join(parts)
-
-
-def _when(at_s: float) -> str:
-    return iso_utc(at_s) if math.isfinite(at_s) else "unknown"

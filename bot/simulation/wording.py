@@ -6,6 +6,13 @@ from bot.model.hedge import LegOutcome, LegStatus, Side
 from bot.model.units import iso_utc
 
 UNKNOWN = "unknown"
+_STRATEGIES = {
+    "alvh": "ALVH (this program)",
+    "static_442": "Static 4/4/2",
+    "pput": "PPUT-like",
+    "vxth": "VXTH-like",
+    "unhedged": "Unhedged",
+}
 _DONE = {Side.BUY: "bought", Side.SELL: "sold", Side.SETTLE: "settled"}
 
 
@@ -28,6 +35,11 @@ def percent(value: float) -> str:
 def when(at_s: float) -> str:
     """Return a time in UTC to the minute; "unknown" for NaN."""
     return iso_utc(at_s).replace("T", " ")[:16] if math.isfinite(at_s) else UNKNOWN
+
+
+def strategy_name(name: str) -> str:
+    """Return a strategy's name for people."""
+    return _STRATEGIES.get(name, name)
 
 
 def option_words(outcome: LegOutcome) -> str:
