@@ -4,9 +4,9 @@ import asyncio
 import re
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -18,8 +18,6 @@ from bot.output import refuse_lost_results, with_json_target, write_json
 
 if TYPE_CHECKING:
     from bot.settings import Settings
-
-Result = TypeVar("Result")
 
 EXIT_ERROR, EXIT_NOT_FOUND, EXIT_NOT_RUNNING, EXIT_CONFIG, EXIT_TIMEOUT = 1, 2, 3, 4, 5
 
@@ -66,7 +64,7 @@ def plan(
     from bot.documents import plan_document
     from bot.terminal import plan_view
 
-    result = _run(make_plan(_settings(config), positions=position or [], wallet=wallet))
+    result = asyncio.run(make_plan(_settings(config), positions=position or [], wallet=wallet))
     if json_to is None:
         out.print(plan_view(result))
     write_json(plan_document(result), json_to)
@@ -85,14 +83,16 @@ def demo(
     """Take an LP position through a market on a local chain and report hedged against unhedged."""
     from bot.app.demo import demo as play
     from bot.documents import demo_document
-    from bot.simulation.report_terminal import summary
+    from bot.simulation.report_terminal import print_report
     from bot.terminal import StepPrinter
 
     refuse_lost_results(json_to, report)
     with StepPrinter(err) as printer:
-        result = _run(play(scenario=scenario, seed=seed, report=report, keep=keep, on_step=printer.show))
+        result = asyncio.run(
+            play(scenario=scenario, seed=seed, report=report, keep=keep, on_step=printer.show)
+        )
     if json_to != "-":
-        out.print(summary(result.report), width=min(out.width, WIDTH))
+        print_report(result.report, out)
         if report is not None:
             out.print(f"report: {report}", soft_wrap=True)
         if keep is not None:
@@ -184,11 +184,11 @@ def report(
     """Write the HTML report of a journal."""
     from bot.app.journals import journal_report
     from bot.simulation.report import write_report
-    from bot.simulation.report_terminal import summary
+    from bot.simulation.report_terminal import print_report
 
     data = journal_report(_settings(config), mode=mode)
     write_report(data, path)
-    out.print(summary(data), width=min(out.width, WIDTH))
+    print_report(data, out)
     out.print(f"report: {path}", soft_wrap=True)
 
 
@@ -208,12 +208,12 @@ def backtest(
     """Run the same engine over real history, against static and Cboe-like hedges."""
     from bot.app.backtest import backtest as run_history
     from bot.simulation.report_data import from_backtest
-    from bot.simulation.report_terminal import summary
+    from bot.simulation.report_terminal import print_report
     from bot.terminal import hours_progress
 
     refuse_lost_results(json_to, report)
     with hours_progress(err) as on_hour:
-        result = _run(
+        result = asyncio.run(
             run_history(
                 data=data,
                 start=start,
@@ -226,7 +226,7 @@ def backtest(
             )
         )
     if json_to != "-":
-        out.print(summary(from_backtest(result)), width=min(out.width, WIDTH))
+        print_report(from_backtest(result), out)
         if report is not None:
             out.print(f"report: {report}", soft_wrap=True)
     write_json(result.to_json(), json_to)
@@ -243,7 +243,7 @@ def devnet_up(
     """Start the devnet in the background and write a configuration for it."""
     from bot.app import devnet
 
-    started = _run(devnet.up(directory, port=port))
+    started = asyncio.run(devnet.up(directory, port=port))
     if json_to is None:
         out.print(f"devnet is up at {started['rpc_url']}, process {started['pid']}")
         out.print(f"configuration: {started['config']}", soft_wrap=True)
@@ -257,7 +257,7 @@ def devnet_status(directory: DirectoryOption = Path("devnet"), json_to: JsonOpti
     """Say whether the devnet answers, and at which block."""
     from bot.app import devnet
 
-    state = _run(devnet.status(directory))
+    state = asyncio.run(devnet.status(directory))
     if json_to is None:
         out.print(
             f"devnet at {state['rpc_url']} is at block {state['block']}, chain time {state['ts']}"
@@ -283,7 +283,7 @@ def devnet_prepare() -> None:
     """Fetch the pinned packages and deploy once, so that later starts need no network."""
     from bot.app import devnet
 
-    out.print(f"devnet is ready ({_run(devnet.prepare()):.1f} s)")
+    out.print(f"devnet is ready ({asyncio.run(devnet.prepare()):.1f} s)")
 
 
 def _settings(path: Path) -> "Settings":
@@ -305,10 +305,6 @@ def _password(settings: "Settings") -> str:
             "--live needs the keystore password: export ALVH_KEYSTORE_PASSWORD or set account.password_file"
         )
     return str(typer.prompt("Keystore password", hide_input=True, err=True))
-
-
-def _run(work: Coroutine[Any, Any, Result]) -> Result:
-    return asyncio.run(work)
 
 
 def _watch(settings: "Settings", *, mode: str, password: str | None, once: bool, json_to: str | None) -> None:
@@ -339,7 +335,7 @@ def _watch(settings: "Settings", *, mode: str, password: str | None, once: bool,
                 stop.set()
         err.print("stopped; everything decided so far is in the journal")
 
-    _run(watch())
+    asyncio.run(watch())
 
 
 def _say_once() -> Callable[[BotError], None]:

@@ -45,8 +45,9 @@ class ChainReader(Protocol):
         block: Block,
         sender: str,
         overrides: Mapping[str, Any] | None = None,
+        gas: int | None = None,
     ) -> bytes:
-        """Return what the call would return. Raises VenueRejected with the revert reason."""
+        """Return what the call would return, with at most ``gas``. Raises VenueRejected with the reason."""
         ...
 
     async def storage_at(self, address: str, slot: int, *, block: Block) -> bytes: ...
@@ -138,7 +139,8 @@ class Transactor(Protocol):
     async def resume(self, leg_key: str) -> Mapping[str, Receipt]:
         """Drive every open intent of a leg to a closing fact, by the bytes on disk.
 
-        Returns the receipts by purpose. Raises OutcomeUnknown when a fact cannot be had now.
+        Returns the receipts by purpose, that of a cancel under "<purpose>-cancelled". Waits only briefly:
+        raises OutcomeUnknown when a fact cannot be had now.
         """
         ...
 

@@ -27,6 +27,7 @@ from bot.errors import ConfigError
 
 DEFAULT_CONFIG = Path("alvh.toml")
 PRESETS = ("classic",)
+_SECRETS = ("chain", "rpc_url", "journal_url")  # whose values may carry a key: "chain" may be a bare URL
 _ENV_IN_TEXT = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")
 
 
@@ -69,7 +70,7 @@ class FeedSettings(_Part):
 class PoolSettings(_Part):
     """A Uniswap pool of an underlying against a stable, or of two stables."""
 
-    label: str = Field(pattern=r"^v[23]:[A-Za-z0-9.]+/[A-Za-z0-9.]+$")  # "v3:ETH/USDC"
+    label: str = Field(pattern=r"^v[23]:[A-Za-z0-9]+/[A-Za-z0-9]+$")  # "v3:ETH/USDC"; USDCe, not USDC.e
     kind: Literal["uniswap_v2", "uniswap_v3"]
     address: Address
     base: Address  # token of the underlying, the symbol before the slash
@@ -147,6 +148,7 @@ class ExecutionSettings(_Part):
     max_fee_gwei: float = Field(default=500.0, gt=0.0)
     max_swap_slippage_bps: int = Field(default=30, ge=1, le=1_000)
     wait_s: float = Field(default=180.0, gt=0.0)  # for one transaction; past it its outcome is unknown
+    accept_nonce: int = Field(default=0, ge=0)  # nonces below it were used by hand, and a person knows
 
 
 class PolicySettings(_Part):
@@ -172,7 +174,7 @@ class Settings(BaseSettings):
     execution: ExecutionSettings = ExecutionSettings()
     policy: PolicySettings = PolicySettings()
     state_dir: Path = Field(default_factory=lambda: Path(user_state_dir("alvh-bot")))
-    journal_url: str = ""  # empty: a SQLite file for each mode in state_dir
+    journal_url: SecretStr = SecretStr("")  # empty: a SQLite file for each mode in state_dir
 
     @classmethod
     def settings_customise_sources(
@@ -270,5 +272,6 @@ def _first_problem(error: ValidationError) -> str:
         return f"unknown key {field}; see .env.example and docs/configuration.md for the keys"
     if problem["type"] == "missing":
         return f"{field} is missing"
-    found = "" if "rpc_url" in field else f", was {problem['input']!r}"
+    shown = isinstance(problem["input"], str | int | float) and field.split(".")[-1] not in _SECRETS
+    found = f", was {problem['input']!r}" if shown else ""
     return f"{field}: {problem['msg'].removeprefix('Value error, ')}{found}"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -17,9 +18,10 @@ from bot.model.hedge import LayerTarget, LegOutcome, LegStatus, Shortfall
 from bot.model.record import GroupDecision, StepRecord
 from bot.model.tier import Quality, Reading, Tier
 from bot.model.units import iso_utc
+from bot.simulation.report_data import ENOUGH, NOTABLE_SHARE, is_enough
 from bot.simulation.report_terminal import Rows, hanging
 from bot.simulation.results import cash_usd
-from bot.simulation.wording import UNKNOWN, order_words, percent, usd, when
+from bot.simulation.wording import UNKNOWN, budget_names, order_words, percent, usd, when
 
 TIER_STYLE = {
     Tier.CALM: "bold bright_blue",
@@ -29,6 +31,10 @@ TIER_STYLE = {
     Tier.CRISIS: "bold red",
 }
 BAR_WIDTH = 12
+_PLAN_NOTES = (
+    "Losses in the table are at expiry, the price staying there; they include what the options cost. "
+    "A year: what buying the same again and again would cost, of the position's value."
+)
 _PLAN_NOTES = (
     "Losses in the table are at expiry, the price staying there; they include what the options cost. "
     "A year: what buying the same again and again would cost, of the position's value."
@@ -89,13 +95,19 @@ def _protection(group: GroupDecision) -> RenderableType:
     for target in group.targets:
         wanted = f"{target.wanted_contracts:,.2f}" if math.isfinite(target.wanted_contracts) else UNKNOWN
         held = f"{target.held_contracts:,.2f} of {wanted}"
-        rows.append((target.layer.value, held, _bar(target), _layer_note(target, short.get(target.layer))))
-    return Rows(head=("layer", "contracts held", "", "option, or what is missing and why"), rows=rows, left=(0, 2, 3))
+        rows.append(
+            (target.layer.value, held, _bar(target), _layer_note(group, target, short.get(target.layer)))
+        )
+    return Rows(
+        head=("layer", "contracts held", "", "option, or what is missing and why"), rows=rows, left=(0, 2, 3)
+    )
 
 
-def _layer_note(target: LayerTarget, short: Shortfall | None) -> str:
-    if short is not None:
-        return f"{short.missing:.0%} missing: {short.reason}"
+def _layer_note(group: GroupDecision, target: LayerTarget, short: Shortfall | None) -> str:
+    if short is not None and short.missing >= NOTABLE_SHARE:
+        return f"{percent(short.missing)} missing: {short.reason}"
+    if is_enough(group, target):
+        return ENOUGH
     option = target.instrument
     if not target.open or option is None:
         return target.because
@@ -119,12 +131,10 @@ def _money(record: StepRecord) -> RenderableType:
     lines = [f"{worth}; {paid}{step}."]
     limits = record.decision.limits
     left = [
-        f"{usd(limits[f'{name}_cap_usd'] - limits[f'{name}_used_usd'])} {word}"
-        for name, word in _BUDGETS
-        if f"{name}_cap_usd" in limits
+        f"{usd(max(limits[cap] - limits[used], 0.0))} {words}" for words, cap, used in budget_names(limits)
     ]
     if left:
-        lines.append(f"Budget left before this step: {', '.join(left)}.")
+        lines.append(f"Budget left: {', '.join(left)}.")
     return Text("\n".join(lines))
 
 
@@ -135,7 +145,9 @@ def _signals(readings: Sequence[Reading]) -> list[RenderableType]:
         (f"{item.signal} {item.name.replace('_', ' ')}", _subject(item), _score(item), _reading_words(item))
         for item in shown
     ]
-    missing = sorted({f"{item.signal} {item.name}" for item in readings} - {f"{item.signal} {item.name}" for item in shown})
+    missing = sorted(
+        {f"{item.signal} {item.name}" for item in readings} - {f"{item.signal} {item.name}" for item in shown}
+    )
     parts: list[RenderableType] = []
     if rows:
         parts.append(Rows(head=("signal", "of", "score", "now"), rows=rows, left=(0, 1, 3)))
@@ -178,7 +190,8 @@ def plan_view(plan: Plan) -> RenderableType:
     for group in dict.fromkeys(item.group for item in plan.protections):
         tiers = [item for item in plan.protections if item.group == group]
         parts += [_plan_answer(tiers), _plan_facts(plan, tiers[0]), Text(""), _tier_costs(tiers), Text("")]
-        parts += [part for item in tiers for part in _plan_tier(item)]
+        for _, same in groupby(tiers, key=lambda item: item.legs):
+            parts += _plan_tier(tuple(same))
         holds = dict.fromkeys(hold for item in tiers for hold in item.holds)
         parts += [Text(f"HOLD, a bot would buy nothing now: {hold}", style="bold yellow") for hold in holds]
     parts += [hanging("left out: ", Text(reason, style="yellow")) for reason in plan.left_out]
@@ -196,8 +209,9 @@ def _plan_answer(tiers: Sequence[Protection]) -> Text:
         style="bold",
     )
     return line.append(
-        f" If {calm.group.partition('/')[0]} then fell {-worst.move:.0%} and stayed there, the loss would be "
-        f"{usd(worst.hedged_expiry_usd)} instead of {usd(worst.unhedged_usd)} ({top.tier.name}).",
+        f" If {calm.group.partition('/')[0]} then fell {-100.0 * worst.move:.0f} % and stayed there, "
+        f"the loss would be {usd(worst.hedged_expiry_usd)} instead of {usd(worst.unhedged_usd)} "
+        f"({top.tier.name}).",
         style="not bold",
     )
 
@@ -214,7 +228,7 @@ def _plan_facts(plan: Plan, item: Protection) -> Text:
 
 def _tier_costs(tiers: Sequence[Protection]) -> RenderableType:
     moves = [loss.move for loss in tiers[0].losses]
-    head = ("tier", "cost now", "a year", "VaR covered", *(f"loss at {move:+.0%}" for move in moves))
+    head = ("tier", "cost now", "a year", "VaR covered", *(f"loss {100 * move:+.0f} %" for move in moves))
     bare = ("no hedge", "-", "-", "-", *(usd(loss.unhedged_usd) for loss in tiers[0].losses))
     rows = [
         (
@@ -229,25 +243,32 @@ def _tier_costs(tiers: Sequence[Protection]) -> RenderableType:
     return Rows(head=head, rows=[bare, *rows])
 
 
-def _plan_tier(item: Protection) -> Iterator[RenderableType]:
-    """Yield what one tier buys, what it costs in parts, what it leaves out, and why."""
-    line = Text(item.tier.name, style=TIER_STYLE[item.tier])
+def _plan_tier(same: Sequence[Protection]) -> Iterator[RenderableType]:
+    """Yield what tiers that buy the same would buy, what it costs in parts, what is left out, and why."""
+    item = same[-1]
+    line = Text(" and ".join(each.tier.name for each in same), style=TIER_STYLE[item.tier])
     line.append(
-        f"  {usd(item.cost_usd)}: premium {usd(item.premium_usd)}, of which fees {usd(item.fee_usd)}; swaps and "
-        f"gas {usd(item.swap_and_gas_usd)}. Carry {usd(item.carry_usd_year)} a year.",
+        f"  {usd(item.cost_usd)}: premium {usd(item.premium_usd)}, of which fees {usd(item.fee_usd)}; "
+        f"swaps and gas {usd(item.swap_and_gas_usd)}. Carry {usd(item.carry_usd_year)} a year.",
         style="not bold default",
     )
     yield line
     if item.legs:
         head = ("layer", "buys", "days", "premium", "swap+gas", "a year", "pays below")
         yield Padding(Rows(head=head, rows=[_plan_leg(leg) for leg in item.legs], left=(0, 1)), (0, 0, 0, 2))
-    losses = [f"{loss.move:+.0%}: {usd(loss.unhedged_usd)} -> {usd(loss.hedged_now_usd)}" for loss in item.losses]
-    yield hanging("  ", Text(f"Loss at once, without -> with hedge: {', '.join(losses)}"))
+    losses = ", ".join(f"{100.0 * loss.move:+.0f} % {usd(loss.hedged_now_usd)}" for loss in item.losses)
+    yield hanging("  ", Text(f"Loss at once with hedge: {losses}."))
     evens = ", ".join(f"{level:,.0f}" for level in item.break_evens_usd) or "none"
-    yield hanging("  ", Text(f"Position and hedge together break even at {evens}, at expiry"))
-    for short in item.shortfalls:
-        words = f"{short.layer.value} lacks {short.missing_contracts:,.2f} ({short.missing:.0%}): {short.reason}"
-        yield hanging("  ", Text(words, style="yellow"))
+    yield hanging("  ", Text(f"Break-even of position and hedge together, at expiry: {evens}."))
+    short = [
+        f"{each.layer.value} {percent(each.missing)} ({each.cap or each.reason})"
+        for each in item.shortfalls
+        if each.missing >= NOTABLE_SHARE
+    ]
+    if short:
+        yield hanging(
+            "  ", Text(f"Missing of what {item.tier.name} wants: {', '.join(short)}.", style="yellow")
+        )
     yield Text("")
 
 

@@ -161,10 +161,8 @@ class Home:
         return self.folder / f"journal-{mode}.sqlite"
 
     def copy(self, folder: Path) -> "Home":
-        """Return a home with the same configuration and no state."""
-        folder.mkdir(parents=True)
-        for name in ("keystore.json", "password.txt"):
-            shutil.copy2(self.folder / name, folder / name)
+        """Return a home with the same configuration and the same state, which nobody else uses."""
+        shutil.copytree(self.folder, folder)
         (folder / "alvh.toml").write_text(self.config.read_text().replace(str(self.folder), str(folder)))
         return Home(folder=folder, server=self.server, env=dict(self.env))
 

@@ -35,6 +35,7 @@ class FakeChain:
         block: Block,
         sender: str,
         overrides: Mapping[str, Any] | None = None,
+        gas: int | None = None,
     ) -> bytes:
         raise VenueRejected("nothing to simulate")
 

@@ -194,6 +194,7 @@ class FakeVenue:
     fail_execute: Exception | None = None
     fail_held: Exception | None = None
     truth: dict[str, LegOutcome] = field(default_factory=dict)  # what reconcile finds on the chain
+    answers: dict[str, LegOutcome] = field(default_factory=dict)  # what execute says in place of a fill
     asked: list[str] = field(default_factory=list)
     name: str = "fake"
 
@@ -210,7 +211,7 @@ class FakeVenue:
         self.asked.append(f"execute {leg.key}")
         if self.fail_execute:
             raise self.fail_execute
-        return filled(leg)
+        return self.answers.get(leg.key) or filled(leg)
 
     async def reconcile(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
         self.asked.append(f"reconcile {leg.key}")

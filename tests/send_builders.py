@@ -113,6 +113,7 @@ def manager(rpc: Rpc, journal: Any, **changes: Any) -> TransactionManager:
         "chain_id": CHAIN_ID,
         "poll_s": 0.01,
         "deadline_s": 5.0,
+        "resume_wait_s": 5.0,
         "resend_after_s": 0.05,
         "bump_after_s": 60.0,
     }

@@ -13,9 +13,11 @@ from commands import Home
 from bot.chain.rpc import Rpc
 from bot.chain.send_state import Intent, fold
 from bot.devnet.deployment import Deployment
+from bot.devnet.moves.lyra import spot_update
 from bot.devnet.node import Devnet
 from bot.model.hedge import LegOutcome, LegStatus, Side
 from bot.model.intent import IntentState
+from bot.model.units import DAY_S
 from bot.pipeline.book import book_of
 from bot.pipeline.journal import SqlJournal
 
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.devnet
 # Leg opened; approve, swap, approve, open, revoke with reserved, signed, sent, mined, final each; leg
 # closed; step. More writes must become more kill points, so the number is checked.
 WRITES = 28
-POINTS = [f"{when} {number}" for number in range(1, WRITES + 1) for when in ("before", "after")]
+SETTLE_WRITES = 23  # leg opened; settle the board, settle, approve, swap back; leg closed; step
 PARTS = 4
 OPENING = range(17, 23)  # writes while the trade itself may be on chain or not
 STEP = ("run", "--live", "--once", "--json")
@@ -49,7 +51,7 @@ async def test_killed_at_a_write_and_started_again(
     home: Home, rpc: Rpc, devnet: Devnet, tmp_path: Path, part: int
 ):
     before = await facts(rpc, devnet.deployment)
-    for point in POINTS[part::PARTS]:
+    for point in _points(WRITES)[part::PARTS]:
         undo = await rpc.request("evm_snapshot")
         case = home.copy(tmp_path / point.replace(" ", "-"))
         assert case.alvh(*STEP, die=point).code == -9, point
@@ -63,6 +65,36 @@ async def test_killed_at_a_write_and_started_again(
             assert case.alvh(*STEP).code == 0, point
             await _check(case, rpc, devnet.deployment, before)
         assert await rpc.request("evm_revert", [undo])
+
+
+@pytest.mark.parametrize(
+    "part",
+    [pytest.param(part, marks=pytest.mark.xdist_group(f"kill-{part % 2}")) for part in range(PARTS)],
+)
+async def test_killed_while_it_settles_an_expired_put_that_pays(
+    home: Home, rpc: Rpc, devnet: Devnet, tmp_path: Path, part: int
+):
+    before = await facts(rpc, devnet.deployment)
+    (bought,) = home.alvh(*STEP).document["orders"]
+    await _expire(rpc, devnet.deployment, spot_usd=bought["strike_usd"] - 80.0)
+    for point in _points(SETTLE_WRITES)[part::PARTS]:
+        undo = await rpc.request("evm_snapshot")
+        case = home.copy(tmp_path / point.replace(" ", "-"))
+        assert case.alvh(*STEP, die=point).code == -9, point
+        for _ in range(2):  # the first step may stand at a block before what its restart finished
+            await rpc.request("evm_mine")
+            assert case.alvh(*STEP).code == 0, point
+        await _check_settled(case, rpc, devnet.deployment, before, pays=80.0 * bought["size"])
+        assert await rpc.request("evm_revert", [undo])
+
+
+async def _expire(rpc: Rpc, at: Deployment, *, spot_usd: float) -> None:
+    """Let the boards of the first weeks expire with Lyra's spot at a price."""
+    spot = spot_update(at, price=spot_usd)
+    call = {"from": spot.sender, "to": spot.to, "data": spot.data, "gas": hex(spot.gas)}
+    await rpc.request("evm_setNextBlockTimestamp", [at.deployed_at_s + 70 * DAY_S])
+    await rpc.request("eth_sendTransaction", [call], send=True)
+    await rpc.request("evm_mine")  # returns when nothing waits to be mined any more
 
 
 async def test_killed_again_and_again(home: Home, rpc: Rpc, devnet: Devnet):
@@ -110,6 +142,32 @@ async def _check(home: Home, rpc: Rpc, at: Deployment, before: Facts) -> None:
     assert now.allowances == (0, 0, 0)
     _check_nonces(intents, before, now)
     _check_money(outcomes, before, now)
+
+
+async def _check_settled(home: Home, rpc: Rpc, at: Deployment, before: Facts, *, pays: float) -> None:
+    """The put was paid out once, no cent is missing or booked twice, and the book is empty."""
+    now = await facts(rpc, at)
+    with SqlJournal(home.journal("live"), read_only=True) as journal:
+        assert journal.verify() == sum(journal.count().values())
+        assert journal.open_legs() == ()
+        outcomes = journal.outcomes()
+        intents = list(fold(journal.intents()).values())
+    closing = [item for item in outcomes if item.leg.side is Side.SETTLE]
+    settled = [item for item in closing if item.status is LegStatus.FILLED]
+    assert len(settled) == 1, closing
+    assert {item.status for item in closing} <= {LegStatus.FILLED, LegStatus.REJECTED}
+    assert settled[0].premium_usd == pytest.approx(pays, rel=0.01)
+    assert now.positions == {}
+    assert book_of(outcomes).purchases == {}
+    assert now.allowances == (0, 0, 0)
+    _check_nonces(intents, before, now)
+    bought, swaps = outcomes[0], sum(item.swap_usd for item in outcomes)
+    kept = now.usdc + now.susd - before.usdc - before.susd
+    assert kept == pytest.approx(settled[0].premium_usd - bought.premium_usd - swaps, abs=2.0)
+
+
+def _points(writes: int) -> list[str]:
+    return [f"{when} {number}" for number in range(1, writes + 1) for when in ("before", "after")]
 
 
 def _check_nonces(intents: list[Intent], before: Facts, now: Facts) -> None:

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from bot.app.live import open_journal
 from bot.errors import NotFoundError
 from bot.model.record import StepRecord
-from bot.model.units import parse_utc_s
+from bot.model.units import HOUR_S, parse_utc_s
+from bot.pipeline.journal import SqlJournal
 from bot.settings import Settings
 from bot.simulation.report_data import ReportData, from_steps
+
+_FULL_EVERY_S = 2 * HOUR_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,26 +25,38 @@ class Status:
 def status(settings: Settings, *, mode: str) -> Status:
     """Return the newest record of a journal. Raises NotFoundError when there is none."""
     with open_journal(settings, mode=mode, read_only=True) as journal:
-        records = list(journal.steps())
+        last = journal.last_step()
         running = journal.is_written_by_another()
-    if not records:
-        raise NotFoundError(f"the {mode} journal in {settings.state_dir} has no step yet; start alvh run")
-    full = [record for record in records if not record.is_heartbeat]
-    return Status(last=records[-1], last_full=full[-1] if full else records[-1], running=running)
+        if last is None:
+            raise NotFoundError(f"the {mode} journal in {settings.state_dir} has no step yet; start alvh run")
+        full = _last_full(journal, until_s=last.decision.now_s)
+    return Status(last=last, last_full=full or last, running=running)
 
 
 def decision_at(settings: Settings, *, mode: str, at: str | None) -> StepRecord:
     """Return the last full record at or before a time. Raises NotFoundError when there is none."""
-    until_s = float("inf") if at is None else parse_utc_s(at, field="--at")
     with open_journal(settings, mode=mode, read_only=True) as journal:
-        records = [
-            record
-            for record in journal.steps()
-            if not record.is_heartbeat and record.decision.now_s <= until_s
-        ]
-    if not records:
-        raise NotFoundError(f"the {mode} journal in {settings.state_dir} has no decision at or before {at}")
-    return records[-1]
+        last = journal.last_step()
+        until_s = parse_utc_s(at, field="--at") if at is not None else last.decision.now_s if last else 0.0
+        found = _last_full(journal, until_s=until_s)
+    if found is None:
+        raise NotFoundError(
+            f"the {mode} journal in {settings.state_dir} has no decision at or before {at or 'now'}"
+        )
+    return found
+
+
+def _last_full(journal: SqlJournal, *, until_s: float) -> StepRecord | None:
+    """Return the last full record at or before a time; one is written every hour at least, while it runs."""
+    for since_s in (until_s - _FULL_EVERY_S, 0.0):
+        found = None
+        for record in journal.steps(since_s=since_s):
+            if record.decision.now_s > until_s:
+                break
+            found = found if record.is_heartbeat else record
+        if found is not None:
+            return found
+    return None
 
 
 def journal_report(settings: Settings, *, mode: str) -> ReportData:

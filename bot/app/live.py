@@ -15,7 +15,7 @@ from bot.chain.signer import KeystoreSigner, SigningRules
 from bot.chain.transactions import TransactionManager
 from bot.engine.policy import Policy
 from bot.engine.step import decide
-from bot.errors import BotError, ConfigError
+from bot.errors import BotError, ConfigError, TransientError
 from bot.model.market import Block, Frame, SeriesKey
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.pipeline.history import History
@@ -85,6 +85,7 @@ async def open_bot(
             decide=_decide_only if mode == "monitor" else decide,
             venues=_venues(venue, journal, mode=mode),
             journal=journal,
+            max_price_age_s=policy.holds.price_max_age,
         )
         source = LiveSource(
             chain=reader,
@@ -109,8 +110,9 @@ async def run(
     ``on_trouble`` hears of every poll for a new block that failed; the next poll tries again.
     """
     async with open_bot(settings, mode=mode, password=password) as bot:
+        bot.source.on_trouble = on_trouble
         follower = HeadFollower(bot.reader, poll_s=settings.chain.poll_s, on_trouble=on_trouble)
-        heads = _same_chain(_until(follower.heads(), stop), bot.reader)
+        heads = _same_chain(_until(follower.heads(), stop), bot.reader, on_trouble)
         async for record in bot.records(heads):
             yield record
 
@@ -135,12 +137,12 @@ def open_journal(settings: Settings, *, mode: str, read_only: bool = False) -> S
         chain_id=settings.chain.id,
         account=settings.account.address if settings.account and mode in ("live", "demo") else "",
     )
-    return SqlJournal(settings.journal_url or path, identity=identity, read_only=read_only)
+    return SqlJournal(settings.journal_url.get_secret_value() or path, identity=identity, read_only=read_only)
 
 
 def _make_state_dir(settings: Settings) -> None:
     try:
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
             f"state_dir {settings.state_dir} cannot be made: {error.strerror}; name another folder"
@@ -175,6 +177,7 @@ def _transactor(
         confirmations=settings.chain.confirmations,
         poll_s=min(1.0, settings.chain.poll_s / 2),
         deadline_s=settings.execution.wait_s,
+        accept_nonce=settings.execution.accept_nonce,
         fees=FeePolicy(max_fee_cap_wei=int(settings.execution.max_fee_gwei * GWEI)),
     )
 
@@ -202,12 +205,15 @@ def _wall_clock(_: Block) -> float:
     return time.time()
 
 
-async def _same_chain(heads: AsyncIterator[Block], reader: JsonRpcReader) -> AsyncIterator[Block]:
+async def _same_chain(
+    heads: AsyncIterator[Block], reader: JsonRpcReader, on_trouble: Callable[[BotError], None]
+) -> AsyncIterator[Block]:
     """Yield heads of a node that is still on its chain. Raises ConfigError when it is on another (REL-R1)."""
     async for block in heads:
         try:
             await reader.check_chain()
-        except TransientError:
+        except TransientError as error:
+            on_trouble(error)
             continue
         yield block
 

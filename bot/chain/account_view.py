@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bot.chain.fees import BLOCKS, PERCENTILE, FeeMarket, parse_fee_history
+from bot.chain.fees import (
+    BLOCKS,
+    PERCENTILE,
+    FeeMarket,
+    FeePolicy,
+    Fees,
+    fee_cap_wei,
+    first_fees,
+    parse_fee_history,
+)
 from bot.chain.rpc import RevertError, Rpc, RpcError, hex_bytes, quantity
 from bot.chain.send_state import Intent
 from bot.errors import ConfigError, TransientError, VenueRejected
@@ -73,6 +82,19 @@ class AccountView:
                 f"{request.purpose}: needs {estimate} gas, the ceiling is {request.gas_ceiling}"
             )
         return min(estimate * 5 // 4, request.gas_ceiling)
+
+    async def affordable_fees(self, request: TxRequest, policy: FeePolicy, *, gas: int) -> Fees:
+        """Return the first fees of a request. Raises VenueRejected when bounds or balance forbid them."""
+        cap_wei = fee_cap_wei(policy, max_gas_cost_wei=request.max_gas_cost_wei, gas=gas)
+        fees = first_fees(await self.market(), policy, cap_wei=cap_wei)
+        needed_wei = gas * fees.max_fee_wei + request.value_wei
+        held = quantity(await self._rpc.read("eth_getBalance", [self._sender, "latest"]))
+        if held < needed_wei:
+            raise VenueRejected(
+                f"{request.purpose}: gas and value may cost {needed_wei / 1e18:.6f} of the chain's coin, "
+                f"{self._sender} holds {held / 1e18:.6f}: send it some (nothing was signed)"
+            )
+        return fees
 
     async def cancel_gas(self) -> int:
         """Return the gas limit of a transfer of nothing to ourselves."""

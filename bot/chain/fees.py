@@ -86,26 +86,38 @@ def _quantity(value: Any) -> int:
     return int(value, 16)
 
 
-def first_fees(market: FeeMarket, policy: FeePolicy) -> Fees:
+def fee_cap_wei(policy: FeePolicy, *, max_gas_cost_wei: int, gas: int) -> int:
+    """Return the most to pay per unit of gas: the policy's cap, and what a bound on the whole leaves."""
+    return min(policy.max_fee_cap_wei, max_gas_cost_wei // gas) if max_gas_cost_wei else policy.max_fee_cap_wei
+
+
+def first_fees(market: FeeMarket, policy: FeePolicy, *, cap_wei: int | None = None) -> Fees:
     """Return the fees of a first attempt: twice the next base fee and a tip, within the cap.
 
-    Raises VenueRejected when not even the next block can be paid under the cap.
+    ``cap_wei`` is a tighter cap than the policy's. Raises VenueRejected when not even the next block can be
+    paid under the cap.
     """
+    cap = policy.max_fee_cap_wei if cap_wei is None else cap_wei
     tip = min(max(market.median_tip_wei, policy.tip_min_wei), policy.tip_max_wei)
-    if market.next_base_wei + tip > policy.max_fee_cap_wei:
+    if market.next_base_wei + tip > cap:
         raise VenueRejected(
             f"gas is too dear: the next block asks {market.next_base_wei / GWEI:.3g} gwei and a tip of "
-            f"{tip / GWEI:.3g}, the cap is {policy.max_fee_cap_wei / GWEI:.3g} gwei"
+            f"{tip / GWEI:.3g}, the cap is {cap / GWEI:.3g} gwei"
         )
-    return Fees(max_fee_wei=min(2 * market.next_base_wei + tip, policy.max_fee_cap_wei), tip_wei=tip)
+    return Fees(max_fee_wei=min(2 * market.next_base_wei + tip, cap), tip_wei=tip)
 
 
-def bumped(old: Fees, market: FeeMarket, policy: FeePolicy, *, cancel: bool = False) -> Fees | None:
+def bumped(
+    old: Fees, market: FeeMarket, policy: FeePolicy, *, cancel: bool = False, cap_wei: int | None = None
+) -> Fees | None:
     """Return fees that replace ``old`` under the rule of the nodes, or None when a cap forbids it.
 
     Both fields rise by at least 12.5 %, rounded up, by 1 wei at least, and to the market if that asks more.
+    ``cap_wei`` is a tighter cap than the policy's; a cancel is exempt from it.
     """
-    cap = policy.cancel_cap_wei if cancel else policy.max_fee_cap_wei
+    cap = policy.max_fee_cap_wei if cap_wei is None else cap_wei
+    if cancel:
+        cap = policy.cancel_cap_wei
     tip = _raised(old.tip_wei)
     max_fee = max(_raised(old.max_fee_wei), tip)
     if max_fee > cap:

@@ -53,6 +53,7 @@ class IntentBook:
             to=to,
             data=data,
             valid_until_s=request.valid_until_s,
+            max_gas_cost_wei=request.max_gas_cost_wei,
         )
         return self.write(event)
 

@@ -110,9 +110,12 @@ class JsonRpcReader:
         block: Block,
         sender: str,
         overrides: Mapping[str, Any] | None = None,
+        gas: int | None = None,
     ) -> bytes:
         """Return what the call would return; ``overrides`` is the state override set of eth_call."""
         call = {"from": sender, "to": to, "data": "0x" + data.hex()}
+        if gas is not None:
+            call["gas"] = hex(gas)
         extra = () if overrides is None else (dict(overrides),)
         try:
             return hex_bytes(await self._pinned("eth_call", (call,), block, extra))

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from bot.chain.send_errors import SendResult
 from bot.errors import InvariantError
-from bot.model.intent import CLOSED_STATES, IntentEvent, IntentState
+from bot.model.intent import CLOSED_STATES, IntentEvent, IntentState, Receipt
 
 S = IntentState
 NOTHING_SIGNED = "nothing was signed for this nonce"
@@ -51,6 +51,7 @@ class Intent:
     data: str
     valid_until_s: float
     state: IntentState
+    max_gas_cost_wei: int = 0
     attempts: tuple[Attempt, ...] = ()
     tx_hash: str = ""  # of the attempt that was mined, while state is MINED or closed by it
     block_number: int = 0
@@ -96,6 +97,7 @@ def advance(intent: Intent | None, event: IntentEvent) -> Intent:
             data=event.data,
             valid_until_s=event.valid_until_s,
             state=event.state,
+            max_gas_cost_wei=event.max_gas_cost_wei,
             because=event.because,
         )
     if (event.chain_id, event.sender, event.nonce) != (intent.chain_id, intent.sender, intent.nonce):
@@ -187,6 +189,16 @@ class Mined:
     block_number: int
     block_hash: str
     gas_cost_wei: int
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> "Mined":
+        return cls(
+            tx_hash=receipt.tx_hash,
+            succeeded=receipt.succeeded,
+            block_number=receipt.block_number,
+            block_hash=receipt.block_hash,
+            gas_cost_wei=receipt.gas_cost_wei,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

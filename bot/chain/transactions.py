@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bot.chain.account_view import AccountView, Head
-from bot.chain.fees import FeeMarket, FeePolicy, bumped, first_fees
+from bot.chain.fees import FeeMarket, FeePolicy, Fees, bumped, fee_cap_wei
 from bot.chain.intent_book import IntentBook, target_of
-from bot.chain.raw_transaction import checked_raw, decode_raw
+from bot.chain.raw_transaction import RawTransaction, checked_raw, decode_raw
 from bot.chain.rpc import Rpc, RpcError
 from bot.chain.send_errors import DEFINITE, SendResult, classify_send_error
 from bot.chain.send_state import NOTHING_SIGNED, Action, Do, Facts, Intent, Mined, SendPolicy, next_action
@@ -59,10 +59,14 @@ class TransactionManager:
         bump_after_s: float = 30.0,
         fees: FeePolicy | None = None,
         accept_nonce: int = 0,
+        resume_wait_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """``deadline_s`` bounds the wait for one transaction; past it the outcome is unknown.
+
+        ``resume_wait_s`` is that bound for ``resume``, two polls unless said: who resumes comes again, and
+        one transaction that is stuck must not hold up all else.
 
         ``accept_nonce`` is a person's word that all transactions of the account below that nonce are
         known to them, although the journal did not send them.
@@ -75,6 +79,7 @@ class TransactionManager:
         )
         self._fees = fees or FeePolicy()
         self._poll_s, self._deadline_s = poll_s, deadline_s
+        self._resume_wait_s = min(deadline_s, 2 * poll_s if resume_wait_s is None else resume_wait_s)
         self._accept_nonce = accept_nonce
         self._clock, self._sleep = clock, sleep
         self._sender = signer.address.lower()
@@ -82,7 +87,7 @@ class TransactionManager:
         self._lock = asyncio.Lock()
         self._book = IntentBook(journal)
         self._paces: dict[str, _Pace] = {}
-        self._foreign_polls = 0
+        self._foreign_polls: dict[str, int] = {}  # in a row, by intent; they go on from call to call
 
     @property
     def address(self) -> str:
@@ -101,16 +106,20 @@ class TransactionManager:
                     raise InvariantError(f"intent {request.key} was journalled for another transaction")
             else:
                 await self._begin(request)
-            return self._success(await self._followed(request.key))
+            return self._success(await self._followed(request.key, self._deadline_s))
 
     async def resume(self, leg_key: str) -> Mapping[str, Receipt]:
-        """See ports.Transactor. Receipts of reverted transactions are among them (``succeeded`` False)."""
+        """See ports.Transactor. Takes a look at least, and waits for ``resume_wait_s`` at most.
+
+        Receipts of reverted transactions are among them (``succeeded`` False).
+        """
         async with self._lock:
             receipts: dict[str, Receipt] = {}
             for key in self._book.keys_of(leg_key):
-                intent, receipt = await self._followed(key)
-                if receipt is not None and intent.state is not IntentState.CANCELLED:
-                    receipts[intent.purpose] = receipt
+                intent, receipt = await self._followed(key, self._resume_wait_s)
+                if receipt is not None:
+                    cancelled = intent.state is IntentState.CANCELLED
+                    receipts[intent.purpose + "-cancelled" * cancelled] = receipt
             return receipts
 
     # from a request to signed bytes on disk
@@ -125,7 +134,7 @@ class TransactionManager:
                 f"the chain is at {head.time_s:.0f}"
             )
         gas = await self._view.simulated_gas(request)
-        fees = first_fees(await self._view.market(), self._fees)
+        fees = await self._view.affordable_fees(request, self._fees, gas=gas)
         nonce = await self._free_nonce()
         intent = self._book.reserve(
             request, chain_id=self._chain_id, sender=self._sender, nonce=nonce, at_s=head.time_s
@@ -201,9 +210,9 @@ class TransactionManager:
 
     # from signed bytes to a closing fact
 
-    async def _followed(self, key: str) -> _Outcome:
+    async def _followed(self, key: str, wait_s: float) -> _Outcome:
         """Drive an intent to its close; add the receipt when an earlier run closed it."""
-        intent, receipt = await self._drive(key)
+        intent, receipt = await self._drive(key, wait_s)
         self._halt_if_lost(intent)
         if receipt is not None or not intent.tx_hash:
             return _Outcome(intent, receipt)
@@ -220,10 +229,9 @@ class TransactionManager:
             )
         return _Outcome(intent, receipt)
 
-    async def _drive(self, key: str) -> _Outcome:
-        """Follow one intent until it is closed. Raises OutcomeUnknown when the deadline passes first."""
-        end_s = self._clock() + self._deadline_s
-        self._foreign_polls = 0
+    async def _drive(self, key: str, wait_s: float) -> _Outcome:
+        """Follow one intent until it is closed. Raises OutcomeUnknown when ``wait_s`` passes first."""
+        end_s = self._clock() + wait_s
         trouble = ""
         while True:
             intent = self._book[key]
@@ -239,14 +247,17 @@ class TransactionManager:
                 if action.do is Do.CLOSE:
                     found = receipts.get(action.mined.tx_hash) if action.mined else None
                     return _Outcome(self._book[key], found)
+            if not pause:
+                continue
             if self._clock() >= end_s:
-                raise OutcomeUnknown(
-                    f"{intent.purpose} with nonce {intent.nonce}"
-                    + (f", {trouble}" if trouble else f" after {self._deadline_s:.0f} s"),
-                    key,
-                )
-            if pause:
-                await self._sleep(self._poll_s)
+                raise OutcomeUnknown(self._unknown(intent, trouble or f"after {wait_s:.0f} s"), key)
+            await self._sleep(self._poll_s)
+
+    def _unknown(self, intent: Intent, trouble: str) -> str:
+        """Return what is not known, with the node's last words on it."""
+        words = self._pace(intent.newest.tx_hash).words if intent.attempts else ""
+        said = f"; the node said: {words[:200]}" if words else ""
+        return f"{intent.purpose} with nonce {intent.nonce}, {trouble}{said}"
 
     async def _look(self, intent: Intent) -> tuple[Action, Head, dict[str, Receipt]]:
         """Gather the facts of one poll, nonces before receipts, and decide on them."""
@@ -256,7 +267,8 @@ class TransactionManager:
         final_block = max(0, head.number - self._policy.confirmations + 1)
         nonce, final_nonce = await self._view.nonces(head.number, final_block)
         receipts, newest_known = await self._view.sighting(intent)
-        self._foreign_polls = self._foreign_polls + 1 if nonce > intent.nonce and not receipts else 0
+        foreign = nonce > intent.nonce and not receipts
+        self._foreign_polls[intent.key] = self._foreign_polls.get(intent.key, 0) + 1 if foreign else 0
         pace = self._pace(intent.newest.tx_hash)
         now_s = self._clock()
         facts = Facts(
@@ -264,13 +276,13 @@ class TransactionManager:
             head_time_s=head.time_s,
             nonce=nonce,
             final_nonce=final_nonce,
-            receipts=tuple(_mined(receipt) for receipt in receipts.values()),
+            receipts=tuple(map(Mined.of, receipts.values())),
             newest_known=newest_known,
             since_broadcast_s=None if pace.broadcast_s is None else now_s - pace.broadcast_s,
             since_signed_s=now_s - pace.first_seen_s,
             last_result=pace.result,
             can_bump=self._can_bump(intent),
-            foreign_polls=self._foreign_polls,
+            foreign_polls=self._foreign_polls[intent.key],
         )
         return next_action(intent, facts, self._policy), head, receipts
 
@@ -325,7 +337,7 @@ class TransactionManager:
         """Sign the newest attempt with higher fees, or a transfer of nothing to ourselves, same nonce."""
         old = checked_raw(intent.newest.raw, tx_hash=intent.newest.tx_hash, intent=intent)
         cancel = cancel or intent.newest.is_cancel
-        fees = bumped(old.fees, await self._view.market(), self._fees, cancel=cancel)
+        fees = self._bumped(intent, old, await self._view.market(), cancel=cancel)
         if fees is None:
             raise TransientError(f"the fee cap forbids a replacement of {intent.newest.tx_hash}")
         gas = await self._view.cancel_gas() if cancel and not intent.newest.is_cancel else old.gas
@@ -348,9 +360,15 @@ class TransactionManager:
 
     def _can_bump(self, intent: Intent) -> bool:
         free = FeeMarket(next_base_wei=0, median_tip_wei=0)
-        fees = decode_raw(intent.newest.raw).fees
-        allowed = bumped(fees, free, self._fees, cancel=intent.newest.is_cancel) is not None
+        old, cancel = decode_raw(intent.newest.raw), intent.newest.is_cancel
+        allowed = self._bumped(intent, old, free, cancel=cancel) is not None
         return allowed and not self._pace(intent.newest.tx_hash).signer_refused
+
+    def _bumped(
+        self, intent: Intent, old: RawTransaction, market: FeeMarket, *, cancel: bool
+    ) -> Fees | None:
+        cap_wei = fee_cap_wei(self._fees, max_gas_cost_wei=intent.max_gas_cost_wei, gas=old.gas)
+        return bumped(old.fees, market, self._fees, cancel=cancel, cap_wei=cap_wei)
 
     # results
 
@@ -376,13 +394,3 @@ class TransactionManager:
 
     def _pace(self, tx_hash: str) -> _Pace:
         return self._paces.setdefault(tx_hash, _Pace(first_seen_s=self._clock()))
-
-
-def _mined(receipt: Receipt) -> Mined:
-    return Mined(
-        tx_hash=receipt.tx_hash,
-        succeeded=receipt.succeeded,
-        block_number=receipt.block_number,
-        block_hash=receipt.block_hash,
-        gas_cost_wei=receipt.gas_cost_wei,
-    )

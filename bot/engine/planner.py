@@ -2,8 +2,9 @@
 
 Leg keys are ``<plan key>-<group>-<layer>-<n>`` with the group's "/" written as "."; the plan key is the start
 of the policy's hash and the frame's time in milliseconds, so the same decision always names the same legs.
-Legs are ordered SETTLE, SELL, BUY. Under a cap all purchases shrink alike, so that notionals keep R7's
-proportions, and what a tier leaves for the tiers above it is not spent (docs/adr/0004).
+Legs are ordered SETTLE, SELL, BUY, and last the sales of a roll, each only after its replacement was bought.
+Under a cap all purchases shrink alike, so that notionals keep R7's proportions, and what a tier leaves for the
+tiers above it is not spent (docs/adr/0004).
 """
 
 import itertools
@@ -277,9 +278,16 @@ def legs_of(policy: Policy, frame: Frame, plans: Sequence[GroupPlan]) -> tuple[H
     for plan, hedge in settles:
         legs.append(_settle_leg(policy, frame, plan, hedge, key(plan, hedge.layer)))
     for plan, sale in sales:
-        legs.append(_sell_leg(policy, frame, plan, sale, key(plan, sale.layer)))
+        if sale.replaced not in plan.bought:
+            legs.append(_sell_leg(policy, frame, plan, sale, key(plan, sale.layer)))
+    replacements: dict[tuple[str, Slot], str] = {}
     for plan, want, contracts in buys:
         legs.append(_buy_leg(policy, frame, want, contracts, key(plan, want.layer)))
+        replacements[plan.group.name, want.target.slot] = legs[-1].key
+    for plan, sale in sales:
+        if sale.replaced in plan.bought:
+            leg = _sell_leg(policy, frame, plan, sale, key(plan, sale.layer))
+            legs.append(replace(leg, only_after=replacements[plan.group.name, sale.replaced]))
     return tuple(legs)
 
 

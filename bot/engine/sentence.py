@@ -53,7 +53,7 @@ def state_sentence(
     parts = [f"GUARDED (data): {', '.join(degraded)} degraded"] if degraded else []
     parts += [f"HOLD: {holds[0]}"] if holds else []
     parts += _forced(findings)
-    parts.append(_voted(votes, readings))
+    parts.append(_voted(tier, votes, readings))
     parts += [moved] if moved else []
     parts.append(_covered(tier, coverage))
     for verb, orders in (("sells", coverage.sells), ("buys", coverage.buys)):
@@ -78,10 +78,11 @@ def spoken_value(reading: Reading) -> str:
     return said.format(reading.value).replace("%", " %") if math.isfinite(reading.value) else "unknown"
 
 
-def _voted(votes: Sequence[FamilyVote], readings: Sequence[Reading]) -> str:
+def _voted(tier: Tier, votes: Sequence[FamilyVote], readings: Sequence[Reading]) -> str:
     voting = sorted((vote for vote in votes if vote.voting), key=lambda vote: -vote.score)
     if voting:
-        return ", ".join(_vote(vote, readings) for vote in voting)
+        alone = " votes alone, which is not enough" if tier is Tier.CALM and len(voting) == 1 else ""
+        return ", ".join(_vote(vote, readings) for vote in voting) + alone
     top = max(votes, key=lambda vote: vote.score, default=None)
     if top is None or top.score < _NOTABLE:
         return "no family votes"

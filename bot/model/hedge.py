@@ -148,6 +148,7 @@ class HedgeLeg:
     valid_until_s: float
     reserve_usd: float = 0.0  # BUY: most that it may take from a budget: the limit, swap and gas
     position_id: str = ""  # SELL and SETTLE: which held hedge
+    only_after: str = ""  # key of a leg of the same plan without whose fill this one is not executed
     because: str = ""
 
     def __post_init__(self) -> None:

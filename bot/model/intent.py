@@ -41,6 +41,7 @@ class TxRequest:
     value_wei: int = 0
     valid_until_s: float
     gas_ceiling: int
+    max_gas_cost_wei: int = 0  # most that its gas may cost, cancels left out; 0: no bound of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ class IntentEvent:
     raw: str = ""  # signed bytes, 0x hex; the same bytes are sent again after a restart
     tx_hash: str = ""
     valid_until_s: float = 0.0
+    max_gas_cost_wei: int = 0
     block_number: int = 0
     block_hash: str = ""
     gas_cost_wei: int = 0

@@ -17,6 +17,8 @@ from bot.model.hedge import (
 )
 from bot.ports import VenuePosition
 
+SIZE_TOLERANCE = 1e-6  # of a size: float dust is no difference
+
 _DONE = (LegStatus.FILLED, LegStatus.PARTIAL)
 
 
@@ -65,15 +67,22 @@ class Book:
         )
 
     def unexplained(self, positions: Iterable[VenuePosition], *, now_s: float) -> tuple[str, ...]:
-        """Return why nothing may be opened: positions in the journal that the venue does not show.
+        """Return why nothing may be opened: where the journal and the venue disagree on a position (I8).
 
-        It may be too old a block, or a position moved by hand. Buying on would buy it a second time.
+        The block may be too old, or a position was moved by hand. Buying on would buy it a second time.
         """
-        gone = self._unlisted(tuple(positions), lambda bought: bought.instrument.expiry_s > now_s)
+        listed = tuple(positions)
+        gone = self._unlisted(listed, lambda bought: bought.instrument.expiry_s > now_s)
+        sizes = {(item.instrument.venue, item.id): item.size for item in listed}
+        differs = [
+            (key, bought)
+            for key, bought in sorted(self.purchases.items())
+            if key in sizes and abs(sizes[key] - bought.size) > SIZE_TOLERANCE * max(1.0, bought.size)
+        ]
         return tuple(
-            f"position {key[1]} at {key[0]} ({bought.layer} {bought.size:g}) is in the journal but not at "
-            "the venue; if it was moved by hand, start a new journal"
-            for key, bought in gone
+            f"position {key[1]} at {key[0]} ({bought.layer}) is {bought.size:g} in the journal and "
+            f"{sizes.get(key, 0.0):g} at the venue; nothing is opened until they agree or it has expired"
+            for key, bought in (*gone, *differs)
         )
 
     def _unlisted(

@@ -36,15 +36,24 @@ class _Growing:
         self.size = 0
 
     def append(self, at_s: float, value: float) -> bool:
-        """Append if later than the last row. Returns whether it was."""
-        if self.size and at_s <= self._times_s[self.size - 1]:
-            return False
-        if self.size == self._times_s.size:
-            self._times_s = np.concatenate([self._times_s, np.empty(self.size)])
-            self._values = np.concatenate([self._values, np.empty(self.size)])
-        self._times_s[self.size] = at_s
-        self._values[self.size] = value
-        self.size += 1
+        """Append a row. Returns whether anything changed.
+
+        Heads only run back when the chain was reorganised, so rows at or after ``at_s`` stood on blocks
+        that are gone: the new row takes their place.
+        """
+        end = self.size
+        while end and at_s <= self._times_s[end - 1]:
+            end -= 1
+        if end == self.size - 1 and at_s == self._times_s[end] and _same(value, self._values[end]):
+            return False  # the same block read again
+        if end == self._times_s.size:
+            self._times_s = np.concatenate([self._times_s, np.empty(end)])
+            self._values = np.concatenate([self._values, np.empty(end)])
+        elif end < self.size:  # frames that were cut keep their own view of what is overwritten
+            self._times_s, self._values = self._times_s.copy(), self._values.copy()
+        self._times_s[end] = at_s
+        self._values[end] = value
+        self.size = end + 1
         return True
 
     def column(self) -> Column:
@@ -54,8 +63,8 @@ class _Growing:
 class History:
     """Trailing observations of every configured series; kept in a file when one is given.
 
-    Rows are kept in the order of the source's clock. A row that is not newer than the last of its
-    series repeats what is known (a restart reads the same block again) and is left out.
+    Rows are kept in the order of the source's clock. A row that repeats the last one (a restart reads the
+    same block again) is left out; one that is older replaces what stood on a chain that is gone.
     """
 
     def __init__(self, series: Iterable[SeriesKey] = (), *, path: Path | None = None) -> None:
@@ -104,9 +113,14 @@ class History:
         ).order_by(_TABLE.c.id)
         with engine.connect() as connection:
             for metric, subject, source, at_s, value in connection.execute(query):
-                key = SeriesKey(Metric(metric), subject, source)
-                growing = self._series.setdefault(key, _Growing())
-                growing.append(at_s, math.nan if value is None else value)
+                # A series that is no longer configured must not go on being used.
+                growing = self._series.get(SeriesKey(Metric(metric), subject, source))
+                if growing is not None:
+                    growing.append(at_s, math.nan if value is None else value)
+
+
+def _same(left: float, right: float) -> bool:
+    return left == right or (math.isnan(left) and math.isnan(right))
 
 
 def gaps(column: Column, *, interval_s: float) -> Sequence[tuple[float, float]]:
@@ -132,13 +146,15 @@ def _row(item: Observation) -> dict[str, object]:
 def _open(path: Path) -> sa.Engine:
     engine = sa.create_engine(f"sqlite:///{path}")
     try:
+        path.touch(mode=0o600)
         with engine.begin() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             # Observations can be read again from the chain; the intent journal is the one that syncs FULL.
             connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
             _TABLE.metadata.create_all(connection)
-    except sa.exc.DatabaseError as error:
+    except (OSError, sa.exc.DatabaseError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.orig
         raise ConfigError(
-            f"history file {path} cannot be used: {error.orig}; move it away or free space"
+            f"history file {path} cannot be used: {reason}; move it away or free space"
         ) from error
     return engine

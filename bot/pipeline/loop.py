@@ -56,15 +56,19 @@ class Pipeline:
     decide: Decide
     venues: Mapping[str, Venue]
     journal: Journal
+    max_price_age_s: float = math.inf  # older prices are unknown to venues (policy)
     _state: EngineState = field(init=False)
     _book: Book = field(init=False)
     _last: StepRecord | None = field(init=False)
     _last_full_s: float = field(init=False, default=-math.inf)
+    _unread: bool = field(init=False, default=False)  # a venue could not be read in this step
+    _executed: tuple[LegOutcome, ...] = field(init=False)  # in blocks that no moment has reached yet
 
     def __post_init__(self) -> None:
         self._last = self.journal.last_step()
         self._state = self._last.state if self._last else EngineState()
-        self._book = book_of(self.journal.outcomes())
+        self._executed = self.journal.outcomes()
+        self._book = book_of(self._executed)
 
     async def run(self, moments: AsyncIterator[Moment]) -> AsyncIterator[StepRecord]:
         """Yield one record per moment, after it is in the journal."""
@@ -81,13 +85,13 @@ class Pipeline:
                 f"a moment must be later than the journal's last, "
                 f"{self._last.decision.now_s}, was {moment.now_s}"
             )
-        view = view_of(moment)
+        view = view_of(moment, max_age_s=self.max_price_age_s)
         reconciled = await self._reconcile(view)
         frame = await self._frame(moment, view)
         # Marks are taken before this step's legs, so the cash flow beside them is too.
         cash_flow_usd = self._book.cash_flow_usd
         self._state, decision = self.decide(self.policy, self._state, frame)
-        outcomes = [await self._execute(leg, view) for leg in decision.plan.legs]
+        outcomes = await self._execute_plan(decision.plan.legs, view)
         record = self._record(frame, decision, (*reconciled, *outcomes), cash_flow_usd)
         self.journal.append_step(record)
         self._last = record
@@ -100,7 +104,7 @@ class Pipeline:
 
     async def positions(self, moment: Moment) -> tuple[VenuePosition, ...]:
         """Return what all venues hold, marked at a moment. Raises TransientError."""
-        view = view_of(moment)
+        view = view_of(moment, max_age_s=self.max_price_age_s)
         return tuple([item for venue in self.venues.values() for item in await venue.held(view)])
 
     async def _reconcile(self, view: MarketView) -> tuple[LegOutcome, ...]:
@@ -116,7 +120,11 @@ class Pipeline:
 
     async def _frame(self, moment: Moment, view: MarketView) -> Frame:
         held, quotes, holds = await self._ask_venues(moment, view)
-        holds.extend(self._book.unexplained(held, now_s=moment.now_s))
+        self._unread = bool(holds)
+        ahead = self._ahead_of(view)
+        held = self._still_held(held, ahead)
+        if not self._unread:
+            holds.extend(self._book.unexplained(held, now_s=moment.now_s))
         open_legs = self.journal.open_legs()
         return Frame(
             now_s=moment.now_s,
@@ -127,8 +135,26 @@ class Pipeline:
             quotes=quotes,
             spends=(*self._book.spends, *reserved(open_legs)),
             holds=(*moment.holds, *holds),
-            open_legs=tuple(leg.key for leg in open_legs),
+            open_legs=tuple(leg.key for leg in (*open_legs, *(item.leg for item in ahead))),
         )
+
+    def _still_held(
+        self, positions: Sequence[VenuePosition], ahead: Sequence[LegOutcome]
+    ) -> list[VenuePosition]:
+        """Leave out what was closed after the block at which the venue listed it."""
+        touched = {(item.leg.instrument.venue, item.position_id) for item in ahead}
+        closed = touched - self._book.purchases.keys()
+        return [item for item in positions if (item.instrument.venue, item.id) not in closed]
+
+    def _ahead_of(self, view: MarketView) -> tuple[LegOutcome, ...]:
+        """Return what was executed after the pinned block and so cannot be read at it.
+
+        Its layers wait for a later block, or what is left of a position sold in part would be sold as if it
+        were whole; and a position that it closed is not held any more, or it would be settled twice.
+        """
+        height = view.block.number if view.block else math.inf
+        self._executed = tuple(item for item in self._executed if item.block_number > height)
+        return self._executed
 
     async def _ask_venues(
         self, moment: Moment, view: MarketView
@@ -146,6 +172,17 @@ class Pipeline:
                 holds.append(f"venue {name} could not be read: {error}")
         return held, tuple(quotes), holds
 
+    async def _execute_plan(self, legs: Sequence[HedgeLeg], view: MarketView) -> list[LegOutcome]:
+        """Execute legs in order; stop at one whose end is unknown, since what follows may rest on it."""
+        done: dict[str, LegOutcome] = {}
+        for leg in legs:
+            if leg.only_after and not _is_filled(done.get(leg.only_after)):
+                continue  # the protection that was to replace this leg's was not had
+            done[leg.key] = await self._execute(leg, view)
+            if done[leg.key].status is LegStatus.UNKNOWN:
+                break
+        return list(done.values())
+
     async def _execute(self, leg: HedgeLeg, view: MarketView) -> LegOutcome:
         self.journal.open_leg(leg, at_s=view.now_s)
         try:
@@ -155,9 +192,13 @@ class Pipeline:
         return self._close(outcome)
 
     def _close(self, outcome: LegOutcome) -> LegOutcome:
+        if not _is_booked(outcome):
+            why = f"booked without a known price: {outcome}"
+            outcome = LegOutcome(leg=outcome.leg, status=LegStatus.UNKNOWN, at_s=outcome.at_s, because=why)
         if outcome.status is LegStatus.UNKNOWN:
             return outcome  # stays open in the journal
         self.journal.close_leg(outcome)
+        self._executed = (*self._executed, outcome)
         self._book = self._book.after(outcome)
         return outcome
 
@@ -189,7 +230,7 @@ class Pipeline:
             exposure_value_usd={
                 item.id: item.value_usd + item.fees_uncollected_usd for item in frame.exposures
             },
-            hedge_value_usd=sum(_mark(hedge) for hedge in frame.held),
+            hedge_value_usd=math.nan if self._unread else sum(_mark(hedge) for hedge in frame.held),
             cash_flow_usd=cash_flow_usd,
         )
         if _is_news(record, last) or frame.now_s - self._last_full_s >= HOUR_S:
@@ -198,29 +239,42 @@ class Pipeline:
         return _heartbeat(record)
 
 
-def view_of(moment: Moment) -> MarketView:
-    """Return what a venue may know of a moment."""
-    block = next(iter(moment.blocks.values()), None)
-    stables = {
-        key.subject: moment.columns.latest(Metric.PRICE_USD, key.subject)[0]
+def view_of(moment: Moment, *, max_age_s: float = math.inf) -> MarketView:
+    """Return what a venue may know of a moment. A price older than ``max_age_s`` is unknown to it."""
+    prices = {
+        key.subject: _fresh(moment.columns.latest(Metric.PRICE_USD, key.subject), moment.now_s - max_age_s)
         for key in moment.columns.find(Metric.PRICE_USD)
-        if key.subject not in {item.underlying for item in moment.exposures}
     }
     return MarketView(
         now_s=moment.now_s,
-        block=block,
+        block=next(iter(moment.blocks.values()), None),
         columns=moment.columns,
-        spot_usd=dict(view_spots(moment.columns, moment.exposures)),
-        stable_usd=stables,
+        spot_usd=prices,
+        stable_usd=prices,
     )
 
 
+def _fresh(latest: tuple[float, float], since_s: float) -> float:
+    value, observed_at_s = latest
+    return value if observed_at_s >= since_s else math.nan
+
+
 def view_spots(columns: Columns, exposures: Sequence[Exposure]) -> Mapping[str, float]:
-    """Return the newest price of every underlying, primary source first; NaN when none is known."""
+    """Return the newest price of every underlying that is protected; NaN when none is known."""
     return {
         name: columns.latest(Metric.PRICE_USD, name)[0]
         for name in sorted({item.underlying for item in exposures})
     }
+
+
+def _is_filled(outcome: LegOutcome | None) -> bool:
+    return outcome is not None and outcome.status in (LegStatus.FILLED, LegStatus.PARTIAL)
+
+
+def _is_booked(outcome: LegOutcome) -> bool:
+    """Say whether all money of an outcome is known: one NaN in the ledger would be there for a year."""
+    money = (outcome.premium_usd, outcome.fee_usd, outcome.swap_usd, outcome.gas_usd, outcome.filled_size)
+    return all(math.isfinite(value) for value in money)
 
 
 def frame_hash(frame: Frame) -> str:

@@ -3,12 +3,12 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from bot.errors import NotFoundError, StaleDataError, TransientError
+from bot.errors import BotError, ConfigError, NotFoundError, StaleDataError, TransientError
 from bot.model.exposure import Exposure
 from bot.model.market import Block, Observation
-from bot.model.units import MINUTE_S
+from bot.model.units import MINUTE_S, iso_utc
 from bot.pipeline.history import History
 from bot.pipeline.loop import Moment
 from bot.ports import ChainReader, PositionReader, Watcher
@@ -30,19 +30,42 @@ class LiveSource:
     positions: Sequence[PositionReader]
     history: History
     clock: Callable[[Block], float]
+    on_trouble: Callable[[BotError], None] = lambda _: None
+    _seen: dict[int, tuple[Exposure, ...]] = field(default_factory=dict, init=False)  # by reader
 
     async def moments(self, heads: AsyncIterator[Block], *, after_s: float) -> AsyncIterator[Moment]:
-        """Yield a moment per head later than ``after_s``; a head that could not be read is skipped."""
+        """Yield a moment per head later than ``after_s``; a head that could not be read is skipped.
+
+        Raises ConfigError when the chain is behind ``after_s``, the time of the journal's last step.
+        """
         async for block in heads:
-            now_s = self.clock(block)
+            now_s, hold = self._time_of(block)
+            if now_s < after_s - MAX_CLOCK_SKEW_S:
+                raise ConfigError(
+                    f"the journal's last step is of {iso_utc(after_s)}, chain {block.chain_id} is at "
+                    f"{iso_utc(now_s)}: it is the journal of another chain; name another state_dir"
+                )
             if now_s <= after_s:
                 continue
             try:
                 moment = await self.cut(block, now_s=now_s)
-            except StaleDataError:
+            except StaleDataError as error:
+                self.on_trouble(error)
                 continue  # the block was reorganised away while it was read; the next head replaces it
             after_s = now_s
-            yield moment
+            yield replace(moment, holds=(*hold, *moment.holds))
+
+    def _time_of(self, block: Block) -> tuple[float, tuple[str, ...]]:
+        """Return the time of a moment. With a clock that is off, it is the chain's, and nothing is opened.
+
+        A step must never be recorded at a time that the chain has not reached: none could follow it.
+        """
+        now_s = self.clock(block)
+        skew_s = now_s - block.timestamp_s
+        if abs(skew_s) <= MAX_CLOCK_SKEW_S:
+            return now_s, ()
+        why = f"chain {block.chain_id} is {skew_s:.0f} s behind our clock, allowed {MAX_CLOCK_SKEW_S} s"
+        return float(block.timestamp_s), (why,)
 
     async def cut(self, block: Block, *, now_s: float) -> Moment:
         """Read everything at one block, add it to the history, and return the moment.
@@ -53,11 +76,6 @@ class LiveSource:
             self._observe(block, now_s), self._read_positions(block)
         )
         self.history.append(rows)
-        skew_s = abs(now_s - block.timestamp_s)
-        if skew_s > MAX_CLOCK_SKEW_S:
-            holds.append(
-                f"chain {block.chain_id} is {skew_s:.0f} s off our clock, allowed {MAX_CLOCK_SKEW_S} s"
-            )
         return Moment(
             now_s=now_s,
             blocks={block.chain_id: block},
@@ -90,12 +108,16 @@ class LiveSource:
             ]
 
     async def _read_positions(self, block: Block) -> tuple[tuple[Exposure, ...], list[str]]:
+        """Read all positions. One that cannot be read stands as it was last seen, and nothing is opened.
+
+        An exposure that cannot be read is not an exposure of zero: its hedges must not be sold.
+        """
         exposures: list[Exposure] = []
         holds: list[str] = []
-        for reader in self.positions:
+        for number, reader in enumerate(self.positions):
             try:
-                exposures.extend(await reader.read(self.chain, block=block))
+                self._seen[number] = await reader.read(self.chain, block=block)
             except (TransientError, NotFoundError) as error:
-                # An exposure that cannot be read is not an exposure of zero.
                 holds.append(f"a position could not be read: {error}")
+            exposures.extend(self._seen.get(number, ()))
         return tuple(exposures), holds

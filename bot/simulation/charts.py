@@ -11,6 +11,7 @@ from bot.model.market import FloatArray
 from bot.model.tier import Tier
 from bot.simulation.payoff_view import Payoff
 from bot.simulation.report_data import Money, ReportData
+from bot.simulation.wording import order_words, strategy_name
 
 # One ordered ramp that colour-blind readers can tell apart; the word always stands beside it.
 TIER_COLOURS = {
@@ -20,8 +21,8 @@ TIER_COLOURS = {
     Tier.SEVERE: "#e8671b",
     Tier.CRISIS: "#b3123f",
 }
-HEDGED, UNHEDGED, PRICE = "#2f7de1", "#8b929c", "#8a63b8"
-_OTHERS = ("#0f8b8d", "#d99a00", "#b3123f", "#5f7d95")
+HEDGED, UNHEDGED, PRICE = "#2f7de1", "#8b929c", "#9670c8"
+_OTHERS = ("#0f8b8d", "#d99a00", "#d64a74", "#5f7d95")
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _LAYER_ROWS = {Layer.TAIL: 0, Layer.MID: 1, Layer.NEAR: 2}
 _SIDE_MARKS = {
@@ -30,6 +31,9 @@ _SIDE_MARKS = {
     Side.SETTLE: ("square", "settle"),
 }
 _HOLE_STEPS = 1.5
+_NOTHING_USD = 0.5
+_MARGIN = 0.02
+_LABEL_LEVELS = 3  # break-evens stand close together, so their labels take turns in height
 _CLEAR = "rgba(0,0,0,0)"
 
 
@@ -68,7 +72,10 @@ def timeline(data: ReportData) -> go.Figure:
             col=1,
         )
     figure.update_yaxes(title_text="value, USD", row=1, col=1, tickformat="~s")
-    figure.update_yaxes(title_text="price, USD", row=2, col=1, tickformat="~s")
+    figure.update_yaxes(title_text="price, USD", row=2, col=1, tickformat=",.0f", nticks=5)
+    end_s = data.times_s[-1] + _step_s(data.times_s)
+    margin_s = _MARGIN * (end_s - data.times_s[0])  # a mark at either end stays whole
+    figure.update_xaxes(range=[_stamp(data.times_s[0] - margin_s), _stamp(end_s + margin_s)])
     figure.update_xaxes(title_text="time, UTC", row=4, col=1)
     return _styled(figure, height=760)
 
@@ -80,7 +87,7 @@ def comparison(data: ReportData) -> go.Figure:
     for name, values in data.paths.items():
         known = {"alvh": (HEDGED, "solid"), "unhedged": (UNHEDGED, "solid")}
         colour, dash = known.get(name) or (next(spare), "dot")
-        figure.add_trace(_line(data, values, name, colour, dash=dash))
+        figure.add_trace(_line(data, values, strategy_name(name), colour, dash=dash))
     figure.update_yaxes(title_text="value, USD", tickformat="~s")
     figure.update_xaxes(title_text="time, UTC")
     return _styled(figure, height=380)
@@ -101,7 +108,7 @@ def payoff(view: Payoff, underlying: str) -> go.Figure:
         line_width=1,
         line_dash="dot",
         annotation_text=f"spot {view.spot_usd:,.0f}",
-        annotation_position="bottom left",
+        annotation_position="bottom right",
     )
     for bound in sorted({bound for pair in view.ranges_usd for bound in pair}):
         if view.spots_usd[0] < bound < view.spots_usd[-1]:
@@ -109,16 +116,29 @@ def payoff(view: Payoff, underlying: str) -> go.Figure:
                 x=bound,
                 line_width=1,
                 annotation_text=f"range {bound:,.0f}",
-                annotation_position="bottom right",
+                annotation_position="bottom left",
             )
-    for i, (level, label) in enumerate(labelled_break_evens(view)):
-        reach = 30 + 32 * (i % 2)
-        above = label.startswith("hedge")  # the two kinds stand close together, so on either side of the line
-        text = f"{level:,.0f}<br>{label}"
-        figure.add_annotation(x=level, y=0, text=text, showarrow=True, ax=0, ay=-reach if above else reach)
-    figure.update_xaxes(title_text=f"{underlying} price, USD", tickformat="~s")
+    _label_break_evens(figure, view)
+    figure.update_xaxes(title_text=f"{underlying} price, USD", tickformat=",.0f")
     figure.update_yaxes(title_text="change from today, USD", tickformat="~s")
     return _styled(figure, height=460)
+
+
+def _label_break_evens(figure: go.Figure, view: Payoff) -> None:
+    """Label hedges' break-evens above the zero line, those of the whole below it, each at its own height."""
+    found = sorted(labelled_break_evens(view))
+    for kind, direction in (("hedge", -1), ("both", 1)):
+        mine = [item for item in found if item[1].startswith(kind)]
+        for i, (level, label) in enumerate(mine):
+            figure.add_annotation(
+                x=level,
+                y=0,
+                text=f"{level:,.0f}<br>{label}",
+                showarrow=True,
+                arrowwidth=1,
+                ax=0,
+                ay=direction * (30 + 32 * (i % _LABEL_LEVELS)),
+            )
 
 
 def labelled_break_evens(view: Payoff) -> list[tuple[float, str]]:
@@ -136,7 +156,10 @@ def labelled_break_evens(view: Payoff) -> list[tuple[float, str]]:
 
 
 def attribution(money: Money, *, hedged_less_unhedged_usd: float) -> go.Figure:
-    """Return a waterfall of what hedging paid and brought, with what it leaves unexplained."""
+    """Return a waterfall of what hedging paid and brought, with what it leaves unexplained.
+
+    A part of nothing is left out, but for the residual: that it is nothing is worth showing.
+    """
     parts = [
         ("premium", -money.premium_usd),
         ("venue fees", -money.fee_usd),
@@ -145,16 +168,18 @@ def attribution(money: Money, *, hedged_less_unhedged_usd: float) -> go.Figure:
         ("sold", money.sold_usd),
         ("settled", money.settled_usd),
         ("still held", money.mark_usd),
-        ("residual", hedged_less_unhedged_usd - money.net_usd),
     ]
+    parts = [(name, value) for name, value in parts if abs(value) >= _NOTHING_USD]
+    parts.append(("residual", hedged_less_unhedged_usd - money.net_usd))
     figure = go.Figure(
         go.Waterfall(
             x=[*(name for name, _ in parts), "net"],
-            y=[*(0.0 if abs(value) < 0.5 else value for _, value in parts), 0.0],
+            y=[*(0.0 if abs(value) < _NOTHING_USD else value for _, value in parts), 0.0],
             measure=[*("relative" for _ in parts), "total"],
             text=[*(_signed(value) for _, value in parts), _signed(hedged_less_unhedged_usd)],
             textposition="outside",
             cliponaxis=False,
+            constraintext="none",  # else the numbers shrink with the bars on a phone
             increasing_marker_color="#0f8b8d",
             decreasing_marker_color="#e8671b",
             totals_marker_color=HEDGED,
@@ -233,11 +258,7 @@ def _order_marks(orders: Sequence[LegOutcome], symbol: str, word: str) -> go.Sca
             "color": HEDGED,
             "line": {"width": 1, "color": "#ffffff"},
         },
-        text=[
-            f"{word} {item.filled_size:,.2f} {item.leg.instrument.id}<br>{item.premium_usd:,.0f} USD, "
-            f"{item.status}"
-            for item in orders
-        ],
+        text=[order_words(item) for item in orders],
         hovertemplate="%{text}<extra></extra>",
     )
 
@@ -275,7 +296,7 @@ def tier_runs(times_s: FloatArray, tiers: Sequence[Tier]) -> list[tuple[float, f
     if not tiers:
         return []
     before_hole = {from_s for from_s, _ in holes(times_s)}
-    step_s = float(np.median(np.diff(times_s))) if times_s.size > 1 else 3_600.0
+    step_s = _step_s(times_s)
     runs: list[tuple[float, float, Tier]] = []
     start = 0
     for i, tier in enumerate(tiers):
@@ -289,6 +310,10 @@ def tier_runs(times_s: FloatArray, tiers: Sequence[Tier]) -> list[tuple[float, f
     return runs
 
 
+def _step_s(times_s: FloatArray) -> float:
+    return float(np.median(np.diff(times_s))) if times_s.size > 1 else 3_600.0
+
+
 def _line(data: ReportData, values: FloatArray, name: str, colour: str, *, dash: str = "solid") -> go.Scatter:
     """Return a line that stops at holes."""
     cuts = [int(np.searchsorted(data.times_s, from_s)) + 1 for from_s, _ in holes(data.times_s)]
@@ -299,7 +324,7 @@ def _line(data: ReportData, values: FloatArray, name: str, colour: str, *, dash:
         mode="lines",
         name=name,
         line={"color": colour, "width": 2, "dash": dash},
-        hovertemplate="%{y:,.0f} USD<extra>" + name + "</extra>",
+        hovertemplate="%{x}, $%{y:,.0f}<extra>" + name + "</extra>",
     )
 
 
@@ -312,7 +337,7 @@ def _curve(
         mode="lines",
         name=name,
         line={"color": colour, "width": width, "dash": dash},
-        hovertemplate="at %{x:,.0f}: %{y:+,.0f} USD<extra>" + name + "</extra>",
+        hovertemplate="at $%{x:,.0f}: %{y:+$,.0f}<extra>" + name + "</extra>",
     )
 
 
@@ -334,4 +359,4 @@ def _stamp(at_s: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return "0" if abs(value) < 0.5 else f"{value:+,.0f}"
+    return "0" if abs(value) < _NOTHING_USD else f"{value:+,.0f}"

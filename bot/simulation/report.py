@@ -15,10 +15,9 @@ from plotly.offline import get_plotlyjs
 from bot.errors import ConfigError
 from bot.model.hedge import LegOutcome, Side
 from bot.model.tier import Tier
-from bot.model.units import DAY_S, iso_utc
 from bot.simulation import charts
 from bot.simulation.report_data import Compared, LayerView, ReportData
-from bot.simulation.wording import order_words, percent, strategy_name, usd, when
+from bot.simulation.wording import budget_names, order_words, percent, strategy_name, usd, when
 
 _PLOT = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 _DETAIL_ROWS = 12  # longer tables fold
@@ -64,7 +63,7 @@ def render(report: ReportData) -> str:
 
 
 def _first_screen(data: ReportData) -> str:
-    start, end = iso_utc(data.times_s[0])[:10], iso_utc(data.times_s[-1])[:10]
+    start, end = when(data.times_s[0])[:10], when(data.times_s[-1] - 1.0)[:10]
     money = data.money
     facts = [
         ("Fall without hedge", percent(data.unhedged_drawdown), "deepest, from a peak"),
@@ -100,7 +99,7 @@ def _layers(data: ReportData) -> str:
     body = "".join(_layer(item) for item in data.decided.layers)
     return _section(
         "Protection held against wanted",
-        "Contracts per layer at the last decision: full is held and wanted, hatched is wanted and not held, "
+        "Contracts per layer at the last decision: full is held and wanted, hatched is missing, "
         "pale is held and no longer wanted.",
         body,
     )
@@ -110,29 +109,27 @@ def _layer(item: LayerView) -> str:
     whole = max(item.wanted_contracts, item.held_contracts, 1e-12)
     held = 100.0 * min(item.held_contracts, item.wanted_contracts) / whole
     excess = 100.0 * max(item.held_contracts - item.wanted_contracts, 0.0) / whole
-    short = 100.0 * max(item.wanted_contracts - item.held_contracts, 0.0) / whole
+    short = 100.0 * max(item.wanted_contracts - item.held_contracts, 0.0) / whole if item.shortfall else 0.0
     if not item.wanted_contracts and not item.held_contracts:
         numbers = "nothing wanted, nothing held"
     else:
         numbers = f"{item.held_contracts:,.2f} held of {item.wanted_contracts:,.2f} wanted"
-    name = f" · {item.instrument}" if item.instrument else ""
-    lines = [f"{numbers}{name}. {item.because}"]
-    shortfall = f'<span class="short">Shortfall: {escape(item.shortfall)}</span>' if item.shortfall else ""
+    shortfall = f'<span class="short">{escape(item.shortfall)}</span>' if item.shortfall else ""
     return (
         f'<div class="layer"><b>{escape(item.layer)}</b>'
         f'<div class="bar" role="img" aria-label="{escape(numbers)}">'
         f'<i style="width:{held:.1f}%"></i><s style="width:{excess:.1f}%"></s>'
         f'<u style="width:{short:.1f}%"></u></div>'
-        f"<span>{escape(' '.join(lines))}</span>{shortfall}</div>"
+        f"<span>{escape(numbers)}. {escape(_capital(item.because))}.</span>{shortfall}</div>"
     )
 
 
 def _timeline(data: ReportData) -> str:
     orders = len(data.decided.orders)
     return _section(
-        f"{data.headline}; the tier reached {data.highest_tier.name}",
-        f"Position value with and without hedge, {data.underlying} price, contracts held per layer with "
-        f"{orders} orders, and the market tier. USD, hourly or per step, UTC.",
+        f"{data.headline}; tier: {data.tier_words}",
+        f"From the top: the position's value with and without hedge; the price of {data.underlying}; "
+        f"what each layer holds (thicker is more) with its orders, {orders} in all; the tier. Times are UTC.",
         _figure(charts.timeline(data), "timeline"),
     )
 
@@ -198,9 +195,9 @@ def _costs(data: ReportData) -> str:
     gained = data.hedged_usd - data.unhedged_usd
     known = gained[np.isfinite(gained)]
     parts = (
-        ("Premium, fees left out", money.premium_usd),
+        ("Premium without fees", money.premium_usd),
         ("Venue fees", money.fee_usd),
-        ("Settlement-asset swaps", money.swap_usd),
+        ("Swaps to and from the venue's stable", money.swap_usd),
         ("Gas", money.gas_usd),
         ("Received from sales", money.sold_usd),
         ("Received at expiry", money.settled_usd),
@@ -208,13 +205,7 @@ def _costs(data: ReportData) -> str:
     )
     rows = "".join(_row_of("td", (name, usd(value)), numbers_from=1) for name, value in parts)
     rows += _row_of("td", ("Net", usd(money.net_usd, signed=True)), numbers_from=1)
-    limits = "".join(
-        _row_of("td", (name.replace("_usd", "").replace("_", " "), usd(value)), numbers_from=1)
-        for name, value in data.decided.limits.items()
-    )
-    body = f"<table>{rows}</table>"
-    if limits:
-        body += f"<h3>Budget (R9) at the last decision</h3><table>{limits}</table>"
+    body = f"<table>{rows}</table>{_budget(data)}"
     if known.size:
         figure = charts.attribution(money, hedged_less_unhedged_usd=float(known[-1]))
         body = _figure(figure, "attribution") + body
@@ -226,47 +217,56 @@ def _costs(data: ReportData) -> str:
     )
 
 
-def _tiers(data: ReportData) -> str:
+def _budget(data: ReportData) -> str:
+    limits = data.decided.limits
+    head = _row_of("th", ("Spending", "At most", "Used", "Left"), numbers_from=1)
     rows = [
-        f'<tr><td class="t">{escape(when(item.at_s))}</td><td>{escape(item.group)}</td>'
-        f"<td>{_tier(item.tier)}</td><td>{escape(item.because)}{_votes(item.votes)}</td></tr>"
+        _row_of(
+            "td",
+            (words, usd(limits[cap]), usd(limits[used]), usd(max(limits[cap] - limits[used], 0.0))),
+            numbers_from=1,
+        )
+        for words, cap, used in budget_names(limits)
+    ]
+    if not rows:
+        return ""
+    table = f'<div class="scroll"><table>{head}{"".join(rows)}</table></div>'
+    return f"<h3>What may be spent on hedges, at the last decision (R9)</h3>{table}"
+
+
+def _tiers(data: ReportData) -> str:
+    several = len({item.group for item in data.tiers}) > 1
+    rows = [
+        f'<tr><td class="t">{escape(when(item.at_s))}</td><td>{_tier(item.tier)}'
+        f"{f'<small>{escape(item.group)}</small>' if several else ''}</td>"
+        f"<td>{escape(_capital(item.because))}{_votes(item.votes)}</td></tr>"
         for item in data.tiers
     ]
-    head = _row_of("th", ("Time, UTC", "Group", "Tier", "Because"))
-    changes = max(len(rows) - 1, 0)
-    title = f"{changes} tier change{'s' if changes != 1 else ''}, and why"
-    return _section(title, "The first tier and every change.", _table(head, rows))
+    head = _row_of("th", ("Time, UTC", "Tier", "Because"))
+    title = f"Tier: {data.tier_words}"
+    return _section(title, "The first tier and every change, with what each family said.", _table(head, rows))
 
 
 def _orders(data: ReportData) -> str:
-    head = _row_of(
-        "th",
-        ("Time, UTC", "Layer", "Order", "Status and reason", "DTE", "Contracts", "USD", "Gas, USD"),
-        numbers_from=4,
-    )
+    head = _row_of("th", ("Time, UTC", "Layer", "Order", "Paid or received", "Gas"), numbers_from=3)
     rows = [_order_row(item) for item in data.decided.orders]
     title = f"{len(rows)} order{'s' if len(rows) != 1 else ''}"
-    return _section(title, "What was bought, sold and settled, with the reason.", _table(head, rows))
+    about = "What was bought, sold and settled, and why. Premium is with fees; gas comes on top."
+    return _section(title, about, _table(head, rows))
 
 
 def _order_row(item: LegOutcome) -> str:
     leg = item.leg
-    reason = item.because or leg.because
-    link = f" · {item.tx_hash[:10]}…" if item.tx_hash else ""
     sign = -1.0 if leg.side is Side.BUY else 1.0
-    texts = (
-        when(item.at_s),
-        leg.layer.value,
-        f"{leg.side.value} {leg.instrument.id}",
-        f"{item.status.value}{link}{'; ' + reason if reason else ''}",
+    words = order_words(item, money=False)
+    link = f" · transaction {item.tx_hash[:10]}…" if item.tx_hash else ""
+    about = f"{leg.because}{link}"
+    return (
+        f'<tr><td class="t">{escape(when(item.at_s))}</td><td>{escape(leg.layer.value)}</td>'
+        f'<td>{escape(_capital(words))}<small title="{escape(item.tx_hash)}">{escape(about)}</small></td>'
+        f'<td class="n" data-name="paid or received">{escape(usd(sign * item.premium_usd, signed=True))}</td>'
+        f'<td class="n" data-name="gas">{escape(usd(item.gas_usd))}</td></tr>'
     )
-    numbers = (
-        f"{(leg.instrument.expiry_s - item.at_s) / DAY_S:.1f}",
-        f"{item.filled_size:,.2f}",
-        f"{sign * item.premium_usd:+,.0f}",
-        f"{item.gas_usd:,.2f}",
-    )
-    return _row_of("td", (*texts, *numbers), numbers_from=len(texts))
 
 
 def _trust(data: ReportData) -> str:
@@ -298,12 +298,12 @@ def _figure(figure: go.Figure, name: str) -> str:
 def _table(head: str, rows: Sequence[str]) -> str:
     if not rows:
         return "<p>None.</p>"
-    shown = f'<div class="scroll"><table>{head}{"".join(rows[:_DETAIL_ROWS])}</table></div>'
+    shown = f'<div class="scroll"><table class="stack">{head}{"".join(rows[:_DETAIL_ROWS])}</table></div>'
     rest = rows[_DETAIL_ROWS:]
     if rest:
         shown += (
             f"<details><summary>{len(rest)} more</summary>"
-            f'<div class="scroll"><table>{head}{"".join(rest)}</table></div></details>'
+            f'<div class="scroll"><table class="stack">{head}{"".join(rest)}</table></div></details>'
         )
     return shown
 
@@ -331,3 +331,7 @@ def _votes(votes: Sequence[str]) -> str:
 
 def _tier(tier: Tier) -> str:
     return f'<span class="tier" style="--tier:{charts.TIER_COLOURS[tier]}">{tier.name}</span>'
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

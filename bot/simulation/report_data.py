@@ -8,7 +8,7 @@ import numpy as np
 
 from bot.errors import NotFoundError
 from bot.model.exposure import LpShape
-from bot.model.hedge import Layer, LegOutcome, LegStatus, Shortfall, Side
+from bot.model.hedge import Layer, LayerTarget, LegOutcome, LegStatus, Shortfall, Side
 from bot.model.market import FloatArray
 from bot.model.record import GroupDecision, StepRecord
 from bot.model.tier import Quality, Tier
@@ -17,9 +17,11 @@ from bot.ports import VenuePosition
 from bot.simulation.metrics import max_drawdown
 from bot.simulation.payoff_view import Payoff, payoff_of
 from bot.simulation.results import ALVH, UNHEDGED, BacktestResult, TierChange, cash_usd, tier_changes
-from bot.simulation.wording import percent, when
+from bot.simulation.wording import percent, usd, when
 
 HOLE_S = 36 * HOUR_S  # no drawdown runs across a longer hole
+NOTABLE_SHARE = 0.01  # a layer that misses less than this of its target is not worth a word
+ENOUGH = "no more is needed: all layers together cover the wanted share of VaR"
 _FILLED = (LegStatus.FILLED, LegStatus.PARTIAL)
 
 
@@ -31,7 +33,6 @@ class LayerView:
     is_open: bool
     wanted_contracts: float
     held_contracts: float
-    instrument: str
     because: str
     shortfall: str  # reason, "" when there is none
 
@@ -207,7 +208,7 @@ def from_backtest(result: BacktestResult) -> ReportData:
     """Return the report of a backtest."""
     hedged = result.strategies[ALVH]
     shape = result.spec.open_at(float(result.spot_usd[0])).shape
-    value = f"{result.spec.value_usd:,.0f} USD in {result.spec.pool}"
+    value = f"{usd(result.spec.value_usd)} in {result.spec.pool}"
     known = np.flatnonzero(np.isfinite(hedged.hedge_usd))
     return ReportData(
         title=f"Backtest: {value}",
@@ -283,7 +284,11 @@ def decided_of(steps: Sequence[StepRecord], outcomes: Sequence[LegOutcome]) -> D
         layers=tuple(sorted(layers_of(last.groups), key=lambda item: list(Layer).index(item.layer))),
         state=". ".join(f"{group.tier.name}: {group.because}" for group in last.groups),
         limits=dict(last.limits),
-        absent=tuple(f"{item.signal} {item.name}" for item in readings if item.quality is Quality.ABSENT),
+        absent=tuple(
+            f"{item.signal} {item.name}: {item.because}"
+            for item in readings
+            if item.quality is Quality.ABSENT
+        ),
         warming=tuple(
             f"{item.signal} {item.name} ({item.subject}) until {when(item.warm_at_s)}"
             for item in readings
@@ -299,15 +304,22 @@ def layers_of(groups: Sequence[GroupDecision]) -> Iterator[LayerView]:
         short = {item.layer: item for item in group.shortfalls}
         for target in group.targets:
             found = short.get(target.layer)
+            if found is not None and found.missing < NOTABLE_SHARE:
+                found = None
             yield LayerView(
                 layer=target.layer,
                 is_open=target.open,
                 wanted_contracts=target.wanted_contracts,
                 held_contracts=target.held_contracts,
-                instrument=target.instrument.id if target.instrument else "",
-                because=target.because,
+                because=ENOUGH if found is None and is_enough(group, target) else target.because,
                 shortfall=_shortfall_line(found) if found else "",
             )
+
+
+def is_enough(group: GroupDecision, target: LayerTarget) -> bool:
+    """Return whether a layer holds less than its own target while the group as a whole is covered."""
+    lacks = target.open and target.held_contracts < (1.0 - NOTABLE_SHARE) * target.wanted_contracts
+    return lacks and group.covered_share >= group.wanted_share
 
 
 def _shortfall_line(item: Shortfall) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -46,7 +45,9 @@ class Rows:
         blocks = []
         for first, *rest in self.rows:
             pairs = zip(self.head[1:], rest, strict=True)
-            blocks.append("\n".join([first, *(f"  {f'{name}: ' if name else ''}{cell}" for name, cell in pairs)]))
+            blocks.append(
+                "\n".join([first, *(f"  {f'{name}: ' if name else ''}{cell}" for name, cell in pairs)])
+            )
         return Text("\n".join(blocks))
 
 
@@ -60,7 +61,7 @@ def summary(report: ReportData) -> RenderableType:
     parts: list[RenderableType] = [
         Text(report.headline, style="bold"),
         Text(f"{report.title} ({report.mode})"),
-        Text(f"{when(report.times_s[0])[:10]} to {when(report.times_s[-1])[:10]} UTC"),
+        Text(f"{when(report.times_s[0])[:10]} to {when(report.times_s[-1] - 1.0)[:10]} UTC"),
         Text(""),
     ]
     if report.compared:
@@ -90,6 +91,8 @@ def summary(report: ReportData) -> RenderableType:
 
 def hanging(start: str, text: Text) -> RenderableType:
     """Return ``start`` and a paragraph that wraps to the right of it."""
+    if not start:
+        return text
     grid = Table.grid(padding=0)
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
@@ -118,7 +121,7 @@ def _layer(item: LayerView) -> list[RenderableType]:
     bar = ("#" * full + "-" * (_BAR - full if wanted > 0.0 else 0)).ljust(_BAR)
     parts: list[RenderableType] = [Text(f"  {item.layer.value:<5}[{bar}] {held:,.2f} of {wanted:,.2f}")]
     if item.shortfall:
-        parts.append(Padding(hanging("", Text(item.shortfall)), (0, 0, 0, 8), expand=False))
+        parts.append(hanging(" " * 8, Text(item.shortfall)))
     return parts
 
 

@@ -1,6 +1,7 @@
 """How numbers, times and orders read, the same in the terminal and in the report."""
 
 import math
+from collections.abc import Mapping
 
 from bot.model.hedge import LegOutcome, LegStatus, Side
 from bot.model.units import iso_utc
@@ -13,6 +14,12 @@ _STRATEGIES = {
     "vxth": "VXTH-like",
     "unhedged": "Unhedged",
 }
+_BUDGETS = (
+    ("session", "in 24 h"),
+    ("budget_30d", "in 30 days"),
+    ("budget_365d", "in 365 days"),
+    ("defined_risk", "at risk at once"),
+)
 _DONE = {Side.BUY: "bought", Side.SELL: "sold", Side.SETTLE: "settled"}
 
 
@@ -42,6 +49,12 @@ def strategy_name(name: str) -> str:
     return _STRATEGIES.get(name, name)
 
 
+def budget_names(limits: Mapping[str, float]) -> list[tuple[str, str, str]]:
+    """Return (words, name of the cap, name of what is used) of every R9 figure that is known."""
+    names = [(words, f"{name}_cap_usd", f"{name}_used_usd") for name, words in _BUDGETS]
+    return [item for item in names if item[1] in limits and item[2] in limits]
+
+
 def option_words(outcome: LegOutcome) -> str:
     """Return the option of an order: ``ETH 2,180 put, 26 d``."""
     item = outcome.leg.instrument
@@ -52,12 +65,13 @@ def option_words(outcome: LegOutcome) -> str:
     return f"{item.underlying} {item.strike_usd:,.0f} {item.option_type.value}{left}"
 
 
-def order_words(outcome: LegOutcome) -> str:
-    """Return what became of one order, in words."""
+def order_words(outcome: LegOutcome, *, money: bool = True) -> str:
+    """Return what became of one order, in words; ``money`` False leaves the sum to a column of its own."""
     leg, option = outcome.leg, option_words(outcome)
     if outcome.status in (LegStatus.FILLED, LegStatus.PARTIAL):
         part = f" of {leg.size:,.2f}" if outcome.status is LegStatus.PARTIAL else ""
-        return f"{_DONE[leg.side]} {outcome.filled_size:,.2f}{part} {option}, for {usd(outcome.premium_usd)}"
+        paid = f", for {usd(outcome.premium_usd)}" if money else ""
+        return f"{_DONE[leg.side]} {outcome.filled_size:,.2f}{part} {option}{paid}"
     reason = outcome.because or "no reason was given"
     wanted = f"{leg.size:,.2f} {option}"
     if outcome.status is LegStatus.REJECTED:

@@ -61,6 +61,11 @@ class LyraVenue:
         """Options that the last ``quotes`` call listed and could not quote, with the market's reason."""
         return self._refusals
 
+    @property
+    def least_gas_ceiling(self) -> int:
+        """Gas limit that a signer must allow: under a smaller one every leg would fail half-way."""
+        return self._terms.gas.least_ceiling
+
     def permissions(self) -> tuple[tuple[str, bytes], ...]:
         """Every (target, selector) that a leg may send, for the signer's allow-list."""
         market = self._reads.contracts.option_market

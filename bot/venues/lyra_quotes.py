@@ -57,8 +57,8 @@ class LyraQuoter:
         block, prices = pinned(view), prices_of(view, terms=self._terms, pair=self._swap.pair)
         listing = await self._reads.listing(block)
         candidates, refusals = self._candidates(listing, block, size=size)
-        if not all(map(math.isfinite, (prices.spot_usd, prices.settlement_usd, prices.gas_usd))):
-            because = f"the price of {self._terms.underlying} or {self._swap.pair.settlement} is not known"
+        if prices.unknown or not math.isfinite(prices.spot_usd):
+            because = f"prices are not known: {prices.unknown or self._terms.underlying}"
             return (), (*refusals, *(Refusal(instrument=c.instrument, because=because) for c in candidates))
         sender, overrides = await self._trades.sender(block)
         if sender is None:
@@ -175,7 +175,7 @@ class LyraQuoter:
             size=c.size,
             premium_usd=money.premium_usd,
             fee_usd=money.fee_usd,
-            gas_usd=self._terms.gas.buy * prices.gas_usd,
+            gas_usd=self._terms.gas.buy * prices.gas_most_usd,
             swap_usd=money.swap_usd,
             iv=iv,
             delta=float(delta),

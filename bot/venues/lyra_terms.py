@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from bot.chain.fees import FeePolicy
 from bot.errors import InvariantError
 from bot.model.hedge import Instrument, OptionType
 from bot.model.market import Block
@@ -23,6 +24,12 @@ class GasUse:
     sell: int = 1_050_000  # closePosition, approval and swap back
     settle: int = 1_700_000  # settleExpiredBoard, settleOptions, approval and swap back
 
+    @property
+    def least_ceiling(self) -> int:
+        """Return a gas limit under which each transaction of a leg fits: all of the leg, and the margin
+        of a quarter that a limit has over its estimate."""
+        return max(self.buy, self.sell, self.settle) * 5 // 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LyraTerms:
@@ -36,9 +43,13 @@ class LyraTerms:
     iterations: int = 1  # sub-orders of a trade; more cost less premium and more gas
     lot: float = 0.01
     cost_buffer_bps: int = 100  # over the quoted cost, never over the leg's limit
-    quote_ttl_s: float = 120.0
+    # A leg re-quotes and keeps to its limit when it is sent, and one purchase of five transactions takes
+    # about 108 s on a chain of 12 s blocks at two confirmations: longer than any sane ``orders.valid_for``,
+    # so that this is what bounds a leg and a plan's second leg has its time too.
+    quote_ttl_s: float = 900.0
     parallel: int = 16  # eth_calls in flight
-    priority_fee_wei: int = 10**9
+    priority_fee_wei: int = 10**9  # tip that is expected
+    tip_cap_wei: int = FeePolicy().tip_max_wei  # tip that is reserved
     gas: GasUse = GasUse()
 
 
@@ -51,7 +62,14 @@ class Prices:
     settlement_usd: float
     stable_usd: float
     eth_usd: float  # of the coin that pays gas
-    gas_usd: float  # per unit of gas
+    gas_usd: float  # per unit of gas, as expected
+    gas_most_usd: float  # per unit of gas, as a transaction sent now may come to cost
+
+    @property
+    def unknown(self) -> str:
+        """Return the names of those that booking needs and that are not known, "" when all are."""
+        needed = {"settlement token": self.settlement_usd, "stable": self.stable_usd, "gas coin": self.eth_usd}
+        return ", ".join(name for name, usd in needed.items() if not 0.0 < usd < math.inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +123,7 @@ def pinned(view: MarketView) -> Block:
 
 def prices_of(view: MarketView, *, terms: LyraTerms, pair: StablePair) -> Prices:
     """Return the prices of a view, NaN where it does not know one; the own stable counts 1 USD by default."""
-    gas_wei = (view.block.base_fee_wei if view.block else 0) + terms.priority_fee_wei
+    base_wei = view.block.base_fee_wei if view.block else 0
     eth_usd = view.spot_usd.get("ETH", math.nan)
     return Prices(
         now_s=view.now_s,
@@ -113,5 +131,6 @@ def prices_of(view: MarketView, *, terms: LyraTerms, pair: StablePair) -> Prices
         settlement_usd=view.stable_usd.get(pair.settlement, math.nan),
         stable_usd=view.stable_usd.get(pair.stable, 1.0),
         eth_usd=eth_usd,
-        gas_usd=gas_wei * 1e-18 * eth_usd,
+        gas_usd=(base_wei + terms.priority_fee_wei) * 1e-18 * eth_usd,
+        gas_most_usd=(2 * base_wei + terms.tip_cap_wei) * 1e-18 * eth_usd,  # chain.fees.first_fees
     )

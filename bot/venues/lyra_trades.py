@@ -7,6 +7,7 @@ itself if it holds money and an approval.
 
 from typing import Any
 
+from bot.chain.rpc import RpcError
 from bot.errors import VenueRejected
 from bot.model.hedge import OptionType
 from bot.model.market import Block
@@ -62,6 +63,40 @@ class LyraTrades:
         order = trade_input(strike_id, 0, kind, amount_raw, iterations=self._iterations)
         return await self._trade("openPosition", order, block, sender, overrides)
 
+    async def check_open(
+        self,
+        strike_id: int,
+        kind: OptionType,
+        amount_raw: int,
+        *,
+        most_raw: int,
+        gas: int,
+        block: Block,
+    ) -> None:
+        """Run the very purchase that is to be sent: by the account, as if funded, within its bounds.
+
+        Raises VenueRejected when it fails although it can be quoted; says nothing where the node takes no
+        overrides or there is no account.
+        """
+        if self._account is None:
+            return
+        overrides = await self._funded.overrides(
+            token=self._token, owner=self._account, spender=self._market, block=block
+        )
+        if overrides is None:
+            return
+        bounds_raw = (0, most_raw)
+        order = trade_input(
+            strike_id, 0, kind, amount_raw, iterations=self._iterations, bounds_raw=bounds_raw
+        )
+        try:
+            await self._trade("openPosition", order, block, self._account, overrides, gas=gas)
+        except (RpcError, VenueRejected) as error:  # out of gas is no revert to every node
+            raise VenueRejected(
+                f"the purchase was quoted and would fail all the same within {gas} gas: {error}; "
+                "nothing was sent"
+            ) from None
+
     async def close_value(
         self, position: OptionPosition, kind: OptionType, amount_raw: int, *, block: Block, owner: str
     ) -> Execution:
@@ -104,6 +139,8 @@ class LyraTrades:
         block: Block,
         sender: str,
         overrides: dict[str, Any] | None,
+        *,
+        gas: int | None = None,
     ) -> Execution:
         data = await self._reader.simulate(
             to=self._market,
@@ -111,6 +148,7 @@ class LyraTrades:
             block=block,
             sender=sender,
             overrides=overrides,
+            gas=gas,
         )
         _, cost_raw, fee_raw = MARKET.decode(function, data)[0]
         return Execution(cost_raw=cost_raw, fee_raw=fee_raw, forced=function == "forceClosePosition")

@@ -1,6 +1,6 @@
 """Sends the transactions of one leg, in order, each under a key and a purpose of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from bot.chain.abi import Abi
 from bot.errors import InvariantError
@@ -25,9 +25,17 @@ class LegSteps:
         self.leg = leg
         self.receipts: dict[str, Receipt] = dict(earlier or {})
         self.sent = len(self.receipts)
+        self.gas_left_wei: Callable[[], int] = lambda: 0  # bound on the next step's gas, 0: none
 
     async def send(
-        self, purpose: str, *, to: str, data: bytes, gas_ceiling: int, valid_until_s: float
+        self,
+        purpose: str,
+        *,
+        to: str,
+        data: bytes,
+        gas_ceiling: int,
+        valid_until_s: float,
+        bounded: bool = True,
     ) -> Receipt:
         """Send one transaction and wait for it. Raises as ``Transactor.send`` does."""
         if purpose in self.receipts:
@@ -40,6 +48,7 @@ class LegSteps:
             data=data,
             valid_until_s=valid_until_s,
             gas_ceiling=gas_ceiling,
+            max_gas_cost_wei=self.gas_left_wei() if bounded else 0,
         )
         self.sent += 1
         receipt = await self.transactor.send(request)
@@ -56,6 +65,7 @@ class LegSteps:
             data=ERC20.encode("approve", spender, amount_raw),
             gas_ceiling=APPROVE_GAS_CEILING,
             valid_until_s=valid_until_s,
+            bounded=amount_raw > 0,  # a revocation is sent at any price
         )
 
     async def refresh(self) -> None:

@@ -89,7 +89,7 @@ async def execute(url: str, path: Path, base: int, point: str | None) -> None:
                 return
             if not opened.open_legs():
                 journal.open_leg(order, at_s=1.0)
-            sender = manager(rpc, journal, signer=SIGNER, deadline_s=20.0)
+            sender = manager(rpc, journal, signer=SIGNER, deadline_s=20.0, resume_wait_s=20.0)
             done = await sender.resume(order.key)
             for offset, purpose in enumerate(PURPOSES):
                 if purpose not in done:

@@ -53,7 +53,7 @@ def test_an_open_purchase_reserves_its_worst_case_in_every_window():
 def test_a_bought_position_the_venue_does_not_show_stops_new_legs_until_it_expires():
     book = book_of([filled(leg())])
     (reason,) = book.unexplained([], now_s=START_S)
-    assert "position p1 at fake (MID 2) is in the journal but not at the venue" in reason
+    assert "position p1 at fake (MID) is 2 in the journal and 0 at the venue" in reason
     assert book.hedges([], now_s=START_S) == ()
     after_expiry_s = PUT.expiry_s + 1.0
     assert book.unexplained([], now_s=after_expiry_s) == ()
@@ -63,3 +63,8 @@ def test_a_bought_position_the_venue_does_not_show_stops_new_legs_until_it_expir
 
 def test_a_listed_position_is_explained():
     assert book_of([filled(leg())]).unexplained([position()], now_s=START_S) == ()
+
+
+def test_a_position_of_another_size_than_was_bought_stops_new_legs():
+    (reason,) = book_of([filled(leg())]).unexplained([position(size=1.0)], now_s=START_S)
+    assert "is 2 in the journal and 1 at the venue" in reason

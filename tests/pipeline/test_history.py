@@ -20,10 +20,35 @@ def test_a_configured_series_without_rows_is_an_empty_column_not_an_absent_one()
     assert math.isnan(columns.latest(Metric.PRICE_USD, "ETH")[0])
 
 
-def test_rows_that_repeat_or_run_back_are_left_out():
+def test_a_row_read_again_is_left_out():
     history = History([KEY])
-    assert history.append([price(START_S, 1.0), price(START_S, 2.0), price(START_S - 1, 3.0)]) == 1
+    assert history.append([price(START_S, 1.0), price(START_S, 1.0)]) == 1
     assert history.columns()[KEY].values.tolist() == [1.0]
+
+
+def test_rows_of_a_reorganised_chain_take_the_place_of_the_orphaned_ones(tmp_path):
+    history = History([KEY], path=tmp_path / "history.sqlite")
+    history.append([price(START_S + i, float(i)) for i in range(5)])
+    before = history.columns()[KEY]
+    history.append([price(START_S + 3, 30.0)])  # the block at 3 was replaced, and 4 is gone
+    history.append([price(START_S + 5, 50.0)])
+    assert history.columns()[KEY].values.tolist() == [0.0, 1.0, 2.0, 30.0, 50.0]
+    assert before.values.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0], "a frame that was cut does not change"
+    history.close()
+    again = History([KEY], path=tmp_path / "history.sqlite")
+    assert again.columns()[KEY].values.tolist() == [0.0, 1.0, 2.0, 30.0, 50.0]
+    again.close()
+
+
+def test_a_series_that_is_no_longer_configured_is_not_used(tmp_path):
+    path = tmp_path / "history.sqlite"
+    first = History([KEY], path=path)
+    first.append([price(START_S, 1.0)])
+    first.close()
+    other = History([SeriesKey(Metric.PRICE_USD, "ETH", "twap:v3:ETH/USDC")], path=path)
+    assert KEY not in other.columns().series
+    other.close()
+    assert path.stat().st_mode & 0o077 == 0
 
 
 def test_a_restart_reads_the_same_columns_unknowns_included(tmp_path):

@@ -1,5 +1,8 @@
 """The one loop: reconcile, look, decide, act, record."""
 
+import math
+from dataclasses import replace
+
 import pytest
 from pipeline_builders import (
     FakeVenue,
@@ -12,8 +15,8 @@ from pipeline_builders import (
 )
 
 from bot.errors import InvariantError, OutcomeUnknown, StaleDataError, TransientError, VenueRejected
-from bot.model.hedge import LegStatus
-from bot.pipeline.loop import Pipeline
+from bot.model.hedge import LegStatus, Side
+from bot.pipeline.loop import Pipeline, view_of
 
 
 def pipeline(journal, venue, plans=None, seen=None):
@@ -103,3 +106,67 @@ async def test_a_filled_leg_that_the_pinned_block_does_not_show_yet_is_a_hold_no
     await loop.step(moment(1))
     await loop.step(moment(2))  # the venue still shows the block before the fill
     assert "position p1 at fake" in seen[-1].holds[0]
+
+
+async def test_a_sale_found_after_the_pinned_block_keeps_its_layer_waiting_until_the_block_shows_it():
+    """Else half of a position is sold again from what the old block says of it."""
+    journal, seen = ListJournal(), []
+    sale = leg(2, side=Side.SELL, size=1.0, position_id="p1")
+    venue = FakeVenue(positions=(position(),), fail_execute=OutcomeUnknown("sale", "plan-2"))
+    await pipeline(journal, venue, {moment(1).now_s: (sale,)}).step(moment(1))
+    venue.truth["plan-2"] = replace(filled(sale), block_number=3)
+    for restart_at in (2, 3):
+        await pipeline(journal, venue, {}, seen).step(moment(restart_at))
+    assert [frame.open_legs for frame in seen] == [("plan-2",), ()]
+    assert [spend.usd for spend in seen[0].spends] == [-97.0]  # booked, not reserved as well
+
+
+async def test_a_position_settled_after_the_pinned_block_is_not_held_any_more():
+    """Else it would be settled, and its proceeds booked, a second time."""
+    journal, seen = ListJournal(), []
+    bought, settle = leg(1), leg(2, side=Side.SETTLE, position_id="p1")
+    venue = FakeVenue(positions=(position(),))
+    await pipeline(journal, venue, {moment(1).now_s: (bought,)}).step(moment(1))
+    venue.fail_execute = OutcomeUnknown("settlement", "plan-2")
+    await pipeline(journal, venue, {moment(2).now_s: (settle,)}).step(moment(2))
+    venue.truth["plan-2"] = replace(filled(settle), block_number=4)
+    await pipeline(journal, venue, {}, seen).step(moment(3))  # the venue still lists it at this block
+    assert seen[-1].held == ()
+    assert seen[-1].holds == ()
+    assert seen[-1].open_legs == ("plan-2",)
+
+
+async def test_after_a_leg_of_unknown_end_no_other_is_started():
+    journal = ListJournal()
+    venue = FakeVenue(fail_execute=OutcomeUnknown("sell", "plan-1"))
+    legs = (leg(1), leg(2))
+    await pipeline(journal, venue, {moment(1).now_s: legs}).step(moment(1))
+    assert [item.key for item in journal.open_legs()] == ["plan-1"]
+    assert "execute plan-2" not in venue.asked
+
+
+async def test_the_sale_of_a_roll_waits_for_its_replacement():
+    refused = filled(leg(1))
+    refused = type(refused)(leg=refused.leg, status=LegStatus.REJECTED, at_s=refused.at_s, because="no")
+    sale = replace(leg(2, side=Side.SELL, position_id="p1"), only_after="plan-1")
+    for answer, expected in ((refused, 1), (filled(leg(1)), 2)):
+        journal, venue = ListJournal(), FakeVenue()
+        venue.answers["plan-1"] = answer
+        record = await pipeline(journal, venue, {moment(1).now_s: (leg(1), sale)}).step(moment(1))
+        assert len(record.outcomes) == expected
+
+
+async def test_an_outcome_with_unknown_money_is_not_booked():
+    journal, venue = ListJournal(), FakeVenue()
+    venue.answers["plan-1"] = replace(filled(leg(1)), gas_usd=math.nan)
+    record = await pipeline(journal, venue, {moment(1).now_s: (leg(1),)}).step(moment(1))
+    assert [outcome.status for outcome in record.outcomes] == [LegStatus.UNKNOWN]
+    assert [item.key for item in journal.open_legs()] == ["plan-1"]
+    assert journal.outcomes() == ()
+
+
+async def test_a_price_that_is_too_old_is_unknown_to_venues():
+    quiet = moment(1)
+    late = replace(quiet, now_s=quiet.now_s + 7_200.0)
+    assert view_of(late, max_age_s=3_960.0).spot_usd["ETH"] != view_of(late).spot_usd["ETH"]
+    assert math.isnan(view_of(late, max_age_s=3_960.0).spot_usd["ETH"])

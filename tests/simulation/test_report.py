@@ -15,7 +15,7 @@ from rich.console import Console
 
 from bot.engine.policy import parse_policy
 from bot.errors import ConfigError, NotFoundError
-from bot.model.hedge import Instrument, OptionType
+from bot.model.hedge import Instrument, OptionType, Shortfall
 from bot.model.tier import Tier
 from bot.ports import VenuePosition
 from bot.simulation import charts
@@ -23,10 +23,11 @@ from bot.simulation.backtest import run_backtest
 from bot.simulation.exposures import parse_exposure
 from bot.simulation.market_model import load_market
 from bot.simulation.payoff_view import payoff_of
-from bot.simulation.report import percent, render, usd, write_report
-from bot.simulation.report_data import Money, from_backtest, from_steps
+from bot.simulation.report import render, write_report
+from bot.simulation.report_data import ENOUGH, Money, from_backtest, from_steps, layers_of
 from bot.simulation.report_terminal import print_report
 from bot.simulation.tables import load_history
+from bot.simulation.wording import percent, usd
 
 DAY_S = 86_400
 SPEC = parse_exposure("v2:ETH/USDC:1000000")
@@ -125,7 +126,7 @@ def test_the_page_is_whole_html_that_fits_a_phone(data):
 
 def test_every_text_is_escaped(data):
     evil = "<script>alert(1)</script>\"'&"
-    layer = replace(data.decided.layers[0], because=evil, shortfall=evil, instrument=evil)
+    layer = replace(data.decided.layers[0], because=evil, shortfall=evil)
     decided = replace(
         data.decided,
         state=evil,
@@ -164,7 +165,7 @@ def test_from_steps_agrees_with_the_backtest(data, result):
         result.records,
         title="run",
         positions=result.final_positions,
-        shape=SPEC.open_at(float(result.spot_usd[0])).shape,
+        shapes=[SPEC.open_at(float(result.spot_usd[0])).shape],
     )
     assert live.tiers == data.tiers
     assert live.decided.orders == data.decided.orders
@@ -176,14 +177,69 @@ def test_from_steps_agrees_with_the_backtest(data, result):
     render(live)
 
 
+def first_purchase(result):
+    return next(i for i, item in enumerate(result.records) if item.outcomes)
+
+
 def test_a_purchase_alone_does_not_look_like_a_fall(result):
     live = from_steps(result.records, title="run")
-    bought = next(i for i, item in enumerate(result.records) if item.outcomes)
+    bought = first_purchase(result)
     spent = -result.records[bought + 1].cash_flow_usd
     lost = live.unhedged_usd - live.hedged_usd
     assert spent > 0.0
-    assert lost[bought] == 0.0
+    assert lost[bought] == 0.0  # marks and cash are both of before the step's own orders
     assert 0.0 < lost[bought + 1] < 0.35 * spent  # the spread there and back, not the premium
+
+
+def test_nor_does_it_in_a_backtest(result):
+    """A backtest's path is of after the hour's trades: cash and mark move together."""
+    bought = first_purchase(result)
+    own = result.strategies["alvh"]
+    spent = -float(own.cash_usd[bought])
+    lost = float(result.position_usd[bought] - own.value_usd[bought])
+    assert spent > 0.0
+    assert 0.0 < lost < 0.35 * spent
+    assert bought == 0 or float(own.value_usd[bought - 1]) == float(result.position_usd[bought - 1])
+
+
+def test_every_step_of_a_journal_is_positions_and_marks_and_cash_of_the_same_record(result):
+    live = from_steps(result.records, title="run")
+    for shown, record in zip(live.hedged_usd, result.records, strict=True):
+        worth = sum(record.exposure_value_usd.values())
+        assert shown == pytest.approx(worth + record.hedge_value_usd + record.cash_flow_usd, nan_ok=True)
+
+
+@pytest.mark.parametrize("end", ["before its orders", "after its orders"])
+def test_a_report_that_ends_on_a_purchase_still_adds_up(result, end):
+    bought = first_purchase(result)
+    records = result.records[: bought + 1]
+    outcome = records[-1].outcomes[0]
+    held = position(outcome.leg.instrument.strike_usd, 60)
+    held = replace(held, size=outcome.filled_size, liquidation_usd=0.7 * outcome.premium_usd)
+    live = from_steps(records, title="run", positions=[held] if end == "after its orders" else None)
+    gained = float(live.hedged_usd[-1] - live.unhedged_usd[-1])
+    assert live.money.net_usd == pytest.approx(gained)
+    spread = 0.3 * outcome.premium_usd + outcome.swap_usd + outcome.gas_usd
+    assert gained == pytest.approx(-spread if end == "after its orders" else 0.0)
+    assert len(live.decided.orders) == len(records[-1].outcomes)
+
+
+def test_layers_are_hatched_only_where_protection_is_missing(result, data):
+    group = result.records[-1].decision.groups[0]
+    target = replace(group.targets[0], open=True, wanted_contracts=10.0, held_contracts=4.0)
+    short = Shortfall(layer=target.layer, missing=0.6, missing_contracts=6.0, reason="30-day budget")
+    covered = replace(group, targets=(target,), shortfalls=(), covered_share=0.3, wanted_share=0.25)
+    (enough,) = layers_of([covered])
+    (missing,) = layers_of([replace(covered, covered_share=0.1, shortfalls=(short,))])
+    assert (enough.shortfall, enough.because) == ("", ENOUGH)
+    assert missing.shortfall == "60 % missing: 30-day budget"
+
+    def hatched(layer):
+        page = without_scripts(render(replace(data, decided=replace(data.decided, layers=(layer,)))))
+        return re.search(r'<u style="width:([\d.]+)%">', page)[1]
+
+    assert hatched(enough) == "0.0"
+    assert hatched(missing) == "60.0"
 
 
 def test_a_report_without_steps_is_refused():
@@ -218,7 +274,7 @@ def position(strike, days, *, iv=0.8):
 
 def test_payoff_at_expiry_is_the_intrinsic_gain_less_todays_mark():
     shape = SPEC.open_at(2_000.0).shape
-    view = payoff_of(shape, 2_000.0, [position(1_800.0, 30)], now_s=0.0)
+    view = payoff_of([shape], 2_000.0, [position(1_800.0, 30)], now_s=0.0)
     now, expiry = view.hedges
     deep = int(np.argmin(np.abs(view.spots_usd - 1_000.0)))
     far = int(np.argmin(np.abs(view.spots_usd - 3_000.0)))
@@ -234,9 +290,22 @@ def test_payoff_at_expiry_is_the_intrinsic_gain_less_todays_mark():
 
 def test_payoff_is_left_out_where_it_cannot_be_known():
     shape = SPEC.open_at(2_000.0).shape
-    assert payoff_of(shape, 2_000.0, [], now_s=0.0) is None
-    assert payoff_of(shape, 2_000.0, [position(1_800.0, 30, iv=float("nan"))], now_s=0.0) is None
-    assert payoff_of(None, 2_000.0, [position(1_800.0, 30)], now_s=0.0) is None
+    assert payoff_of([shape], 2_000.0, [], now_s=0.0) is None
+    assert payoff_of([shape], 2_000.0, [position(1_800.0, 30, iv=float("nan"))], now_s=0.0) is None
+    assert payoff_of([], 2_000.0, [position(1_800.0, 30)], now_s=0.0) is None
+
+
+def test_the_payoff_of_several_positions_is_the_sum_of_theirs():
+    full = SPEC.open_at(2_000.0).shape
+    ranged = parse_exposure("v3:ETH/USDC:500000:-20%:+20%").open_at(2_000.0).shape
+    hedges = [position(1_800.0, 30)]
+    both = payoff_of([full, ranged], 2_000.0, hedges, now_s=0.0)
+    one, other = (payoff_of([shape], 2_000.0, hedges, now_s=0.0) for shape in (full, ranged))
+    np.testing.assert_allclose(both.alone, one.alone + other.alone)
+    np.testing.assert_array_equal(both.hedges[0].change_usd, one.hedges[0].change_usd)
+    assert both.ranges_usd == (*one.ranges_usd, *other.ranges_usd)
+    texts = [item.text for item in charts.payoff(both, "ETH").layout.annotations]
+    assert {"range 1,600", "range 2,400", "spot 2,000"} <= set(texts)
 
 
 def test_tier_runs_end_at_holes_and_changes():
@@ -261,15 +330,28 @@ def test_a_narrow_terminal_gets_key_value_lines(data):
     assert "deepest fall: " not in text_of(data, 80)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (1234.5, "1,234 USD"),
-        (12.345, "12.35 USD"),
-        (0.0, "0 USD"),
-        (float("nan"), "unknown"),
-        (-2000, "-2,000 USD"),
-    ],
-)
-def test_money_has_thousands_and_no_cents_above_100(value, text):
-    assert usd(value) == text
+def test_break_evens_that_stand_close_have_labels_at_their_own_heights():
+    view = payoff_of(
+        [SPEC.open_at(2_000.0).shape],
+        2_000.0,
+        [position(1_900.0, days) for days in (5, 10, 20)],
+        now_s=0.0,
+    )
+    notes = [item for item in charts.payoff(view, "ETH").layout.annotations if "<br>hedge" in item.text]
+    assert len(notes) == 3
+    assert len({item.ay for item in notes}) == 3
+
+
+def test_the_page_names_orders_as_people_do(data):
+    page = without_scripts(render(data))
+    first = data.decided.orders[0]
+    assert f"Bought {first.filled_size:,.2f} ETH {first.leg.instrument.strike_usd:,.0f} put" in page
+    assert first.leg.instrument.id not in page
+
+
+def test_the_waterfall_leaves_out_nothing_but_what_is_nothing():
+    money = Money(premium_usd=100.0, fee_usd=0.0, sold_usd=40.0, mark_usd=30.0)
+    (bars,) = charts.attribution(money, hedged_less_unhedged_usd=-28.0).data
+    assert list(bars.x) == ["premium", "sold", "still held", "residual", "net"]
+    assert list(bars.y[:-1]) == [-100.0, 40.0, 30.0, 2.0]
+    assert bars.text[-1] == "-28"

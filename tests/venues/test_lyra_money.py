@@ -37,7 +37,12 @@ class Process:
         identity = JournalIdentity(mode="test", chain_id=CHAIN_ID, account=account.address)
         self.journal = SqlJournal(path, identity=identity)
         self.manager = TransactionManager(
-            world.rpc, KeystoreSigner(account, rules), self.journal, chain_id=CHAIN_ID, poll_s=0.01
+            world.rpc,
+            KeystoreSigner(account, rules),
+            self.journal,
+            chain_id=CHAIN_ID,
+            poll_s=0.01,
+            resume_wait_s=10.0,
         )
         self.address = account.address
         self.die_at = die_at

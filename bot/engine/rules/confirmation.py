@@ -110,7 +110,7 @@ def _refusal(
     if degraded:
         return f"{', '.join(degraded)} is degraded"
     if tallest >= tiers.vote_off:
-        return f"a family's score is {tallest - tiers.vote_off:.3f} over {tiers.vote_off:g}"
+        return f"the highest family score is {tallest:.3f}, not under {tiers.vote_off:g}"
     quiet_s = now_s - state.last_needed_s
     if quiet_s < tiers.cooldown:
         return f"cooldown ends in {(tiers.cooldown - quiet_s) / 3600.0:.1f} h"

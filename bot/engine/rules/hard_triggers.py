@@ -40,7 +40,7 @@ def crash(policy: Policy, context: TierContext) -> tuple[RuleFinding, ...]:
         for key in context.frame.columns.find(Metric.PRICE_USD, underlying)
     ]
     second = _second_independent(falls, sigmas=rule.sigmas)
-    seen = ", ".join(f"{item.source} {_percent(item.fall)} {item.sigmas:.1f} sd" for item in falls) or "none"
+    seen = ", ".join(_said(item) for item in falls) or "none"
     text = f"price falls within {rule.window / HOUR_S:g} h: {seen}"
     for tier, limit in ((Tier.SEVERE, rule.severe_fall), (Tier.ELEVATED, rule.elevated_fall)):
         if second > limit:
@@ -106,8 +106,10 @@ def _kind(source: str) -> str:
     return source.partition(":")[0]
 
 
-def _percent(fall: float) -> str:
-    return f"{-fall:+.1%}"
+def _said(item: Fall) -> str:
+    fall = "unknown" if math.isnan(item.fall) else f"{0.0 - item.fall:+.1%}"
+    sigmas = "sd unknown" if math.isnan(item.sigmas) else f"{item.sigmas:.1f} sd"
+    return f"{item.source} {fall} {sigmas}"
 
 
 def _stale(policy: Policy, frame: Frame, underlying: str) -> list[str]:

@@ -1,0 +1,47 @@
+"""Where documents go: standard output or a file. Only the standard library, so that every command has it."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bot.errors import ConfigError
+
+
+def with_json_target(arguments: Sequence[str]) -> list[str]:
+    """Let ``--json`` stand alone: without a file it means the terminal."""
+    given = []
+    for index, argument in enumerate(arguments):
+        given.append(argument)
+        following = arguments[index + 1] if index + 1 < len(arguments) else "--"
+        if argument == "--json" and following.startswith("-") and following != "-":
+            given.append("-")
+    return given
+
+
+def refuse_lost_results(json_to: str | None, report: Path | None) -> None:
+    """Raise ConfigError before the work when what comes of it could not be written after it."""
+    for option, target in (("--json", json_to), ("--report", report)):
+        if target is None or target == "-":
+            continue
+        path = Path(target)
+        if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+            what = "is a folder" if path.is_dir() else f"needs the folder {path.parent}, writable"
+            raise ConfigError(f"{option} {path} cannot be written: it {what}; choose another path")
+
+
+def write_json(document: Any, to: str | None, *, lines: bool = False) -> None:
+    if to is None:
+        return
+    text = json.dumps(document, indent=None if lines else 2, allow_nan=False, ensure_ascii=False)
+    if to == "-":
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+        return
+    try:
+        with Path(to).open("a" if lines else "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        raise ConfigError(f"--json {to} cannot be written: {error.strerror}") from None

@@ -1,0 +1,177 @@
+"""What people read in a terminal: words in 80 columns, without colour, nothing unknown shown as a number."""
+
+import io
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from presented import POLICY, plan, record, stressed_record
+from rich.console import Console
+
+from bot import terminal
+from bot.engine.explain import explain
+from bot.model.hedge import LegStatus
+from bot.model.tier import Quality, Tier
+
+WIDTHS = (80, 60, 45)
+
+
+def text_of(view, width=80):
+    console = Console(width=width, file=io.StringIO(), color_system=None, highlight=False)
+    console.print(view)
+    return console.file.getvalue()
+
+
+def words_of(view):
+    """Return the text as one line, so that a phrase is found where it was wrapped."""
+    return " ".join(text_of(view, 200).split())
+
+
+VIEWS = {
+    "status": lambda: terminal.status_view(stressed_record()),
+    "calm status": lambda: terminal.status_view(record()),
+    "held status": lambda: terminal.status_view(record(holds=("feed is down",))),
+    "plan": lambda: terminal.plan_view(plan()),
+    "state": lambda: terminal.state_line(stressed_record()),
+    "explain": lambda: terminal.explain_view(explain(POLICY, stressed_record().decision)),
+}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_view_keeps_to_its_width_and_needs_no_colour(name, width):
+    text = text_of(VIEWS[name](), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "\x1b" not in text
+    assert not re.search(r"\bnan\b|\binf\b", text)
+
+
+def test_the_state_comes_first_and_names_its_tier_once():
+    first = words_of(terminal.status_view(stressed_record()))
+    group = stressed_record().decision.groups[0]
+    assert first.startswith(f"SEVERE ETH/USDC: {group.because}")
+    assert not group.because.startswith("SEVERE")
+    assert "TECHNICAL 1.00 (funding" in group.because
+
+
+def test_protection_is_a_bar_with_the_reason_beside_it():
+    text = text_of(terminal.status_view(stressed_record()))
+    (tail,) = (line for line in text.splitlines() if line.startswith("TAIL"))
+    assert re.search(r"3\.00 of \d+\.\d\d +█?░+", tail)
+    assert "missing:" in words_of(terminal.status_view(stressed_record(holds=("feed is down",))))
+
+
+def test_a_layer_without_target_says_when_it_opens():
+    assert "opens at ELEVATED" in text_of(terminal.status_view(record()))
+
+
+def test_a_covered_group_does_not_call_a_layer_short():
+    calm = record()
+    (group,) = calm.decision.groups
+    tail = replace(group.targets[2], held_contracts=0.6 * group.targets[2].wanted_contracts)
+    covered = replace(group, targets=(tail,), shortfalls=(), covered_share=0.3)
+    shown = replace(calm, decision=replace(calm.decision, groups=(covered,)))
+    assert "no more is needed" in words_of(terminal.status_view(shown))
+
+
+def test_money_says_what_is_worth_what_was_paid_and_what_is_left():
+    words = words_of(terminal.status_view(stressed_record()))
+    spent = sum(item.premium_usd + item.gas_usd for item in stressed_record().outcomes)
+    assert f"paid for hedges so far $100, and in this step ${spent:,.0f}." in words
+    assert "Budget left: $" in words
+    assert "in 24 h" in words
+
+
+def test_without_a_position_it_says_how_to_add_one():
+    assert "[[positions]]" in words_of(terminal.status_view(record(exposures=())))
+
+
+def test_each_signal_takes_one_line_and_names_its_subject():
+    lines = text_of(terminal.status_view(stressed_record())).splitlines()
+    (funding,) = (line for line in lines if line.startswith("S10"))
+    assert re.search(r"S10 funding +ETH perp_v2 +1\.00 +funding -\d+\.\d sigma", funding)
+    (liquidity,) = (line for line in lines if line.startswith("S1 "))
+    assert "v2:ETH/USDC" in liquidity
+
+
+def test_warming_and_missing_signals_have_no_score():
+    base = record()
+    reading = next(item for item in base.decision.readings if item.signal == "S10")
+    odd = (
+        replace(reading, quality=Quality.WARMING, score=math.nan, value=math.nan, warm_at_s=1_700_000_000.0),
+        replace(reading, quality=Quality.MISSING, score=math.nan, value=math.nan, because="source is down"),
+        replace(reading, quality=Quality.HELD),
+        replace(reading, signal="S5", name="tvl", quality=Quality.ABSENT, score=math.nan),
+    )
+    text = text_of(terminal.status_view(replace(base, decision=replace(base.decision, readings=odd))), 120)
+    warming, missing, held = (line for line in text.splitlines() if line.startswith("S10"))
+    assert re.search(r" - +warming until 2023-11-14 22:13", warming)
+    assert re.search(r" - +missing: source is down", missing)
+    assert "held; its source fails" in held
+    assert "No source, so never voting: S5 tvl" in text
+
+
+def test_a_heartbeat_shows_the_readings_of_the_last_full_record():
+    full = stressed_record()
+    beat = replace(full, decision=replace(full.decision, readings=()))
+    assert "S10" not in text_of(terminal.status_view(beat))
+    assert "S10 funding" in text_of(terminal.status_view(beat, full=full))
+
+
+def test_mode_block_and_time_are_always_there():
+    words = words_of(terminal.status_view(record()))
+    assert "DRY-RUN · chain 31337 block 7 · decided 2023-11-15 00:00 UTC" in words
+
+
+def test_refused_orders_do_not_read_as_bought():
+    (outcome,) = record(rejected=True).outcomes
+    line = words_of(terminal.order_line(outcome))
+    assert outcome.status is LegStatus.REJECTED
+    assert re.search(r"TAIL could not buy [\d.]+ ETH [\d,]+ put, 75 d: too dear", line)
+    (done,) = record().outcomes
+    assert "TAIL bought" in words_of(terminal.order_line(done))
+
+
+def test_a_plan_answers_in_its_first_sentence():
+    made = plan()
+    calm, crisis = made.protections[0], made.protections[-1]
+    words = words_of(terminal.plan_view(made))
+    assert words.startswith(
+        f"Protecting ${calm.value_usd:,.0f} in ETH/USDC would cost ${calm.cost_usd:,.0f} now at CALM and "
+        f"${crisis.cost_usd:,.0f} at CRISIS. If ETH then fell 60 %"
+    )
+    assert f"instead of ${crisis.losses[-1].unhedged_usd:,.0f} (CRISIS)" in words
+    assert "left out: v3:9 is closed" in words
+
+
+def test_a_plan_shows_every_tier_leg_and_loss():
+    made = plan()
+    words = words_of(terminal.plan_view(made))
+    for item in made.protections:
+        assert item.tier.name in words
+        assert all(f"${loss.hedged_expiry_usd:,.0f}" in words for loss in item.losses)
+        assert all(f"{loss.move * 100:+.0f} % ${loss.hedged_now_usd:,.0f}" in words for loss in item.losses)
+        assert all(
+            f"{leg.contracts:,.2f} ETH {leg.instrument.strike_usd:,.0f} put" in words for leg in item.legs
+        )
+        assert f"{item.carry_share_year * 100:.1f} %" in words
+
+
+def test_a_plan_says_what_is_missing_and_why_nothing_would_be_bought():
+    cheap = plan(holds=("feed is down",))
+    words = words_of(terminal.plan_view(cheap))
+    assert "HOLD, a bot would buy nothing now: feed is down" in words
+    short = [item for item in cheap.protections if item.shortfalls]
+    assert short
+    assert all(f"Missing of what {item.tier.name} wants: " in words for item in short[-1:])
+
+
+def test_the_printer_says_news_only():
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    with terminal.StepPrinter(console) as printer:
+        printer.show(record(), 1, 3)
+        printer.show(replace(record(), outcomes=()), 2, 3)
+        printer.show(replace(stressed_record(), outcomes=()), 3, 3)
+    lines = [line for line in console.file.getvalue().splitlines() if re.match(r"\d{4}-", line)]
+    assert [line.split()[2] for line in lines] == [Tier.CALM.name, "TAIL", Tier.SEVERE.name]
