@@ -25,7 +25,8 @@ def cache_dir() -> Path:
 @pytest.fixture(scope="session")
 def devnet_process(cache_dir: Path) -> Iterator[Devnet]:
     """A devnet for this process (under xdist: for this worker). Tests take ``devnet`` instead."""
-    devnet = asyncio.run(start_devnet(cache_dir))
+    # Blocks that tests revert count too: the deployed head must stay readable through all of them.
+    devnet = asyncio.run(start_devnet(cache_dir, states_kept=1_000_000))
     yield devnet
     devnet.stop()
 
@@ -74,3 +75,8 @@ def home(devnet: Devnet, home_template: "Home", tmp_path: Path) -> "Home":
 async def _ask(devnet: Devnet, method: str, *params: Any) -> Any:
     async with Rpc(devnet.rpc_url, timeout_s=30) as connection:
         return await connection.request(method, params)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest first, one on each worker, or the last worker runs them alone at the end."""
+    items.sort(key=lambda item: "test_demo.py" not in item.nodeid)

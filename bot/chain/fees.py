@@ -88,7 +88,9 @@ def _quantity(value: Any) -> int:
 
 def fee_cap_wei(policy: FeePolicy, *, max_gas_cost_wei: int, gas: int) -> int:
     """Return the most to pay per unit of gas: the policy's cap, and what a bound on the whole leaves."""
-    return min(policy.max_fee_cap_wei, max_gas_cost_wei // gas) if max_gas_cost_wei else policy.max_fee_cap_wei
+    return (
+        min(policy.max_fee_cap_wei, max_gas_cost_wei // gas) if max_gas_cost_wei else policy.max_fee_cap_wei
+    )
 
 
 def first_fees(market: FeeMarket, policy: FeePolicy, *, cap_wei: int | None = None) -> Fees:

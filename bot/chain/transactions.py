@@ -364,9 +364,7 @@ class TransactionManager:
         allowed = self._bumped(intent, old, free, cancel=cancel) is not None
         return allowed and not self._pace(intent.newest.tx_hash).signer_refused
 
-    def _bumped(
-        self, intent: Intent, old: RawTransaction, market: FeeMarket, *, cancel: bool
-    ) -> Fees | None:
+    def _bumped(self, intent: Intent, old: RawTransaction, market: FeeMarket, *, cancel: bool) -> Fees | None:
         cap_wei = fee_cap_wei(self._fees, max_gas_cost_wei=intent.max_gas_cost_wei, gas=old.gas)
         return bumped(old.fees, market, self._fees, cancel=cancel, cap_wei=cap_wei)
 

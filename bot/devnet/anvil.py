@@ -32,7 +32,7 @@ _POLL_S = 0.01
 _BALANCE_ETH = 1_000_000
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # Old states are kept for reorgs only; without a bound every block makes the next one slower.
-_STATES_KEPT = 256
+STATES_KEPT = 256
 _DETACH = '"$@" </dev/null >/dev/null 2>&1 & echo $!'
 
 
@@ -82,7 +82,13 @@ class Anvil:
 
     @classmethod
     def start(
-        cls, binary: str, *, port: int | None = None, genesis_s: int | None = None, state: Path | None = None
+        cls,
+        binary: str,
+        *,
+        port: int | None = None,
+        genesis_s: int | None = None,
+        state: Path | None = None,
+        states_kept: int = STATES_KEPT,
     ) -> Self:
         """Start a node and return at once; ``wait_ready`` says when it answers.
 
@@ -92,7 +98,7 @@ class Anvil:
         port = choose_port(port)
         log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
         process = subprocess.Popen(  # noqa: S603 - our own binary and arguments
-            _arguments(binary, port=port, genesis_s=genesis_s, state=state),
+            _arguments(binary, port=port, genesis_s=genesis_s, state=state, states_kept=states_kept),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -198,11 +204,13 @@ def is_node(pid: int, port: int) -> bool:
     return False
 
 
-def _arguments(binary: str, *, port: int, genesis_s: int | None, state: Path | None) -> list[str]:
+def _arguments(
+    binary: str, *, port: int, genesis_s: int | None, state: Path | None, states_kept: int = STATES_KEPT
+) -> list[str]:
     arguments = [
         binary, "--silent", "--host", HOST, "--port", str(port),
         "--chain-id", str(CHAIN_ID), "--mnemonic", MNEMONIC, "--balance", str(_BALANCE_ETH),
-        "--no-request-size-limit", "--prune-history", str(_STATES_KEPT),
+        "--no-request-size-limit", "--prune-history", str(states_kept),
     ]  # fmt: skip
     if genesis_s is not None:
         arguments += ["--timestamp", str(genesis_s)]

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from bot.chain.rpc import Rpc, hex_bytes, quantity
-from bot.devnet.anvil import Anvil, find_anvil
+from bot.devnet.anvil import STATES_KEPT, Anvil, find_anvil
 from bot.devnet.deploy import GENESIS_S, deploy_all
 from bot.devnet.deployment import CHAIN_ID, Deployment
 from bot.devnet.packages import LOCK_FILE, Library, fetch
@@ -74,13 +74,15 @@ class Devnet:
         await asyncio.to_thread(self.stop)
 
 
-async def start_devnet(cache_dir: Path, *, port: int | None = None) -> Devnet:
+async def start_devnet(cache_dir: Path, *, port: int | None = None, states_kept: int = STATES_KEPT) -> Devnet:
     """Start a devnet that ends with this process, on a free port unless one is given.
+
+    ``states_kept``: how many blocks back it can be read; more make it slower.
 
     Raises ConfigError (busy port, no npm, refused package) or TransientError (no network on first use).
     """
     binary, snapshot = await prepare(cache_dir)
-    node = Anvil.start(binary, port=port, state=snapshot.state)
+    node = Anvil.start(binary, port=port, state=snapshot.state, states_kept=states_kept)
     try:
         await asyncio.to_thread(node.wait_ready)
         deployment = Deployment.load(snapshot.deployment_file)

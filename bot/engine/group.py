@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bot.engine.policy import Policy, SizingPolicy
 from bot.model.exposure import Exposure
 from bot.model.hedge import HeldHedge, Instrument, OptionType
-from bot.model.market import FloatArray, Frame, Metric
+from bot.model.market import Column, FloatArray, Frame, Metric
 from bot.model.units import DAY_S
 from bot.quant import lp, payoff
 from bot.quant.bars import closed_bars
@@ -38,6 +38,7 @@ class Group:
     losses_usd: FloatArray  # at the horizon, one per path
     var_usd: float  # >= 0
     var_method: str
+    daily_returns: int  # that the paths were drawn from
     confidence: float
 
     @property
@@ -72,11 +73,11 @@ def read_group(policy: Policy, frame: Frame, name: str) -> Group:
     underlying, _, stable = name.partition("/")
     measure, horizon = policy.sizing.loss_measure, policy.sizing.horizon_days
     spot_usd = spot_of(frame, underlying, exposures)
-    paths, method = np.full((1, horizon + 1), spot_usd), "nothing to lose"
+    paths, method, returns = np.full((1, horizon + 1), spot_usd), "nothing to lose", 0
     if exposures and 0.0 < spot_usd < math.inf:
         closes = _daily_closes(policy.sizing, frame, underlying)
         found = spot_paths(closes, spot=spot_usd, horizon_days=horizon)
-        paths, method = found.spots, found.method
+        paths, method, returns = found.spots, found.method, found.returns_known
     losses = group_loss(exposures, spot_usd, paths[:, -1], measure=measure)
     at_risk = value_at_risk(losses, confidence=policy.sizing.confidence)
     return Group(
@@ -89,11 +90,12 @@ def read_group(policy: Policy, frame: Frame, name: str) -> Group:
         spot_usd=spot_usd,
         value_usd=float(sum(float(lp.value(item.shape, spot_usd)) for item in exposures)),
         measure=measure,
-        stable_usd=stable_values(frame),
+        stable_usd=stable_values(policy, frame),
         paths=paths,
         losses_usd=losses,
         var_usd=at_risk if at_risk > 0.0 or math.isnan(at_risk) else 0.0,
         var_method=method,
+        daily_returns=returns,
         confidence=policy.sizing.confidence,
     )
 
@@ -130,15 +132,33 @@ def held_by(frame: Frame, name: str) -> tuple[HeldHedge, ...]:
     return tuple(hedge for hedge in held if owner(hedge) == name)
 
 
-def stable_values(frame: Frame) -> Mapping[str, float]:
-    """Return what a unit of each priced asset counts for as settlement: min(1, price) or NaN (R10)."""
+def stable_values(policy: Policy, frame: Frame) -> Mapping[str, float]:
+    """Return what a unit of each priced asset counts for as settlement: min(1, its TWAP) or NaN (R10).
+
+    The first source that can tell counts; NaN when none can, so that nothing is sized on a guess.
+    """
     values: dict[str, float] = {}
     for key in frame.columns.find(Metric.PRICE_USD):
-        column = frame.columns[key].until(frame.now_s)
-        last = float(column.values[-1]) if column.values.size else math.nan
-        if key.subject not in values or math.isnan(values[key.subject]):
-            values[key.subject] = min(1.0, last) if last > 0.0 else math.nan
+        if math.isnan(values.get(key.subject, math.nan)):
+            values[key.subject] = min(1.0, _mean_price(policy, frame, frame.columns[key]))
     return values
+
+
+def _mean_price(policy: Policy, frame: Frame, column: Column) -> float:
+    """Return the time-weighted mean over ``stable_window``; NaN when failed, late or not a price.
+
+    Each price holds until the next one, the one before the window from the window's start. Nothing older
+    than ``price_max_age`` is looked at.
+    """
+    now_s = frame.now_s
+    recent = column.until(now_s).since(now_s - policy.holds.price_max_age)
+    known = np.isfinite(recent.values)
+    if not recent.values.size or not known[-1]:
+        return math.nan
+    starts_s = np.maximum(recent.times_s[known], now_s - policy.sizing.stable_window)
+    prices, held_s = recent.values[known], np.diff(np.append(starts_s, now_s))
+    mean = float(np.average(prices, weights=held_s)) if held_s.sum() > 0.0 else float(prices[-1])
+    return mean if mean > 0.0 else math.nan
 
 
 def group_loss(

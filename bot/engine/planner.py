@@ -20,7 +20,7 @@ from bot.engine.holding import Review, Sale
 from bot.engine.layers import LayerPlan
 from bot.engine.limits import OVER_HEDGE_CAP, RESERVED_CAPS, Cap, over_hedge_factor, tightest
 from bot.engine.policy import Policy
-from bot.engine.sizing import Sizing, Target, held_path_gains, scale_to_share
+from bot.engine.sizing import Sizing, Target, covered_share, held_path_gains, scale_to_share
 from bot.model.hedge import HedgeLeg, HeldHedge, Layer, Quote, Shortfall, Side
 from bot.model.market import FloatArray, Frame
 from bot.model.tier import RuleFinding, Tier
@@ -112,7 +112,7 @@ def collect_wants(policy: Policy, plan: GroupPlan, *, holds: Sequence[str]) -> N
     """Fill in what the group wants to buy after R18's band, R8's ceiling and R10, with the shortfalls."""
     missing = {slot: _missing(policy, plan, slot, holds=holds) for slot in plan.sizing.targets}
     missing = {slot: units for slot, units in missing.items() if units > 0.0}
-    scale = _ceiling(plan, missing)
+    scale = _ceiling(policy, plan, missing)
     new = [(_quote(plan, slot), scale * units / _multiplier(plan, slot)) for slot, units in missing.items()]
     leaving = frozenset(sale.hedge.id for sale in plan.review.sales)
     factor = over_hedge_factor(policy, plan.group, kept=plan.review.kept, leaving=leaving, new=new)
@@ -147,7 +147,7 @@ def _missing(policy: Policy, plan: GroupPlan, slot: Slot, *, holds: Sequence[str
     if holds:
         plan.short(slot, gap, f"HOLD: {holds[0]}")
     elif slot.layer in plan.blocked:
-        plan.short(slot, gap, "a leg of this layer has no final outcome yet")
+        plan.short(slot, gap, "a leg of this layer has no final outcome yet, or was refused a moment ago")
     elif held >= policy.no_loyalty.resize_band[0] * target.released_units:
         low = policy.no_loyalty.resize_band[0]
         plan.short(
@@ -158,20 +158,30 @@ def _missing(policy: Policy, plan: GroupPlan, slot: Slot, *, holds: Sequence[str
     return 0.0
 
 
-def _ceiling(plan: GroupPlan, missing: Mapping[Slot, float]) -> float:
-    """Return the factor <= 1 on what is missing with which all that stays keeps within the share (R8)."""
+def _ceiling(policy: Policy, plan: GroupPlan, missing: Mapping[Slot, float]) -> float:
+    """Return the factor <= 1 on what is missing with which all that stays keeps within the share (R8).
+
+    What it cuts off is a shortfall; close to the share nothing is added at all.
+    """
     if not missing:
         return 0.0
     held = held_path_gains(plan.group, plan.review.staying(expiring=False))
+    covered, share = covered_share(plan.group, held), plan.sizing.share
+    if covered >= policy.sizing.top_up_under * share:  # False for NaN, which is told below
+        for slot, units in missing.items():
+            plan.short(slot, units, f"held legs cover {covered:.1%} of the {share:.1%} wanted (R8)")
+        return 0.0
     unit = sum(
         (units * plan.sizing.targets[slot].unit_gains for slot, units in missing.items()),
         np.zeros(plan.group.losses_usd.shape),
     )
-    scale = scale_to_share(plan.group, held, np.asarray(unit), share=plan.sizing.share, most=1.0)
+    scale = scale_to_share(plan.group, held, np.asarray(unit), share=share, most=1.0)
     if math.isnan(scale):
         for slot, units in missing.items():
             plan.short(slot, units, "the gain of a held hedge is unknown: its implied vol cannot be read")
         return 0.0
+    for slot, units in missing.items():
+        plan.short(slot, (1.0 - scale) * units, "share already covered by held legs (R8)")
     return scale
 
 
@@ -212,7 +222,7 @@ def _caps_of(policy: Policy, plan: GroupPlan, want: Want, caps: Sequence[Cap]) -
     """
     shares = policy.sizing.shares
     part = min(1.0, plan.sizing.share / max(shares.of(tier) for tier in Tier))
-    if want.layer is Layer.TAIL or part >= 1.0:
+    if want.layer is Layer.TAIL or part >= 1.0 or not policy.budget.escalation_reserve:
         return tuple(caps)
     return tuple(
         replace(cap, name=f"{cap.name}, {part:.0%} of it at this tier", limit_usd=part * cap.limit_usd)
@@ -231,15 +241,18 @@ def _fill(policy: Policy, plan: GroupPlan, want: Want, room_usd: float, cap: Cap
         plan.short(
             slot, (want.contracts - liquid) * multiplier, f"{quote.instrument.venue} sells only {liquid:.4g}"
         )
-    paid = min(liquid, want.affordable(policy, room_usd))
-    if paid < liquid and paid * multiplier < policy.orders.min_order * want.target.units:
+    affordable = want.affordable(policy, room_usd)
+    paid, least = min(liquid, affordable), f"{policy.orders.min_order:.0%} of the layer's target"
+    if paid * multiplier < policy.orders.min_order * want.target.units:
         paid = 0.0
-    if paid < liquid:
+    if affordable < liquid:
         reason = (
-            f"room of {room_usd:,.0f} USD buys {paid:.4g} of {liquid:.4g} contracts; the least order is "
-            f"{policy.orders.min_order:.0%} of the layer's target"
+            f"room of {room_usd:,.0f} USD buys {affordable:.4g} of {liquid:.4g} contracts; the least order "
+            f"is {least}"
         )
         plan.short(slot, (liquid - paid) * multiplier, reason, cap=cap.name, frees_at_s=cap.frees_at_s)
+    elif paid < liquid:
+        plan.short(slot, liquid * multiplier, f"{liquid:.4g} contracts are under the least order, {least}")
     rounded = round_down(paid, quote.lot)
     if paid > 0.0 and (rounded <= 0.0 or rounded < quote.min_size):
         plan.short(

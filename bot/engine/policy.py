@@ -14,6 +14,7 @@ from typing import Annotated
 from bot.engine.policy_fields import (
     choice,
     duration,
+    flag,
     interval,
     number,
     only,
@@ -139,6 +140,8 @@ class SizingPolicy:
     grid_from: Annotated[float, percent(-99, 0)]
     grid_to: Annotated[float, percent(0, 1_000)]
     grid_step: Annotated[float, percent(0.5, 50)]
+    top_up_under: Annotated[float, percent(0, 100)]  # of the wanted share
+    stable_window: Annotated[float, duration(MINUTE_S, DAY_S)]  # seconds
 
     def __post_init__(self) -> None:
         total = sum(self.weights.of(layer) for layer in Layer)
@@ -160,6 +163,7 @@ class BudgetPolicy:
     session_share: Annotated[float, percent(0, 25)]  # method.md R9: never more than 25 %
     budget_30d: Annotated[float, percent(0, 100)]
     budget_365d: Annotated[float, percent(0, 100)]
+    escalation_reserve: Annotated[bool, flag()]  # docs/adr/0004
 
     def __post_init__(self) -> None:
         if self.budget_365d < self.budget_30d:

@@ -104,6 +104,17 @@ def only(word: str, *, reason: str) -> Reader:
     return read
 
 
+def flag() -> Reader:
+    """Return a reader of true or false."""
+
+    def read(value: object, name: str) -> bool:
+        if not isinstance(value, bool):
+            raise refuse(name, value, "true or false")
+        return value
+
+    return read
+
+
 def text() -> Reader:
     def read(value: object, name: str) -> str:
         if not isinstance(value, str) or not value.strip():

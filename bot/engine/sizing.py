@@ -19,6 +19,8 @@ from bot.model.market import FloatArray
 from bot.model.tier import RuleFinding, Tier
 from bot.quant.var import hedge_scale, value_at_risk
 
+_ROUNDING = 1e-6  # of a weight
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Target:
@@ -29,6 +31,7 @@ class Target:
     choice: Choice
     units: float  # of the underlying; NaN when the value at risk is unknown
     unit_gains: FloatArray  # USD per unit of the underlying, one per path; zeros without an instrument
+    weight: float  # its layer's share of option notional; R7's unless TAIL is lifted to its standing share
 
     @property
     def released_units(self) -> float:
@@ -60,6 +63,7 @@ def size_group(
     present = sum(by_layer[layer].weight for layer in {slot.layer for slot in listed})
     share = policy.sizing.shares.of(tier)
     units = _solve(policy, group, listed, gains, by_layer, share=share * present)
+    weights = _real_weights(units, by_layer, present=present)
     targets = {
         slot: Target(
             slot=slot,
@@ -67,13 +71,15 @@ def size_group(
             choice=choices[slot],
             units=units.get(slot, 0.0),
             unit_gains=gains[slot],
+            weight=weights[slot.layer],
         )
         for slot in slots
     }
     covered = sum((units[slot] * gains[slot] for slot in listed), np.zeros(group.losses_usd.shape))
     reached = covered_share(group, covered)
+    lifted = {layer: weights[layer] for layer in weights if weights[layer] != by_layer[layer].weight}
     return Sizing(
-        targets=targets, share=share, reached=reached, finding=_finding(group, tier, share, reached)
+        targets=targets, share=share, reached=reached, finding=_finding(group, tier, share, reached, lifted)
     )
 
 
@@ -143,13 +149,37 @@ def _solve(
     return floor | {slot: rest * weight for slot, weight in others.items()}
 
 
+def _real_weights(
+    units: Mapping[Slot, float], plans: Mapping[Layer, LayerPlan], *, present: float
+) -> Mapping[Layer, float]:
+    """Return the open layers' shares of notional: R7's, unless TAIL stands at more than its own.
+
+    An unlisted layer keeps its share, which is a shortfall; the listed ones share ``present``.
+    """
+    planned = {layer: plan.weight for layer, plan in plans.items() if plan.open}
+    total = sum(units.values())
+    held = {layer: 0.0 for layer in {slot.layer for slot in units}}
+    for slot, amount in units.items():
+        held[slot.layer] += present * amount / total if total > 0.0 else 0.0
+    tail = held.get(Layer.TAIL, 0.0)
+    if not tail > planned.get(Layer.TAIL, 0.0) * (1.0 + _ROUNDING):  # NaN too
+        return planned
+    return {layer: held.get(layer, weight) for layer, weight in planned.items()}
+
+
 def _mix(amounts: Mapping[Slot, float], gains: Mapping[Slot, FloatArray], nothing: FloatArray) -> FloatArray:
     return np.asarray(sum((amount * gains[slot] for slot, amount in amounts.items()), nothing))
 
 
-def _finding(group: Group, tier: Tier, share: float, reached: float) -> RuleFinding:
+def _finding(
+    group: Group, tier: Tier, share: float, reached: float, lifted: Mapping[Layer, float]
+) -> RuleFinding:
     because = (
         f"{tier.name} covers {share:.0%} of the {group.horizon_days}-day {group.confidence:.0%} VaR "
-        f"{group.var_usd:,.0f} USD ({group.var_method}); listed options reach {reached:.1%}"
+        f"{group.var_usd:,.0f} USD ({group.var_method}, {group.paths.shape[0]:,} paths from "
+        f"{group.daily_returns:,} daily returns); listed options reach {reached:.1%}"
     )
+    if lifted:
+        real = ", ".join(f"{layer} {100 * weight:.1f}" for layer, weight in lifted.items())
+        because += f"; TAIL stands at its CALM share (R14), so notionals are {real}"
     return RuleFinding(rule="R8", fired=group.var_usd > 0.0 and share > 0.0, because=because)

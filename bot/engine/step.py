@@ -264,7 +264,7 @@ def _open_target(plan: GroupPlan, layer_plan: LayerPlan, slot: Slot, held_units:
     return LayerTarget(
         layer=layer_plan.layer,
         open=True,
-        weight=layer_plan.weight,
+        weight=target.weight,
         instrument=quote.instrument if quote else None,
         wanted_contracts=target.units / multiplier,
         held_contracts=held_units / multiplier,

@@ -67,6 +67,12 @@ class Quote:
     block_number: int
     indicative: bool = False  # not executable as quoted
     because: str = ""
+    gas_most_usd: float = 0.0  # what gas may come to cost at most; 0 where only ``gas_usd`` is known
+
+    @property
+    def gas_reserve_usd(self) -> float:
+        """What a budget must keep free for the gas of this order."""
+        return max(self.gas_usd, self.gas_most_usd)
 
     @property
     def unit_cost_usd(self) -> float:

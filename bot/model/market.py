@@ -149,4 +149,4 @@ class Frame:
     quotes: tuple["Quote", ...] = ()
     spends: tuple["Spend", ...] = ()
     holds: tuple[str, ...] = field(default=())  # reasons why nothing new may be opened
-    open_legs: tuple[str, ...] = ()  # keys of legs whose outcome is not final
+    open_legs: tuple[str, ...] = ()  # keys of legs whose layer waits: no final outcome, or refused just now

@@ -20,6 +20,7 @@ from bot.model.market import Block, Columns, Frame, Metric
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.model.units import HOUR_S
 from bot.pipeline.book import Book, book_of, reserved
+from bot.pipeline.pauses import Pauses
 from bot.ports import Journal, MarketView, Venue, VenuePosition
 
 Decide = Callable[[Policy, EngineState, Frame], tuple[EngineState, Decision]]
@@ -62,6 +63,7 @@ class Pipeline:
     _last: StepRecord | None = field(init=False)
     _last_full_s: float = field(init=False, default=-math.inf)
     _unread: bool = field(init=False, default=False)  # a venue could not be read in this step
+    _pauses: Pauses = field(init=False, default_factory=Pauses)
     _executed: tuple[LegOutcome, ...] = field(init=False)  # in blocks that no moment has reached yet
 
     def __post_init__(self) -> None:
@@ -69,6 +71,7 @@ class Pipeline:
         self._state = self._last.state if self._last else EngineState()
         self._executed = self.journal.outcomes()
         self._book = book_of(self._executed)
+        self._pauses.note(self._executed)
 
     async def run(self, moments: AsyncIterator[Moment]) -> AsyncIterator[StepRecord]:
         """Yield one record per moment, after it is in the journal."""
@@ -135,7 +138,10 @@ class Pipeline:
             quotes=quotes,
             spends=(*self._book.spends, *reserved(open_legs)),
             holds=(*moment.holds, *holds),
-            open_legs=tuple(leg.key for leg in (*open_legs, *(item.leg for item in ahead))),
+            open_legs=(
+                *(leg.key for leg in (*open_legs, *(item.leg for item in ahead))),
+                *self._pauses.keys(moment.now_s),
+            ),
         )
 
     def _still_held(
@@ -199,6 +205,7 @@ class Pipeline:
             return outcome  # stays open in the journal
         self.journal.close_leg(outcome)
         self._executed = (*self._executed, outcome)
+        self._pauses.note([outcome])
         self._book = self._book.after(outcome)
         return outcome
 

@@ -58,6 +58,13 @@ class Fill:
     block_number: int = 0
     because: str = ""
 
+    @property
+    def refusal(self) -> str:
+        """Return why this cannot be booked, "" when it can: a cost that is not known is never one of 0."""
+        costs = {"fee": self.fee_usd, "swap": self.swap_usd, "gas": self.gas_usd}
+        unknown = [name for name, usd in costs.items() if not math.isfinite(usd)]
+        return f"the cost of {' and '.join(unknown)} is not known" if unknown else ""
+
 
 class BookedPositions:
     """Positions by id. Fills are booked in call order, and ids are ``<prefix>-1``, ``<prefix>-2``, ..."""
@@ -82,6 +89,8 @@ class BookedPositions:
                 at_s=fill.at_s,
                 because=f"the premium is {fill.premium_usd:.2f} USD, the leg allows {leg.limit_usd:.2f}",
             )
+        if fill.refusal:
+            return rejected(leg, at_s=fill.at_s, because=fill.refusal)
         self._last_number += 1
         outcome = _outcome(leg, fill, position_id=f"{self._prefix}-{self._last_number}")
         self._apply(outcome)
@@ -122,7 +131,7 @@ class BookedPositions:
         return ""
 
     def _close(self, leg: HedgeLeg, fill: Fill, refusal: str) -> LegOutcome:
-        if refusal:
+        if refusal := refusal or fill.refusal:
             return rejected(leg, at_s=fill.at_s, because=refusal)
         outcome = _outcome(leg, fill, position_id=leg.position_id)
         self._apply(outcome)

@@ -27,7 +27,7 @@ COLLATERAL = Abi.load("ShortCollateral")
 OPTION_TYPES = {0: OptionType.CALL, 1: OptionType.PUT}
 TYPE_CODES = {kind: code for code, kind in OPTION_TYPES.items()}
 _MARGIN = 0.99  # of what the bounds leave, since they move with the trade itself
-STATE_ACTIVE, STATE_SETTLED = 1, 4  # OptionToken.PositionState
+STATE_EMPTY, STATE_ACTIVE, STATE_SETTLED = 0, 1, 4  # OptionToken.PositionState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

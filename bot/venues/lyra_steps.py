@@ -5,8 +5,6 @@ Sell: close (by force where the market allows only that), then change the procee
 board if nobody did, settle the position, change the payoff back. Whatever happens, no allowance stays.
 """
 
-from dataclasses import replace
-
 from bot.errors import OutcomeUnknown, StaleDataError, TransientError, VenueRejected
 from bot.model.hedge import Instrument, LegOutcome, LegStatus, OptionType, Side
 from bot.model.intent import Receipt
@@ -20,12 +18,12 @@ from bot.venues.lyra_reads import (
     MARKET,
     OPTION_TYPES,
     STATE_ACTIVE,
-    STATE_SETTLED,
     LyraReads,
     OptionPosition,
     PositionTerms,
     wad,
 )
+from bot.venues.lyra_settled import BY_HAND, Ended, read_end
 from bot.venues.lyra_terms import LyraTerms, instrument_of, prices_of, trade_input
 from bot.venues.lyra_trades import LyraTrades
 from bot.venues.settlement import BPS, SettlementSwap
@@ -67,6 +65,9 @@ class LyraExecution:
 
     async def execute(self) -> LegOutcome:
         """Do the leg to its end. A refusal, and an end that cannot be seen, are outcomes."""
+        if self._prices.unknown:  # what it costs could not be booked
+            because = f"prices are not known: {self._prices.unknown}; nothing was sent"
+            return rejected(self._leg, at_s=self._prices.now_s, because=because)
         try:
             because = await self._trade()
         except VenueRejected as refusal:
@@ -100,10 +101,12 @@ class LyraExecution:
             raise VenueRejected(f"the leg was valid until {leg.valid_until_s:.0f}, it is {head.timestamp_s}")
         if not await self._reader.has_code(self._market, block=head):
             raise VenueRejected(f"{self._market} has no code; check the address of Lyra's option market")
-        if not self._prices.settlement_usd > 0.0:
-            raise VenueRejected(f"the price of {self._swap.pair.settlement} is not known")
         if leg.side is Side.BUY:
             return await self._buy(head)
+        if leg.side is Side.SETTLE:
+            ended = await read_end(self._reads, leg, account=self._account, head=head)
+            if ended is not None:  # booked by `_finish`
+                return ""
         position = await self._own_position()
         terms = (await self._reads.terms([position.strike_id], head))[position.strike_id]
         kind = OPTION_TYPES.get(position.type_code)
@@ -118,7 +121,11 @@ class LyraExecution:
         terms = (await self._reads.terms([strike_id], head))[strike_id]
         await self._check_instrument(terms, kind, head)
         amount_raw = to_fixed_down(leg.size, decimals=WAD_DECIMALS)
+        self._bound_gas(head)
         bound_raw = await self._bound_raw(terms, kind, amount_raw, head)
+        await self._trades.check_open(
+            strike_id, kind, amount_raw, most_raw=bound_raw, gas=TRADE_GAS_CEILING, block=head
+        )
         await self._fund(bound_raw, head)
         await self._steps.approve(
             "approve-open",
@@ -129,6 +136,28 @@ class LyraExecution:
         )
         await self._send_trade("open", "openPosition", (strike_id, 0, kind, amount_raw), (0, bound_raw))
         return ""
+
+    def _bound_gas(self, head: Block) -> None:
+        """Let gas take what the leg's reserve leaves over its limit, and no less than a quote reserves."""
+        leg, prices, buy_gas = self._leg, self._prices, self._terms.gas.buy
+        if leg.reserve_usd <= leg.limit_usd:
+            return
+        bound_usd = max(leg.reserve_usd - leg.limit_usd, buy_gas * prices.gas_most_usd)
+        fee_wei = head.base_fee_wei + self._terms.priority_fee_wei
+        now_usd = wad(buy_gas * fee_wei) * prices.eth_usd
+        if now_usd > bound_usd:
+            raise VenueRejected(
+                f"gas would cost {now_usd:.2f} USD now, the leg's reserve leaves {bound_usd:.2f}; "
+                "nothing was sent"
+            )
+
+        def left_wei() -> int:
+            spent_usd = self._booking.gas_usd(self._steps.receipts) + self._booking.swap_usd(
+                self._steps.receipts
+            )
+            return to_fixed_up(max(bound_usd - spent_usd, 0.0) / prices.eth_usd, decimals=WAD_DECIMALS) or 1
+
+        self._steps.gas_left_wei = left_wei
 
     async def _bound_raw(self, terms: PositionTerms, kind: OptionType, amount_raw: int, head: Block) -> int:
         """Return the most to pay: the cost now and a buffer, never over the leg's limit."""
@@ -185,12 +214,11 @@ class LyraExecution:
             )
         function = "forceClosePosition" if sale.forced else "closePosition"
         order = (position.strike_id, position.id, kind, amount_raw)
-        await self._send_trade("close", function, order, (floor_raw, 2**255))
+        least_raw = max(floor_raw, sale.cost_raw * (BPS - self._terms.cost_buffer_bps) // BPS)
+        await self._send_trade("close", function, order, (least_raw, 2**255))
         return "closed by force" if sale.forced else ""
 
     async def _settle(self, position: OptionPosition, terms: PositionTerms, head: Block) -> str:
-        if position.state == STATE_SETTLED:
-            return "settled by somebody else"
         if head.timestamp_s < terms.board.expiry_s and not terms.settlement_raw:
             raise VenueRejected(f"position {position.id} expires at {terms.board.expiry_s}, not before")
         if not terms.settlement_raw:
@@ -225,45 +253,27 @@ class LyraExecution:
         """Leave no allowance behind, change proceeds back, and book what the receipts say."""
         notes = [because]
         try:
-            elsewhere = await self._settled_elsewhere()
-            done = elsewhere is not None or trade_receipt(self._leg, self._steps.receipts) is not None
-            if sweep and done and self._leg.side is not Side.BUY:
+            ended = await self._ended()
+            gone = ended is not None and ended.because == BY_HAND
+            done = ended is not None or trade_receipt(self._leg, self._steps.receipts) is not None
+            if sweep and done and not gone and self._leg.side is not Side.BUY:
                 notes.append(await self._sweep())
             await self._revoke()
             await self._steps.refresh()
         except (VenueRejected, OutcomeUnknown, TransientError, StaleDataError) as error:
             return self._unknown(error)
+        if self._prices.unknown:
+            return self._unknown(TransientError(f"prices are not known: {self._prices.unknown}"))
         because = "; ".join(filter(None, notes))
         outcome = self._booking.outcome(self._leg, self._steps.receipts, because=because)
-        return outcome if elsewhere is None else self._settled(outcome, *elsewhere)
+        return ended.booked(outcome, settlement_usd=self._prices.settlement_usd) if ended else outcome
 
-    async def _settled_elsewhere(self) -> tuple[OptionPosition, int, Block] | None:
-        """Return position, payoff and block where somebody else settled our position, else None."""
+    async def _ended(self) -> Ended | None:
+        """Return how our position ended where a SETTLE leg found that done without it, else None."""
         if self._leg.side is not Side.SETTLE or "settle" in self._steps.receipts:
             return None
         head = await self._reader.head()
-        position = await self._reads.position(int(self._leg.position_id), head)
-        if position.state != STATE_SETTLED:
-            return None
-        terms = (await self._reads.terms([position.strike_id], head))[position.strike_id]
-        inner = terms.strike.price_raw - terms.settlement_raw
-        if OPTION_TYPES[position.type_code] is OptionType.CALL:
-            inner = -inner
-        # ShortCollateral._sendLongPutProceeds: (strike - price).multiplyDecimal(amount), rounded down.
-        return position, max(inner, 0) * position.amount_raw // 10**WAD_DECIMALS, head
-
-    def _settled(
-        self, outcome: LegOutcome, position: OptionPosition, payoff_raw: int, head: Block
-    ) -> LegOutcome:
-        return replace(
-            outcome,
-            status=LegStatus.FILLED,
-            filled_size=wad(position.amount_raw),
-            premium_usd=wad(payoff_raw) * self._prices.settlement_usd,
-            position_id=str(position.id),
-            block_number=head.number,
-            because="; ".join(filter(None, ("settled by somebody else", outcome.because))),
-        )
+        return await read_end(self._reads, self._leg, account=self._account, head=head)
 
     async def _sweep(self) -> str:
         """Change all loose settlement tokens back; where the pool is off, keep them and say so."""
@@ -324,9 +334,6 @@ class LyraExecution:
         text = self._leg.position_id
         head = await self._reader.head()
         position = await self._reads.position(int(text) if text.isdecimal() else 0, head)
-        settled = position.state == STATE_SETTLED and self._leg.side is Side.SETTLE
-        if settled:  # its token is burnt, so nobody owns it any more
-            return position
         own = await self._reads.positions(self._account, head)
         if position.state != STATE_ACTIVE or position not in own:
             raise VenueRejected(f"position {text!r} is not an open position of {self._account}")
@@ -368,7 +375,7 @@ class LyraExecution:
             leg=self._leg,
             status=LegStatus.UNKNOWN,
             at_s=self._prices.now_s,
-            gas_usd=self._booking.gas_usd(self._steps.receipts),
+            gas_usd=0.0 if self._prices.unknown else self._booking.gas_usd(self._steps.receipts),
             because=str(error),
         )
 

@@ -68,7 +68,11 @@ class Prices:
     @property
     def unknown(self) -> str:
         """Return the names of those that booking needs and that are not known, "" when all are."""
-        needed = {"settlement token": self.settlement_usd, "stable": self.stable_usd, "gas coin": self.eth_usd}
+        needed = {
+            "settlement token": self.settlement_usd,
+            "stable": self.stable_usd,
+            "gas coin": self.eth_usd,
+        }
         return ", ".join(name for name, usd in needed.items() if not 0.0 < usd < math.inf)
 
 

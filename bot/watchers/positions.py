@@ -31,7 +31,8 @@ class V3PositionReader:
     """Reads one position NFT of the NonfungiblePositionManager.
 
     Raises NotFoundError when the token does not exist, lies in another pool or holds no liquidity,
-    ConfigError when the manager or the pool is not the contract it should be.
+    ConfigError when the manager or the pool has no code or is of other tokens, TransientError when one of
+    them did not answer.
     """
 
     token_id: int
@@ -47,12 +48,18 @@ class V3PositionReader:
         ]
         factory, position, owner, *pool_state = await chain.read(calls, block=block)
         await _check_contract(chain, self.manager, factory, "NonfungiblePositionManager", block)
-        home, key, sqrt_price = await _pool_state(chain, self.pool, pool_state, block)
-        if position is None or owner is None:
+        home = pool_state[2]
+        if home is not None and home != factory:
+            raise ConfigError(
+                f"{self.pool.address} is no pool of {self.manager}: it is of the factory {home[0]}"
+            )
+        key, sqrt_price = await _pool_state(chain, self.pool, pool_state, block)
+        if position is None and owner is None:  # of a burned token both revert
             raise NotFoundError(
                 f"position {self._id} does not exist at {self.manager}; it may have been burned"
             )
-        if factory != home or position[2:5] != key:
+        position, owner = need(position, f"positions of {self._id}"), need(owner, f"owner of {self._id}")
+        if position[2:5] != key:
             raise NotFoundError(
                 f"position {self._id} is not in the pool {self.pool.label} {self.pool.address}"
             )
@@ -104,7 +111,8 @@ class V3PositionReader:
 class V2PositionReader:
     """Reads a holder's share of a Uniswap v2 pair. Its fees are part of the reserves.
 
-    Raises NotFoundError when the holder has no LP tokens, ConfigError when the address is no such pair.
+    Raises NotFoundError when the holder has no LP tokens, ConfigError when the address has no code or is of
+    other tokens, TransientError when it did not answer.
     """
 
     holder: str
@@ -119,13 +127,12 @@ class V2PositionReader:
             V2_PAIR.call("balanceOf", pool.address, self.holder),
         ]
         token0, token1, reserves, supply, balance = await chain.read(calls, block=block)
-        await _check_contract(chain, pool.address, reserves, f"Uniswap v2 pair {pool.label}", block)
-        try:
-            pool.check_tokens(token0, token1)
-            reserve0, reserve1, _ = need(reserves, f"{pool.label} getReserves")
-            (lp_supply,), (lp_held,) = need(supply, "totalSupply"), need(balance, "balanceOf")
-        except BadRead as error:
-            raise ConfigError(str(error)) from None
+        what = f"Uniswap v2 pair {pool.label}"
+        for answer in (token0, token1, reserves):
+            await _check_contract(chain, pool.address, answer, what, block)
+        _check_tokens(pool, token0, token1)
+        reserve0, reserve1, _ = need(reserves, f"{pool.label} getReserves")
+        (lp_supply,), (lp_held,) = need(supply, "totalSupply"), need(balance, "balanceOf")
         if lp_held == 0:
             raise NotFoundError(f"{self.holder} holds no liquidity of {pool.label} {pool.address}")
         share = lp_held / lp_supply
@@ -166,8 +173,8 @@ async def find_positions(
 ) -> FoundPositions:
     """Find every LP position of a wallet in the pools given.
 
-    Raises ConfigError when a manager or pool is not what it should be, NotFoundError when the wallet holds
-    more than MAX_TOKENS position NFTs.
+    Raises ConfigError when a manager or pool has no code or is of other tokens, TransientError when one did
+    not answer, NotFoundError when the wallet holds more than MAX_TOKENS position NFTs.
     """
     readers: list[V2PositionReader | V3PositionReader] = []
     left_out: list[str] = []
@@ -189,7 +196,7 @@ async def _find_v3(
     token_ids = await _token_ids(chain, block, wallet, manager)
     known = {}
     for pool in pools:
-        _, key, _ = await _pool_state(chain, pool, await chain.read(_pool_calls(pool), block=block), block)
+        key, _ = await _pool_state(chain, pool, await chain.read(_pool_calls(pool), block=block), block)
         known[key] = pool
     positions = await chain.read(
         [MANAGER.call("positions", manager, token_id) for token_id in token_ids], block=block
@@ -234,15 +241,27 @@ def _pool_calls(pool: Pool) -> list[Any]:
 
 async def _pool_state(
     chain: ChainReader, pool: Pool, results: Sequence[tuple[Any, ...] | None], block: Block
-) -> tuple[tuple[Any, ...], tuple[Any, ...], int]:
-    """Return (factory, (token0, token1, fee), sqrtPriceX96) of ``_pool_calls``. Raises ConfigError."""
+) -> tuple[tuple[Any, ...], int]:
+    """Return ((token0, token1, fee), sqrtPriceX96) of ``_pool_calls``.
+
+    Raises ConfigError, and TransientError when one of them was not answered.
+    """
     token0, token1, factory, fee, slot0 = results
-    await _check_contract(chain, pool.address, slot0, f"Uniswap v3 pool {pool.label}", block)
+    what = f"Uniswap v3 pool {pool.label}"
+    for answer in (token0, token1):
+        await _check_contract(chain, pool.address, answer, what, block)
+    _check_tokens(pool, token0, token1)
+    for answer in (factory, fee, slot0):
+        await _check_contract(chain, pool.address, answer, what, block)
+    key = tuple(need(item, pool.label)[0] for item in (token0, token1, fee))
+    sqrt_price, _ = sqrt_price_and_tick(pool, slot0)
+    return key, sqrt_price
+
+
+def _check_tokens(pool: Pool, token0: tuple[Any, ...] | None, token1: tuple[Any, ...] | None) -> None:
+    """Raise ConfigError when the answers prove a pool of other tokens."""
     try:
         pool.check_tokens(token0, token1)
-        key = tuple(need(item, pool.label)[0] for item in (token0, token1, fee))
-        sqrt_price, _ = sqrt_price_and_tick(pool, slot0)
-        return need(factory, f"{pool.label} factory"), key, sqrt_price
     except BadRead as error:
         raise ConfigError(str(error)) from None
 
@@ -250,11 +269,17 @@ async def _pool_state(
 async def _check_contract(
     chain: ChainReader, address: str, result: tuple[Any, ...] | None, what: str, block: Block
 ) -> None:
-    """Raise ConfigError when a call that the right contract always answers was not answered."""
+    """Raise when a call that the right contract always answers was not: ConfigError without code.
+
+    With code it is TransientError: a sub-call may fail once, and that must not end the bot.
+    """
     if result is not None:
         return
     if await chain.has_code(address, block=block):
-        raise ConfigError(f"{address} is no {what}: it does not answer as one")
+        raise TransientError(
+            f"{address} did not answer as {what} at block {block.number}; "
+            "where that stays so, it is none: check the address"
+        )
     raise ConfigError(f"{address}, configured as {what}, has no code on chain {block.chain_id}")
 
 

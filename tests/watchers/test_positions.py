@@ -8,10 +8,10 @@ import pytest
 from bot.chain.abi import Abi
 from bot.chain.reader import JsonRpcReader
 from bot.devnet.deployment import Deployment
-from bot.errors import ConfigError, InvariantError, NotFoundError
+from bot.errors import ConfigError, InvariantError, NotFoundError, TransientError
 from bot.model.exposure import ExposureKind, LpShape
 from bot.quant import lp
-from bot.watchers.pools import Pool, sqrt_ratio_x96
+from bot.watchers.pools import V3_POOL, Pool, sqrt_ratio_x96
 from bot.watchers.positions import V2PositionReader, V3PositionReader, _checked_value, find_positions
 
 pytestmark = pytest.mark.devnet
@@ -136,24 +136,62 @@ async def test_a_token_of_another_pool_is_named(
 async def test_a_wrong_contract_is_a_matter_of_configuration(
     wrong: str, chain: JsonRpcReader, at: Deployment, reader: V3PositionReader, v2_pool: Pool
 ) -> None:
+    """Without code, or proved to be another contract. One that has code and is mute may be back."""
     address = {"account": EOA, "token": at.usdc, "pair": at.v2_pair}[wrong]
     block = await chain.head()
-    words = "has no code" if wrong == "account" else "is no "
+    kind = TransientError if wrong == "token" else ConfigError
+    words = {"account": "has no code", "token": "did not answer as", "pair": "is no pool of"}[wrong]
     v3 = replace(reader, pool=replace(reader.pool, address=address))
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(kind, match=words):
         await v3.read(chain, block=block)
     if wrong != "pair":
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(kind, match=words):
             await replace(reader, manager=address).read(chain, block=block)
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(kind, match=words):
             await V2PositionReader(holder=at.user, pool=replace(v2_pool, address=address)).read(
                 chain, block=block
             )
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(kind, match=words):
             await find_positions(chain, block=block, wallet=at.user, v3_pools=[reader.pool], manager=address)
         bad = replace(v2_pool, address=EOA)
         with pytest.raises(ConfigError, match="has no code"):
             await find_positions(chain, block=block, wallet=at.user, v2_pools=[bad])
+
+
+class Flaky:
+    """The chain, whose named sub-call fails once in a while as one of a batch may."""
+
+    def __init__(self, chain: JsonRpcReader, data: bytes) -> None:
+        self._chain, self._data = chain, data
+
+    def __getattr__(self, name: str):
+        return getattr(self._chain, name)
+
+    async def read(self, calls, *, block):
+        rows = await self._chain.read(calls, block=block)
+        return [None if call.data == self._data else row for call, row in zip(calls, rows, strict=True)]
+
+
+@pytest.mark.parametrize("name", ["factory", "token0", "fee", "slot0", "positions", "ownerOf"])
+async def test_a_sub_call_that_fails_once_never_ends_the_bot_nor_the_position(
+    name: str, chain: JsonRpcReader, at: Deployment, reader: V3PositionReader
+) -> None:
+    of_token = name in ("positions", "ownerOf")
+    data = MANAGER.encode(name, reader.token_id) if of_token else V3_POOL.encode(name)
+    with pytest.raises(TransientError):
+        await reader.read(Flaky(chain, data), block=await chain.head())
+    assert await reader.read(chain, block=await chain.head())
+
+
+@pytest.mark.parametrize("name", ["token1", "getReserves", "totalSupply", "balanceOf"])
+async def test_a_sub_call_of_a_pair_that_fails_once_never_ends_the_bot(
+    name: str, chain: JsonRpcReader, at: Deployment, v2_pool: Pool
+) -> None:
+    data = PAIR.encode(name, at.user) if name == "balanceOf" else PAIR.encode(name)
+    pair = V2PositionReader(holder=at.user, pool=v2_pool)
+    with pytest.raises(TransientError):
+        await pair.read(Flaky(chain, data), block=await chain.head())
+    assert await pair.read(chain, block=await chain.head())
 
 
 async def test_a_pool_of_other_tokens_is_a_matter_of_configuration(

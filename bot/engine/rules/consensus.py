@@ -59,8 +59,8 @@ def _vote(tiers: TierPolicy, state: GroupState, family: Family, readings: Sequen
         score=score,
         third_score=third,
         voting=voting,
-        configured=len(voters),
-        live=len(live),
+        configured=len({item.signal for item in voters}),
+        live=len({item.signal for item in live}),
         because=f"{family} {score:.3f} ({top}) {mark}{held}" if mine else f"{family} has no source",
     )
 

@@ -8,7 +8,7 @@ from bot.engine.policy import Policy
 from bot.model.exposure import Exposure
 from bot.model.market import Frame
 from bot.model.record import GroupState
-from bot.model.tier import FamilyVote, Reading, RuleFinding
+from bot.model.tier import Family, FamilyVote, Reading, RuleFinding
 
 SCORE_DIGITS = 9  # R25: scores are rounded before any comparison
 
@@ -26,8 +26,17 @@ class TierContext:
     votes: tuple[FamilyVote, ...]
 
     def reading(self, signal: str) -> Reading | None:
-        """Return the group's most stressed counting reading of a signal; None when none counts."""
-        counting = [item for item in self.readings if item.signal == signal and item.counts]
+        """Return the group's most stressed counting reading of a signal; None when none counts.
+
+        Another market's reading has a vote (R1) but does not set this group's layers.
+        """
+        counting = [
+            item
+            for item in self.readings
+            if item.signal == signal
+            and item.counts
+            and (item.family is not Family.TECHNICAL or item.subject in ("", self.underlying))
+        ]
         return max(counting, key=lambda item: (item.score, item.subject, item.source), default=None)
 
     def configured(self, signal: str) -> bool:
@@ -46,12 +55,12 @@ TierRule: TypeAlias = Callable[[Policy, TierContext], tuple[RuleFinding, ...]]
 def depends_on(group: str, exposures: tuple[Exposure, ...], reading: Reading) -> bool:
     """Return whether a reading counts for a group (R1).
 
-    A market signal counts for the groups of its underlying. A pool's counts where an exposure sits in that
+    A market signal (TECHNICAL) counts for every group, whatever its market. A pool's counts where an exposure sits in that
     pool, and a pool of stables (named "venue:A/B") where one of its two assets is the group's stable. An
     absent reading names no subject and is listed for every group.
     """
     underlying, _, stable = group.partition("/")
-    if reading.subject in ("", underlying, stable):
+    if reading.family is Family.TECHNICAL or reading.subject in ("", underlying, stable):
         return True
     if any(item.pool == reading.subject for item in exposures):
         return True

@@ -1,0 +1,44 @@
+"""How long a layer waits after refusals, so that a lasting one does not burn gas at every block."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from bot.model.hedge import Layer, LegOutcome, LegStatus, Side
+from bot.model.units import HOUR_S, MINUTE_S
+
+FIRST_PAUSE_S = MINUTE_S
+LONGEST_PAUSE_S = 6 * HOUR_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refusals:
+    count: int
+    last_s: float
+    key: str
+
+    @property
+    def until_s(self) -> float:
+        return self.last_s + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.count - 1, 16))
+
+
+@dataclass(slots=True)
+class Pauses:
+    """Counts refusals in a row per hedge group, layer and side: a pause of 1 min, 2 min, ... up to 6 h."""
+
+    _refused: dict[tuple[str, Layer, Side], _Refusals] = field(default_factory=dict)
+
+    def note(self, outcomes: Iterable[LegOutcome]) -> None:
+        """Take closed legs in, oldest first. A fill ends the count."""
+        for outcome in outcomes:
+            leg = outcome.leg
+            place = (leg.group, leg.layer, leg.side)
+            if outcome.status is LegStatus.REJECTED:
+                before = self._refused.get(place)
+                count = before.count + 1 if before else 1
+                self._refused[place] = _Refusals(count=count, last_s=outcome.at_s, key=leg.key)
+            else:
+                self._refused.pop(place, None)
+
+    def keys(self, now_s: float) -> tuple[str, ...]:
+        """Return the key of the last refused leg of every layer that waits."""
+        return tuple(item.key for item in self._refused.values() if now_s < item.until_s)
