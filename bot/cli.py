@@ -1,7 +1,6 @@
 """The command line. Exit codes: 0 ok, 1 error, 2 not found, 3 not running, 4 configuration, 5 timeout."""
 
 import asyncio
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from typer.exceptions import TyperException
 
 from bot import __version__
 from bot.errors import BotError, ConfigError, DeadlineError, NotFoundError
-from bot.output import refuse_lost_results, with_json_target, write_json
+from bot.output import refuse_lost_results, usage_problem, with_json_target, write_json
 
 if TYPE_CHECKING:
     from bot.settings import Settings
@@ -359,14 +358,6 @@ def _exit_code(error: BotError) -> int:
     return EXIT_TIMEOUT if isinstance(error, DeadlineError) else EXIT_ERROR
 
 
-def _usage_problem(error: TyperException, given: Sequence[str]) -> str:
-    """Return the parser's words, with the value found where they leave it out."""
-    words = error.format_message().rstrip(".")
-    names = {name for name in re.findall(r"--[a-z][a-z-]*", words) if name in given[:-1]}
-    found = [given[given.index(name) + 1] for name in sorted(names)]
-    return words + "".join(f", was {value!r}" for value in found if repr(value) not in words)
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         out.print(f"alvh-bot {__version__}")
@@ -391,7 +382,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         err.print(f"error: {error}", markup=False)
         code = _exit_code(error)
     except TyperException as error:
-        err.print(f"error: {_usage_problem(error, given)}; see alvh --help", markup=False)
+        err.print(f"error: {usage_problem(error.format_message(), given)}; see alvh --help", markup=False)
         code = EXIT_CONFIG
     except (typer.Abort, KeyboardInterrupt):
         err.print("interrupted")

@@ -1,7 +1,11 @@
-"""Where documents go: standard output or a file. Only the standard library, so that every command has it."""
+"""What commands share around their work: where documents go, and the words of a refusal.
+
+Only the standard library, so that every command starts fast.
+"""
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,3 +49,11 @@ def write_json(document: Any, to: str | None, *, lines: bool = False) -> None:
             file.write(text + "\n")
     except OSError as error:
         raise ConfigError(f"--json {to} cannot be written: {error.strerror}") from None
+
+
+def usage_problem(words: str, given: Sequence[str]) -> str:
+    """Return the parser's words, with the value found where they leave it out."""
+    words = words.rstrip(".")
+    names = {name for name in re.findall(r"--[a-z][a-z-]*", words) if name in given[:-1]}
+    found = [given[given.index(name) + 1] for name in sorted(names)]
+    return words + "".join(f", was {value!r}" for value in found if repr(value) not in words)
