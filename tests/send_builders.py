@@ -82,6 +82,7 @@ def request(
     to: str = COUNTER,
     gas_ceiling: int = 200_000,
     purpose: str = "open",
+    max_gas_cost_wei: int = 0,
 ) -> TxRequest:
     return TxRequest(
         key=f"{leg_key}/{number}-{purpose}",
@@ -91,6 +92,7 @@ def request(
         data=SELECTOR + number.to_bytes(32, "big"),
         valid_until_s=valid_until_s,
         gas_ceiling=gas_ceiling,
+        max_gas_cost_wei=max_gas_cost_wei,
     )
 
 

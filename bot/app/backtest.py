@@ -11,7 +11,7 @@ from bot.simulation.market_model import load_market
 from bot.simulation.report import write_report
 from bot.simulation.report_data import from_backtest
 from bot.simulation.results import BacktestResult
-from bot.simulation.tables import load_history
+from bot.simulation.tables import load_history, lookback_for
 
 
 async def backtest(
@@ -30,7 +30,8 @@ async def backtest(
     chosen = named_policy(policy)
     assumptions = load_market(market)
     from_s, to_s = parse_utc_s(start, field="--from"), _end_of_day(end)
-    history = load_history(data, spec=spec, from_s=from_s, to_s=to_s)
+    lookback_s = lookback_for(chosen.sizing.history_days)
+    history = load_history(data, spec=spec, from_s=from_s, to_s=to_s, lookback_s=lookback_s)
     result = await run_backtest(history, spec, chosen, assumptions, progress=progress)
     if report is not None:
         write_report(from_backtest(result), report)

@@ -155,6 +155,11 @@ async def _signer(settings: Settings, venue: LyraVenue | None, password: str | N
         raise ConfigError("signing needs an [account] with address and keystore, and its password")
     if venue is None:
         raise ConfigError("signing needs a venue to trade on; add a [lyra] section to the configuration")
+    if settings.execution.gas_ceiling < venue.least_gas_ceiling:
+        raise ConfigError(
+            f"execution.gas_ceiling is {settings.execution.gas_ceiling:,}, a trade on {venue.name} can need "
+            f"{venue.least_gas_ceiling:,}; raise it, or every purchase would fail after its swap"
+        )
     rules = SigningRules(
         chain_ids=frozenset({settings.chain.id}),
         calls=frozenset(venue.permissions()),

@@ -140,7 +140,7 @@ def stable_values(policy: Policy, frame: Frame) -> Mapping[str, float]:
     values: dict[str, float] = {}
     for key in frame.columns.find(Metric.PRICE_USD):
         if math.isnan(values.get(key.subject, math.nan)):
-            values[key.subject] = min(1.0, _mean_price(policy, frame, frame.columns[key]))
+            values[key.subject] = float(np.minimum(1.0, _mean_price(policy, frame, frame.columns[key])))
     return values
 
 

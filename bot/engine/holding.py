@@ -1,8 +1,9 @@
 """R17 and R18 for what is held: which layer each leg serves now, what is rolled, settled, sold or kept.
 
 Readings of R17 chosen here: a leg past its layer's ``roll_at`` serves the next nearer layer if that one is
-open and short of its target; else it is rolled where that is cheaper per unit of gain and the leg can be
-sold, else it goes on serving its own layer. Within NEAR's ``roll_at`` or the venue's cutoff a leg is
+open and held under the resize band, there at most for the gap (the rest stays with its own layer); else it is
+rolled where that is cheaper per unit of gain and the leg can be sold, else it goes on serving its own layer.
+Easing alone rolls MID legs and moves none nearer. Within NEAR's ``roll_at`` or the venue's cutoff a leg is
 expiring: at GUARDED or above it no longer counts, so that it is replaced before it goes.
 """
 
@@ -39,7 +40,9 @@ class Review:
     """What is known of the held legs of one group; filled leg by leg."""
 
     counted: dict[Slot, float] = field(default_factory=dict)  # units that serve each slot
-    serving: dict[str, Slot] = field(default_factory=dict)  # held id -> slot
+    serving: dict[str, dict[Slot, float]] = field(default_factory=dict)  # held id -> units by slot
+    aged: set[str] = field(default_factory=set)  # held ids that their own layer lets go
+    easing: set[str] = field(default_factory=set)  # held ids that R17's easing has still to roll
     sales: list[Sale] = field(default_factory=list)
     settles: list[HeldHedge] = field(default_factory=list)
     kept: list[HeldHedge] = field(default_factory=list)  # alive, sold ones too: what protects now
@@ -48,9 +51,10 @@ class Review:
     rolls: list[str] = field(default_factory=list)  # what R17 says of legs
     notes: list[str] = field(default_factory=list)  # what R18 says of legs
 
-    def count(self, slot: Slot, hedge: HeldHedge) -> None:
-        self.counted[slot] = self.counted.get(slot, 0.0) + units(hedge)
-        self.serving[hedge.id] = slot
+    def count(self, slot: Slot, hedge: HeldHedge, amount: float) -> None:
+        if amount > 0.0:
+            self.counted[slot] = self.counted.get(slot, 0.0) + amount
+            self.serving.setdefault(hedge.id, {})[slot] = amount
 
     def staying(self, *, expiring: bool) -> list[HeldHedge]:
         """Return what is left after the planned sales; legs that expire at once only if asked for."""
@@ -93,16 +97,13 @@ def review_held(
             review.rolls.append(f"{_name(hedge)} has expired and {wait}")
             continue
         review.kept.append(hedge)
-        slot = Slot(hedge.layer, hedge.instrument.option_type)
-        time_shifts = easing and hedge.layer is Layer.MID
-        if (
-            life_s <= policy.layers.of(hedge.layer).roll_at
-            or life_s <= policy.roll.venue_cutoff
-            or time_shifts
-        ):
+        if life_s <= max(policy.layers.of(hedge.layer).roll_at, policy.roll.venue_cutoff):
+            review.aged.add(hedge.id)
+            moved.append(hedge)
+        elif easing and hedge.layer is Layer.MID:
             moved.append(hedge)
         else:
-            review.count(slot, hedge)
+            review.count(Slot(hedge.layer, hedge.instrument.option_type), hedge, units(hedge))
     for hedge in moved:
         _place_moved(policy, group, tier, targets, review, hedge, since=unwanted_since_s)
     _excess(policy, group, tier, targets, review, since=unwanted_since_s)
@@ -122,13 +123,8 @@ def _place_moved(
     """Decide what a leg that its layer lets go is for."""
     own = Slot(hedge.layer, hedge.instrument.option_type)
     life_s = hedge.instrument.expiry_s - group.now_s
-    for slot in _nearer_slots(own):
-        target = targets.get(slot)
-        keeps = life_s > max(policy.layers.of(slot.layer).roll_at, policy.roll.venue_cutoff)
-        if target is not None and keeps and review.counted.get(slot, 0.0) < target.released_units:
-            review.count(slot, hedge)
-            review.rolls.append(f"{_name(hedge)} with {life_s / DAY_S:.1f} d left serves {slot.layer} now")
-            return
+    if hedge.id in review.aged and _moved_nearer(policy, group, targets, review, hedge):
+        return
     expiring = life_s <= max(policy.layers.NEAR.roll_at, policy.roll.venue_cutoff)
     if expiring and tier >= Tier.GUARDED:
         review.expiring[hedge.id] = own
@@ -138,8 +134,10 @@ def _place_moved(
         return
     target = targets.get(own)
     refusal = _roll_refusal(policy, group, target, hedge)
+    if hedge.id not in review.aged and (not refusal or _only_waits(policy, group, hedge, refusal)):
+        review.easing.add(hedge.id)
     if refusal or target is None:
-        review.count(own, hedge)
+        review.count(own, hedge, units(hedge))
         review.rolls.append(f"{_name(hedge)} with {life_s / DAY_S:.1f} d left is held, not rolled: {refusal}")
         return
     because = (
@@ -149,6 +147,38 @@ def _place_moved(
     review.sales.append(Sale(hedge=hedge, layer=hedge.layer, size=hedge.size, because=because, replaced=own))
     if hedge.id in since:
         review.unwanted[hedge.id] = since[hedge.id]
+
+
+def _moved_nearer(
+    policy: Policy, group: Group, targets: Mapping[Slot, Target], review: Review, hedge: HeldHedge
+) -> bool:
+    """Count a leg in the next nearer slot that lacks it, for the gap; return whether there is one."""
+    own = Slot(hedge.layer, hedge.instrument.option_type)
+    life_s = hedge.instrument.expiry_s - group.now_s
+    for slot in _nearer_slots(own):
+        keeps = life_s > max(policy.layers.of(slot.layer).roll_at, policy.roll.venue_cutoff)
+        gap = _open_gap(policy, targets.get(slot), held=review.counted.get(slot, 0.0))
+        if keeps and gap > 0.0:
+            review.count(slot, hedge, min(gap, units(hedge)))
+            review.count(own, hedge, units(hedge) - gap)
+            part = f" for {gap:.4g} of {units(hedge):.4g}" if gap < units(hedge) else ""
+            left = f"{_name(hedge)} with {life_s / DAY_S:.1f} d left"
+            review.rolls.append(f"{left} serves {slot.layer} now{part}")
+            return True
+    return False
+
+
+def _open_gap(policy: Policy, target: Target | None, *, held: float) -> float:
+    """Return what a slot is short of, 0 where it is closed or held inside its resize band (R18)."""
+    if target is None or not held < policy.no_loyalty.resize_band[0] * target.released_units:
+        return 0.0
+    return target.released_units - held
+
+
+def _only_waits(policy: Policy, group: Group, hedge: HeldHedge, refusal: str) -> bool:
+    """Return whether a leg is not rolled only because it is too young, or without a quote, to be sold."""
+    too_young = group.now_s - hedge.opened_at_s < policy.no_loyalty.min_hold
+    return refusal == sale_refusal(policy, group, hedge) and (too_young or math.isnan(hedge.liquidation_usd))
 
 
 def _nearer_slots(slot: Slot) -> tuple[Slot, ...]:
@@ -221,20 +251,23 @@ def _excess(
     *,
     since: Mapping[str, float],
 ) -> None:
-    """R18: find what no rule wants: closed layers, and units beyond the resize band, newest first."""
+    """R18: find what no rule wants: closed layers, and units beyond the resize band.
+
+    Legs that their own layer lets go leave first, so that none makes a good one unwanted; then the newest.
+    """
     newest = sorted(
         (item for item in review.kept if item.id in review.serving),
-        key=lambda item: (-item.opened_at_s, item.instrument, item.id),
+        key=lambda item: (item.id not in review.aged, -item.opened_at_s, item.instrument, item.id),
     )
-    for hedge in newest:
-        slot = review.serving[hedge.id]
+    served = [(item, slot, part) for item in newest for slot, part in review.serving[item.id].items()]
+    for hedge, slot, serves in served:
         target, held = targets.get(slot), review.counted.get(slot, 0.0)
         full = target.units if target else 0.0
         if math.isnan(full) or held <= 0.0:
             continue
         over = held - full
         if over > 0.0 and held > policy.no_loyalty.resize_band[1] * full:
-            part = min(units(hedge), over)
+            part = min(serves, over)
             review.counted[slot] = held - part
             why = (
                 f"{slot.layer} holds {held:.4g}, wants {full:.4g}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from bot.engine.group import Group, group_contracts
 from bot.engine.policy import Policy, SizingPolicy
-from bot.model.hedge import HeldHedge, Quote, SpendKind
+from bot.model.hedge import HeldHedge, Quote, Spend, SpendKind
 from bot.model.market import FloatArray, Frame
 from bot.model.tier import RuleFinding
 from bot.model.units import DAY_S
@@ -38,8 +38,8 @@ class Cap:
 def premium_caps(policy: Policy, frame: Frame, *, exposure_usd: float) -> tuple[Cap, ...]:
     """Return all caps on new premium, over all groups together (R9).
 
-    A session counts gross: proceeds of a sale do not refill it, which also bounds a roll by its net debit.
-    The longer budgets are net of proceeds. Reserved open intents count in every window.
+    A session counts gross, proceeds of a sale do not refill it, but a roll at its net debit, never less than
+    0. The longer budgets are net of proceeds. Reserved open intents count in every window.
     """
     budget, now_s = policy.budget, frame.now_s
     capital_usd = budget.defined_risk_capital * exposure_usd
@@ -51,7 +51,8 @@ def premium_caps(policy: Policy, frame: Frame, *, exposure_usd: float) -> tuple[
         Cap(
             name=SESSION_CAP,
             limit_usd=budget.session_share * capital_usd,
-            used_usd=_spent(frame, since_s=now_s - session_s, net=False),
+            used_usd=_spent(frame, since_s=now_s - session_s, net=False)
+            - _rolled(frame, since_s=now_s - session_s),
             frees_at_s=_frees(frame, window_s=session_s),
         ),
         Cap(name=DEFINED_RISK_CAP, limit_usd=capital_usd, used_usd=open_usd, frees_at_s=next_expiry_s),
@@ -162,6 +163,31 @@ def _spent(frame: Frame, *, since_s: float, net: bool) -> float:
         ),
         0.0,
     )
+
+
+def _rolled(frame: Frame, *, since_s: float) -> float:
+    """Return what rolls got back inside a window: what is sold after a purchase of its own plan and layer.
+
+    A plan sells and settles everything else before it buys (``planner.legs_of``), so this is a roll's sale.
+    """
+    recent = [
+        (*roll, item) for item in frame.spends if item.at_s > since_s and (roll := _place(item)) is not None
+    ]
+    bought: dict[str, tuple[int, float]] = {}  # plan and layer -> (position, USD)
+    for plan, place, item in recent:
+        if item.kind is SpendKind.PREMIUM:
+            bought[plan] = (place, bought.get(plan, (place, 0.0))[1] + item.usd)
+    back: dict[str, float] = {}
+    for plan, place, item in recent:
+        if item.kind is SpendKind.PROCEEDS and plan in bought and place > bought[plan][0]:
+            back[plan] = back.get(plan, 0.0) - item.usd
+    return sum((min(max(usd, 0.0), bought[plan][1]) for plan, usd in back.items()), 0.0)
+
+
+def _place(spend: Spend) -> tuple[str, int] | None:
+    """Return the plan, group and layer of a leg's key as one text, and the leg's position in its plan."""
+    rest, _, place = spend.leg_key.rpartition("-")
+    return (rest, int(place)) if rest and place.isdecimal() else None
 
 
 def _frees(frame: Frame, *, window_s: float) -> float:

@@ -3,8 +3,8 @@
 Leg keys are ``<plan key>-<group>-<layer>-<n>`` with the group's "/" written as "."; the plan key is the start
 of the policy's hash and the frame's time in milliseconds, so the same decision always names the same legs.
 Legs are ordered SETTLE, SELL, BUY, and last the sales of a roll, each only after its replacement was bought.
-Under a cap all purchases shrink alike, so that notionals keep R7's proportions, and what a tier leaves for the
-tiers above it is not spent (docs/adr/0004).
+Under a cap all purchases shrink alike, so that notionals keep R7's proportions, and what a tier leaves for
+the tiers above it is not spent (docs/adr/0004).
 """
 
 import itertools
@@ -48,12 +48,12 @@ class Want:
         """Return the most that buying ``contracts`` may cost: the leg's limit, swap and gas."""
         share = contracts / self.quote.size
         slip = 1.0 + policy.orders.max_slippage
-        return share * (self.quote.premium_usd * slip + self.quote.swap_usd) + self.quote.gas_usd
+        return share * (self.quote.premium_usd * slip + self.quote.swap_usd) + self.quote.gas_reserve_usd
 
     def affordable(self, policy: Policy, room_usd: float) -> float:
         """Return the most contracts whose worst-case cost fits into ``room_usd``."""
-        per_contract = self.cost_usd(policy, 1.0) - self.quote.gas_usd
-        return max(0.0, (room_usd - self.quote.gas_usd) / per_contract)
+        per_contract = self.cost_usd(policy, 1.0) - self.quote.gas_reserve_usd
+        return max(0.0, (room_usd - self.quote.gas_reserve_usd) / per_contract)
 
 
 @dataclass(slots=True)
@@ -218,7 +218,8 @@ def _caps_of(policy: Policy, plan: GroupPlan, want: Want, caps: Sequence[Cap]) -
     """Return the caps on one purchase: under the top tier all but TAIL leave part of the short windows.
 
     What a tier may have spent is to what all may have as its share of VaR is to the largest (R8), so that
-    an escalation finds money. TAIL's standing share is what always stands (R14) and is exempt.
+    an escalation finds money. TAIL's standing share is what always stands (R14) and is exempt. A policy may
+    do without all this.
     """
     shares = policy.sizing.shares
     part = min(1.0, plan.sizing.share / max(shares.of(tier) for tier in Tier))
@@ -246,10 +247,8 @@ def _fill(policy: Policy, plan: GroupPlan, want: Want, room_usd: float, cap: Cap
     if paid * multiplier < policy.orders.min_order * want.target.units:
         paid = 0.0
     if affordable < liquid:
-        reason = (
-            f"room of {room_usd:,.0f} USD buys {affordable:.4g} of {liquid:.4g} contracts; the least order "
-            f"is {least}"
-        )
+        buys = f"buys {affordable:.4g} of {liquid:.4g} contracts"
+        reason = f"room of {room_usd:,.0f} USD {buys}; the least order is {least}"
         plan.short(slot, (liquid - paid) * multiplier, reason, cap=cap.name, frees_at_s=cap.frees_at_s)
     elif paid < liquid:
         plan.short(slot, liquid * multiplier, f"{liquid:.4g} contracts are under the least order, {least}")
@@ -388,11 +387,8 @@ def _guard_finding(policy: Policy, plan: GroupPlan, factor: float, *, wanted: bo
             if (quote := target.choice.quote) and quote.instrument.settlement not in plan.group.stable_usd
         }
     )
-    note = (
-        f"; no price of {', '.join(unpriced)}: counted as 1 USD; S5 and S6 absent"
-        if unpriced
-        else "; S5 and S6 absent"
-    )
+    note = f"; no price of {', '.join(unpriced)}: counted as 1 USD" if unpriced else ""
+    note += "; S5 and S6 absent"
     if not wanted:
         return RuleFinding(rule="R10", fired=False, because=f"no new leg to guard{note}")
     because = (

@@ -77,7 +77,7 @@ def size_group(
     }
     covered = sum((units[slot] * gains[slot] for slot in listed), np.zeros(group.losses_usd.shape))
     reached = covered_share(group, covered)
-    lifted = {layer: weights[layer] for layer in weights if weights[layer] != by_layer[layer].weight}
+    lifted = weights if any(weights[layer] != by_layer[layer].weight for layer in weights) else {}
     return Sizing(
         targets=targets, share=share, reached=reached, finding=_finding(group, tier, share, reached, lifted)
     )

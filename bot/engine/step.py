@@ -68,6 +68,8 @@ def decide(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineStat
     caps = premium_caps(policy, frame, exposure_usd=sum(group.value_usd for group in groups))
     spent_usd = allocate(policy, plans, caps)
     legs = legs_of(policy, frame, plans)
+    for plan in plans:
+        memory[plan.group.name] = _still_easing(memory[plan.group.name], plan, legs)
     decision = Decision(
         now_s=frame.now_s,
         blocks={chain_id: block.number for chain_id, block in sorted(frame.blocks.items())},
@@ -159,7 +161,10 @@ def plan_group(
 
 
 def _time_shift(policy: Policy, context: TierContext, *, holds: Sequence[str]) -> tuple[bool, bool]:
-    """R17: return whether backwardation eases now, and the memory of it having been wide."""
+    """R17: return whether backwardation eases now, and the memory of it having been wide.
+
+    That memory ends with the easing; ``_still_easing`` keeps it while MID legs wait to be rolled.
+    """
     term = context.reading("S13")
     slope, wide = term.value if term else math.nan, context.state.wide_term
     if slope > policy.roll.easing_from:
@@ -167,6 +172,12 @@ def _time_shift(policy: Policy, context: TierContext, *, holds: Sequence[str]) -
     if wide and slope < policy.roll.easing_to and not holds:
         return True, False
     return False, wide
+
+
+def _still_easing(state: GroupState, plan: GroupPlan, legs: Sequence[HedgeLeg]) -> GroupState:
+    """R17: keep the memory of backwardation until every MID leg is rolled, or refused by its cost."""
+    rolled = {leg.position_id for leg in legs if leg.side is Side.SELL}
+    return replace(state, wide_term=state.wide_term or bool(plan.review.easing - rolled))
 
 
 def _group_decision(

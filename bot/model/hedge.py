@@ -198,3 +198,4 @@ class LegOutcome:
     tx_hash: str = ""
     block_number: int = 0
     because: str = ""
+    reconciled: bool = False  # found out after the fact: the leg was not executed to this end in one go

@@ -115,7 +115,7 @@ class Pipeline:
         closed = []
         for leg in self.journal.open_legs():
             try:
-                outcome = await self._venue(leg).reconcile(leg, view=view)
+                outcome = replace(await self._venue(leg).reconcile(leg, view=view), reconciled=True)
             except _UNSEEN:
                 continue  # stays open: blocks its layer and holds its budget until a fact is known
             closed.append(self._close(outcome))

@@ -18,18 +18,22 @@ class _Refusals:
 
     @property
     def until_s(self) -> float:
-        return self.last_s + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.count - 1, 16))
+        if self.count < 2:  # one may be chance: a price that moved
+            return self.last_s
+        return self.last_s + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.count - 2, 16))
 
 
 @dataclass(slots=True)
 class Pauses:
-    """Counts refusals in a row per hedge group, layer and side: a pause of 1 min, 2 min, ... up to 6 h."""
+    """Counts refusals in a row per hedge group, layer and side: from the second on 1 min, 2 min, ... 6 h."""
 
     _refused: dict[tuple[str, Layer, Side], _Refusals] = field(default_factory=dict)
 
     def note(self, outcomes: Iterable[LegOutcome]) -> None:
-        """Take closed legs in, oldest first. A fill ends the count."""
+        """Take closed legs in, oldest first. A fill ends the count; a leg cut off by a restart is none."""
         for outcome in outcomes:
+            if outcome.reconciled and outcome.status is LegStatus.REJECTED:
+                continue
             leg = outcome.leg
             place = (leg.group, leg.layer, leg.side)
             if outcome.status is LegStatus.REJECTED:

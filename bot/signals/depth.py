@@ -8,7 +8,7 @@ from bot.model.market import Columns, Metric
 from bot.model.tier import Family, Reading
 from bot.model.units import DAY_S, HOUR_S
 from bot.signals.policy import SignalsPolicy
-from bot.signals.reading import Inputs, Measured, NotYet, absent_metric, not_yet, read_subject
+from bot.signals.reading import Inputs, Measured, NotYet, absent_metric, read_subject, too_few
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +42,18 @@ class Depth:
 def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     (depth,) = inputs.columns
     count = policy.bars(policy.depth_window_s)
-    needed = policy.coverage * count
+    needed = policy.coverage * inputs.expected(policy.depth_window_s, policy)
     bars = inputs.bars(depth, count=count, policy=policy).close
     known = bars[np.isfinite(bars)]
     if known.size < needed:
-        return not_yet(int(known.size), needed=needed, inputs=inputs, policy=policy, what="depth median")
+        return too_few(
+            int(known.size),
+            needed=needed,
+            window_s=policy.depth_window_s,
+            inputs=inputs,
+            policy=policy,
+            what="depth median",
+        )
     recent = depth.until(inputs.good_s).since(inputs.good_s - policy.depth_best_s).values
     best_usd, median_usd = float(recent[np.isfinite(recent)].max()), float(np.median(known))
     ratio = best_usd / median_usd if median_usd > 0.0 else 0.0  # a pool empty for days has no depth

@@ -9,7 +9,7 @@ from bot.model.market import Columns, FloatArray, Metric
 from bot.model.tier import Family, Reading
 from bot.model.units import DAY_S
 from bot.signals.policy import SignalsPolicy
-from bot.signals.reading import Inputs, Measured, NotYet, absent_metric, no_last_bar, not_yet, read_subject
+from bot.signals.reading import Inputs, Measured, NotYet, absent_metric, no_last_bar, read_subject, too_few
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,14 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     known = samples[np.isfinite(samples)]
     needed = policy.coverage * count
     if known.size < needed:
-        return not_yet(int(known.size), needed=needed, inputs=inputs, policy=policy, what="funding mean")
+        return too_few(
+            int(known.size),
+            needed=needed,
+            window_s=policy.funding_window_s,
+            inputs=inputs,
+            policy=policy,
+            what="funding mean",
+        )
     if math.isnan(samples[-1]):
         return no_last_bar("funding")
     mean, latest = float(known.mean()), float(samples[-1])
@@ -70,4 +77,4 @@ def _samples(inputs: Inputs, policy: SignalsPolicy) -> tuple[FloatArray, int]:
         count = policy.bars(policy.funding_window_s)
         return inputs.held_bars(funding, count=count, policy=policy).close, count
     rows = funding.until(inputs.good_s).since(inputs.good_s - policy.funding_window_s)
-    return rows.values, int(policy.funding_window_s // inputs.interval_s)
+    return rows.values, inputs.expected(policy.funding_window_s, policy)

@@ -9,7 +9,7 @@ from bot.model.tier import Family, Quality, Reading
 from bot.model.units import HOUR_S
 from bot.quant.indicators import Divergence, Macd, bars_since_cross_up, divergence, macd
 from bot.signals.policy import SignalsPolicy
-from bot.signals.reading import Inputs, Measured, NotYet, absent, gather, no_last_bar, not_yet, read_subject
+from bot.signals.reading import Inputs, Measured, NotYet, absent, gather, no_last_bar, read_subject, too_few
 from bot.signals.subjects import primary, primary_prices
 
 _NO_VOLUME = "no source of on-chain volume is configured; its MACD reads neutral"
@@ -126,7 +126,14 @@ def _macd(inputs: Inputs, policy: SignalsPolicy) -> Macd | Measured | NotYet:
     settled = numbers.settling_bars + 2 * max(numbers.divergence_bars, numbers.breakdown_bars)
     needed = max(policy.coverage * numbers.lookback_bars, settled)
     if found.close.size < needed:
-        return not_yet(found.close.size, needed=needed, inputs=inputs, policy=policy, what="MACD")
+        return too_few(
+            found.close.size,
+            needed=needed,
+            window_s=numbers.lookback_bars * policy.bar_s,
+            inputs=inputs,
+            policy=policy,
+            what="MACD",
+        )
     return no_last_bar("MACD") if math.isnan(bars.close[-1]) else found
 
 

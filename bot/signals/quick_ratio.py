@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bot.model.market import Columns, FloatArray, Metric
+from bot.model.market import Column, Columns, FloatArray, Metric
 from bot.model.tier import Family, Reading
 from bot.signals.policy import SignalsPolicy
 from bot.signals.reading import (
@@ -13,8 +13,8 @@ from bot.signals.reading import (
     NotYet,
     absent,
     absent_metric,
-    not_yet,
     read_subject,
+    too_few,
     value_at,
 )
 from bot.signals.subjects import primary
@@ -25,7 +25,8 @@ class QuickRatio:
     """Quote reserves within 2 % of price / P95 over 30 days of the 24 h net outflow, per pool.
 
     Outflow at a closed bar: the share of liquidity that left in the 24 h before it, times the quote reserves
-    at their start; an inflow counts 0. The P95 is floored at a small share of the quote reserves of today,
+    at their start; an inflow counts 0. A source slower than a bar is taken row by row, its 24 h starting at
+    the last row at or before their start. The P95 is floored at a small share of the quote reserves of today,
     so that a pool nobody left reads calm with a number instead of infinity.
     """
 
@@ -62,20 +63,19 @@ class QuickRatio:
 
 
 def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
-    near, liquidity, quote = inputs.columns
-    count, span = policy.bars(policy.outflow_window_s), policy.bars(policy.outflow_span_s)
-    shares, reserves = (
-        inputs.bars(column, count=count + span, policy=policy).close for column in (liquidity, quote)
-    )
-    outflow = net_outflow(shares, reserves, span=span)
+    near, _, quote = inputs.columns
+    shares, outflow = _outflows(inputs, policy)
     known = outflow[np.isfinite(outflow)]
-    needed = policy.coverage * count
+    needed = policy.coverage * inputs.expected(policy.outflow_window_s, policy)
     if known.size < needed:
-        started = min(
-            int(np.isfinite(shares).sum()), span
-        )  # the first outflow ends a span after the first bar
-        return not_yet(
-            int(known.size) + started, needed=needed + span, inputs=inputs, policy=policy, what="24 h outflow"
+        span = inputs.expected(policy.outflow_span_s, policy)  # the first outflow ends so much later
+        return too_few(
+            int(known.size) + min(shares, span),
+            needed=needed + span,
+            window_s=policy.outflow_window_s + policy.outflow_span_s,
+            inputs=inputs,
+            policy=policy,
+            what="24 h outflow",
         )
     reserve_usd, near_usd = (value_at(column, inputs.good_s) for column in (quote, near))
     claim_usd = float(np.quantile(known, policy.outflow_quantile))
@@ -92,6 +92,40 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
         because=f"quote reserves within 2 % {near_usd:,.0f} USD against {claims}: {ratio:.2f}, "
         f"stress from {anchors.calm:g} to {anchors.stress:g}",
     )
+
+
+def _outflows(inputs: Inputs, policy: SignalsPolicy) -> tuple[int, FloatArray]:
+    """Return how many samples of liquidity are known, and the outflows that end with each of the window's."""
+    _, liquidity, quote = inputs.columns
+    if inputs.interval_s > policy.bar_s:
+        known = int(np.isfinite(liquidity.values).sum())
+        return known, row_outflow(liquidity, quote, good_s=inputs.good_s, policy=policy)
+    count, span = policy.bars(policy.outflow_window_s), policy.bars(policy.outflow_span_s)
+    shares, reserves = (
+        inputs.bars(column, count=count + span, policy=policy).close for column in (liquidity, quote)
+    )
+    return int(np.isfinite(shares).sum()), net_outflow(shares, reserves, span=span)
+
+
+def row_outflow(liquidity: Column, quote: Column, *, good_s: float, policy: SignalsPolicy) -> FloatArray:
+    """Return the outflow that ends with each row of the window, USD; NaN where its start is not known.
+
+    The last rows at or before the start count, if no long hole lies between.
+    """
+    ends = liquidity.until(good_s).since(good_s - policy.outflow_window_s)
+    starts_s = ends.times_s - policy.outflow_span_s
+    (was, was_s), (usd, usd_s) = (_known_at(column, starts_s) for column in (liquidity, quote))
+    usable = (was > 0.0) & (starts_s - np.minimum(was_s, usd_s) <= policy.max_hole_s)
+    start = np.where(usable, was, np.nan)
+    return np.asarray(np.maximum(1.0 - ends.values / start, 0.0) * usd)
+
+
+def _known_at(column: Column, at_s: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the last known value at or before each time, and its own time; NaN where there is none."""
+    known = np.isfinite(column.values)
+    values, times_s = (np.append(np.nan, part[known]) for part in (column.values, column.times_s))
+    place = np.searchsorted(column.times_s[known], at_s, side="right")
+    return values[place], times_s[place]
 
 
 def net_outflow(shares: FloatArray, reserves_usd: FloatArray, *, span: int) -> FloatArray:

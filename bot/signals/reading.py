@@ -85,6 +85,10 @@ class Inputs:
     def patience_bars(self, policy: SignalsPolicy) -> int:
         return int(self.patience_s // policy.bar_s)
 
+    def expected(self, span_s: float, policy: SignalsPolicy) -> int:
+        """Return how many samples a whole span has: its bars, or the rows of a source slower than a bar."""
+        return int(span_s // max(float(policy.bar_s), self.interval_s))
+
     def held_bars(self, column: Column, *, count: int, policy: SignalsPolicy) -> Bars:
         """Return ``bars`` that end with a known one, stepping back as far as patience goes.
 
@@ -120,10 +124,7 @@ def freshness(key: SeriesKey, column: Column, *, now_s: float, policy: SignalsPo
     LIVE while its newest row is known and not late; HELD while the last known row is within ``hold`` of that;
     MISSING after it, and when no row is known at all.
     """
-    interval = _interval(column, policy)
-    late_s = policy.late_intervals * interval
-    if key.source.startswith(_FEED):
-        late_s = max(late_s, policy.feed_heartbeat_s)
+    interval, late_s = _interval(column, policy), late_after_s(key, column, policy=policy)
     patience_s = late_s + max(policy.hold_chain_s, policy.hold_http_intervals * interval)
     last = last_known(column.values)
     good_s = float(column.times_s[last]) if last >= 0 else math.nan
@@ -142,6 +143,12 @@ def freshness(key: SeriesKey, column: Column, *, now_s: float, policy: SignalsPo
     return Freshness(
         quality=quality, good_s=good_s, interval_s=interval, patience_s=patience_s, because=because
     )
+
+
+def late_after_s(key: SeriesKey, column: Column, *, policy: SignalsPolicy) -> float:
+    """Return the age from which the newest observation of a column is late."""
+    late_s = policy.late_intervals * _interval(column, policy)
+    return max(late_s, policy.feed_heartbeat_s) if key.source.startswith(_FEED) else late_s
 
 
 def trailing(columns: Columns, key: SeriesKey, *, now_s: float, lookback_s: float) -> Column:
@@ -206,6 +213,29 @@ def value_at(column: Column, at_s: float) -> float:
     values = column.until(at_s).values
     last = last_known(values)
     return float(values[last]) if last >= 0 else math.nan
+
+
+def too_few(
+    known: int, *, needed: float, window_s: float, inputs: Inputs, policy: SignalsPolicy, what: str
+) -> Measured | NotYet:
+    """Return that ``known`` samples of a window are too few: not yet, or no more.
+
+    A history that spans the window, no long hole in it, is not short: its source fails too often to be used.
+    """
+    starts_s = [_start_s(column, policy) for column in inputs.columns]
+    if max(starts_s) > inputs.good_s - window_s + policy.late_intervals * inputs.interval_s:
+        return not_yet(known, needed=needed, inputs=inputs, policy=policy, what=what)
+    because = (
+        f"{what}: {known} known of a whole window, {math.ceil(needed)} needed; its source fails too often"
+    )
+    return Measured(value=math.nan, score=math.nan, because=because)
+
+
+def _start_s(column: Column, policy: SignalsPolicy) -> float:
+    """Return since when a column has known rows without a long hole between them; infinity for never."""
+    times_s = column.times_s[np.isfinite(column.values)]
+    holes = np.flatnonzero(np.diff(times_s) > policy.max_hole_s)
+    return float(times_s[holes[-1] + 1 if holes.size else 0]) if times_s.size else math.inf
 
 
 def not_yet(known: int, *, needed: float, inputs: Inputs, policy: SignalsPolicy, what: str) -> NotYet:

@@ -16,7 +16,16 @@ from bot.quant.volatility import (
     periods_per_year,
 )
 from bot.signals.policy import SignalsPolicy
-from bot.signals.reading import Inputs, Measured, NotYet, absent_metric, no_last_bar, not_yet, read_subject
+from bot.signals.reading import (
+    Inputs,
+    Measured,
+    NotYet,
+    absent_metric,
+    no_last_bar,
+    not_yet,
+    read_subject,
+    too_few,
+)
 from bot.signals.subjects import primary_prices
 
 
@@ -60,7 +69,14 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     fresh = int(np.isfinite(recent).sum())
     if known < policy.coverage * count:
         needed, bars = policy.coverage * count + 1, int(np.isfinite(close).sum())
-        return not_yet(bars, needed=needed, inputs=inputs, policy=policy, what="30-day vol")
+        return too_few(
+            bars,
+            needed=needed,
+            window_s=policy.vol_window_s,
+            inputs=inputs,
+            policy=policy,
+            what="30-day vol",
+        )
     if math.isnan(close[-1]):
         return no_last_bar("24 h vol")
     if fresh < policy.coverage * span:

@@ -6,14 +6,23 @@ from dataclasses import dataclass
 from bot.model.market import Columns, Metric, SeriesKey
 from bot.model.tier import Family, Reading
 from bot.signals.policy import SignalsPolicy
-from bot.signals.reading import Inputs, Measured, absent, absent_metric, read_subject, value_at
+from bot.signals.reading import (
+    Inputs,
+    Measured,
+    absent,
+    absent_metric,
+    last_known,
+    read_subject,
+    value_at,
+)
 from bot.signals.subjects import pool_underlying, primary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReserveImbalance:
-    """abs(pool price / oracle price - 1) of a constant-product or concentrated pool.
+    """abs(pool price / oracle price - 1) of a constant-product or concentrated pool, both at one time.
 
+    That time is the pool's last known row: an old pool price is not held against a newer oracle.
     The oracle is the primary PRICE_USD series of the pool's underlying; a pool of two stables is compared
     to 1.
     """
@@ -50,7 +59,9 @@ class ReserveImbalance:
 
 
 def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured:
-    pool_usd, *oracle = (value_at(column, inputs.now_s) for column in inputs.columns)
+    pool = inputs.columns[0]
+    at_s = float(pool.times_s[last_known(pool.values)])
+    pool_usd, *oracle = (value_at(column, at_s) for column in inputs.columns)
     fair_usd, against = (oracle[0], "oracle") if oracle else (1.0, "par")
     if not (pool_usd > 0.0 and fair_usd > 0.0):
         why = f"pool price {pool_usd:g} or {against} {fair_usd:g} is not a price"

@@ -8,7 +8,7 @@ import numpy as np
 from bot.model.market import Columns, Metric
 from bot.model.tier import Family, Reading
 from bot.signals.policy import SignalsPolicy
-from bot.signals.reading import Inputs, Measured, NotYet, absent_metric, not_yet, read_subject
+from bot.signals.reading import Inputs, Measured, NotYet, absent_metric, read_subject, too_few
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,17 @@ class TvlDrawdown:
 def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     (liquidity,) = inputs.columns
     count = policy.bars(policy.tvl_window_s)
-    needed = policy.coverage * count
+    needed = policy.coverage * inputs.expected(policy.tvl_window_s, policy)
     known = int(np.isfinite(inputs.bars(liquidity, count=count, policy=policy).close).sum())
     if known < needed:
-        return not_yet(known, needed=needed, inputs=inputs, policy=policy, what="liquidity high")
+        return too_few(
+            known,
+            needed=needed,
+            window_s=policy.tvl_window_s,
+            inputs=inputs,
+            policy=policy,
+            what="liquidity high",
+        )
     window = liquidity.until(inputs.good_s).since(inputs.good_s - policy.tvl_window_s).values
     values = window[np.isfinite(window)]
     high = float(values.max())

@@ -66,7 +66,7 @@ async def run_backtest(
     records, path, final_positions = await _run_alvh(moments, policy, market, decide, progress)
     about = "This program: layered puts by tier."
     strategies[ALVH] = _result(ALVH, about, path, times_s, position_usd)
-    for strategy in benchmarks(market, spec):
+    for strategy in benchmarks(market, spec, policy):
         path = await run_strategy(strategy, moments, market)
         strategies[strategy.name] = _result(strategy.name, strategy.about, path, times_s, position_usd)
     nothing = Path(hedge_usd=np.zeros(times_s.size), cash_usd=np.zeros(times_s.size))
@@ -88,10 +88,17 @@ async def run_backtest(
     )
 
 
-def benchmarks(market: Market, spec: ExposureSpec) -> tuple[Strategy, ...]:
-    """Return fresh benchmark strategies; they keep state, so one set serves one run."""
+def benchmarks(market: Market, spec: ExposureSpec, policy: Policy) -> tuple[Strategy, ...]:
+    """Return fresh benchmark strategies; they keep state, so one set serves one run.
+
+    What is sized on value at risk reads the same paths as the engine does under ``policy``.
+    """
+    sizing = policy.sizing
     vol_spread = market.vol_spread[spec.underlying]
-    return (StaticLayers(), PutProgramme(), TailProgramme(vol_spread=vol_spread))
+    static = StaticLayers(
+        history_days=sizing.history_days, horizon_days=sizing.horizon_days, confidence=sizing.confidence
+    )
+    return (static, PutProgramme(), TailProgramme(vol_spread=vol_spread))
 
 
 def cut_moments(history: History, spec: ExposureSpec, *, fee_apr: float = 0.0) -> Iterator[Moment]:

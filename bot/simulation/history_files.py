@@ -106,12 +106,13 @@ def _perpetual(underlying: str) -> HistoryTable:
     key = SeriesKey(Metric.PRICE_USD, underlying, "binance:usdm-perp")
     return HistoryTable(
         file=f"{underlying.lower()}_usdt_perp_1h_binance",
-        what=f"{underlying} perpetual price, hourly close, a second price source (Binance)",
+        what=f"{underlying} perpetual price, hourly close, checked against spot; of the same exchange, "
+        "so R2 cannot fire on the two of them (Binance)",
         positive=("close",),
         step_s=HOUR_S,
         shift_s=_HOUR_END_S,
         series=lambda rows: {key: rows["close"]},
-        without="no second price source",
+        without="no perpetual price to check spot against (R2 HOLD)",
     )
 
 

@@ -8,19 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from bot.model.exposure import Exposure
 from bot.model.hedge import Layer, OptionType, Quote
 from bot.model.market import Columns, Metric
-from bot.model.units import DAY_S, YEAR_S
+from bot.model.units import DAY_S
 from bot.ports import VenuePosition
-from bot.quant import lp, options
+from bot.quant import lp, payoff
 from bot.quant.bars import closed_bars
-from bot.quant.var import spot_paths, value_at_risk
+from bot.quant.var import hedge_scale, spot_paths
 from bot.simulation.history_files import spot_key
-
-HISTORY_DAYS = 400  # daily closes that value at risk is read from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,17 +149,19 @@ class StaticLayers:
     """Static 4/4/2: three layers that always cover one share of value at risk, whatever happens.
 
     A layer is sized when it is bought or rolled: all three together, bought anew in notional 40/40/20,
-    would gain ``var_share`` of the LP's 10-day 99 % value at risk if the price jumped to that loss at
-    once and vols rose by a quarter.
+    would remove ``var_share`` of the LP's value at risk, as the engine counts it (R8): losses and gains on
+    the same paths, implied vol unchanged.
     """
 
     name: str = "static_442"
     about: str = (
-        "NEAR, MID and TAIL always held at 20 % of value at risk in 40/40/20, rolled at 0/15/60 days."
+        "NEAR, MID and TAIL always held at 20 % of value at risk in 40/40/20, sized on the engine's paths, "
+        "rolled at 0/15/60 days."
     )
     var_share: float = 0.20
+    history_days: int = 1461  # daily closes that the paths are drawn from
     horizon_days: int = 10
-    vol_rise: float = 1.25
+    confidence: float = 0.99
     layers: tuple[LayerPlan, ...] = STATIC_LAYERS
 
     def is_due(self, now: Situation) -> bool:
@@ -192,27 +190,26 @@ class StaticLayers:
         return not held or min(item.instrument.dte(now.now_s) for item in held) <= plan.roll_at_dte
 
     def _scale(self, now: Situation, picks: Sequence[Quote]) -> float:
-        """Return how many contracts at full weight gain ``var_share`` of value at risk."""
+        """Return how many contracts at full weight remove ``var_share`` of value at risk; 0 when unknown."""
         shape, spot_usd = now.exposure.shape, now.exposure.spot_usd
-        closes = closed_bars(
-            now.columns[spot_key(now.exposure.underlying)], bar_s=DAY_S, now_s=now.now_s, count=HISTORY_DAYS
+        price = now.columns[spot_key(now.exposure.underlying)]
+        closes = closed_bars(price, bar_s=DAY_S, now_s=now.now_s, count=self.history_days)
+        paths = spot_paths(closes.close, spot=spot_usd, horizon_days=self.horizon_days).spots
+        losses_usd = lp.value(shape, spot_usd) - lp.value(shape, paths[:, -1])
+        values_usd = payoff.horizon_values(
+            paths,
+            strikes=[pick.instrument.strike_usd for pick in picks],
+            is_puts=[True] * len(picks),
+            dte=[pick.instrument.dte(now.now_s) for pick in picks],
+            ivs=[pick.iv for pick in picks],
+            sizes=[plan.weight for plan in self.layers],
         )
-        ends_usd = spot_paths(closes.close, spot=spot_usd, horizon_days=self.horizon_days).spots[:, -1]
-        losses_usd = lp.value(shape, spot_usd) - lp.value(shape, ends_usd)
-        risk_usd = value_at_risk(losses_usd)
-        fallen_usd = float(ends_usd[np.argmin(np.abs(losses_usd - risk_usd))])
-        gain_usd = sum(
-            plan.weight * self._gain_usd(pick, fallen_usd, now.now_s)
-            for plan, pick in zip(self.layers, picks, strict=True)
+        cost_usd = sum(
+            plan.weight * pick.model_usd / pick.size for plan, pick in zip(self.layers, picks, strict=True)
         )
-        return self.var_share * risk_usd / gain_usd if risk_usd > 0.0 and gain_usd > 0.0 else 0.0
-
-    def _gain_usd(self, pick: Quote, spot_usd: float, now_s: float) -> float:
-        """Return what one contract gains when the price jumps there now and its vol rises."""
-        instrument = pick.instrument
-        years = (instrument.expiry_s - now_s) / YEAR_S
-        after = options.price(spot_usd, instrument.strike_usd, years, self.vol_rise * pick.iv, is_put=True)
-        return float(after) - pick.model_usd / pick.size
+        gains_usd = values_usd.sum(axis=0) - cost_usd
+        scale = hedge_scale(losses_usd, gains_usd, share=self.var_share, confidence=self.confidence).scale
+        return scale if math.isfinite(scale) else 0.0
 
 
 def puts(quotes: Sequence[Quote]) -> tuple[Quote, ...]:

@@ -27,6 +27,7 @@ from bot.simulation.history_files import (
 )
 
 LOOKBACK_S = 420 * DAY_S  # 250 daily returns and a 180-day median for R8's VaR, with room for cuts
+_ROOM_DAYS = 2  # the first day of a look-back is cut, and the last one is still open
 _ENDS = (".csv.gz", ".csv")
 _HOLE_STEPS = 1.5  # rows further apart than this many steps have a gap between them
 
@@ -86,6 +87,11 @@ class _Window:
     start_s: float
     from_s: float
     to_s: float
+
+
+def lookback_for(history_days: int) -> float:
+    """Return how much history before its range a backtest needs for R8's daily closes, seconds."""
+    return float(max(LOOKBACK_S, (history_days + _ROOM_DAYS) * DAY_S))
 
 
 def load_history(

@@ -62,7 +62,7 @@ class LegBooking:
             leg=leg,
             status=LegStatus.REJECTED,
             at_s=self.prices.now_s,
-            swap_usd=self.swap_usd(receipts),
+            swap_usd=self._swap_usd(receipts),
             gas_usd=self.gas_usd(receipts),
             because=because,
         )
@@ -89,7 +89,7 @@ class LegBooking:
         wei = sum(item.gas_cost_wei for item in receipts.values())
         return from_fixed(wei, decimals=WAD_DECIMALS) * self.prices.eth_usd
 
-    def swap_usd(self, receipts: Mapping[str, Receipt]) -> float:
+    def _swap_usd(self, receipts: Mapping[str, Receipt]) -> float:
         found = (receipts.get(purpose) for purpose in _SWAP_PURPOSES)
         costs = (
             self.swap.cost_usd(

@@ -152,10 +152,8 @@ class LyraExecution:
             )
 
         def left_wei() -> int:
-            spent_usd = self._booking.gas_usd(self._steps.receipts) + self._booking.swap_usd(
-                self._steps.receipts
-            )
-            return to_fixed_up(max(bound_usd - spent_usd, 0.0) / prices.eth_usd, decimals=WAD_DECIMALS) or 1
+            left_usd = bound_usd - self._booking.gas_usd(self._steps.receipts)
+            return max(to_fixed_up(max(left_usd, 0.0) / prices.eth_usd, decimals=WAD_DECIMALS), 1)
 
         self._steps.gas_left_wei = left_wei
 

@@ -26,9 +26,12 @@ class GasUse:
 
     @property
     def least_ceiling(self) -> int:
-        """Return a gas limit under which each transaction of a leg fits: all of the leg, and the margin
-        of a quarter that a limit has over its estimate."""
-        return max(self.buy, self.sell, self.settle) * 5 // 4
+        """Return a gas limit under which each transaction of a leg fits, on boards of that size.
+
+        That is all of the leg's gas, a quarter more for what is refunded only at its end (EIP-3529 allows a
+        fifth of the gas used), and the quarter that a limit has over its estimate.
+        """
+        return max(self.buy, self.sell, self.settle) * 25 // 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,11 +41,12 @@ def test_first_fees_keep_to_the_policy_or_refuse(market, policy):
     assert market.next_base_wei + fees.tip_wei <= fees.max_fee_wei <= policy.max_fee_cap_wei
 
 
-@given(paid(), markets, policies(), st.booleans())
-def test_a_bump_pays_an_eighth_more_on_both_fields_or_is_none(old, market, policy, cancel):
-    """REL-E6: nodes ask 10 %; never over the cap."""
-    cap = policy.cancel_cap_wei if cancel else policy.max_fee_cap_wei
-    new = bumped(old, market, policy, cancel=cancel)
+@given(paid(), markets, policies(), st.booleans(), st.one_of(st.none(), wei))
+def test_a_bump_pays_an_eighth_more_on_both_fields_or_is_none(old, market, policy, cancel, bound):
+    """REL-E6: nodes ask 10 %; never over the cap, and a cancel knows no bound of its request."""
+    own = policy.max_fee_cap_wei if bound is None else min(bound, policy.max_fee_cap_wei)
+    cap = policy.cancel_cap_wei if cancel else own
+    new = bumped(old, market, policy, cancel=cancel, cap_wei=None if bound is None else own)
     if new is None:
         assert max(old.max_fee_wei * 9, old.tip_wei * 9) > cap * 8 - 8 or old.max_fee_wei + 1 > cap
         return

@@ -469,6 +469,85 @@ async def test_gas_dearer_than_the_cap_signs_nothing(node, journal):
     assert journal.intents() == ()
 
 
+async def test_without_gas_money_nothing_is_signed(node, journal):
+    await node.request("anvil_setBalance", [ADDRESS, hex(10**12)])
+    with pytest.raises(VenueRejected, match=r"open: gas and value may cost 0\.\d+ .* holds 0\.000001"):
+        await manager(node, journal).send(request())
+    assert journal.intents() == ()
+
+
+async def test_gas_over_the_requests_own_bound_signs_nothing(node, journal):
+    with pytest.raises(VenueRejected, match="too dear"):
+        await manager(node, journal).send(request(max_gas_cost_wei=10**9))
+    assert journal.intents() == ()
+
+
+async def test_no_replacement_goes_over_the_requests_own_bound_not_even_after_a_restart(node, journal):
+    await node.request("evm_setAutomine", [False])
+    free = manager(node, journal, deadline_s=0.05)
+    with pytest.raises(OutcomeUnknown):
+        await free.send(request(max_gas_cost_wei=(bound_wei := 5 * 10**14)))
+    fresh = manager(node, journal, bump_after_s=0.01, resume_wait_s=0.4)
+    with pytest.raises(OutcomeUnknown):
+        await fresh.resume("leg")
+    attempts = [decode_raw(raw) for raw in _raws(journal)]
+    assert len(attempts) > 1
+    assert max(item.gas * item.fees.max_fee_wei for item in attempts) <= bound_wei
+    dearest = attempts[-1].gas * attempts[-1].fees.max_fee_wei
+    assert dearest * 9 // 8 > bound_wei - attempts[-1].gas  # it was the bound that ended it
+    await node.request("evm_mine")
+    assert (await manager(node, journal).resume("leg"))["open"].gas_cost_wei <= bound_wei
+
+
+async def test_a_cancel_may_cost_more_than_the_requests_bound(node, journal):
+    await node.request("evm_setAutomine", [False])
+    until_s = await chain_time(node) + 60
+    wanted = request(valid_until_s=until_s, max_gas_cost_wei=5 * 10**14)
+    task = asyncio.create_task(manager(node, journal, bump_after_s=0.01).send(wanted))
+    await _until(lambda: len(_hashes(journal)) > 1)
+    await node.request("evm_setNextBlockTimestamp", [int(until_s) + 60])
+    for tx_hash in _hashes(journal):
+        await node.request("anvil_dropTransaction", [tx_hash])
+    await node.request("evm_mine")
+    await _until(lambda: decode_raw(_raws(journal)[-1]).data == b"" or task.done())
+    await node.request("evm_setAutomine", [True])
+    await node.request("evm_mine")
+    with pytest.raises(VenueRejected, match="cancelled"):
+        await task
+
+
+async def test_an_unknown_outcome_carries_the_nodes_last_words_and_resume_does_not_wait_long(
+    node, node_url, journal
+):
+    def before(call):
+        return error(call, "txpool is full") if call["method"] == "eth_sendRawTransaction" else None
+
+    async with Proxy(node_url, before=before) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
+        sender = manager(rpc, journal, deadline_s=0.3)
+        with pytest.raises(OutcomeUnknown, match="the node said: txpool is full"):
+            await sender.send(request())
+        patient = manager(rpc, journal, deadline_s=60.0, resume_wait_s=None)
+        async with asyncio.timeout(2.0):
+            with pytest.raises(OutcomeUnknown, match="the node said: txpool is full"):
+                await patient.resume("leg")
+
+
+async def test_a_foreign_nonce_is_found_although_each_resume_is_short(node, journal):
+    await node.request("anvil_mine", ["0x5"])
+    await node.request("evm_setAutomine", [False])
+    with pytest.raises(OutcomeUnknown):
+        await manager(node, journal, deadline_s=0.05).send(request())
+    await node.request("anvil_dropTransaction", [_hashes(journal)[0]])
+    await node.request("eth_sendRawTransaction", [_foreign_transfer()], send=True)
+    await node.request("evm_mine")
+    fresh = manager(node, journal, resume_wait_s=0.0)
+    for _ in range(4):
+        with pytest.raises(OutcomeUnknown, match="nonce is used"):
+            await fresh.resume("leg")
+    with pytest.raises(InvariantError, match="not ours"):
+        await fresh.resume("leg")
+
+
 async def test_past_its_time_a_transaction_is_cancelled_at_its_nonce(node, journal):
     """REL-E7."""
     await node.request("evm_setAutomine", [False])
@@ -488,7 +567,9 @@ async def test_past_its_time_a_transaction_is_cancelled_at_its_nonce(node, journ
     assert await nonce(node) == 1
     cancel = decode_raw(_raws(journal)[-1])
     assert (cancel.to, cancel.data, cancel.value_wei) == (ADDRESS.lower(), b"", 0)
-    assert await manager(node, journal).resume("leg") == {}
+    receipts = await manager(node, journal).resume("leg")
+    assert list(receipts) == ["open-cancelled"]  # no trade of that purpose, and its gas was paid
+    assert receipts["open-cancelled"].gas_cost_wei > 0
 
 
 async def test_when_the_original_beats_its_cancel_it_is_booked(node, node_url, journal):

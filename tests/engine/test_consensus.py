@@ -116,6 +116,15 @@ def test_r1_half_live_is_not_degraded():
     assert not votes[2].degraded
 
 
+def test_r1_degraded_counts_signals_not_their_readings():
+    lost = [
+        replace(reading("S1", 0.0, subject=f"v3:{n}/USDC"), quality=Quality.MISSING, score=math.nan)
+        for n in range(5)
+    ]
+    vote = context(POLICY, [*lost, reading("S3", 0.0), reading("S4", 0.0)]).votes[2]
+    assert (vote.configured, vote.live, vote.degraded) == (3, 2, False)
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.lists(st.floats(0, 1), min_size=4, max_size=4))
 def test_r1_another_stressed_signal_never_lowers_the_tier(first, second):
@@ -140,3 +149,11 @@ def test_r1_another_stressed_signal_never_lowers_the_tier(first, second):
 )
 def test_r1_signals_count_for_groups_that_depend_on_them(subject, counts):
     assert depends_on(GROUP, (exposure(),), reading("S1", 1.0, subject=subject)) is counts
+
+
+def test_r1_a_market_signal_counts_for_every_group():
+    other = reading("S11", 1.0, subject="BTC")
+    assert depends_on(GROUP, (exposure(),), other)
+    found = context(POLICY, [other, reading("S10", 1.0)])
+    assert found.votes[0].score == 1.0
+    assert found.reading("S11") is None  # it votes, but ETH's own layers follow ETH's own reading

@@ -87,6 +87,50 @@ def test_r2_an_older_fall_is_over():
     assert not found(columns).fired
 
 
+@pytest.mark.parametrize(("gap_h", "tier"), [(0, Tier.SEVERE), (2, Tier.SEVERE), (3, None), (40, None)])
+def test_r2_a_fall_needs_a_price_from_when_its_window_opened(gap_h, tier):
+    """After a gap the last price before it says nothing of the last hour."""
+    columns = calm_columns()
+    for key in (FEED, TWAP):
+        columns[key] = cut(columns, key, gap_h * 3600.0)
+        with_last(key, drop(columns, key) * 0.8, columns)
+    finding = found(columns)
+    assert finding.tier is tier
+    assert ("unknown" in finding.because) is (tier is None)
+
+
+def with_hourly_hole(columns, key, *, first_h, last_h):
+    """Lose the hours between ``first_h`` and ``last_h`` ago; before them the price was wild."""
+    column = columns[key]
+    age_h = (NOW_S - column.times_s) / 3600.0
+    wild = np.where(np.arange(age_h.size) % 2 == 0, 0.7, 1.4)
+    values = np.where(age_h > first_h, wild * SPOT, column.values)
+    columns[key] = Column(
+        times_s=column.times_s, values=np.where((age_h <= first_h) & (age_h > last_h), np.nan, values)
+    )
+
+
+@pytest.mark.parametrize(("hole_h", "fires"), [(30, False), (40, True)])
+def test_r2_a_long_hole_restarts_the_deviation(hole_h, fires):
+    """Wild prices from before a hole over 36 h do not hide a crash after it."""
+    columns = calm_columns()
+    for key in (FEED, TWAP):
+        with_hourly_hole(columns, key, first_h=4 + hole_h, last_h=4)
+        with_last(key, drop(columns, key) * 0.8, columns)
+    assert found(columns).fired is fires
+
+
+def test_r2_the_deviation_needs_most_of_its_bars():
+    columns = calm_columns()
+    for key in (FEED, TWAP):
+        column = columns[key]
+        values = np.where(np.arange(column.values.size) % 3 == 0, np.nan, column.values)
+        values[-2:] = column.values[-2:]
+        columns[key] = Column(times_s=column.times_s, values=values)  # one return in three is known
+        with_last(key, drop(columns, key) * 0.8, columns)
+    assert "sd unknown" in found(columns).because
+
+
 def test_r2_names_absent_terms():
     assert "S5, S7, S9" in found(calm_columns()).because
 

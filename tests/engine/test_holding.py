@@ -61,8 +61,25 @@ def test_r17_a_full_nearer_layer_does_not_take_it():
     full = held(option(1700, 30), Layer.MID, targets_at(Tier.GUARDED)[Layer.MID], id="full")
     aged = held(option(1300, 25), Layer.TAIL, 5.0, id="aged", salvage=0.1)
     found, _ = review(Tier.GUARDED, full, aged)
-    assert found.serving["aged"] == PUTS[Layer.TAIL]  # cannot be sold: goes on serving its own layer
+    assert found.serving["aged"] == {PUTS[Layer.TAIL]: 5.0}  # cannot be sold: goes on serving its own layer
     assert "held, not rolled" in found.findings()[0].because
+
+
+def test_r17_a_leg_counts_in_a_nearer_layer_only_for_its_gap():
+    wanted = targets_at(Tier.GUARDED)[Layer.MID]
+    aged = held(option(1700, 25), Layer.TAIL, 3.0 * wanted)
+    found, _ = review(Tier.GUARDED, aged)
+    assert found.counted == pytest.approx({PUTS[Layer.MID]: wanted, PUTS[Layer.TAIL]: 2.0 * wanted})
+    assert found.serving[aged.id] == found.counted
+    assert "serves MID now for" in found.findings()[0].because
+
+
+@pytest.mark.parametrize(("part", "moves"), [(0.49, True), (0.51, False)])
+def test_r17_a_nearer_layer_inside_its_band_does_not_take_a_leg(part, moves):
+    native = held(option(1700, 30), Layer.MID, part * targets_at(Tier.GUARDED)[Layer.MID], id="native")
+    aged = held(option(1300, 25), Layer.TAIL, 5.0, id="aged", salvage=0.1)
+    found, _ = review(Tier.GUARDED, native, aged)
+    assert (PUTS[Layer.MID] in found.serving["aged"]) is moves
 
 
 def test_r17_roll_needs_a_later_expiry_and_a_cheaper_way():
@@ -84,6 +101,34 @@ def test_r17_easing_rolls_mid_out():
     hedge = held(option(1960, 12), Layer.MID, units, salvage=0.99)
     assert not review(Tier.GUARDED, hedge)[0].sales
     assert review(Tier.GUARDED, hedge, easing=True)[0].sales[0].replaced == PUTS[Layer.MID]
+
+
+def test_r17_easing_moves_nothing_nearer():
+    young = held(option(1960, 12), Layer.MID, 5.0, age_s=HOUR_S)
+    found, _ = review(Tier.SEVERE, young, easing=True)  # NEAR is open and empty
+    assert found.counted == {PUTS[Layer.MID]: 5.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "waits"),
+    [
+        ({"age_s": 47 * HOUR_S}, True),
+        ({"salvage": math.nan}, True),
+        ({"salvage": 0.99}, True),  # rolled by this plan, and not yet sold
+        ({"salvage": 0.1}, False),  # its cost refuses it
+    ],
+)
+def test_r17_easing_waits_for_legs_that_may_still_be_rolled(changes, waits):
+    units = targets_at(Tier.GUARDED)[Layer.MID]
+    hedge = held(option(1960, 12), Layer.MID, units, **changes)
+    assert review(Tier.GUARDED, hedge, easing=True)[0].easing == ({hedge.id} if waits else set())
+
+
+def test_r17_easing_does_not_wait_for_a_leg_that_its_cost_refuses():
+    hedge = held(option(1700, 12), Layer.MID, targets_at(Tier.GUARDED)[Layer.MID], salvage=0.5)
+    found, _ = review(Tier.GUARDED, hedge, easing=True)
+    assert "rolling costs" in found.findings()[0].because
+    assert found.easing == set()
 
 
 @pytest.mark.parametrize("settleable", [True, False])
@@ -148,6 +193,15 @@ def test_r18_wanted_again_forgets_the_clock():
     hedge = held(option(1700, 30), Layer.MID, targets_at(Tier.GUARDED)[Layer.MID])
     found, _ = review(Tier.GUARDED, hedge, since={hedge.id: NOW_S - 5 * HOUR_S})
     assert found.unwanted == {}
+
+
+def test_r18_an_aged_leg_makes_no_good_one_unwanted():
+    size = targets_at(Tier.CALM)[Layer.TAIL]
+    native = held(option(1200, 75), Layer.TAIL, size, id="native", age_s=3 * DAY_S)
+    aged = held(option(1200, 25), Layer.TAIL, 1.5 * size, id="aged", age_s=60 * DAY_S, salvage=0.1)
+    found, _ = review(Tier.CALM, native, aged)
+    assert set(found.unwanted) == {"aged"}
+    assert found.counted == pytest.approx({PUTS[Layer.TAIL]: size})
 
 
 def test_r18_newest_goes_first():

@@ -1,6 +1,7 @@
 """R9 caps and the R10 guard."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,29 @@ def test_r9_caps(spends, used):
     names = (SESSION_CAP, DEFINED_RISK_CAP, BUDGET_30D_CAP, BUDGET_365D_CAP)
     assert tuple(found[name].used_usd for name in names) == used
     assert [found[name].limit_usd for name in names] == pytest.approx([7500, 30000, 7500, 30000])
+
+
+BOUGHT, SOLD = SpendKind.PREMIUM, SpendKind.PROCEEDS
+
+
+@pytest.mark.parametrize(
+    ("legs", "used"),
+    [
+        ([("p-G-TAIL-0", BOUGHT, 100), ("p-G-TAIL-1", SOLD, -60)], 40),
+        ([("p-G-TAIL-0", BOUGHT, 100), ("p-G-TAIL-1", SOLD, -160)], 0),  # never less than 0
+        ([("p-G-TAIL-0", SOLD, -60), ("p-G-TAIL-1", BOUGHT, 100)], 100),  # sold or settled, not rolled
+        ([("p-G-MID-0", BOUGHT, 100), ("p-G-TAIL-1", SOLD, -60)], 100),
+        ([("p-G-TAIL-0", BOUGHT, 100), ("q-G-TAIL-1", SOLD, -60)], 100),
+        ([("p-G-MID-0", BOUGHT, 50), ("p-G-TAIL-1", BOUGHT, 20), ("p-G-TAIL-2", SOLD, -60)], 50),
+        ([("odd", BOUGHT, 100), ("odd", SOLD, -60)], 100),
+    ],
+)
+def test_r9_a_session_counts_a_roll_at_its_net_debit(legs, used):
+    spends = [
+        replace(spend(NOW_S - HOUR_S + i, usd, kind=kind), leg_key=key)
+        for i, (key, kind, usd) in enumerate(legs)
+    ]
+    assert caps(*spends)[SESSION_CAP].used_usd == pytest.approx(used)
 
 
 def test_r9_open_premium_counts_at_cost():

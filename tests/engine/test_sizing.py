@@ -9,6 +9,7 @@ from engine.factory import (
     GROUP,
     NOW_S,
     SPOT,
+    SUSD,
     board,
     calm_columns,
     classic,
@@ -28,7 +29,7 @@ from bot.engine.group import group_loss, read_group
 from bot.engine.layers import open_layers, plan_layers
 from bot.engine.sizing import covered_share, held_path_gains, size_group
 from bot.model.hedge import Layer
-from bot.model.market import Column
+from bot.model.market import Column, Metric, SeriesKey
 from bot.model.record import GroupState
 from bot.model.tier import Tier
 from bot.model.units import DAY_S
@@ -62,6 +63,20 @@ def test_r8_notionals_keep_the_weights():
     )
     units = {slot.layer: target.units for slot, target in sizing.targets.items()}
     assert units[Layer.MID] / units[Layer.TAIL] == pytest.approx(2.0)
+
+
+def test_r8_says_the_real_shares_where_tail_is_lifted_and_its_paths():
+    group, sizing = sized(Tier.GUARDED)
+    units = {slot.layer: target.units for slot, target in sizing.targets.items()}
+    total = sum(units.values())
+    assert units[Layer.TAIL] > 0.34 * total  # R7 alone would give it a third
+    for slot, target in sizing.targets.items():
+        assert target.weight == pytest.approx(units[slot.layer] / total)
+    assert f"so notionals are MID {100 * units[Layer.MID] / total:.1f}" in sizing.finding.because
+    paths = f"{group.paths.shape[0]} paths from {group.daily_returns} daily returns"
+    assert paths in sizing.finding.because
+    _, plain = sized(Tier.CALM)
+    assert "notionals" not in plain.finding.because
 
 
 @pytest.mark.parametrize("tier", Tier)
@@ -122,6 +137,37 @@ def test_r8_hold_measure_loses_on_both_sides():
     assert losses[0] > 0.0
     assert losses[1] == 0.0
     assert losses[2] > 0.0
+
+
+@pytest.mark.parametrize(
+    ("rows", "worth"),
+    [
+        ([(-7200.0, 0.5), (-3000.0, 1.0), (-60.0, 0.7)], (29 * 1.0 + 1 * 0.7) / 30),  # not the last print
+        ([(-900.0, 0.9), (-60.0, 0.9)], 0.9),
+        ([(-900.0, 1.2), (-60.0, 1.3)], 1.0),  # never more than its face
+        ([(-3961.0, 0.9)], math.nan),  # older than price_max_age
+        ([(-3959.0, 0.9)], 0.9),
+        ([(-900.0, 0.9), (-60.0, math.nan)], math.nan),  # fails now
+        ([(-60.0, 0.0)], math.nan),
+    ],
+)
+def test_r10_a_settlement_asset_counts_at_its_mean_of_half_an_hour(rows, worth):
+    times_s, prices = (np.array(part) for part in zip(*rows, strict=True))
+    columns = calm_columns() | {SUSD: Column(times_s=NOW_S + times_s, values=prices)}
+    found = read_group(POLICY, frame(columns, quotes=()), GROUP).stable_usd["sUSD"]
+    assert found == pytest.approx(worth, nan_ok=True)
+
+
+def test_r10_the_first_source_of_a_settlement_asset_counts():
+    columns = calm_columns() | {
+        SeriesKey(Metric.PRICE_USD, "sUSD", "a"): Column(
+            times_s=np.array([NOW_S - 60]), values=np.array([0.8])
+        ),
+        SeriesKey(Metric.PRICE_USD, "sUSD", "b"): Column(
+            times_s=np.array([NOW_S - 1]), values=np.array([0.6])
+        ),
+    }
+    assert read_group(POLICY, frame(columns, quotes=()), GROUP).stable_usd["sUSD"] == 0.8
 
 
 @settings(deadline=None, max_examples=20)

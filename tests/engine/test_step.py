@@ -272,10 +272,13 @@ def test_limits_bound_every_buy():
 
 
 def test_liquidity_and_minimum_size_are_shortfalls():
-    thin = frame(quotes=board(liquidity=3.0))
+    thin = frame(quotes=board(liquidity=30.0))
     _, decision = decide(POLICY, EngineState(), thin)
-    assert buys(decision) == {Layer.TAIL: 3.0}
-    assert "sells only 3" in decision.groups[0].shortfalls[0].reason
+    assert buys(decision) == {Layer.TAIL: 30.0}
+    assert "sells only 30" in decision.groups[0].shortfalls[0].reason
+    _, decision = decide(POLICY, EngineState(), frame(quotes=board(liquidity=3.0)))  # of about 100
+    assert not buys(decision)
+    assert "under the least order, 5% of" in decision.groups[0].shortfalls[1].reason
     _, decision = decide(POLICY, EngineState(), frame(quotes=board(min_size=1e4)))
     assert not buys(decision)
     assert "under the venue's least" in decision.groups[0].shortfalls[0].reason
@@ -293,10 +296,22 @@ def test_roll_sells_only_once_the_slot_is_served():
     aged = held(option(1800, 25), Layer.TAIL, 40.0, salvage=0.99)
     _, rolled = decide(POLICY, EngineState(), frame(held=(aged,)))
     sides = [(leg.side, leg.layer) for leg in rolled.plan.legs]
-    assert sides == [(Side.SELL, Layer.TAIL), (Side.BUY, Layer.TAIL)]
+    assert sides == [(Side.BUY, Layer.TAIL), (Side.SELL, Layer.TAIL)]
+    purchase, sale = rolled.plan.legs
+    assert sale.only_after == purchase.key
     broke = (spend(NOW_S - HOUR_S, 7_490.0),)
     _, kept = decide(POLICY, EngineState(), frame(held=(aged,), spends=broke))
     assert kept.plan.legs == ()
+
+
+@pytest.mark.parametrize(("age_h", "remembers"), [(10, True), (72, False)])
+def test_r17_easing_lasts_until_the_mid_legs_are_rolled(age_h, remembers):
+    mid = held(option(1960, 12), Layer.MID, 20.0, salvage=0.99, age_s=age_h * HOUR_S)
+    state = EngineState(groups={GROUP: GroupState(tier=Tier.GUARDED, last_needed_s=NOW_S, wide_term=True)})
+    after, decision = decide(POLICY, state, frame(held=(mid,)))
+    sold = [leg.position_id for leg in decision.plan.legs if leg.side is Side.SELL]
+    assert sold == ([] if remembers else [mid.id])
+    assert after.groups[GROUP].wide_term is remembers
 
 
 def test_expiring_leg_is_replaced_or_an_alarm_says_so():

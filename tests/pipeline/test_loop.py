@@ -173,30 +173,29 @@ async def test_a_price_that_is_too_old_is_unknown_to_venues():
     assert math.isnan(view_of(late, max_age_s=3_960.0).spot_usd["ETH"])
 
 
-async def test_a_refused_leg_keeps_its_layer_waiting_twice_as_long_each_time():
-    journal, venue, seen = ListJournal(), FakeVenue(), []
-    refused = replace(filled(leg(1)), status=LegStatus.REJECTED, position_id="", premium_usd=0.0)
-    venue.answers["plan-1"] = refused
-    loop = pipeline(journal, venue, {moment(1).now_s: (leg(1),)}, seen)
-    await loop.step(moment(1))
+REFUSED = replace(filled(leg(1)), status=LegStatus.REJECTED, position_id="", premium_usd=0.0)
+
+
+def test_a_layer_waits_twice_as_long_with_each_refusal_after_the_first():
     pauses = Pauses()
-    pauses.note([refused])
-    assert pauses.keys(refused.at_s + 59.0) == ("plan-1",)
-    assert pauses.keys(refused.at_s + 60.0) == ()
-    pauses.note([replace(refused, leg=leg(2))])
-    assert pauses.keys(refused.at_s + 119.0) == ("plan-2",)
-    pauses.note([filled(leg(3))])
-    assert pauses.keys(refused.at_s) == ()
-    pauses.note([refused] * 40)
-    assert pauses.keys(refused.at_s + 6 * 3_600.0) == ()
+    pauses.note([REFUSED])
+    assert pauses.keys(REFUSED.at_s) == ()
+    pauses.note([replace(REFUSED, leg=leg(2))])
+    assert pauses.keys(REFUSED.at_s + 59.0) == ("plan-2",)
+    assert pauses.keys(REFUSED.at_s + 60.0) == ()
+    pauses.note([replace(REFUSED, leg=leg(3))])
+    assert pauses.keys(REFUSED.at_s + 119.0) == ("plan-3",)
+    pauses.note([REFUSED] * 40)
+    assert pauses.keys(REFUSED.at_s + 6 * 3_600.0) == ()
+    assert pauses.keys(REFUSED.at_s + 6 * 3_600.0 - 1.0) == ("plan-1",)
+    pauses.note([filled(leg(4))])
+    assert pauses.keys(REFUSED.at_s) == ()
+    pauses.note([replace(REFUSED, reconciled=True)] * 3)
+    assert pauses.keys(REFUSED.at_s) == (), "a restart that abandoned a leg refused nothing"
 
 
 async def test_a_restart_remembers_refusals():
-    journal, venue, seen = ListJournal(), FakeVenue(), []
-    venue.answers["plan-1"] = replace(
-        filled(leg(1)), status=LegStatus.REJECTED, at_s=moment(1).now_s, position_id=""
-    )
-    await pipeline(journal, venue, {moment(1).now_s: (leg(1),)}, seen).step(moment(1))
-    soon = replace(moment(1), now_s=moment(1).now_s + 12.0)
-    await pipeline(journal, venue, {}, seen).step(soon)
+    journal, seen = ListJournal(), []
+    journal.closed = [replace(REFUSED, at_s=moment(1).now_s - 1.0)] * 2
+    await pipeline(journal, FakeVenue(), {}, seen).step(moment(1))
     assert seen[-1].open_legs == ("plan-1",)

@@ -7,6 +7,7 @@ import pytest
 from signals.series import (
     POOL,
     STABLE_POOL,
+    START_S,
     columns_of,
     end_s,
     hourly,
@@ -16,7 +17,7 @@ from bot.model.market import Column
 from bot.model.tier import Family, Quality
 from bot.signals import SIGNALS
 from bot.signals.policy import SignalsPolicy
-from bot.signals.quick_ratio import net_outflow
+from bot.signals.quick_ratio import net_outflow, row_outflow
 from bot.signals.subjects import pool_underlying
 
 POLICY = SignalsPolicy()
@@ -191,6 +192,77 @@ def test_s4_compares_the_best_of_three_hours_with_the_median(last_three, score):
 
 def test_s4_of_a_pool_that_was_empty_for_a_week_is_full_stress():
     assert read_one("S4", columns_of(DEPTH=hourly([0.0] * 200)), end_s(200)).score == 1.0
+
+
+SLOW_S = 3 * 3600 + 43 * 60  # a table that a row is in every 3 h 43 min
+
+
+def slow(values):
+    """Return one observation every 3 h 43 min, from the start of the history."""
+    values = np.asarray(values, dtype=np.float64)
+    return Column(times_s=START_S + SLOW_S * np.arange(values.size, dtype=np.float64), values=values)
+
+
+def test_s1_counts_the_rows_of_a_slow_source():
+    columns = columns_of(LIQUIDITY=slow([100.0] * 30 + [92.5]))
+    reading = read_one("S1", columns, START_S + SLOW_S * 30.0)
+    assert (reading.quality, reading.score) == (Quality.LIVE, pytest.approx(0.5))
+
+
+def test_s4_counts_the_rows_of_a_slow_source():
+    columns = columns_of(DEPTH=slow([100.0] * 60 + [42.5]))
+    reading = read_one("S4", columns, START_S + SLOW_S * 60.0)
+    assert (reading.quality, reading.score) == (Quality.LIVE, pytest.approx(0.5))
+
+
+def slow_pool(rows, *, share_left_per_row):
+    return columns_of(
+        LIQUIDITY=slow(1e6 * share_left_per_row ** np.arange(rows)),
+        QUOTE=slow(np.full(rows, 1e6)),
+        NEAR=slow(np.full(rows, 150e3)),
+    )
+
+
+def test_s2_starts_24_hours_at_the_last_row_before_them():
+    """Seven rows of 3 h 43 lie between a row and the last one that is at least 24 h older."""
+    reading = read_one("S2", slow_pool(240, share_left_per_row=0.98), START_S + SLOW_S * 239.0)
+    assert reading.quality is Quality.LIVE
+    assert reading.value == pytest.approx(150e3 / (1e6 * (1.0 - 0.98**7)))
+
+
+def test_a_slow_source_is_warming_until_its_rows_are_there():
+    short, long = (
+        SIGNALS["S2"].read(
+            slow_pool(rows, share_left_per_row=0.99), now_s=START_S + SLOW_S * (rows - 1.0), policy=POLICY
+        )[0]
+        for rows in (100, 240)
+    )
+    assert short.quality is Quality.WARMING
+    assert START_S + SLOW_S * 99.0 < short.warm_at_s < START_S + 32 * 86_400
+    assert long.quality is Quality.LIVE
+
+
+def test_s2_takes_no_start_from_beyond_a_long_hole():
+    liquidity, quote = slow([100.0, *[math.nan] * 10, 50.0, 50.0]), slow([1.0] * 13)
+    found = row_outflow(liquidity, quote, good_s=START_S + SLOW_S * 12.0, policy=POLICY)
+    # the last known row before the 24 h lies 7 rows less than 24 h earlier: no hole over 36 h
+    np.testing.assert_allclose(found[-2:], [0.5, 0.5])
+    late = Column(
+        times_s=liquidity.times_s + np.where(np.arange(13) > 10, 30 * 3600.0, 0.0), values=liquidity.values
+    )
+    assert np.isnan(row_outflow(late, quote, good_s=late.times_s[-1], policy=POLICY)[-2:]).all()
+
+
+def test_s3_compares_both_prices_at_the_time_of_the_pools_row():
+    """The pool was read when both were at 3 000; the market has moved since."""
+    at_s = end_s(10)
+    columns = columns_of(POOL_PRICE=hourly([3000.0] * 9), PRICE=hourly([3000.0] * 9 + [2700.0]))
+    assert read_one("S3", columns, at_s).score == 0.0
+
+
+def test_s3_holds_a_fresh_pool_against_the_standing_oracle():
+    columns = columns_of(POOL_PRICE=hourly([3000.0] * 9 + [3052.5]), PRICE=hourly([3000.0] * 9))
+    assert read_one("S3", columns, end_s(10)).score == pytest.approx(0.5, abs=2e-9)
 
 
 def test_s4_median_does_not_follow_the_rate_of_reads():

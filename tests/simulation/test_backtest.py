@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from history_builders import START_S, DataFolder, price_at
 
+from bot.app.backtest import backtest as app_backtest
 from bot.engine.policy import parse_policy
 from bot.errors import ConfigError
 from bot.model.hedge import LegStatus, Side
 from bot.model.market import Metric, SeriesKey
 from bot.model.tier import Tier
 from bot.model.units import parse_utc_s
-from bot.simulation.backtest import cut_moments, run_backtest
+from bot.simulation.backtest import benchmarks, cut_moments, run_backtest
 from bot.simulation.exposures import parse_exposure
 from bot.simulation.market_model import load_market, with_implied_vols
 from bot.simulation.tables import load_history
@@ -178,6 +179,16 @@ def test_fees_accrue_on_the_value_where_the_market_says_so(folder):
     assert exposure.fee_income_30d_usd == pytest.approx(0.03 * exposure.value_usd)
 
 
+def test_the_static_benchmark_reads_the_paths_of_the_policy():
+    sizing = classic().sizing
+    static, *_ = benchmarks(load_market(), SPEC, classic())
+    assert (static.history_days, static.horizon_days, static.confidence) == (
+        sizing.history_days,
+        sizing.horizon_days,
+        sizing.confidence,
+    )
+
+
 def test_a_market_without_the_underlying_is_refused(folder):
     market = replace(load_market(), vol_spread={"BTC": 0.0})
     with pytest.raises(ConfigError, match="no entry for ETH"):
@@ -200,3 +211,20 @@ def test_terra_on_the_real_history():
     assert math.isfinite(result.first_elevated_s)
     assert parse_utc_s("2022-05-07", field="day") < result.first_elevated_s < to_s
     assert [item.file for item in result.gaps] == ["btc_dvol_1h_deribit.csv.gz"]
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real history is not at {REAL}")
+async def test_the_program_draws_paths_from_the_policys_four_years():
+    """R8: 1 461 daily closes are asked for, over twice what the least look-back has."""
+    result = await app_backtest(
+        data=REAL,
+        start="2022-04-20",
+        end="2022-04-20",
+        exposure="v2:ETH/USDC:1000000",
+        policy="classic",
+        market=None,
+        report=None,
+    )
+    (sized,) = [item for item in result.records[0].decision.groups[0].findings if item.rule == "R8"]
+    assert "from 1,437 daily returns" in sized.because

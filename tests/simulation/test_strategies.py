@@ -8,7 +8,7 @@ import pytest
 from bot.model.hedge import Instrument, Layer, OptionType, Quote
 from bot.model.market import Column, Columns, Metric, SeriesKey
 from bot.ports import VenuePosition
-from bot.quant import lp, options
+from bot.quant import lp, options, payoff
 from bot.quant.var import spot_paths, value_at_risk
 from bot.simulation.exposures import parse_exposure
 from bot.simulation.strategies import (
@@ -156,24 +156,32 @@ def test_static_holds_40_40_20_of_contracts():
     assert near == pytest.approx(2.0 * tail, abs=0.02)
 
 
-def test_static_gains_20_percent_of_value_at_risk_in_a_jump_to_it():
-    now = situation()
-    orders = StaticLayers().orders(now, static_quotes())
+def test_static_removes_20_percent_of_value_at_risk_on_the_engines_paths():
+    """R8's own measure: losses and gains on the same paths, implied vol unchanged."""
+    now, quotes = situation(), static_quotes()
+    orders = StaticLayers().orders(now, quotes)
     closes = now.columns[SeriesKey(Metric.PRICE_USD, "ETH", "binance:spot")].values
-    ends_usd = spot_paths(closes, spot=2_000.0, horizon_days=10).spots[:, -1]
-    risk_usd = value_at_risk(1e6 - lp.value(EXPOSURE.shape, ends_usd))
-    fallen_usd = 2_000.0 * (1.0 - risk_usd / 1e6) ** 2  # a v2 position is worth the root of the price
-    gain_usd = 0.0
-    for order in orders:
-        instrument = order.quote.instrument
-        years, iv = instrument.dte(NOW_S) / 365, order.quote.iv
-        before, after = (
-            float(options.price(spot, instrument.strike_usd, years, vol, is_put=True))
-            for spot, vol in ((2_000.0, iv), (fallen_usd, 1.25 * iv))
-        )
-        gain_usd += order.contracts * (after - before)
+    paths = spot_paths(closes, spot=2_000.0, horizon_days=10).spots
+    losses_usd = 1e6 - lp.value(EXPOSURE.shape, paths[:, -1])
+    legs = [order.quote for order in orders]
+    values_usd = payoff.horizon_values(
+        paths,
+        strikes=[leg.instrument.strike_usd for leg in legs],
+        is_puts=[True] * 3,
+        dte=[leg.instrument.dte(NOW_S) for leg in legs],
+        ivs=[leg.iv for leg in legs],
+        sizes=[order.contracts for order in orders],
+    ).sum(axis=0)
+    cost_usd = sum(order.contracts * order.quote.model_usd / order.quote.size for order in orders)
+    risk_usd = value_at_risk(losses_usd)
     assert risk_usd > 50_000.0
-    assert gain_usd == pytest.approx(0.2 * risk_usd, rel=1e-3)
+    left_usd = value_at_risk(losses_usd - (values_usd - cost_usd))
+    assert left_usd == pytest.approx(0.8 * risk_usd, rel=1e-3)
+
+
+def test_static_reads_as_many_closes_as_it_is_told():
+    full, short = (StaticLayers(history_days=days).orders(situation(), static_quotes()) for days in (100, 15))
+    assert full[0].contracts != short[0].contracts
 
 
 @pytest.mark.parametrize(

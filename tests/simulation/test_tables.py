@@ -9,7 +9,8 @@ from history_builders import HOUR_S, START_S, price_at, stamp
 from bot.errors import ConfigError
 from bot.model.market import Metric, SeriesKey
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.tables import load_history
+from bot.simulation.history_files import tables_for
+from bot.simulation.tables import load_history, lookback_for
 
 SPEC = parse_exposure("v2:ETH/USDC:1000000")
 SPOT, DVOL, POOL = "eth_usdt_spot_1h_binance", "btc_dvol_1h_deribit", "uniswapv3_usdc_usdt_1h"
@@ -26,6 +27,21 @@ def test_an_hourly_row_is_known_a_second_before_its_hour_ends(folder):
     assert price.times_s[0] == START_S + HOUR_S - 1
     assert price.values[5] == price_at(5)
     assert price.times_s[-1] == TO_S - 1
+
+
+@pytest.mark.parametrize(("history_days", "days"), [(30, 420), (418, 420), (1461, 1463)])
+def test_the_look_back_holds_the_daily_closes_of_the_policy(history_days, days):
+    assert lookback_for(history_days) == days * DAY_S
+
+
+def test_the_look_back_cuts_what_is_older(folder):
+    history = load_history(folder.path, SPEC, from_s=FROM_S, to_s=TO_S, lookback_s=5 * DAY_S)
+    assert history.price.times_s[0] == FROM_S - 5 * DAY_S + HOUR_S - 1
+
+
+def test_one_exchange_is_not_sold_as_two_sources():
+    (perpetual,) = [item for item in tables_for(SPEC) if "perpetual price" in item.what]
+    assert "R2 cannot fire" in perpetual.what
 
 
 def test_funding_is_a_yearly_rate_of_the_right_exchange_and_asset(folder):

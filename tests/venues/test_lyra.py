@@ -10,8 +10,10 @@ from bot.devnet.moves.wire import calldata
 from bot.errors import OutcomeUnknown, TransientError
 from bot.model.hedge import LegStatus, OptionType, Side
 from bot.model.intent import TxRequest
+from bot.settings import PolicySettings, load_policy
+from bot.venues import lyra_steps
 from bot.venues.lyra import LyraVenue
-from bot.venues.lyra_terms import QUOTING_ADDRESS
+from bot.venues.lyra_terms import QUOTING_ADDRESS, trade_input
 
 from .conftest import World, buy_leg
 
@@ -460,3 +462,145 @@ async def test_permissions_cover_all_that_was_sent(world: World):
     allowed = {(target.lower(), selector) for target, selector in world.venue.permissions()}
     sent = {(item.to.lower(), item.data[:4]) for item in world.transactor.requests}
     assert sent <= allowed
+
+
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("unknown", ["gas coin", "stable", "settlement token"])
+async def test_what_could_not_be_booked_is_not_traded(world: World, side: Side, unknown: str):
+    """No NaN in any book: a leg waits until every price that its booking needs is known."""
+    opened = await bought(world, size=1.0)
+    sent = len(world.transactor.requests)
+    outcome = await world.venue.execute(
+        closing(opened, side=side, limit=1e6), view=await blind(world, unknown)
+    )
+    assert outcome.status is LegStatus.REJECTED
+    assert unknown in outcome.because
+    assert outcome.gas_usd == 0.0
+    assert len(world.transactor.requests) == sent
+
+
+async def blind(world: World, unknown: str):
+    view = await world.view()
+    if unknown == "gas coin":
+        return replace(view, spot_usd={})
+    symbol = {"stable": "USDC", "settlement token": "sUSD"}[unknown]
+    return replace(view, stable_usd={**view.stable_usd, symbol: math.nan})
+
+
+@pytest.mark.parametrize("unknown", ["gas coin", "stable", "settlement token"])
+async def test_a_leg_stays_unknown_until_it_can_be_booked(world: World, unknown: str):
+    opened = await bought(world, size=1.0)
+    found = await world.venue.reconcile(opened.leg, view=await blind(world, unknown))
+    assert found.status is LegStatus.UNKNOWN
+    assert unknown in found.because
+    assert found.gas_usd == 0.0
+    later = await world.venue.reconcile(opened.leg, view=await world.view())
+    assert later.status is LegStatus.FILLED
+    assert later.premium_usd == pytest.approx(opened.premium_usd)
+
+
+async def test_a_purchase_that_cannot_be_sent_fails_before_the_swap(world: World, monkeypatch):
+    """What only the trade itself would refuse is found before gas is burnt on swap and approvals."""
+    monkeypatch.setattr(lyra_steps, "TRADE_GAS_CEILING", 300_000)
+    quote = await world.put_near_delta(0.3)
+    outcome = await world.venue.execute(buy_leg(quote), view=await world.view())
+    assert outcome.status is LegStatus.REJECTED
+    assert "within 300000 gas" in outcome.because
+    assert world.transactor.requests == []
+
+
+async def test_a_leg_lives_as_long_as_its_order_may(world: World):
+    """A plan of two purchases takes longer than two minutes on a chain of 12 s blocks."""
+    view = await world.view()
+    valid_for = load_policy(PolicySettings()).orders.valid_for
+    assert all(quote.valid_until_s >= view.now_s + valid_for for quote in await world.quotes(view))
+
+
+async def test_gas_of_a_purchase_is_bounded_by_the_legs_reserve(world: World):
+    quote = await world.put_near_delta(0.3)
+    leg = buy_leg(quote, limit=1.05)
+    leg = replace(leg, reserve_usd=leg.limit_usd + quote.swap_usd + quote.gas_reserve_usd)
+    view = await world.view()
+    outcome = await world.venue.execute(leg, view=view)
+    assert outcome.status is LegStatus.FILLED, outcome.because
+    *bounds, revocation = [item.max_gas_cost_wei for item in world.transactor.requests]
+    assert revocation == 0
+    left_wei = (leg.reserve_usd - leg.limit_usd) / view.spot_usd["ETH"] * WAD
+    receipts = world.transactor.receipts[leg.key]
+    for item, bound in zip(world.transactor.requests, bounds, strict=False):
+        assert bound == pytest.approx(left_wei, rel=1e-9)
+        left_wei -= receipts[item.purpose].gas_cost_wei
+    assert outcome.gas_usd < quote.gas_reserve_usd
+
+
+async def test_gas_that_became_too_dear_for_the_reserve_buys_nothing(world: World):
+    quote = await world.put_near_delta(0.3)
+    leg = buy_leg(quote, limit=1.5)
+    leg = replace(leg, reserve_usd=leg.limit_usd + quote.swap_usd + quote.gas_reserve_usd)
+    view = await world.view()
+    try:
+        await set_base_fee(world, 200 * 10**9)
+        outcome = await world.venue.execute(leg, view=view)
+    finally:  # no snapshot of the node brings it back
+        await set_base_fee(world, view.block.base_fee_wei)
+    assert outcome.status is LegStatus.REJECTED
+    assert "gas would cost" in outcome.because
+    assert world.transactor.requests == []
+
+
+async def set_base_fee(world: World, wei: int) -> None:
+    await world.rpc.request("anvil_setNextBlockBaseFeePerGas", [hex(wei)])
+    await world.rpc.request("evm_mine", [])
+
+
+async def test_a_sale_asks_for_nearly_what_it_was_quoted_not_only_the_legs_floor(world: World):
+    """Between quote and block the price falls; a floor of 0 would sell at any price."""
+    opened = await bought(world, size=1.0)
+    risen = (await world.view()).spot_usd["ETH"] * 1.05
+
+    async def rise(request: TxRequest) -> None:
+        if request.purpose == "close":
+            await world.set_spot(risen)
+
+    world.transactor.before_send = rise
+    outcome = await world.venue.execute(closing(opened, side=Side.SELL), view=await world.view())
+    assert outcome.status is LegStatus.REJECTED
+    assert "close would revert" in outcome.because
+    assert len(await world.venue.held(await world.view())) == 1
+
+
+@pytest.mark.parametrize("how", ["closed", "moved"])
+async def test_a_position_that_was_ended_by_hand_has_nothing_to_settle(world: World, how: str):
+    at = world.at
+    opened = await bought(world, size=1.0)
+    position_id, own = int(opened.position_id), world.transactor.address
+    if how == "closed":
+        strike_id = int(opened.leg.instrument.id.partition(":")[2])
+        order = trade_input(strike_id, position_id, OptionType.PUT, WAD, iterations=1)
+        data = Abi.load("OptionMarket").encode("closePosition", order)
+        await world.send(own, at.lyra_option_market, data)
+    else:
+        data = calldata("transferFrom(address,address,uint256)", own, at.trader, position_id)
+        await world.send(own, at.lyra_option_token, bytes.fromhex(data[2:]))
+    sent = len(world.transactor.requests)
+    leg = closing(opened, side=Side.SETTLE, key="plan/settle")
+    early = await world.venue.execute(leg, view=await world.view())
+    assert early.status is LegStatus.REJECTED
+    await world.warp(leg.instrument.expiry_s + 60)
+    await world.set_spot(leg.instrument.strike_usd - 250.0)
+    view = await world.view()
+    for outcome in (
+        await world.venue.execute(leg, view=view),
+        await world.venue.reconcile(leg, view=view),
+    ):
+        assert outcome.status is LegStatus.FILLED, outcome.because
+        assert (outcome.filled_size, outcome.premium_usd, outcome.gas_usd) == (leg.size, 0.0, 0.0)
+        assert "closed or moved by hand; nothing to settle" in outcome.because
+    assert len(world.transactor.requests) == sent
+
+
+async def test_a_position_that_never_was_is_not_settled(world: World):
+    opened = await bought(world, size=1.0)
+    leg = replace(closing(opened, side=Side.SETTLE), position_id="999")
+    await world.warp(leg.instrument.expiry_s + 60)
+    assert (await world.venue.execute(leg, view=await world.view())).status is LegStatus.REJECTED

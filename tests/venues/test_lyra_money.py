@@ -33,7 +33,11 @@ class Process:
         account = Account.from_mnemonic(MNEMONIC, account_path="m/44'/60'/0'/0/1")
         assert account.address == world.at.user
         watching = LyraVenue(reader=world.reader, contracts=world.contracts, swap=world.swap)
-        rules = SigningRules(chain_ids=frozenset({CHAIN_ID}), calls=frozenset(watching.permissions()))
+        rules = SigningRules(
+            chain_ids=frozenset({CHAIN_ID}),
+            calls=frozenset(watching.permissions()),
+            gas_ceiling=watching.least_gas_ceiling,
+        )
         identity = JournalIdentity(mode="test", chain_id=CHAIN_ID, account=account.address)
         self.journal = SqlJournal(path, identity=identity)
         self.manager = TransactionManager(
@@ -86,6 +90,19 @@ async def test_buy_and_sell_under_the_signers_rules(world: World, tmp_path: Path
     assert await process.venue.held(await world.view()) == ()
     assert await world.balance(world.at.susd) == 0
     assert await world.allowances() == (0, 0, 0, 0)
+
+
+async def test_settle_under_the_signers_rules(world: World, tmp_path: Path):
+    process = Process(world, tmp_path / "journal.db")
+    leg = await in_time(world, buy_leg(await world.put_near_delta(0.25, size=1.0)))
+    bought = await process.run(leg, view=await world.view())
+    await world.warp(leg.instrument.expiry_s + 60)
+    await world.set_spot(leg.instrument.strike_usd - 100.0)
+    due = replace(leg, key="plan/1", side=Side.SETTLE, limit_usd=0.0, position_id=bought.position_id)
+    settled = await process.run(await in_time(world, due), view=await world.view())
+    assert settled.status is LegStatus.FILLED, settled.because
+    assert settled.premium_usd == pytest.approx(100.0)
+    process.journal.close()
 
 
 POINTS = [

@@ -234,6 +234,16 @@ async def test_one_block_is_quoted_once_per_size():
     assert real.calls == [2.0, 1.0, 1.0]
 
 
+@pytest.mark.parametrize("cost", ["gas_usd", "swap_usd", "fee_usd"])
+async def test_a_cost_that_is_not_known_is_never_booked(cost: str):
+    paper = PaperVenue(FakeVenue(changes={cost: math.nan}))
+    outcome = await paper.execute(order(), view=view())
+    assert outcome.status is LegStatus.REJECTED
+    assert f"the cost of {cost.removesuffix('_usd')} is not known" in outcome.because
+    assert (outcome.gas_usd, outcome.swap_usd, outcome.fee_usd) == (0.0, 0.0, 0.0)
+    assert await paper.held(view()) == ()
+
+
 async def test_an_indicative_fill_says_so():
     paper = PaperVenue(FakeVenue(changes={"indicative": True, "because": "no overrides"}))
     outcome = await paper.execute(order(), view=view())

@@ -55,9 +55,9 @@ TierRule: TypeAlias = Callable[[Policy, TierContext], tuple[RuleFinding, ...]]
 def depends_on(group: str, exposures: tuple[Exposure, ...], reading: Reading) -> bool:
     """Return whether a reading counts for a group (R1).
 
-    A market signal (TECHNICAL) counts for every group, whatever its market. A pool's counts where an exposure sits in that
-    pool, and a pool of stables (named "venue:A/B") where one of its two assets is the group's stable. An
-    absent reading names no subject and is listed for every group.
+    A market signal (TECHNICAL) counts for every group, whatever its market. A pool's counts where an exposure
+    sits in that pool, and a pool of stables (named "venue:A/B") where one of its two assets is the group's
+    stable. An absent reading names no subject and is listed for every group.
     """
     underlying, _, stable = group.partition("/")
     if reading.family is Family.TECHNICAL or reading.subject in ("", underlying, stable):

@@ -17,7 +17,8 @@ from bot.model.market import Column, Frame, Metric, SeriesKey
 from bot.model.tier import RuleFinding, Tier
 from bot.model.units import HOUR_S
 from bot.quant.bars import closed_bars
-from bot.quant.volatility import ewma_vol, log_returns
+from bot.quant.volatility import after_last_long_hole, covered, ewma_vol, log_returns
+from bot.signals.reading import late_after_s
 
 ABSENT_TERMS = "R6 (S19), S5, S7, S9 and health factors have no source in this release"
 _BARS = 24 * 30  # hourly bars that the EWMA looks back on; at decay 0.94 the weight beyond is nil
@@ -36,8 +37,7 @@ def crash(policy: Policy, context: TierContext) -> tuple[RuleFinding, ...]:
     """Return the tier that a fall of two independent sources asks for."""
     rule, underlying = policy.hard_triggers, context.underlying
     falls = [
-        _fall(context.frame, key, window_s=rule.window)
-        for key in context.frame.columns.find(Metric.PRICE_USD, underlying)
+        _fall(policy, context.frame, key) for key in context.frame.columns.find(Metric.PRICE_USD, underlying)
     ]
     second = _second_independent(falls, sigmas=rule.sigmas)
     seen = ", ".join(_said(item) for item in falls) or "none"
@@ -71,25 +71,36 @@ def find_holds(policy: Policy, frame: Frame) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _fall(frame: Frame, key: SeriesKey, *, window_s: float) -> Fall:
+def _fall(policy: Policy, frame: Frame, key: SeriesKey) -> Fall:
+    """Return a source's fall; unknown without a price now, or one from when the window opened."""
     column = frame.columns[key].until(frame.now_s)
-    start_s = frame.now_s - window_s
+    start_s = frame.now_s - policy.hard_triggers.window
     inside, before = column.since(start_s), column.until(start_s)
-    opening = before.values[np.isfinite(before.values)][-1:] if before.times_s.size else before.values
+    oldest_s = start_s - late_after_s(key, before, policy=policy.signals)
+    known = np.isfinite(before.values) & (before.times_s >= oldest_s)
+    opening = before.values[known][-1:]
     seen = np.concatenate((opening, inside.values[np.isfinite(inside.values)]))
     unknown = Fall(source=key.source, fall=math.nan, sigmas=math.nan)
-    if not inside.values.size or not math.isfinite(inside.values[-1]) or not seen.min() > 0.0:
+    if not opening.size or not inside.values.size or not math.isfinite(inside.values[-1]):
+        return unknown
+    if not seen.min() > 0.0:
         return unknown
     last, high = float(seen[-1]), float(seen.max())
-    sd = _window_sd(column, now_s=frame.now_s, window_s=window_s)
+    sd = _window_sd(policy, column, now_s=frame.now_s)
     sigmas = math.log(high / last) / sd if sd > 0.0 else math.nan
     return Fall(source=key.source, fall=1.0 - last / high, sigmas=sigmas)
 
 
-def _window_sd(column: Column, *, now_s: float, window_s: float) -> float:
-    """Return the EWMA standard deviation of a log return over the window, before the window began."""
+def _window_sd(policy: Policy, column: Column, *, now_s: float) -> float:
+    """Return the EWMA standard deviation of a log return over the window, before the window began.
+
+    The recursion starts after the last long hole; NaN with less than ``coverage`` of its returns from there.
+    """
+    window_s, signals = policy.hard_triggers.window, policy.signals
     bars = closed_bars(column, bar_s=HOUR_S, now_s=now_s - window_s, count=_BARS)
-    return ewma_vol(log_returns(bars.close), periods_per_year=window_s / HOUR_S)
+    close = after_last_long_hole(bars.close, max_hole_bars=int(signals.max_hole_s // HOUR_S))
+    returns = covered(log_returns(close)[1:], coverage=signals.coverage)
+    return ewma_vol(returns, periods_per_year=window_s / HOUR_S)
 
 
 def _second_independent(falls: list[Fall], *, sigmas: float) -> float:

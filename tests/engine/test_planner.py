@@ -1,0 +1,59 @@
+"""What the planner leaves out, and what it says of it."""
+
+from engine.factory import (
+    GROUP,
+    NOW_S,
+    buys,
+    classic,
+    frame,
+    held,
+    spend,
+)
+
+from bot.engine.step import decide
+from bot.model.hedge import Layer
+from bot.model.record import EngineState, GroupState
+from bot.model.tier import Tier
+from bot.model.units import HOUR_S
+
+POLICY = classic()
+
+
+def severe_with_near(part):
+    """Return a SEVERE decision on a book of NEAR alone, at ``part`` of what it wants."""
+    state = EngineState(groups={GROUP: GroupState(tier=Tier.SEVERE, last_needed_s=NOW_S)})
+    (group,) = decide(POLICY, state, frame())[1].groups
+    near = next(item for item in group.targets if item.layer is Layer.NEAR)
+    leg = held(near.instrument, Layer.NEAR, part * near.wanted_contracts)
+    return decide(POLICY, state, frame(held=(leg,)))[1]
+
+
+def test_r8_what_held_legs_already_cover_is_a_shortfall():
+    decision = severe_with_near(1.7)
+    reasons = {item.reason for item in decision.groups[0].shortfalls if item.layer is Layer.MID}
+    assert "share already covered by held legs (R8)" in reasons
+    assert buys(decision)[Layer.MID] > 0.0
+
+
+def test_nothing_is_topped_up_close_to_the_share():
+    decision = severe_with_near(5.0)
+    assert not buys(decision)
+    (mid,) = [item for item in decision.groups[0].shortfalls if item.layer is Layer.MID]
+    assert "of the 25.0% wanted" in mid.reason
+    assert mid.missing == 1.0
+
+
+def test_the_escalation_reserve_is_the_policys_choice():
+    """ADR 0004 is ours: without it a lower tier may spend all of R9's room."""
+    state = EngineState(groups={GROUP: GroupState(tier=Tier.GUARDED, last_needed_s=NOW_S)})
+    spent = (spend(NOW_S - HOUR_S, 4_400.0),)
+    plans = [
+        decide(
+            classic(budget={"escalation_reserve": kept}, mid={"scaling": "tier"}),
+            state,
+            frame(spends=spent),
+        )[1]
+        for kept in (True, False)
+    ]
+    bought = [buys(plan).get(Layer.MID, 0.0) for plan in plans]
+    assert bought[0] < bought[1]
