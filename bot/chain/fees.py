@@ -96,16 +96,17 @@ def fee_cap_wei(policy: FeePolicy, *, max_gas_cost_wei: int, gas: int) -> int:
 def first_fees(market: FeeMarket, policy: FeePolicy, *, cap_wei: int | None = None) -> Fees:
     """Return the fees of a first attempt: twice the next base fee and a tip, within the cap.
 
-    ``cap_wei`` is a tighter cap than the policy's. Raises VenueRejected when not even the next block can be
-    paid under the cap.
+    ``cap_wei`` is a tighter cap than the policy's. The base fee has to be paid, the tip is a wish: it shrinks
+    to what the cap leaves. Raises VenueRejected when the next block with the least tip is over the cap.
     """
     cap = policy.max_fee_cap_wei if cap_wei is None else cap_wei
-    tip = min(max(market.median_tip_wei, policy.tip_min_wei), policy.tip_max_wei)
-    if market.next_base_wei + tip > cap:
+    if market.next_base_wei + policy.tip_min_wei > cap:
         raise VenueRejected(
-            f"gas is too dear: the next block asks {market.next_base_wei / GWEI:.3g} gwei and a tip of "
-            f"{tip / GWEI:.3g}, the cap is {cap / GWEI:.3g} gwei"
+            f"gas is too dear: the next block asks {market.next_base_wei / GWEI:.3g} gwei and at least a tip of "
+            f"{policy.tip_min_wei / GWEI:.3g}, the cap is {cap / GWEI:.3g} gwei"
         )
+    wished = min(max(market.median_tip_wei, policy.tip_min_wei), policy.tip_max_wei)
+    tip = min(wished, cap - market.next_base_wei)
     return Fees(max_fee_wei=min(2 * market.next_base_wei + tip, cap), tip_wei=tip)
 
 

@@ -23,6 +23,16 @@ def paid(draw):
     return Fees(max_fee_wei=tip + extra, tip_wei=tip)
 
 
+def test_the_tip_shrinks_to_what_the_cap_leaves():
+    """A dear tip is a wish; only the base fee and the least tip make a transaction too dear."""
+    market = FeeMarket(next_base_wei=2 * GWEI, median_tip_wei=3 * GWEI)
+    assert first_fees(market, FeePolicy(), cap_wei=4 * GWEI) == Fees(max_fee_wei=4 * GWEI, tip_wei=2 * GWEI)
+    least = FeePolicy().tip_min_wei
+    assert first_fees(market, FeePolicy(), cap_wei=2 * GWEI + least).tip_wei == least
+    with pytest.raises(VenueRejected, match="too dear"):
+        first_fees(market, FeePolicy(), cap_wei=2 * GWEI + least - 1)
+
+
 def test_first_fees_are_twice_the_next_base_and_the_median_tip():
     market = FeeMarket(next_base_wei=20 * GWEI, median_tip_wei=2 * GWEI)
     assert first_fees(market, FeePolicy()) == Fees(max_fee_wei=42 * GWEI, tip_wei=2 * GWEI)
