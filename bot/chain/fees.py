@@ -102,8 +102,8 @@ def first_fees(market: FeeMarket, policy: FeePolicy, *, cap_wei: int | None = No
     cap = policy.max_fee_cap_wei if cap_wei is None else cap_wei
     if market.next_base_wei + policy.tip_min_wei > cap:
         raise VenueRejected(
-            f"gas is too dear: the next block asks {market.next_base_wei / GWEI:.3g} gwei and at least a tip of "
-            f"{policy.tip_min_wei / GWEI:.3g}, the cap is {cap / GWEI:.3g} gwei"
+            f"gas is too dear: the next block asks {market.next_base_wei / GWEI:.3g} gwei and a tip of "
+            f"{policy.tip_min_wei / GWEI:.3g} or more, the cap is {cap / GWEI:.3g} gwei"
         )
     wished = min(max(market.median_tip_wei, policy.tip_min_wei), policy.tip_max_wei)
     tip = min(wished, cap - market.next_base_wei)
