@@ -499,21 +499,31 @@ async def test_no_replacement_goes_over_the_requests_own_bound_not_even_after_a_
     assert (await manager(node, journal).resume("leg"))["open"].gas_cost_wei <= bound_wei
 
 
-async def test_a_cancel_may_cost_more_than_the_requests_bound(node, journal):
+async def test_a_cancel_may_cost_more_than_the_requests_bound(node, node_url, journal):
     await node.request("evm_setAutomine", [False])
     until_s = await chain_time(node) + 60
-    wanted = request(valid_until_s=until_s, max_gas_cost_wei=5 * 10**14)
-    task = asyncio.create_task(manager(node, journal, bump_after_s=0.01).send(wanted))
-    await _until(lambda: len(_hashes(journal)) > 1)
-    await node.request("evm_setNextBlockTimestamp", [int(until_s) + 60])
-    for tx_hash in _hashes(journal):
-        await node.request("anvil_dropTransaction", [tx_hash])
-    await node.request("evm_mine")
-    await _until(lambda: decode_raw(_raws(journal)[-1]).data == b"" or task.done())
-    await node.request("evm_setAutomine", [True])
-    await node.request("evm_mine")
-    with pytest.raises(VenueRejected, match="cancelled"):
-        await task
+    is_shut = False
+
+    def before(call):  # from then on the pool takes cancels only
+        if not is_shut or call["method"] != "eth_sendRawTransaction":
+            return None
+        is_cancel = decode_raw(call["params"][0]).data == b""
+        return None if is_cancel else error(call, "txpool is full")
+
+    async with Proxy(node_url, before=before) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
+        wanted = request(valid_until_s=until_s, max_gas_cost_wei=5 * 10**14)
+        task = asyncio.create_task(manager(rpc, journal, bump_after_s=0.01).send(wanted))
+        await _until(lambda: len(_hashes(journal)) > 1)
+        is_shut = True
+        await node.request("evm_setNextBlockTimestamp", [int(until_s) + 60])
+        await asyncio.sleep(0.2)  # what was on its way to the pool has arrived
+        await node.request("anvil_dropAllTransactions")
+        await node.request("evm_mine")
+        await _until(lambda: decode_raw(_raws(journal)[-1]).data == b"" or task.done())
+        await node.request("evm_setAutomine", [True])
+        await node.request("evm_mine")
+        with pytest.raises(VenueRejected, match="cancelled"):
+            await task
 
 
 async def test_an_unknown_outcome_carries_the_nodes_last_words_and_resume_does_not_wait_long(
