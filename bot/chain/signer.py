@@ -22,6 +22,7 @@ from bot.errors import ConfigError, InvariantError, VenueRejected
 
 MIN_SCRYPT_N = 2**18  # what eth-account writes by default; weaker files are only for tests
 MIN_PBKDF2_ROUNDS = 2**18
+_SCHEMES = (("scrypt", None), ("pbkdf2", "hmac-sha256"))  # key derivation, pseudo-random function
 _MAX_KEYSTORE_BYTES = 64_000
 _APPROVE = bytes.fromhex("095ea7b3")  # approve(address,uint256)
 _UNLIMITED = 2**127  # nothing that is bought here is worth more; larger approvals are standing ones
@@ -174,7 +175,7 @@ class KeystoreSigner:
         fields = _read_keystore(Path(path), min_scrypt_n=min_scrypt_n)
         try:
             key = bytes(Account.decrypt(fields, password))
-        except (ValueError, TypeError, KeyError, NotImplementedError):
+        except (ValueError, TypeError, KeyError):
             key = b""
         if len(key) != 32:
             raise ConfigError(f"keystore {path} cannot be opened with this password")
@@ -310,6 +311,12 @@ def _read_keystore(path: Path, *, min_scrypt_n: int) -> dict[str, Any]:
 def _check_strength(path: Path, crypto: dict[str, Any], *, min_scrypt_n: int) -> None:
     parameters = crypto.get("kdfparams")
     parameters = parameters if isinstance(parameters, dict) else {}
+    scheme = (crypto.get("kdf"), parameters.get("prf") if crypto.get("kdf") == "pbkdf2" else None)
+    if scheme not in _SCHEMES:  # before the library sees it: it meets some of these with an assertion
+        raise ConfigError(
+            f"keystore {path} derives its key by {scheme[0]!r:.20} with {scheme[1]!r:.20}, allowed: scrypt "
+            "and pbkdf2 with hmac-sha256: write it again with the defaults of eth-account"
+        )
     if crypto.get("kdf") == "scrypt":
         found, least = parameters.get("n"), min_scrypt_n
     else:

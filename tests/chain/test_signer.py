@@ -277,6 +277,17 @@ def test_a_path_that_is_no_file_is_refused(tmp_path):
         opened(tmp_path)
 
 
+@pytest.mark.parametrize("scheme", [{"kdf": "argon2"}, {"kdf": "pbkdf2", "prf": "md5"}, {"kdf": "pbkdf2"}])
+def test_a_keystore_with_an_unknown_key_derivation_is_refused_by_name(keystore, scheme):
+    """The library meets a strange pseudo-random function with a bare assertion."""
+    fields = json.loads(keystore.read_text())
+    fields["crypto"]["kdf"] = scheme["kdf"]
+    fields["crypto"]["kdfparams"] = {"c": 2**20, "prf": scheme.get("prf")}
+    keystore.write_text(json.dumps(fields))
+    with pytest.raises(ConfigError, match="allowed: scrypt and pbkdf2 with hmac-sha256"):
+        opened(keystore)
+
+
 def test_an_existing_keystore_is_never_overwritten(keystore):
     before = keystore.read_bytes()
     with pytest.raises(ConfigError, match="exists"):
