@@ -10,11 +10,10 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from eth_utils.address import is_checksum_address, is_hex_address, to_checksum_address
 from platformdirs import user_cache_dir, user_state_dir
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -22,6 +21,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from bot.chain.address import Address
 from bot.engine.policy import Policy, parse_policy
 from bot.errors import ConfigError
 
@@ -29,17 +29,6 @@ DEFAULT_CONFIG = Path("alvh.toml")
 PRESETS = ("classic",)
 _SECRETS = ("chain", "rpc_url", "journal_url")  # whose values may carry a key: "chain" may be a bare URL
 _ENV_IN_TEXT = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")
-
-
-def _address(text: str) -> str:
-    if not is_hex_address(text):
-        raise ValueError("must be an address of 40 hex digits after 0x")
-    if text != text.lower() and not is_checksum_address(text):
-        raise ValueError(f"has a wrong checksum, the right form is {to_checksum_address(text.lower())}")
-    return to_checksum_address(text)
-
-
-Address = Annotated[str, AfterValidator(_address)]
 
 
 class _Part(BaseModel):

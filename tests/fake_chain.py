@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bot.errors import VenueRejected
+from bot.errors import TransientError, VenueRejected
 from bot.model.market import Block
-from bot.ports import Call
+from bot.ports import BlockLog, Call, FeeHistory
 
 BLOCK = Block(
     chain_id=31337, number=7, hash="0x" + "07" * 32, parent_hash="0x" + "06" * 32, timestamp_s=1_700_000_000
@@ -44,3 +44,11 @@ class FakeChain:
 
     async def has_code(self, address: str, *, block: Block) -> bool:
         return self.code
+
+    async def logs(
+        self, *, addresses: Sequence[str], topics: Sequence[Sequence[str]], from_block: int, to: Block
+    ) -> list[BlockLog]:
+        return []
+
+    async def fee_history(self, *, blocks: int, percentiles: Sequence[float], to: Block) -> FeeHistory:
+        raise TransientError("no fee history")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pydantic import TypeAdapter, ValidationError
 
 from bot.app.parts import lyra_venue, open_chain, pools, position_reader, position_readers, watchers
+from bot.chain.address import Address
 from bot.chain.reader import JsonRpcReader
 from bot.engine.policy import Policy
 from bot.engine.protection import Protection, price_protection
@@ -17,7 +18,7 @@ from bot.pipeline.history import History
 from bot.pipeline.loop import quote_sizes, view_of
 from bot.pipeline.sources import LiveSource, chain_clock
 from bot.ports import PositionReader
-from bot.settings import Address, PositionSettings, Settings, load_policy
+from bot.settings import PositionSettings, Settings, load_policy
 from bot.watchers.positions import find_positions
 
 

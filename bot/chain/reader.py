@@ -7,11 +7,12 @@ from typing import Any
 from eth_utils.address import is_hex_address
 
 from bot.chain.abi import decode_or_none
+from bot.chain.logs import read_logs
 from bot.chain.multicall import chunks, decode_aggregate3, encode_aggregate3
 from bot.chain.rpc import ReplyTooLargeError, RevertError, Rpc, RpcError, hex_bytes, quantity
 from bot.errors import ConfigError, InvariantError, StaleDataError, TransientError, VenueRejected
 from bot.model.market import Block
-from bot.ports import Call
+from bot.ports import BlockLog, Call, FeeHistory
 
 MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11"
 
@@ -129,6 +130,25 @@ class JsonRpcReader:
 
     async def has_code(self, address: str, *, block: Block) -> bool:
         return bool(hex_bytes(await self._pinned("eth_getCode", (address,), block)))
+
+    async def logs(
+        self, *, addresses: Sequence[str], topics: Sequence[Sequence[str]], from_block: int, to: Block
+    ) -> list[BlockLog]:
+        self._check_own(to)
+        return await read_logs(self._rpc, addresses=addresses, topics=topics, from_block=from_block, to=to)
+
+    async def fee_history(self, *, blocks: int, percentiles: Sequence[float], to: Block) -> FeeHistory:
+        self._check_own(to)
+        raw = await self._rpc.read("eth_feeHistory", [hex(blocks), hex(to.number), list(percentiles)])
+        try:
+            return FeeHistory(
+                oldest_block=quantity(raw["oldestBlock"]),
+                base_fee_wei=tuple(quantity(item) for item in raw["baseFeePerGas"]),
+                gas_used_share=tuple(float(item) for item in raw["gasUsedRatio"]),
+                reward_wei=tuple(tuple(quantity(item) for item in row) for row in raw.get("reward") or ()),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise TransientError(f"the fee history of {self._rpc.where} is malformed: {error!r}") from None
 
     async def _aggregate(self, calls: Sequence[Call], block: Block) -> list[bytes | None]:
         """Read one chunk; where the node cannot do it whole (gas, size), read its halves."""

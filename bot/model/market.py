@@ -31,6 +31,40 @@ class Metric(StrEnum):
     IV_30D = "iv_30d"
     IV_90D = "iv_90d"
     VOL_INDEX = "vol_index"  # subject: underlying; DVOL-like index, fraction a year
+    REALISED_VOL = "realised_vol"  # subject: underlying; of a pool's own observations, fraction a year
+    # Pools and vaults
+    POOL_SHARE = "pool_share"  # subject: "<pool>/<token>"; share of the pool's value, fraction
+    VIRTUAL_PRICE = "virtual_price"  # subject: pool; LP token in the pool's own unit; falling is a loss
+    EXCHANGE_RATE = "exchange_rate"  # subject: "<token>/<unit>"; e.g. a vault share in its asset
+    IDLE_UNITS = "idle_units"  # subject: "<vault or market>/<token>"; can be withdrawn at once
+    BRIDGE_COVERAGE = "bridge_coverage"  # subject: bridge; locked / minted, fraction
+    # Lending
+    SUPPLY_APR = "supply_apr"  # subject: "<market>/<token>"; fraction a year, not compounded
+    BORROW_APR = "borrow_apr"
+    UTILISATION = "utilisation"  # subject: "<market>/<token>"; fraction
+    HEALTH_FACTOR = "health_factor"  # subject: position; inf is written as 1e6
+    # Chain
+    BASE_FEE_GWEI = "base_fee_gwei"  # subject: chain id
+    PRIORITY_FEE_GWEI = "priority_fee_gwei"  # subject: chain id; a high percentile of what was paid
+    SANDWICH_SHARE = "sandwich_share"  # subject: pool; share of volume that was sandwiched, fraction
+    SEQUENCER_UP = "sequencer_up"  # subject: chain id; 1 up past its grace, 0 down or within it
+    # Admin events, subject: contract label. PAUSED is a state (1 paused); the others count events in the
+    # blocks since the last read.
+    PAUSED = "paused"
+    UPGRADED = "upgraded"
+    OWNERSHIP_CHANGED = "ownership_changed"
+    ROLE_CHANGED = "role_changed"
+    # From HTTP sources and files
+    TVL_USD = "tvl_usd"  # subject: protocol; falls when prices fall, so it only confirms
+    OPEN_INTEREST_USD = "open_interest_usd"  # subject: underlying
+    MARKET_CAP_USD = "market_cap_usd"  # subject: token
+    FEES_USD_1D = "fees_usd_1d"  # subject: protocol; paid by users in 24 h
+    REVENUE_USD_1D = "revenue_usd_1d"  # subject: protocol; kept by it
+    FLOW_USD_1D = "flow_usd_1d"  # subject: "ETF:ETH", "stablecoins"; positive is money coming in
+    INDEX_CLOSE = "index_close"  # subject: "SPX", "VIX"; daily close in its own points
+    MACRO_PRINT = "macro_print"  # subject: "CPI", "PPI", "GDP"; year on year, GDP annualised, fraction
+    MACRO_CONSENSUS = "macro_consensus"  # subject: as MACRO_PRINT; expected before the print, fraction
+    MACRO_RELEASE_S = "macro_release_s"  # subject: "CPI", "PPI", "GDP", "FOMC"; time of the next, epoch s
 
 
 class SeriesKey(NamedTuple):
