@@ -58,7 +58,7 @@ async def plan(settings: Settings, *, positions: Sequence[str], wallet: str | No
         if venue is None:
             raise ConfigError("a plan needs a venue that quotes; add a [lyra] section to the configuration")
         view = view_of(moment)
-        for underlying, size in quote_sizes(moment.exposures, view).items():
+        for underlying, size in quote_sizes(policy, moment.exposures, view).items():
             quotes = await venue.quotes(view, underlying=underlying, size=size)
             frame = replace(frame, quotes=(*frame.quotes, *quotes))
     return Plan(

@@ -28,33 +28,7 @@ underlying = "ETH"
 address = {d.feed_eth_usd!r}
 heartbeat_s = 7200
 
-[[pools]]
-label = "v2:ETH/USDC"
-kind = "uniswap_v2"
-address = {d.v2_pair!r}
-base = {d.weth!r}
-quote = {d.usdc!r}
-base_decimals = 18
-quote_decimals = 6
-
-[[pools]]
-label = "v3:ETH/USDC"
-kind = "uniswap_v3"
-address = {d.v3_pool!r}
-base = {d.weth!r}
-quote = {d.usdc!r}
-base_decimals = 18
-quote_decimals = 6
-
-[[pools]]
-label = "v3:sUSD/USDC"
-kind = "uniswap_v3"
-address = {d.stable_pool!r}
-base = {d.susd!r}
-quote = {d.usdc!r}
-base_decimals = 18
-quote_decimals = 6
-
+{pools}
 [[perps]]
 underlying = "ETH"
 exchange = {d.perp_exchange!r}
@@ -101,6 +75,30 @@ preset = "classic"
 """
 
 
+_POOL = """\
+[[pools]]
+label = "{label}"
+kind = "uniswap_{version}"
+address = {address!r}
+base = {base!r}
+quote = {quote!r}
+base_decimals = 18
+quote_decimals = 6
+"""
+
+
+def _pools(d: Deployment) -> str:
+    pools = (
+        ("v2:ETH/USDC", "v2", d.v2_pair, d.weth),
+        ("v3:ETH/USDC", "v3", d.v3_pool, d.weth),
+        ("v3:sUSD/USDC", "v3", d.stable_pool, d.susd),
+    )
+    return "\n".join(
+        _POOL.format(label=label, version=version, address=address, base=base, quote=d.usdc)
+        for label, version, address, base in pools
+    )
+
+
 def write_config(deployment: Deployment, *, rpc_url: str, directory: Path) -> Path:
     """Write alvh.toml, an encrypted keystore and its password file (0600) into ``directory``."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -110,6 +108,7 @@ def write_config(deployment: Deployment, *, rpc_url: str, directory: Path) -> Pa
     path = directory / "alvh.toml"
     text = _TEMPLATE.format(
         d=deployment,
+        pools=_pools(deployment),
         chain_id=CHAIN_ID,
         rpc_url=json.dumps(rpc_url),
         state_dir=json.dumps(str(directory)),

@@ -11,13 +11,11 @@ from bot.engine.policy import Policy, SizingPolicy
 from bot.model.exposure import Exposure
 from bot.model.hedge import HeldHedge, Instrument, OptionType
 from bot.model.market import Column, FloatArray, Frame, Metric
-from bot.model.units import DAY_S
+from bot.model.units import DAY_S, YEAR_DAYS
 from bot.quant import lp, payoff
 from bot.quant.bars import closed_bars
 from bot.quant.options import price
 from bot.quant.var import spot_paths, value_at_risk
-
-YEAR_DAYS = 365.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -18,10 +18,8 @@ from bot.engine.policy import Policy
 from bot.engine.sizing import Target
 from bot.model.hedge import HeldHedge, Instrument, Layer, OptionType, Quote
 from bot.model.tier import RuleFinding, Tier
-from bot.model.units import DAY_S, HOUR_S
+from bot.model.units import DAY_S, HOUR_S, YEAR_DAYS
 from bot.quant.options import price
-
-YEAR_DAYS = 365.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

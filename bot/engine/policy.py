@@ -261,6 +261,8 @@ class OrderPolicy:
     valid_for: Annotated[float, duration(1, DAY_S)]  # seconds
     max_price_ratio: Annotated[float, number(1.5, 1_000)]
     min_order: Annotated[float, percent(0, 100)]
+    quote_share: Annotated[float, percent(1, 100)]  # of what the exposure is worth, in the underlying
+    refusal_pause: Annotated[tuple[float, float], interval(duration(1, DAY_S))]  # seconds: first, longest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,9 @@ from bot.model.hedge import Instrument, Layer, Shortfall
 from bot.model.market import Frame
 from bot.model.record import GroupState
 from bot.model.tier import Tier
+from bot.model.units import YEAR_DAYS
 from bot.signals import read_signals
 
-YEAR_DAYS = 365.0
 MOVES = (-0.2, -0.4, -0.6)
 
 

@@ -9,7 +9,8 @@ from bot.errors import ConfigError
 MINUTE_S = 60
 HOUR_S = 3_600
 DAY_S = 86_400
-YEAR_S = 365 * DAY_S  # method.md: year = 365 days
+YEAR_DAYS = 365  # method.md: the year of every annual figure
+YEAR_S = YEAR_DAYS * DAY_S
 WAD_DECIMALS = 18
 USDC_DECIMALS = 6
 

@@ -25,10 +25,6 @@ from bot.ports import Journal, MarketView, Venue, VenuePosition
 
 Decide = Callable[[Policy, EngineState, Frame], tuple[EngineState, Decision]]
 
-# Contracts asked for in a quote, as a share of what the exposure is worth in the underlying: about the
-# largest single order of a layer, since on an AMM the unit price grows with the size.
-QUOTE_SHARE = 0.3
-
 # What a venue may raise when it could not look or cannot tell: nothing is known of the leg or the book.
 _UNSEEN = (OutcomeUnknown, TransientError, StaleDataError, VenueRejected)
 
@@ -63,7 +59,7 @@ class Pipeline:
     _last: StepRecord | None = field(init=False)
     _last_full_s: float = field(init=False, default=-math.inf)
     _unread: bool = field(init=False, default=False)  # a venue could not be read in this step
-    _pauses: Pauses = field(init=False, default_factory=Pauses)
+    _pauses: Pauses = field(init=False)
     _executed: tuple[LegOutcome, ...] = field(init=False)  # in blocks that no moment has reached yet
 
     def __post_init__(self) -> None:
@@ -71,6 +67,8 @@ class Pipeline:
         self._state = self._last.state if self._last else EngineState()
         self._executed = self.journal.outcomes()
         self._book = book_of(self._executed)
+        first_s, longest_s = self.policy.orders.refusal_pause
+        self._pauses = Pauses(first_s=first_s, longest_s=longest_s)
         self._pauses.note(self._executed)
 
     async def run(self, moments: AsyncIterator[Moment]) -> AsyncIterator[StepRecord]:
@@ -171,7 +169,7 @@ class Pipeline:
         for name, venue in self.venues.items():
             try:
                 held.extend(await venue.held(view))
-                for underlying, size in quote_sizes(moment.exposures, view).items():
+                for underlying, size in quote_sizes(self.policy, moment.exposures, view).items():
                     quotes.extend(await venue.quotes(view, underlying=underlying, size=size))
             except _UNSEEN as error:
                 # Without the venue's own book we could buy what is held already.
@@ -296,13 +294,14 @@ def frame_hash(frame: Frame) -> str:
     return digest.hexdigest()
 
 
-def quote_sizes(exposures: Sequence[Exposure], view: MarketView) -> dict[str, float]:
+def quote_sizes(policy: Policy, exposures: Sequence[Exposure], view: MarketView) -> dict[str, float]:
     """Return, per underlying with a known price, how many contracts to ask quotes for."""
     sizes: dict[str, float] = {}
     for item in exposures:
         spot = view.spot_usd.get(item.underlying, math.nan)
         if spot > 0.0 and item.value_usd > 0.0:
-            sizes[item.underlying] = sizes.get(item.underlying, 0.0) + QUOTE_SHARE * item.value_usd / spot
+            units = policy.orders.quote_share * item.value_usd / spot
+            sizes[item.underlying] = sizes.get(item.underlying, 0.0) + units
     return sizes
 
 

@@ -4,10 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bot.model.hedge import Layer, LegOutcome, LegStatus, Side
-from bot.model.units import HOUR_S, MINUTE_S
-
-FIRST_PAUSE_S = MINUTE_S
-LONGEST_PAUSE_S = 6 * HOUR_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,18 +12,19 @@ class _Refusals:
     last_s: float
     key: str
 
-    @property
-    def until_s(self) -> float:
+    def until_s(self, first_s: float, longest_s: float) -> float:
         if self.count < 2:  # one may be chance: a price that moved
             return self.last_s
-        return self.last_s + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.count - 2, 16))
+        return self.last_s + min(longest_s, first_s * 2.0 ** min(self.count - 2, 16))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Pauses:
-    """Counts refusals in a row per hedge group, layer and side: from the second on 1 min, 2 min, ... 6 h."""
+    """Counts refusals in a row per hedge group, layer and side: from the second on the wait doubles."""
 
-    _refused: dict[tuple[str, Layer, Side], _Refusals] = field(default_factory=dict)
+    first_s: float
+    longest_s: float
+    _refused: dict[tuple[str, Layer, Side], _Refusals] = field(default_factory=dict, init=False)
 
     def note(self, outcomes: Iterable[LegOutcome]) -> None:
         """Take closed legs in, oldest first. A fill ends the count; a leg cut off by a restart is none."""
@@ -45,4 +42,6 @@ class Pauses:
 
     def keys(self, now_s: float) -> tuple[str, ...]:
         """Return the key of the last refused leg of every layer that waits."""
-        return tuple(item.key for item in self._refused.values() if now_s < item.until_s)
+        return tuple(
+            item.key for item in self._refused.values() if now_s < item.until_s(self.first_s, self.longest_s)
+        )

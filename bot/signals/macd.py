@@ -103,14 +103,6 @@ def price_breakdown(columns: Columns, *, now_s: float, policy: SignalsPolicy, su
     return Breakdown.CONFIRMED if confirmed else Breakdown.FALSE
 
 
-def price_breakdown_confirmed(
-    columns: Columns, *, now_s: float, policy: SignalsPolicy, subject: str
-) -> bool | None:
-    """Return True for a confirmed break, False for a false one, None without a break or without data."""
-    found = price_breakdown(columns, now_s=now_s, policy=policy, subject=subject)
-    return {Breakdown.CONFIRMED: True, Breakdown.FALSE: False}.get(found)
-
-
 def _macd(inputs: Inputs, policy: SignalsPolicy) -> Macd | Measured | NotYet:
     (column,) = inputs.columns
     numbers = policy.macd

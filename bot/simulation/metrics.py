@@ -51,22 +51,3 @@ def removed(hedged: ArrayLike, unhedged: ArrayLike) -> float:
     """
     base = max_drawdown(unhedged)
     return 1.0 - max_drawdown(hedged) / base if base > 0.0 else math.nan
-
-
-def fall_share_before(values: ArrayLike, at: int) -> float:
-    """Return the share of the deepest fall that had happened by position ``at``, fraction in [0, 1].
-
-    Small is early. NaN when the path never falls.
-    """
-    known = np.asarray(values, dtype=np.float64)
-    fall = deepest_fall(known)
-    if fall is None:
-        return math.nan
-    peak, trough = fall
-    if at <= peak:
-        return 0.0
-    if at >= trough:
-        return 1.0
-    until = known[peak : at + 1]
-    last = until[np.isfinite(until)][-1]  # the peak itself is known
-    return float(np.clip((known[peak] - last) / (known[peak] - known[trough]), 0.0, 1.0))

@@ -18,12 +18,13 @@ from bot.errors import InvariantError, OutcomeUnknown, StaleDataError, Transient
 from bot.model.hedge import LegStatus, Side
 from bot.pipeline.loop import Pipeline, view_of
 from bot.pipeline.pauses import Pauses
+from bot.settings import PolicySettings, load_policy
 
 
 def pipeline(journal, venue, plans=None, seen=None):
     return Pipeline(
         mode="test",
-        policy=None,
+        policy=load_policy(PolicySettings()),
         decide=decide_once(plans or {}, seen if seen is not None else []),
         venues={"fake": venue},
         journal=journal,
@@ -177,7 +178,7 @@ REFUSED = replace(filled(leg(1)), status=LegStatus.REJECTED, position_id="", pre
 
 
 def test_a_layer_waits_twice_as_long_with_each_refusal_after_the_first():
-    pauses = Pauses()
+    pauses = Pauses(first_s=60.0, longest_s=6 * 3_600.0)
     pauses.note([REFUSED])
     assert pauses.keys(REFUSED.at_s) == ()
     pauses.note([replace(REFUSED, leg=leg(2))])

@@ -11,7 +11,7 @@ from bot.model.market import Column, Columns, Metric, SeriesKey
 from bot.model.tier import Quality
 from bot.model.units import HOUR_S
 from bot.signals import SIGNALS
-from bot.signals.macd import Breakdown, price_breakdown, price_breakdown_confirmed, vol_expansion
+from bot.signals.macd import Breakdown, price_breakdown, vol_expansion
 from bot.signals.policy import SignalsPolicy
 
 POLICY = SignalsPolicy()
@@ -210,29 +210,28 @@ def test_s15_bearish_divergence_confirms_when_the_histogram_turns():
 def breakdown_of(values, *, hours=None):
     columns = columns_of(PRICE=hourly(values))
     now_s = end_s(hours or len(values))
-    found = price_breakdown(columns, now_s=now_s, policy=POLICY, subject="ETH")
-    return found, price_breakdown_confirmed(columns, now_s=now_s, policy=POLICY, subject="ETH")
+    return price_breakdown(columns, now_s=now_s, policy=POLICY, subject="ETH")
 
 
 def test_r4_crash_out_of_a_range_is_a_confirmed_breakdown():
     values = [2000.0 + 10.0 * math.sin(hour) for hour in range(400)] + [1950.0, 1900.0, 1850.0]
-    assert breakdown_of(values) == (Breakdown.CONFIRMED, True)
+    assert breakdown_of(values) == Breakdown.CONFIRMED
 
 
 def test_r4_slow_new_low_after_a_crash_is_a_false_breakdown():
     """After the crash the fall slows: MACD recovers over its signal line while price makes new lows."""
     crash = list(2000.0 * 0.99 ** np.arange(1, 31))
     drift = list(crash[-1] * 0.9995 ** np.arange(1, 40))
-    assert breakdown_of([2000.0] * 350 + crash + drift) == (Breakdown.FALSE, False)
+    assert breakdown_of([2000.0] * 350 + crash + drift) == Breakdown.FALSE
 
 
 def test_r4_without_a_new_low_there_is_no_breakdown():
-    assert breakdown_of([2000.0 + 10.0 * math.sin(hour) for hour in range(400)]) == (Breakdown.NONE, None)
+    assert breakdown_of([2000.0 + 10.0 * math.sin(hour) for hour in range(400)]) == Breakdown.NONE
 
 
 @pytest.mark.parametrize(("rows", "hours"), [(50, None), (400, 410)])  # warming, missing
 def test_r4_without_data_is_unknown(rows, hours):
-    assert breakdown_of([2000.0] * rows, hours=hours) == (Breakdown.UNKNOWN, None)
+    assert breakdown_of([2000.0] * rows, hours=hours) == Breakdown.UNKNOWN
 
 
 def test_r4_without_a_source_is_unknown():

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from bot.simulation.metrics import (
     deepest_fall,
     drawdowns,
-    fall_share_before,
     max_drawdown,
     removed,
 )
@@ -50,14 +49,6 @@ def test_removed_share_of_the_fall():
 def test_deepest_fall_names_peak_and_trough():
     assert deepest_fall([100, 120, 90, 130, 117]) == (1, 2)
     assert deepest_fall([1, 2, 3]) is None
-
-
-def test_share_of_the_fall_before_a_time():
-    path = [100, 200, 150, 100, 180]
-    assert fall_share_before(path, 0) == 0.0
-    assert fall_share_before(path, 2) == pytest.approx(0.5)
-    assert fall_share_before(path, 4) == 1.0
-    assert math.isnan(fall_share_before([1, 2], 1))
 
 
 @given(st.lists(st.floats(0.01, 1e6), min_size=1, max_size=40), st.floats(0.1, 10))
