@@ -1,7 +1,7 @@
 """Small values that pipeline tests share."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bot.errors import NotFoundError, OutcomeUnknown
 from bot.model.exposure import Exposure, ExposureKind, LpShape
@@ -141,6 +141,26 @@ def decision(now_s: float, legs: tuple[HedgeLeg, ...] = (), tier: Tier = Tier.CA
         readings=(),
         groups=(group,),
         plan=HedgePlan(key="plan", created_at_s=now_s, legs=legs),
+    )
+
+
+def record_of(
+    *, outcomes: tuple[LegOutcome, ...] = (), holds: tuple[str, ...] = (), **group: object
+) -> StepRecord:
+    """Return a record whose one group has the fields given."""
+    made = decision(START_S)
+    changed = replace(made, holds=holds, groups=(replace(made.groups[0], **group),))
+    return StepRecord(
+        sequence=1,
+        mode="test",
+        decision=changed,
+        state=EngineState(),
+        outcomes=outcomes,
+        frame_hash="f",
+        spot_usd={"ETH": 2_500.0},
+        exposure_value_usd={},
+        hedge_value_usd=0.0,
+        cash_flow_usd=0.0,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.errors import InvariantError
-from bot.model.units import DAY_S
+from bot.model.units import DAY_S, iso_utc
 
 
 class Layer(StrEnum):
@@ -37,6 +37,12 @@ class Instrument:
     expiry_s: int
     settlement: str  # settlement asset, "sUSD"
     multiplier: float = 1.0  # units of the underlying per contract
+
+    @property
+    def label(self) -> str:
+        """How a person reads it: "ETH 2,000 put of 2022-05-20"."""
+        day = iso_utc(self.expiry_s)[:10]
+        return f"{self.underlying} {self.strike_usd:,.0f} {self.option_type.value} of {day}"
 
     def dte(self, now_s: float) -> float:
         """Days to expiry; negative after it."""

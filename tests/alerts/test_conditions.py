@@ -1,0 +1,153 @@
+"""What a step is worth telling: tiers, holds, degraded data, shortfalls, trades, ranges, health factors."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from pipeline_builders import START_S, filled, leg, record_of
+
+from bot.alerts.conditions import Limits, Severity, of_positions, of_step
+from bot.errors import ConfigError
+from bot.model.exposure import Exposure, ExposureKind, LpShape
+from bot.model.hedge import Layer, LegStatus, Shortfall
+from bot.model.market import Metric, Observation, columns_from
+from bot.model.tier import Tier
+
+LIMITS = Limits(health_factor=1.25, range_margin=0.0, rearm=0.02)
+
+
+def position(spot_usd, *, lower_usd=1_800.0, upper_usd=2_200.0):
+    shape = LpShape(liquidity=100.0, lower_usd=lower_usd, upper_usd=upper_usd)
+    return Exposure(
+        id="v3:7",
+        kind=ExposureKind.UNISWAP_V3,
+        protocol="uniswap-v3",
+        chain_id=1,
+        pool="v3:ETH/USDC",
+        underlying="ETH",
+        stable="USDC",
+        shape=shape,
+        spot_usd=spot_usd,
+        value_usd=1e5,
+    )
+
+
+def health(value):
+    return columns_from(
+        [
+            Observation(
+                metric=Metric.HEALTH_FACTOR,
+                subject="aave:0x1",
+                source="aave_v3",
+                value=value,
+                observed_at_s=START_S,
+                read_at_s=START_S,
+            )
+        ]
+    )
+
+
+def by_key(conditions):
+    return {item.key: item for item in conditions}
+
+
+@pytest.mark.parametrize(
+    ("tier", "severity"),
+    [
+        (Tier.GUARDED, Severity.INFO),
+        (Tier.ELEVATED, Severity.WARNING),
+        (Tier.SEVERE, Severity.CRITICAL),
+        (Tier.CRISIS, Severity.CRITICAL),
+    ],
+)
+def test_a_tier_above_calm_is_a_condition_with_its_reason(tier, severity):
+    found = by_key(of_step(record_of(tier=tier, because="funding at 2.4 sigma")))["tier:ETH/USDC"]
+    assert (found.severity, found.level) == (severity, tier.value)
+    assert found.text == "funding at 2.4 sigma"
+
+
+def test_calm_without_holds_or_trades_is_nothing():
+    assert of_step(record_of(tier=Tier.CALM)) == ()
+
+
+def test_degraded_data_names_the_family_and_says_that_it_is_not_calm():
+    found = by_key(of_step(record_of(degraded=("ONCHAIN",))))["degraded:ETH/USDC:ONCHAIN"]
+    assert found.severity is Severity.WARNING
+    assert "ONCHAIN" in found.title
+    assert "alvh doctor" in found.text
+
+
+@pytest.mark.parametrize(
+    ("tier", "severity"), [(Tier.CALM, Severity.INFO), (Tier.ELEVATED, Severity.WARNING)]
+)
+def test_a_shortfall_is_urgent_once_protection_is_needed(tier, severity):
+    short = Shortfall(layer=Layer.NEAR, missing=0.4, missing_contracts=3.0, reason="no expiry in band")
+    found = by_key(of_step(record_of(tier=tier, shortfalls=(short,))))["shortfall:ETH/USDC:NEAR:"]
+    assert found.severity is severity
+    assert "40%" in found.text
+    assert "no expiry in band" in found.text
+
+
+@pytest.mark.parametrize(
+    ("status", "severity", "word"),
+    [
+        (LegStatus.FILLED, Severity.INFO, "bought"),
+        (LegStatus.REJECTED, Severity.WARNING, "rejected"),
+        (LegStatus.UNKNOWN, Severity.CRITICAL, "unknown"),
+    ],
+)
+def test_a_trade_is_an_event(status, severity, word):
+    outcome = replace(filled(leg()), status=status, because="as the test has it")
+    (found,) = of_step(record_of(outcomes=(outcome,)))
+    assert (found.severity, found.once) == (severity, True)
+    assert word in found.title
+    assert "ETH 2,000 put" in found.title
+
+
+@pytest.mark.parametrize("spot", [1_799.0, 2_200.0, 2_500.0])
+def test_out_of_range_names_price_and_range(spot):
+    (found,) = of_positions([position(spot)], columns_from([]), limits=LIMITS, active=())
+    assert found.key == "range:1:v3:7"
+    assert f"{spot:,.6g}" in found.text
+    assert "1,800 to 2,200" in found.text
+
+
+def test_an_out_of_range_alert_ends_only_past_the_margin():
+    ask = lambda spot, active: of_positions(  # noqa: E731
+        [position(spot)], columns_from([]), limits=LIMITS, active=active
+    )
+    assert ask(1_801.0, ()) == ()
+    assert len(ask(1_801.0, {"range:1:v3:7"})) == 1
+    assert ask(1_840.0, {"range:1:v3:7"}) == ()
+
+
+def test_a_margin_warns_before_the_end():
+    limits = Limits(range_margin=0.05)
+    (found,) = of_positions([position(1_850.0)], columns_from([]), limits=limits, active=())
+    assert found.severity is Severity.INFO
+    assert "close" in found.title
+
+
+def test_a_full_range_position_is_never_out_of_range():
+    full = position(1e9, lower_usd=0.0, upper_usd=math.inf)
+    assert of_positions([full], columns_from([]), limits=LIMITS, active=()) == ()
+
+
+def test_health_factor_under_its_limit_is_critical_and_ends_past_the_margin():
+    key = "health:aave:0x1"
+    (found,) = of_positions([], health(1.24), limits=LIMITS, active=())
+    assert (found.key, found.severity) == (key, Severity.CRITICAL)
+    assert of_positions([], health(1.26), limits=LIMITS, active=()) == ()
+    assert len(of_positions([], health(1.26), limits=LIMITS, active={key})) == 1
+    assert of_positions([], health(1.28), limits=LIMITS, active={key}) == ()
+
+
+def test_a_health_factor_that_cannot_be_read_neither_starts_nor_ends_an_alert():
+    assert of_positions([], health(math.nan), limits=LIMITS, active=()) == ()
+    assert len(of_positions([], health(math.nan), limits=LIMITS, active={"health:aave:0x1"})) == 1
+
+
+@pytest.mark.parametrize("limits", [{"health_factor": 0.9}, {"range_margin": 1.0}, {"rearm": -0.1}])
+def test_limits_that_cannot_be_are_refused(limits):
+    with pytest.raises(ConfigError, match=r"alerts\."):
+        Limits(**limits)
