@@ -9,9 +9,12 @@ from typing import Self
 
 from bot.alerts.conditions import Condition, Limits, Severity, of_positions, of_step, of_trouble
 from bot.alerts.desk import AlertDesk
-from bot.errors import BotError, StaleDataError
+from bot.alerts.sender import AppriseSender, Delivery, Message
+from bot.errors import BotError, ConfigError, StaleDataError
 from bot.model.record import StepRecord
 from bot.pipeline.loop import Moment
+from bot.settings import Settings
+from bot.settings.sections import AlertSettings
 
 _CHECK_S = 1.0
 
@@ -79,6 +82,40 @@ class Alerting:
         while True:
             await asyncio.sleep(_CHECK_S)
             self.check_silence()
+
+
+def open_alerting(
+    settings: Settings, *, mode: str, on_trouble: Callable[[BotError], None]
+) -> Alerting | None:
+    """Return what tells of a run; None where no target is configured. Raises ConfigError."""
+    alerts = settings.alerts
+    if not alerts.urls:
+        return None
+    desk = AlertDesk(
+        sender=_sender(alerts),
+        path=settings.state_dir / f"alerts-{mode}.json",
+        mode=mode,
+        least=Severity[alerts.least.upper()],
+        on_trouble=on_trouble,
+    )
+    limits = Limits(health_factor=alerts.health_factor, range_margin=alerts.range_margin, rearm=alerts.rearm)
+    silent_after_s = max(alerts.silent_after_s, 3.0 * settings.chain.poll_s)
+    return Alerting(desk=desk, limits=limits, silent_after_s=silent_after_s)
+
+
+async def send_test(alerts: AlertSettings) -> tuple[Delivery, ...]:
+    """Send one message to every target. Raises ConfigError when there is none."""
+    if not alerts.urls:
+        raise ConfigError(
+            "alerts.urls names no target; add an address that apprise knows, for example "
+            'urls = ["${ALERT_URL}"] under [alerts]'
+        )
+    text = "This is a test. Alerts of the bot will come here."
+    return await _sender(alerts).send(Message(severity=Severity.INFO, title="[alvh] test", text=text))
+
+
+def _sender(alerts: AlertSettings) -> AppriseSender:
+    return AppriseSender([url.get_secret_value() for url in alerts.urls])
 
 
 def _stopped(error: BotError) -> Condition:
