@@ -7,6 +7,8 @@ window and the whole history give the same reading, and a held score is the last
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -124,7 +126,8 @@ def freshness(key: SeriesKey, column: Column, *, now_s: float, policy: SignalsPo
     LIVE while its newest row is known and not late; HELD while the last known row is within ``hold`` of that;
     MISSING after it, and when no row is known at all.
     """
-    interval, late_s = _interval(column, policy), late_after_s(key, column, policy=policy)
+    interval = _interval(column, policy)
+    late_s = _late_after_s(key, interval, policy)
     patience_s = late_s + max(policy.hold_chain_s, policy.hold_http_intervals * interval)
     last = last_known(column.values)
     good_s = float(column.times_s[last]) if last >= 0 else math.nan
@@ -147,7 +150,11 @@ def freshness(key: SeriesKey, column: Column, *, now_s: float, policy: SignalsPo
 
 def late_after_s(key: SeriesKey, column: Column, *, policy: SignalsPolicy) -> float:
     """Return the age from which the newest observation of a column is late."""
-    late_s = policy.late_intervals * _interval(column, policy)
+    return _late_after_s(key, _interval(column, policy), policy)
+
+
+def _late_after_s(key: SeriesKey, interval_s: float, policy: SignalsPolicy) -> float:
+    late_s = policy.late_intervals * interval_s
     return max(late_s, policy.feed_heartbeat_s) if key.source.startswith(_FEED) else late_s
 
 
@@ -293,10 +300,12 @@ def _reading(
 
 def _interval(column: Column, policy: SignalsPolicy) -> float:
     """Return the median spacing of the newest rows, failed reads included, within ``max_interval_s``."""
-    times = np.unique(column.times_s[-_CADENCE_ROWS:])  # a feed may be read often between its updates
-    if times.size < 2:
+    times_s = column.times_s[-_CADENCE_ROWS:].tolist()
+    # A feed may be read often between its updates: rows of one time are one.
+    steps_s = [later - earlier for earlier, later in pairwise(times_s) if later > earlier]
+    if not steps_s:
         return float(policy.bar_s)  # cadence not known yet
-    return min(float(np.median(np.diff(times))), policy.max_interval_s)
+    return min(median(steps_s), policy.max_interval_s)
 
 
 def last_known(values: FloatArray) -> int:
