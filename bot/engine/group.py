@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from bot.model.units import DAY_S, YEAR_DAYS
 from bot.quant import lp, payoff
 from bot.quant.bars import closed_bars
 from bot.quant.options import price
-from bot.quant.var import spot_paths, value_at_risk
+from bot.quant.var import PathSet, spot_paths, value_at_risk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,9 +74,8 @@ def read_group(policy: Policy, frame: Frame, name: str) -> Group:
     spot_usd = spot_of(frame, underlying, exposures)
     paths, method, returns = np.full((1, horizon + 1), spot_usd), "nothing to lose", 0
     if exposures and 0.0 < spot_usd < math.inf:
-        closes = _daily_closes(policy.sizing, frame, underlying)
-        found = spot_paths(closes, spot=spot_usd, horizon_days=horizon)
-        paths, method, returns = found.spots, found.method, found.returns_known
+        found = _unit_paths(policy.sizing, frame, underlying)
+        paths, method, returns = spot_usd * found.spots, found.method, found.returns_known
     losses = group_loss(exposures, spot_usd, paths[:, -1], measure=measure)
     at_risk = value_at_risk(losses, confidence=policy.sizing.confidence)
     return Group(
@@ -235,8 +235,11 @@ def group_contracts(group: Group, options: Sequence[tuple[Instrument, float]]) -
     return contracts_of(options, now_s=group.now_s, spot_usd=group.spot_usd, stable_usd=group.stable_usd)
 
 
-def _daily_closes(sizing: SizingPolicy, frame: Frame, underlying: str) -> FloatArray:
+def _unit_paths(sizing: SizingPolicy, frame: Frame, underlying: str) -> PathSet:
+    """Return paths from a price of 1, worked out once a day."""
+    horizon = sizing.horizon_days
     for key in frame.columns.find(Metric.PRICE_USD, underlying)[:1]:
         bars = closed_bars(frame.columns[key], bar_s=DAY_S, now_s=frame.now_s, count=sizing.history_days)
-        return bars.close
-    return np.empty(0)
+        make = partial(spot_paths, bars.close, spot=1.0, horizon_days=horizon)
+        return bars.once(("paths", horizon), make)
+    return spot_paths(np.empty(0), spot=1.0, horizon_days=horizon)

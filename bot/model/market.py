@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,20 +110,25 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Column:
-    """Trailing observations of one series, oldest first. NaN marks a read that failed."""
+    """Trailing observations of one series, oldest first. NaN marks a read that failed.
+
+    ``memo`` may hold what was worked out from closed bars. It belongs to whoever keeps the series and lives
+    from frame to frame: rows may only be added at the end while it does. It never changes a result.
+    """
 
     times_s: FloatArray
     values: FloatArray
+    memo: dict[Any, Any] | None = field(default=None, repr=False)
 
     def until(self, now_s: float) -> "Column":
         """Return the part observed at or before ``now_s``."""
-        end = int(np.searchsorted(self.times_s, now_s, side="right"))
-        return Column(times_s=self.times_s[:end], values=self.values[:end])
+        end = int(self.times_s.searchsorted(now_s, side="right"))
+        return Column(times_s=self.times_s[:end], values=self.values[:end], memo=self.memo)
 
     def since(self, start_s: float) -> "Column":
         """Return the part observed after ``start_s``."""
-        start = int(np.searchsorted(self.times_s, start_s, side="right"))
-        return Column(times_s=self.times_s[start:], values=self.values[start:])
+        start = int(self.times_s.searchsorted(start_s, side="right"))
+        return Column(times_s=self.times_s[start:], values=self.values[start:], memo=self.memo)
 
 
 EMPTY_COLUMN = Column(times_s=np.empty(0), values=np.empty(0))

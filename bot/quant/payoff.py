@@ -4,8 +4,6 @@ Legs are parallel arrays; ``sizes`` are units of the underlying (contracts x mul
 sold. Money is USD. NaN in any leg makes its value NaN.
 """
 
-import itertools
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -96,10 +94,9 @@ def break_evens(spots: FloatArray, pnl: FloatArray) -> FloatArray:
         raise InvariantError(f"break-evens need two equal rows, were {spots.shape} and {pnl.shape}")
     signs = np.sign(pnl)
     signed = np.flatnonzero(signs != 0.0)  # NaN stays: a crossing stops there
+    crossings = np.flatnonzero(signs[signed[:-1]] * signs[signed[1:]] == -1.0)
     found: list[float] = []
-    for left, right in itertools.pairwise(signed):
-        if signs[left] * signs[right] != -1.0:
-            continue
+    for left, right in zip(signed[crossings], signed[crossings + 1], strict=True):
         if right == left + 1:
             weight = pnl[left] / (pnl[left] - pnl[right])
             found.append(float(spots[left] + weight * (spots[right] - spots[left])))

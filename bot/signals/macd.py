@@ -107,13 +107,16 @@ def _macd(inputs: Inputs, policy: SignalsPolicy) -> Macd | Measured | NotYet:
     (column,) = inputs.columns
     numbers = policy.macd
     bars = inputs.held_bars(column, count=numbers.lookback_bars, policy=policy)
-    found = macd(
-        bars.close,
-        lookback=numbers.lookback_bars,
-        fast=numbers.fast,
-        slow=numbers.slow,
-        signal=numbers.signal,
-        max_hole_bars=policy.max_hole_bars,
+    found = bars.once(
+        ("macd", numbers, policy.max_hole_bars),
+        lambda: macd(
+            bars.close,
+            lookback=numbers.lookback_bars,
+            fast=numbers.fast,
+            slow=numbers.slow,
+            signal=numbers.signal,
+            max_hole_bars=policy.max_hole_bars,
+        ),
     )
     settled = numbers.settling_bars + 2 * max(numbers.divergence_bars, numbers.breakdown_bars)
     needed = max(policy.coverage * numbers.lookback_bars, settled)

@@ -1,6 +1,8 @@
 """S2: liquid reserves against what providers withdraw in a day."""
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,13 +66,12 @@ class QuickRatio:
 
 def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     near, _, quote = inputs.columns
-    shares, outflow = _outflows(inputs, policy)
-    known = outflow[np.isfinite(outflow)]
+    found = _outflows(inputs, policy)
     needed = policy.coverage * inputs.expected(policy.outflow_window_s, policy)
-    if known.size < needed:
+    if found.known < needed:
         span = inputs.expected(policy.outflow_span_s, policy)  # the first outflow ends so much later
         return too_few(
-            int(known.size) + min(shares, span),
+            found.known + min(found.samples, span),
             needed=needed + span,
             window_s=policy.outflow_window_s + policy.outflow_span_s,
             inputs=inputs,
@@ -78,7 +79,7 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
             what="24 h outflow",
         )
     reserve_usd, near_usd = (value_at(column, inputs.good_s) for column in (quote, near))
-    claim_usd = float(np.quantile(known, policy.outflow_quantile))
+    claim_usd = found.claim_usd
     floor_usd = policy.outflow_floor * reserve_usd
     claims = f"P{100 * policy.outflow_quantile:.0f} 24 h outflow {claim_usd:,.0f} USD"
     if claim_usd < floor_usd:
@@ -94,17 +95,32 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     )
 
 
-def _outflows(inputs: Inputs, policy: SignalsPolicy) -> tuple[int, FloatArray]:
-    """Return how many samples of liquidity are known, and the outflows that end with each of the window's."""
+class _Outflows(NamedTuple):
+    samples: int  # of liquidity that are known
+    known: int  # outflows that end in the window
+    claim_usd: float  # their quantile; NaN without any
+
+
+def _outflows(inputs: Inputs, policy: SignalsPolicy) -> _Outflows:
     _, liquidity, quote = inputs.columns
     if inputs.interval_s > policy.bar_s:
-        known = int(np.isfinite(liquidity.values).sum())
-        return known, row_outflow(liquidity, quote, good_s=inputs.good_s, policy=policy)
+        outflow = row_outflow(liquidity, quote, good_s=inputs.good_s, policy=policy)
+        return _summed_up(liquidity.values, outflow, policy)
     count, span = policy.bars(policy.outflow_window_s), policy.bars(policy.outflow_span_s)
     shares, reserves = (
-        inputs.bars(column, count=count + span, policy=policy).close for column in (liquidity, quote)
+        inputs.bars(column, count=count + span, policy=policy) for column in (liquidity, quote)
     )
-    return int(np.isfinite(shares).sum()), net_outflow(shares, reserves, span=span)
+    return shares.once(
+        ("outflow", span, policy.outflow_quantile),
+        lambda: _summed_up(shares.close, net_outflow(shares.close, reserves.close, span=span), policy),
+        beside=(reserves,),
+    )
+
+
+def _summed_up(shares: FloatArray, outflow: FloatArray, policy: SignalsPolicy) -> _Outflows:
+    known = outflow[np.isfinite(outflow)]
+    claim_usd = float(np.quantile(known, policy.outflow_quantile)) if known.size else math.nan
+    return _Outflows(int(np.isfinite(shares).sum()), int(known.size), claim_usd)
 
 
 def row_outflow(liquidity: Column, quote: Column, *, good_s: float, policy: SignalsPolicy) -> FloatArray:

@@ -99,11 +99,16 @@ class Inputs:
         """
         patience = self.patience_bars(policy)
         longer = self.bars(column, count=count + patience, policy=policy)
-        known = np.flatnonzero(np.isfinite(longer.close))
-        empty = longer.close.size - 1 - int(known[-1]) if known.size else 0
-        end = longer.close.size - (empty if empty <= patience else 0)
-        part = slice(end - count, end)
-        return Bars(times_s=longer.times_s[part], close=longer.close[part], bar_s=policy.bar_s)
+        return longer.once(("held", patience), lambda: _held(longer, patience))
+
+
+def _held(longer: Bars, patience: int) -> Bars:
+    count = longer.close.size - patience
+    known = np.flatnonzero(np.isfinite(longer.close))
+    empty = longer.close.size - 1 - int(known[-1]) if known.size else 0
+    end = longer.close.size - (empty if empty <= patience else 0)
+    part = slice(end - count, end)
+    return Bars(times_s=longer.times_s[part], close=longer.close[part], bar_s=longer.bar_s)
 
 
 Measure: TypeAlias = Callable[[Inputs], Measured | NotYet]
@@ -305,7 +310,7 @@ def _interval(column: Column, policy: SignalsPolicy) -> float:
     steps_s = [later - earlier for earlier, later in pairwise(times_s) if later > earlier]
     if not steps_s:
         return float(policy.bar_s)  # cadence not known yet
-    return min(median(steps_s), policy.max_interval_s)
+    return float(min(median(steps_s), policy.max_interval_s))
 
 
 def last_known(values: FloatArray) -> int:

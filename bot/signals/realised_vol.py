@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from bot.model.market import Columns, Metric
 from bot.model.tier import Family, Reading
+from bot.quant.bars import Bars
 from bot.quant.volatility import (
     after_last_long_hole,
     close_to_close_vol,
@@ -59,19 +61,37 @@ class RealisedVol:
         )
 
 
+class _Vols(NamedTuple):
+    known: int  # returns in the window
+    fresh: int  # returns after the last long hole
+    short: float
+    long: float
+
+
+def _vols(bars: Bars, span: int, policy: SignalsPolicy) -> _Vols:
+    returns, yearly = log_returns(bars.close)[1:], periods_per_year(bars.bar_s)
+    recent = log_returns(after_last_long_hole(bars.close, max_hole_bars=policy.max_hole_bars))
+    return _Vols(
+        known=int(np.isfinite(returns).sum()),
+        fresh=int(np.isfinite(recent).sum()),
+        short=ewma_vol(recent, decay=decay_of_span(span), periods_per_year=yearly),
+        long=close_to_close_vol(returns, periods_per_year=yearly, coverage=policy.coverage),
+    )
+
+
 def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     (price,) = inputs.columns
     count, span = policy.bars(policy.vol_window_s), policy.bars(policy.vol_span_s)
-    close = inputs.held_bars(price, count=count + 1, policy=policy).close
-    returns, yearly = log_returns(close)[1:], periods_per_year(policy.bar_s)
-    known = int(np.isfinite(returns).sum())
-    recent = log_returns(after_last_long_hole(close, max_hole_bars=policy.max_hole_bars))
-    fresh = int(np.isfinite(recent).sum())
+    bars = inputs.held_bars(price, count=count + 1, policy=policy)
+    close = bars.close
+    found = bars.once(
+        ("vols", span, policy.max_hole_bars, policy.coverage), lambda: _vols(bars, span, policy)
+    )
+    known, fresh = found.known, found.fresh
     if known < policy.coverage * count:
-        needed, bars = policy.coverage * count + 1, int(np.isfinite(close).sum())
         return too_few(
-            bars,
-            needed=needed,
+            int(np.isfinite(close).sum()),
+            needed=policy.coverage * count + 1,
             window_s=policy.vol_window_s,
             inputs=inputs,
             policy=policy,
@@ -82,8 +102,7 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     if fresh < policy.coverage * span:
         needed = policy.coverage * span
         return not_yet(fresh, needed=needed, inputs=inputs, policy=policy, what="24 h vol")
-    short = ewma_vol(recent, decay=decay_of_span(span), periods_per_year=yearly)
-    long = close_to_close_vol(returns, periods_per_year=yearly, coverage=policy.coverage)
+    short, long = found.short, found.long
     if not long > 0.0:
         return Measured(value=math.nan, score=math.nan, because="the price did not move in its whole window")
     ratio, anchors = short / long, policy.realised_vol

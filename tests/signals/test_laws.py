@@ -40,6 +40,25 @@ def block_feed(columns, *, step_s=240):
 
 
 @pytest.mark.parametrize("kind", ["whole", "holes", "blocks"])
+def test_a_memo_that_lives_from_frame_to_frame_changes_no_reading(kind):
+    """Rows arrive one by one, one of each series late, in an hour that had closed without it."""
+    hourly = stressed(HOURS)
+    columns = {"whole": hourly, "holes": with_holes(hourly, share=0.1), "blocks": block_feed(hourly)}[kind]
+    moments = sorted({now_s + late_s for now_s in MOMENTS[:12] for late_s in (0.0, 600.0)})
+    memos = {key: {} for key in columns.series}
+    for now_s in moments:
+        plain, kept = {}, {}
+        for key, column in columns.series.items():
+            seen = column.until(now_s - 300.0)  # a source whose rows come five minutes after their time
+            plain[key] = seen
+            kept[key] = Column(times_s=seen.times_s, values=seen.values, memo=memos[key])
+        expected = read_signals(Columns(series=plain), now_s=now_s, policy=POLICY)
+        for _ in range(2):
+            assert repr(read_signals(Columns(series=kept), now_s=now_s, policy=POLICY)) == repr(expected)
+    assert all(len(memo) <= 8 for memo in memos.values()), "one entry per kind of bars, not per frame"
+
+
+@pytest.mark.parametrize("kind", ["whole", "holes", "blocks"])
 @pytest.mark.parametrize("name", SIGNALS)
 def test_prefix_trailing_window_and_whole_history_agree_exactly(name, kind):
     """No look-ahead, and the live window equals the backtest (R25)."""

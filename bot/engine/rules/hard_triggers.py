@@ -1,4 +1,5 @@
-"""R2, market kind: a crash that two independent sources show, and the HOLD of prices that cannot be used.
+"""R2, market kind: a crash that two independent sources show, and the HOLD of prices that cannot be used
+and of a sequencer that is not known to be up.
 
 Sources are independent when their kind differs: the part of the source's name before the colon (a feed, a
 pool's TWAP, a second venue). The spot price of one pool is never read here. R6 and the protocol kind need
@@ -56,11 +57,16 @@ def crash(policy: Policy, context: TierContext) -> tuple[RuleFinding, ...]:
 
 
 def find_holds(policy: Policy, frame: Frame) -> tuple[str, ...]:
-    """Return why nothing new may be opened: what the source said, stale or disagreeing prices, clock skew."""
+    """Return why nothing new may be opened.
+
+    What the source said, stale or disagreeing prices, a sequencer that is down, within its grace or unknown,
+    and clock skew.
+    """
     reasons = list(frame.holds)
     for underlying in sorted({item.underlying for item in frame.exposures}):
         reasons.extend(_stale(policy, frame, underlying))
         reasons.extend(_disagreement(policy, frame, underlying))
+    reasons.extend(_sequencers(policy, frame))
     for chain_id, block in sorted(frame.blocks.items()):
         skew_s = abs(frame.now_s - block.timestamp_s)
         if skew_s > policy.holds.clock_skew:
@@ -98,9 +104,13 @@ def _window_sd(policy: Policy, column: Column, *, now_s: float) -> float:
     """
     window_s, signals = policy.hard_triggers.window, policy.signals
     bars = closed_bars(column, bar_s=HOUR_S, now_s=now_s - window_s, count=_BARS)
-    close = after_last_long_hole(bars.close, max_hole_bars=int(signals.max_hole_s // HOUR_S))
-    returns = covered(log_returns(close)[1:], coverage=signals.coverage)
-    return ewma_vol(returns, periods_per_year=window_s / HOUR_S)
+
+    def measured() -> float:
+        close = after_last_long_hole(bars.close, max_hole_bars=int(signals.max_hole_s // HOUR_S))
+        returns = covered(log_returns(close)[1:], coverage=signals.coverage)
+        return ewma_vol(returns, periods_per_year=window_s / HOUR_S)
+
+    return bars.once(("window sd", window_s, signals.max_hole_s, signals.coverage), measured)
 
 
 def _second_independent(falls: list[Fall], *, sigmas: float) -> float:
@@ -149,4 +159,20 @@ def _disagreement(policy: Policy, frame: Frame, underlying: str) -> list[str]:
                     f"{key.source} and {keys[0].source} disagree on {underlying} by {apart:.1%}, "
                     f"at most {limit:.1%} allowed"
                 )
+    return reasons
+
+
+def _sequencers(policy: Policy, frame: Frame) -> list[str]:
+    """Every configured sequencer must be known to be up; its newest reading counts, a failed one too."""
+    reasons = []
+    for key in frame.columns.find(Metric.SEQUENCER_UP):
+        column = frame.columns[key].until(frame.now_s)
+        limit_s = late_after_s(key, column, policy=policy.signals)
+        last = column.since(frame.now_s - limit_s).values[-1:]
+        if not last.size:
+            reasons.append(f"sequencer of chain {key.subject} is unknown: no reading within {limit_s:.0f} s")
+        elif math.isnan(last[0]):
+            reasons.append(f"sequencer of chain {key.subject} is unknown: its feed could not be read")
+        elif last[0] < 1.0:
+            reasons.append(f"sequencer of chain {key.subject} is down, or up for less than its grace")
     return reasons
