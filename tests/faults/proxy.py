@@ -1,0 +1,118 @@
+"""A JSON-RPC proxy in front of a real node that fails on purpose, seeded: the rig of the F rows.
+
+It keeps what it was asked and which heads it served, so that a test can say afterwards what the program
+could have known. A fault acts on HTTP (``http``) or on single replies (``reply``); see faults.py.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Does nothing; faults override one of the two. ``methods`` limits it, None means all."""
+
+    methods: frozenset[str] | None = None
+
+    def concerns(self, call: dict[str, Any]) -> bool:
+        return self.methods is None or call.get("method") in self.methods
+
+    async def http(self, request: web.Request, body: Any, proxy: "FaultProxy") -> web.StreamResponse | None:
+        """Answer the whole request, or None to go on."""
+        return None
+
+    async def reply(self, call: dict[str, Any], reply: dict[str, Any], proxy: "FaultProxy") -> Any:
+        """Return what is sent in place of the node's reply."""
+        return reply
+
+
+@dataclass
+class FaultProxy:
+    """One provider. ``fault`` is what it does wrong now."""
+
+    upstream: str
+    seed: int = 1
+    url: str = ""
+    fault: Fault | None = None
+    asked: Counter = field(default_factory=Counter)  # method -> times
+    served: dict[int, str] = field(default_factory=dict)  # height -> hash of heads that were served as latest
+    random: Random = field(init=False)
+    _session: aiohttp.ClientSession = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.random = Random(self.seed)
+
+    @contextmanager
+    def failing(self, fault: Fault) -> Iterator[None]:
+        """Fail in this way until the block ends."""
+        self.fault = fault
+        try:
+            yield
+        finally:
+            self.fault = None
+
+    async def ask(self, method: str, *params: Any) -> Any:
+        """Ask the real node, past every fault."""
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+        return (await self._pass(body)).get("result")
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        calls = body if isinstance(body, list) else [body]
+        self.asked.update(call["method"] for call in calls)
+        fault = self.fault
+        if fault is not None and any(map(fault.concerns, calls)):
+            response = await fault.http(request, body, self)
+            if response is not None:
+                return response
+        replies = [await self._answer(call, fault) for call in calls]
+        answer = replies if isinstance(body, list) else replies[0]
+        return web.Response(text=json.dumps(answer), content_type="application/json")
+
+    async def _answer(self, call: dict[str, Any], fault: Fault | None) -> Any:
+        reply = await self._pass(call)
+        if fault is not None and fault.concerns(call):
+            reply = await fault.reply(call, reply, self)
+        if call["method"] == "eth_getBlockByNumber" and call["params"][0] == "latest":
+            self._note_head(reply)
+        return reply
+
+    def _note_head(self, reply: Any) -> None:
+        block = reply.get("result") if isinstance(reply, dict) else None
+        if isinstance(block, dict) and isinstance(block.get("number"), str):
+            try:
+                self.served[int(block["number"], 16)] = block["hash"]
+            except (ValueError, KeyError):
+                return  # a malformed head is none
+
+    async def _pass(self, body: Any) -> Any:
+        async with self._session.post(self.upstream, json=body) as response:
+            return await response.json(content_type=None)
+
+
+@asynccontextmanager
+async def fault_proxy(upstream: str, *, seed: int = 1) -> AsyncIterator[FaultProxy]:
+    """Serve on a free loopback port until the block ends."""
+    proxy = FaultProxy(upstream, seed)
+    application = web.Application(client_max_size=50_000_000)
+    application.router.add_post("/{rest:.*}", proxy.handle)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    async with aiohttp.ClientSession() as session:
+        proxy._session = session
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            proxy.url = f"http://127.0.0.1:{runner.addresses[0][1]}/key-{seed}"
+            yield proxy
+        finally:
+            proxy.fault = None
+            await asyncio.wait_for(runner.cleanup(), 10.0)
