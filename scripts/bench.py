@@ -20,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bench_functions import abi_functions
+from bench_polling import bench_polling
+from bench_reaction import bench_reaction
 
 from bot.app.live import Bot, open_bot
 from bot.app.parts import lyra_venue
@@ -238,6 +241,9 @@ class Recording:
     inner: ChainReader
     calls: list[Call] = field(default_factory=list)
 
+    async def run_lens(self, _lens: object, _data: bytes, *, block: Block) -> None:
+        """No lens here: what it would answer is asked call by call, and so recorded."""
+
     async def read(self, calls: Sequence[Call], *, block: Block) -> list[tuple[Any, ...] | None]:
         self.calls.extend(calls)
         return await self.inner.read(calls, block=block)
@@ -311,7 +317,7 @@ def web3_calls(url: str, calls: Sequence[Call], *, block_hash: str) -> list[Call
     from web3.exceptions import BadFunctionCallOutput, ContractLogicError
 
     node = Web3(HTTPProvider(url))
-    functions = _functions()
+    functions = abi_functions()
 
     def bound(call: Call) -> Callable[[], Any]:
         entry, arguments = functions[call.data[:4], call.outputs], call.data[4:]
@@ -332,23 +338,6 @@ def web3_calls(url: str, calls: Sequence[Call], *, block_hash: str) -> list[Call
         return ask
 
     return [bound(call) for call in calls]
-
-
-def _functions() -> Mapping[tuple[bytes, tuple[str, ...]], dict[str, Any]]:
-    """Return the ABI entry of every function that we have an ABI of, by selector and output types."""
-    from eth_utils.abi import function_abi_to_4byte_selector, get_abi_output_types
-
-    folder = Path(__file__).parent.parent / "contracts_abi"
-    entries = [
-        entry
-        for path in sorted(folder.glob("*.json"))
-        for entry in json.loads(path.read_text("utf-8"))
-        if entry["type"] == "function"
-    ]
-    return {
-        (function_abi_to_4byte_selector(entry), tuple(get_abi_output_types(entry))): entry
-        for entry in entries
-    }
 
 
 def check_same(ours: Sequence[Any], peers: Sequence[Any]) -> None:
@@ -435,6 +424,8 @@ AREAS: dict[str, Callable[[], Awaitable[Figures]]] = {
     "decision": bench_decision,
     "devnet": bench_devnet,
     "backtest": bench_backtest,
+    "polling": bench_polling,
+    "reaction": bench_reaction,
 }
 
 

@@ -1,27 +1,41 @@
 """Monitor, dry run and live run, and what is read from their journals."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from bot.app.parts import lyra_venue, open_chain, position_readers, watchers
+from bot.app.follow import (
+    Listener,
+    backfill_of,
+    guard_of,
+    heads_of,
+    side_chains,
+    wanted_history,
+    web_feeds,
+)
+from bot.app.parts import all_series, lyra_venue, open_chain, position_readers, scheduled
 from bot.chain.fees import GWEI, FeePolicy
-from bot.chain.heads import HeadFollower
+from bot.chain.heads import NewHead
 from bot.chain.reader import JsonRpcReader
-from bot.chain.rpc import Rpc
+from bot.chain.rpc import Node
 from bot.chain.signer import KeystoreSigner, SigningRules
 from bot.chain.transactions import TransactionManager
 from bot.engine.policy import Policy
 from bot.engine.step import decide
-from bot.errors import BotError, ConfigError, TransientError
-from bot.model.market import Block, Frame, SeriesKey
+from bot.errors import ConfigError, StaleDataError, TransientError
+from bot.model.market import Block, Frame
 from bot.model.record import Decision, EngineState, StepRecord
+from bot.pipeline.backfill import Warming, keep_s, warming
+from bot.pipeline.gaps import Gap
 from bot.pipeline.history import History
 from bot.pipeline.journal import JournalIdentity, SqlJournal
-from bot.pipeline.loop import Pipeline
-from bot.pipeline.sources import LiveSource, chain_clock
+from bot.pipeline.loop import Pipeline, Step
+from bot.pipeline.recording import RecordedVenue, Recorder
+from bot.pipeline.sources import LiveSource, chain_clock, with_stalls
 from bot.ports import Venue
 from bot.settings import Settings, load_policy
 from bot.venues.lyra import LyraVenue
@@ -42,18 +56,50 @@ TEST_CHAINS = {  # coins on them are worth nothing
 
 @dataclass(slots=True, kw_only=True)
 class Bot:
-    """One running pipeline over one chain."""
+    """One running pipeline: a home chain whose blocks drive it, and what is watched beside it."""
 
+    settings: Settings
+    node: Node
     reader: JsonRpcReader
     source: LiveSource
     pipeline: Pipeline
+    listener: Listener = field(default_factory=Listener)
 
     async def step_at(self, block: Block) -> StepRecord:
         """Cut a moment at a block and do one step."""
         moment = await self.source.cut(block, now_s=self.source.clock(block))
         return await self.pipeline.step(moment)
 
-    async def records(self, heads: AsyncIterator[Block]) -> AsyncIterator[StepRecord]:
+    async def prepare(self, stop: asyncio.Event) -> tuple[Warming, ...]:
+        """Fill the history that the signals look back on, as far as sources have it.
+
+        Returns what is still warming. A signal to stop ends it; the next start goes on from there.
+        """
+        source, policy = self.source, self.pipeline.policy
+        await source.check_stored(self.reader)
+        head = await self.reader.head()
+        backfill = backfill_of(self.settings, policy, source.history, self.listener, should_stop=stop.is_set)
+        self.listener.filled(await backfill.chain(self.reader, source.schedule, head=head))
+        if source.web is not None and not stop.is_set():
+            feeds = source.web
+            self.listener.filled(await backfill.web(feeds.sources, feeds.web, now_s=source.clock(head)))
+        now_s = float(head.timestamp_s)
+        return warming(source.history.columns(until_s=now_s), now_s=now_s, policy=policy.signals)
+
+    async def catch_up(self, gap: Gap) -> None:
+        """Fill the bars that closed in a gap. What cannot be filled stays a hole with a reason."""
+        backfill = backfill_of(self.settings, self.pipeline.policy, self.source.history, self.listener)
+        try:
+            head = await self.reader.head()
+            self.listener.filled(
+                await backfill.chain(self.reader, self.source.schedule, head=head, since_s=gap.from_s)
+            )
+        except (TransientError, StaleDataError) as error:
+            self.listener.on_trouble(error)
+
+    async def records(
+        self, heads: AsyncIterator[Block] | AsyncIterator[NewHead]
+    ) -> AsyncIterator[StepRecord]:
         """Do one step per head."""
         last = self.pipeline.last
         after_s = last.decision.now_s if last else float("-inf")
@@ -63,38 +109,68 @@ class Bot:
 
 @asynccontextmanager
 async def open_bot(
-    settings: Settings, *, mode: str, password: str | None = None, policy: Policy | None = None
+    settings: Settings,
+    *,
+    mode: str,
+    password: str | None = None,
+    policy: Policy | None = None,
+    listener: Listener | None = None,
+    record: Path | None = None,
 ) -> AsyncIterator[Bot]:
-    """Put a bot together. ``mode`` live and demo sign; dry-run fills on paper; monitor fills nothing."""
+    """Put a bot together. ``mode`` live and demo sign; dry-run fills on paper; monitor fills nothing.
+
+    ``record`` names a folder in which every step is recorded.
+    """
     if mode in SIGNING_MODES:
         refuse_real_money(settings)
-    policy = policy or load_policy(settings.policy)
+    policy, listener = policy or load_policy(settings.policy), listener or Listener()
     async with AsyncExitStack() as stack:
-        rpc, reader = await stack.enter_async_context(open_chain(settings))
+        node, reader = await stack.enter_async_context(open_chain(settings, on_trouble=listener.on_trouble))
         journal = stack.enter_context(open_journal(settings, mode=mode))
-        history = History(_series(settings), path=settings.state_dir / f"history-{settings.chain.id}.sqlite")
+        history = open_history(settings, policy)
         stack.callback(history.close)
         venue = lyra_venue(settings, reader, policy, transactor=None)
         if mode in SIGNING_MODES:
             signer = await _signer(settings, venue, password)
-            transactor = _transactor(settings, rpc, signer, journal)
+            transactor = _transactor(settings, node, signer, journal)
             venue = lyra_venue(settings, reader, policy, transactor=transactor)
+        recorded = RecordedVenue(venue) if venue is not None and record is not None else None
         pipeline = Pipeline(
             mode=mode,
             policy=policy,
-            decide=_decide_only if mode == "monitor" else decide,
-            venues=_venues(venue, journal, mode=mode),
+            decide=decide_only if mode == "monitor" else decide,
+            venues=_venues(recorded or venue, journal, mode=mode),
             journal=journal,
             max_price_age_s=policy.holds.price_max_age,
         )
+        recorder = None
+        if record is not None:
+            recorder = Recorder(
+                folder=record,
+                mode=mode,
+                policy=policy,
+                history=history,
+                journal=journal,
+                venues=[recorded] if recorded else [],
+            )
+            stack.callback(recorder.close)
+        pipeline.before_record = _before_record(history, recorder)
         source = LiveSource(
             chain=reader,
-            watchers=watchers(settings),
+            watchers=scheduled(settings),
             positions=position_readers(settings),
             history=history,
             clock=chain_clock if settings.chain.clock == "chain" else _wall_clock,
+            on_trouble=listener.on_trouble,
+            on_gap=listener.gap,
+            others=side_chains(settings, policy, history, listener),
+            web=await stack.enter_async_context(web_feeds(settings, listener)),
+            deadline_s=settings.chain.timeout_s,
+            guard=guard_of(node, reader),
         )
-        yield Bot(reader=reader, source=source, pipeline=pipeline)
+        yield Bot(
+            settings=settings, node=node, reader=reader, source=source, pipeline=pipeline, listener=listener
+        )
 
 
 async def run(
@@ -103,18 +179,52 @@ async def run(
     mode: str,
     password: str | None,
     stop: asyncio.Event,
-    on_trouble: Callable[[BotError], None] = lambda _: None,
+    listener: Listener | None = None,
+    record: Path | None = None,
 ) -> AsyncIterator[StepRecord]:
-    """Yield a record per block until ``stop`` is set; the step under way is finished first.
+    """Yield a record per block until ``stop`` is set; the step under way is finished first."""
+    listener = listener or Listener()
+    async with AsyncExitStack() as stack:
+        bot = await stack.enter_async_context(
+            open_bot(settings, mode=mode, password=password, listener=listener, record=record)
+        )
+        for item in await bot.prepare(stop):
+            listener.on_notice(str(item))
+        events = await stack.enter_async_context(
+            heads_of(
+                settings.chain,
+                bot.node,
+                bot.reader,
+                on_trouble=bot.source.trouble,
+                on_breach=bot.source.halt,
+            )
+        )
+        catching_up = await stack.enter_async_context(_catching_up(bot))
+        bot.source.on_gap = catching_up
+        await stack.enter_async_context(bot.source.running(first_within_s=settings.chain.timeout_s))
+        quiet_s = bot.pipeline.policy.holds.clock_skew if settings.chain.clock == "wall" else math.inf
+        heads = _until(with_stalls(events, limit_s=quiet_s, on_stall=listener.on_trouble), stop)
+        async for step in bot.records(heads):
+            yield step
 
-    ``on_trouble`` hears of every poll for a new block that failed; the next poll tries again.
-    """
-    async with open_bot(settings, mode=mode, password=password) as bot:
-        bot.source.on_trouble = on_trouble
-        follower = HeadFollower(bot.reader, poll_s=settings.chain.poll_s, on_trouble=on_trouble)
-        heads = _same_chain(_until(follower.heads(), stop), bot.reader, on_trouble)
-        async for record in bot.records(heads):
-            yield record
+
+def release_halts(settings: Settings) -> tuple[str, ...]:
+    """Forget the halts that wait for a person, and return them."""
+    history = open_history(settings, load_policy(settings.policy))
+    try:
+        return tuple(item.why for item in history.release_halts(at_s=time.time()))
+    finally:
+        history.close()
+
+
+def open_history(settings: Settings, policy: Policy) -> History:
+    """Open the history of the home chain and what is watched beside it, kept as long as a policy needs."""
+    _make_state_dir(settings)
+    return History(
+        all_series(settings),
+        path=settings.state_dir / f"history-{settings.chain.id}.sqlite",
+        keep_s=keep_s(wanted_history(policy)),
+    )
 
 
 def refuse_real_money(settings: Settings) -> None:
@@ -172,7 +282,7 @@ async def _signer(settings: Settings, venue: LyraVenue | None, password: str | N
 
 
 def _transactor(
-    settings: Settings, rpc: Rpc, signer: KeystoreSigner, journal: SqlJournal
+    settings: Settings, rpc: Node, signer: KeystoreSigner, journal: SqlJournal
 ) -> TransactionManager:
     return TransactionManager(
         rpc,
@@ -187,7 +297,7 @@ def _transactor(
     )
 
 
-def _venues(venue: LyraVenue | None, journal: SqlJournal, *, mode: str) -> dict[str, Venue]:
+def _venues(venue: Venue | None, journal: SqlJournal, *, mode: str) -> dict[str, Venue]:
     if venue is None:
         return {}
     if mode != "dry-run":
@@ -196,34 +306,54 @@ def _venues(venue: LyraVenue | None, journal: SqlJournal, *, mode: str) -> dict[
     return {paper.name: paper}
 
 
-def _decide_only(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineState, Decision]:
+def decide_only(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineState, Decision]:
     """Decide as always and trade nothing."""
     state, decision = decide(policy, state, frame)
     return state, replace(decision, plan=replace(decision.plan, legs=()))
-
-
-def _series(settings: Settings) -> list[SeriesKey]:
-    return [key for watcher in watchers(settings) for key in watcher.series]
 
 
 def _wall_clock(_: Block) -> float:
     return time.time()
 
 
-async def _same_chain(
-    heads: AsyncIterator[Block], reader: JsonRpcReader, on_trouble: Callable[[BotError], None]
-) -> AsyncIterator[Block]:
-    """Yield heads of a node that is still on its chain. Raises ConfigError when it is on another (REL-R1)."""
-    async for block in heads:
-        try:
-            await reader.check_chain()
-        except TransientError as error:
-            on_trouble(error)
-            continue
-        yield block
+def _before_record(history: History, recorder: Recorder | None) -> Callable[[Step], None]:
+    """Put what a record cites on disk before the record: the rows, and the recording."""
+
+    def write(step: Step) -> None:
+        history.flush()
+        if recorder is not None:
+            recorder.write(step)
+
+    return write
 
 
-async def _until(heads: AsyncIterator[Block], stop: asyncio.Event) -> AsyncIterator[Block]:
+@asynccontextmanager
+async def _catching_up(bot: Bot) -> AsyncIterator[Callable[[Gap], None]]:
+    """Fill gaps in the background, one at a time, while decisions go on."""
+    tasks: set[asyncio.Task[None]] = set()
+    one = asyncio.Lock()
+    bar_s = bot.pipeline.policy.signals.bar_s
+
+    async def fill(gap: Gap) -> None:
+        async with one:
+            await bot.catch_up(gap)
+
+    def on_gap(gap: Gap) -> None:
+        bot.listener.gap(gap)
+        if gap.to_s - gap.from_s >= bar_s:  # a shorter one leaves no bar without a row
+            task = asyncio.create_task(fill(gap))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    try:
+        yield on_gap
+    finally:
+        for task in tuple(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _until(heads: AsyncIterator[NewHead], stop: asyncio.Event) -> AsyncIterator[NewHead]:
     """Yield heads until ``stop`` is set; a wait for the next head ends at once then."""
     stopped = asyncio.ensure_future(stop.wait())
     try:

@@ -1,16 +1,18 @@
 """Builds the parts that settings name: pools, watchers, positions, the venue, the chain."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
+from bot.app.nodes import open_chain as open_chain
 from bot.chain.reader import JsonRpcReader
-from bot.chain.rpc import Rpc
+from bot.deployments import known
 from bot.engine.layers import option_types
 from bot.engine.policy import Policy
 from bot.errors import ConfigError
 from bot.model.hedge import Layer
-from bot.ports import PositionReader, Transactor, Watcher
-from bot.settings import ManagerSettings, PoolSettings, PositionSettings, Settings
+from bot.model.market import SeriesKey
+from bot.pipeline.cadence import Scheduled
+from bot.ports import PositionReader, Transactor, Watcher, WebSource
+from bot.settings import ManagerSettings, PoolSettings, PositionSettings, Settings, WatchSettings
 from bot.venues.lyra import LyraVenue
 from bot.venues.lyra_reads import LyraContracts
 from bot.venues.lyra_terms import LyraTerms
@@ -23,55 +25,67 @@ from bot.watchers.positions import V2PositionReader, V3PositionReader
 from bot.watchers.tvl import Token, TvlWatcher
 from bot.watchers.uniswap_v2 import UniswapV2Watcher
 from bot.watchers.uniswap_v3 import UniswapV3StableWatcher, UniswapV3Watcher
+from bot.watchers.web.client import WebClient, rates_of
 
 _DELTA_MARGIN = 0.1  # quotes reach a little past the widest delta band, which moves with the market
 
 
 def pools(settings: Settings) -> dict[str, Pool]:
-    """Return the configured pools by label."""
-    return {item.label: _pool(item) for item in settings.pools}
+    """Return the configured pools of all chains by label."""
+    return {item.label: Pool(**item.fields) for item in settings.pools}
 
 
-def watchers(settings: Settings) -> tuple[Watcher, ...]:
-    """Return one watcher per configured source."""
-    known = pools(settings)
-    underlyings = {item.underlying for item in settings.feeds}
-    found: list[Watcher] = [
-        ChainlinkWatcher(
-            label=item.label,
-            underlying=item.underlying,
-            address=item.address,
-            heartbeat_s=item.heartbeat_s,
-        )
-        for item in settings.feeds
-    ]
-    for item in settings.pools:
-        found.extend(_pool_watchers(item, known[item.label], settings.managers, underlyings))
-    found.extend(
-        PerpV2FundingWatcher(
-            underlying=item.underlying,
-            exchange=item.exchange,
-            base_token=item.base_token,
-            config=item.config,
-        )
-        for item in settings.perps
+def watchers(settings: Settings, chain_id: int | None = None) -> tuple[Watcher, ...]:
+    """Return one watcher per configured source of a chain, the home chain by default."""
+    return tuple(item.watcher for item in scheduled(settings, chain_id))
+
+
+def scheduled(settings: Settings, chain_id: int | None = None) -> tuple[Scheduled, ...]:
+    """Return the watchers of a chain with how often each is read."""
+    chain_id = settings.chain.id if chain_id is None else chain_id
+    own = [Scheduled(watcher=item) for item in _of_sections(settings, chain_id)]
+    tables = [item for item in settings.watch if not item.is_web and settings.chain_of(item) == chain_id]
+    return (*own, *(_scheduled(item) for item in tables))
+
+
+def web_sources(settings: Settings) -> tuple[WebSource, ...]:
+    """Return the configured HTTP sources."""
+    return tuple(item.source for item in settings.watch if item.is_web)
+
+
+def web_client(settings: Settings) -> WebClient:
+    """Return the client that reads the HTTP sources, at the rate that each allows."""
+    return WebClient(
+        timeout_s=settings.web.timeout_s,
+        contact=settings.web.contact,
+        rates=rates_of(web_sources(settings)),
     )
-    if (lyra := settings.lyra) is not None:
-        found.append(
-            LyraIvWatcher(
-                underlying=lyra.underlying,
-                option_market=lyra.option_market,
-                pricer=lyra.pricer,
-                synthetix_adapter=lyra.synthetix_adapter,
-            )
-        )
-    return tuple(found)
 
 
-def position_readers(settings: Settings) -> tuple[PositionReader, ...]:
-    """Return one reader per configured position. Raises ConfigError for one that is not complete."""
-    known = pools(settings)
-    return tuple(position_reader(item, known, settings.managers) for item in settings.positions)
+def all_series(settings: Settings) -> list[SeriesKey]:
+    """Return every series that the configuration is to produce, the home chain's first."""
+    on_chains = [
+        key for chain in settings.all_chains for item in watchers(settings, chain.id) for key in item.series
+    ]
+    return [*on_chains, *(key for source in web_sources(settings) for key in source.series)]
+
+
+def position_readers(settings: Settings, chain_id: int | None = None) -> tuple[PositionReader, ...]:
+    """Return one reader per configured position of a chain, the home chain by default.
+
+    Raises ConfigError for one that is not complete.
+    """
+    chain_id = settings.chain.id if chain_id is None else chain_id
+    return tuple(
+        one_position_reader(settings, item)
+        for item in settings.positions
+        if settings.chain_of(item) == chain_id
+    )
+
+
+def one_position_reader(settings: Settings, item: PositionSettings) -> PositionReader:
+    """Return the reader of a configured position. Raises ConfigError for one that is not complete."""
+    return position_reader(item, pools(settings), _managers(settings, settings.chain_of(item)))
 
 
 def lyra_venue(
@@ -117,22 +131,57 @@ def lyra_venue(
     )
 
 
-@asynccontextmanager
-async def open_chain(settings: Settings) -> AsyncIterator[tuple[Rpc, JsonRpcReader]]:
-    """Connect, and check the chain id and that every configured address has code.
+def _scheduled(table: WatchSettings) -> Scheduled:
+    """Return a watcher at the pace of its table, or at the one that its class names, or at every block."""
+    own = getattr(type(table.source), "every_s", 0.0)
+    default_s = float(own) if isinstance(own, int | float) else 0.0
+    return Scheduled(watcher=table.source, every_s=default_s if table.every_s is None else table.every_s)
 
-    Raises ConfigError naming the field, TransientError when the node does not answer.
-    """
-    chain = settings.chain
-    async with Rpc(chain.rpc_url.get_secret_value(), timeout_s=chain.timeout_s) as rpc:
-        reader = await JsonRpcReader.connect(rpc, chain_id=chain.id, multicall3=chain.multicall3)
-        head = await reader.head()
-        for field, address in _contract_addresses(settings):
-            if not await reader.has_code(address, block=head):
-                raise ConfigError(
-                    f"{field} {address} has no code on chain {chain.id}; correct the address or the chain"
-                )
-        yield rpc, reader
+
+def _of_sections(settings: Settings, chain_id: int) -> Iterator[Watcher]:
+    """Yield the watchers of the sections that have a name of their own."""
+    known_pools = pools(settings)
+    underlyings = {item.underlying for item in settings.feeds}
+    for feed in settings.feeds:
+        if settings.chain_of(feed) == chain_id:
+            yield ChainlinkWatcher(
+                label=feed.label,
+                underlying=feed.underlying,
+                address=feed.address,
+                heartbeat_s=feed.heartbeat_s,
+            )
+    for item in settings.pools:
+        if settings.chain_of(item) == chain_id:
+            managers = _managers(settings, chain_id)
+            yield from _pool_watchers(item, known_pools[item.label], managers, underlyings)
+    for perp in settings.perps:
+        if settings.chain_of(perp) == chain_id:
+            yield PerpV2FundingWatcher(
+                underlying=perp.underlying,
+                exchange=perp.exchange,
+                base_token=perp.base_token,
+                config=perp.config,
+            )
+    if (lyra := settings.lyra) is not None and chain_id == settings.chain.id:
+        yield LyraIvWatcher(
+            underlying=lyra.underlying,
+            option_market=lyra.option_market,
+            pricer=lyra.pricer,
+            synthetix_adapter=lyra.synthetix_adapter,
+        )
+
+
+def _managers(settings: Settings, chain_id: int) -> ManagerSettings | None:
+    """Return the contracts of [managers], which are the home chain's; elsewhere the known deployments."""
+    if chain_id == settings.chain.id and settings.managers is not None:
+        return settings.managers
+    names = ("position_manager", "factory", "tick_lens")
+    found = [known(chain_id).contracts.get(f"uniswap_v3.{name}") for name in names]
+    if chain_id == settings.chain.id or None in found:
+        return None
+    return ManagerSettings(
+        **{f"v3_{name}": item.address for name, item in zip(names, found, strict=True) if item is not None}
+    )
 
 
 def _pool_watchers(
@@ -172,34 +221,3 @@ def position_reader(
     if item.token_id is None or managers is None:
         raise ConfigError(f"positions: the v3 position in {item.pool} needs a token_id, and [managers]")
     return V3PositionReader(token_id=item.token_id, pool=pool, manager=managers.v3_position_manager)
-
-
-def _contract_addresses(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield (field, address) of everything that must be a contract."""
-    for item in settings.feeds:
-        yield f"feeds {item.label}", item.address
-    for pool in settings.pools:
-        for field in ("address", "base", "quote"):
-            yield f"pools {pool.label} {field}", getattr(pool, field)
-    for perp in settings.perps:
-        for field in ("exchange", "base_token", "config"):
-            yield f"perps {perp.underlying} {field}", getattr(perp, field)
-    for name in ("lyra", "managers"):
-        section = getattr(settings, name)
-        for field in section.__class__.model_fields if section is not None else ():
-            value = getattr(section, field)
-            if isinstance(value, str) and value.startswith("0x"):
-                yield f"{name}.{field}", value
-
-
-def _pool(item: PoolSettings) -> Pool:
-    return Pool(
-        label=item.label,
-        address=item.address,
-        base=item.base_symbol,
-        quote=item.quote_symbol,
-        base_token=item.base,
-        quote_token=item.quote,
-        base_decimals=item.base_decimals,
-        quote_decimals=item.quote_decimals,
-    )

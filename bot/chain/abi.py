@@ -7,11 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eth_abi.abi import decode, encode
-from eth_abi.exceptions import DecodingError, EncodingError, ParseError
 from eth_utils.crypto import keccak
 
-from bot.chain.words import decode_words, word_readers
+from bot.chain.words import decode_words, encode_words, layout_of
 from bot.errors import ConfigError, InvariantError, TransientError
 from bot.model.intent import Log
 from bot.ports import Call
@@ -32,7 +30,6 @@ _PANIC_TEXT = {  # https://docs.soliditylang.org/en/latest/control-structures.ht
     0x41: "out of memory",
     0x51: "call of an uninitialised function",
 }
-_DECODE_ERRORS = (DecodingError, UnicodeDecodeError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +50,15 @@ class Event:
     signature: str
     topic: str  # 0x hex, lower case
     fields: tuple[tuple[str, str, bool], ...]
+
+
+class FixedCall(Call):
+    """A call whose answer can never change for a contract. A reader may ask it once per run.
+
+    It is asked again when the chain was reorganised, or when it cannot be seen that it was not.
+    """
+
+    __slots__ = ()
 
 
 _Item = TypeVar("_Item", Function, Event)
@@ -89,14 +95,21 @@ class Abi:
         function = self.function(name)
         if not function.inputs and not args:
             return function.selector
+        words = encode_words(function.inputs, args)
+        if words is not None:
+            return function.selector + words
         try:
-            return function.selector + encode(function.inputs, args)
-        except (EncodingError, TypeError, ValueError) as error:
+            return function.selector + _encode(function.inputs, args)
+        except (TypeError, ValueError) as error:
             raise InvariantError(f"{self.name}.{function.signature} cannot take {args!r}: {error}") from None
 
     def call(self, name: str, target: str, *args: Any) -> Call:
         """Return a view call of ``target``."""
         return Call(target, self.encode(name, *args), self.function(name).outputs)
+
+    def fixed_call(self, name: str, target: str, *args: Any) -> FixedCall:
+        """Return a view call whose answer can never change (``token0``, ``decimals``): see FixedCall."""
+        return FixedCall(target, self.encode(name, *args), self.function(name).outputs)
 
     def decode(self, name: str, data: bytes) -> tuple[Any, ...]:
         """Return what a call returned. Raises TransientError when the bytes do not fit the ABI."""
@@ -167,13 +180,29 @@ def decode_or_none(types: Sequence[str], data: bytes, *, allow_empty: bool = Fal
         return ()
     if not data:
         return None
-    readers = word_readers(tuple(types))
-    if readers is not None:
-        return decode_words(readers, data)
+    layout = layout_of(tuple(types))
+    return _decode(types, data) if layout is None else decode_words(layout, data)
+
+
+def _decode(types: Sequence[str], data: bytes) -> tuple[Any, ...] | None:
+    """Types of no fixed size are left to eth_abi, which is imported when the first of them comes."""
+    from eth_abi.abi import decode
+    from eth_abi.exceptions import DecodingError
+
     try:
         return tuple(decode(types, data))
-    except _DECODE_ERRORS:
+    except (DecodingError, UnicodeDecodeError, OverflowError):
         return None
+
+
+def _encode(types: Sequence[str], values: Sequence[Any]) -> bytes:
+    from eth_abi.abi import encode
+    from eth_abi.exceptions import EncodingError
+
+    try:
+        return encode(types, values)
+    except EncodingError as error:
+        raise ValueError(str(error)) from None
 
 
 def revert_reason(data: bytes) -> str:
@@ -215,7 +244,7 @@ def _load(name: str) -> Abi:
     path = _folder() / f"{name}.json"
     try:
         return Abi(name, json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, ParseError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path.name} is no ABI: {error}") from None
 
 
@@ -277,4 +306,7 @@ def _pick(items: dict[str, list[_Item]], name: str, what: str) -> _Item:
 def _topic_value(kind: str, word: bytes) -> Any:
     if kind in ("string", "bytes") or kind.endswith(("]", ")")):
         return word  # keccak of the value
-    return decode([kind], word)[0]
+    values = decode_or_none((kind,), word)
+    if values is None:
+        raise InvariantError(f"topic 0x{word.hex()} is no {kind}")
+    return values[0]

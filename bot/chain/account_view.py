@@ -13,7 +13,7 @@ from bot.chain.fees import (
     first_fees,
     parse_fee_history,
 )
-from bot.chain.rpc import RevertError, Rpc, RpcError, hex_bytes, quantity
+from bot.chain.rpc import Node, RevertError, RpcError, hex_bytes, quantity
 from bot.chain.send_state import Intent
 from bot.errors import ConfigError, TransientError, VenueRejected
 from bot.model.intent import Log, Receipt, TxRequest
@@ -34,7 +34,7 @@ class Sighting(NamedTuple):
 class AccountView:
     """One account on one chain as a node shows it. Everything raises TransientError."""
 
-    def __init__(self, rpc: Rpc, *, chain_id: int, sender: str) -> None:
+    def __init__(self, rpc: Node, *, chain_id: int, sender: str) -> None:
         self._rpc = rpc
         self._chain_id = chain_id
         self._sender = sender

@@ -13,7 +13,7 @@ from bot.errors import InvariantError, TransientError
 from bot.ports import Call
 
 SELECTOR = bytes.fromhex("82ad56cb")  # aggregate3((address,bool,bytes)[])
-MAX_CALLS = 200
+MAX_CALLS = 500  # fewer waste requests, more are worked off by one core of the node: docs/benchmarks.md
 MAX_CALL_BYTES = 100_000  # of calldata in one request
 
 _WORD = 32
@@ -33,10 +33,24 @@ def encode_aggregate3(calls: Sequence[Call]) -> bytes:
 
 def decode_aggregate3(data: bytes, *, count: int) -> list[bytes | None]:
     """Return what each call returned, None where it failed. Raises TransientError on a malformed reply."""
-    if _word(data, 0) != _WORD or _word(data, _WORD) != count:
-        raise TransientError(f"multicall: the reply of {len(data)} bytes is no list of {count} results")
-    start = 2 * _WORD
-    return [_one_result(data, start + _word(data, start + index * _WORD)) for index in range(count)]
+    size, start = len(data), 2 * _WORD
+    if size < start + _WORD * count or data[:start] != _ONE_ARGUMENT + count.to_bytes(_WORD, "big"):
+        raise TransientError(f"multicall: the reply of {size} bytes is no list of {count} results")
+    results: list[bytes | None] = []
+    number = int.from_bytes
+    for head in range(start, start + _WORD * count, _WORD):
+        at = start + number(data[head : head + _WORD], "big")
+        if at + 2 * _WORD > size:
+            raise _cut(size)
+        success = number(data[at : at + _WORD], "big")
+        body = at + number(data[at + _WORD : at + 2 * _WORD], "big") + _WORD
+        if body > size:
+            raise _cut(size)
+        end = body + number(data[body - _WORD : body], "big")
+        if success > 1 or end > size:
+            raise TransientError("multicall: a result in the reply is malformed")
+        results.append(data[body:end] if success else None)
+    return results
 
 
 def chunks(calls: Sequence[Call]) -> Iterator[Sequence[Call]]:
@@ -51,14 +65,19 @@ def chunks(calls: Sequence[Call]) -> Iterator[Sequence[Call]]:
         yield calls[start:]
 
 
-@lru_cache(maxsize=16_384)
-def _body(target: str, data: bytes) -> bytes:
+def address_bytes(target: str) -> bytes:
+    """Return an address as 20 bytes. Raises InvariantError when it is none."""
     if not is_hex_address(target):
         raise InvariantError(f"call target must be an address, was {target!r}")
+    return bytes.fromhex(target[-40:])
+
+
+@lru_cache(maxsize=16_384)
+def _body(target: str, data: bytes) -> bytes:
     return b"".join(
         (
             bytes(12),
-            bytes.fromhex(target[-40:]),
+            address_bytes(target),
             _ALLOW_FAILURE_AND_DATA_OFFSET,
             len(data).to_bytes(_WORD, "big"),
             data,
@@ -67,15 +86,5 @@ def _body(target: str, data: bytes) -> bytes:
     )
 
 
-def _word(data: bytes, at: int) -> int:
-    if at + _WORD > len(data):
-        raise TransientError(f"multicall: the reply ends at byte {len(data)}, inside a result")
-    return int.from_bytes(data[at : at + _WORD], "big")
-
-
-def _one_result(data: bytes, at: int) -> bytes | None:
-    success, start = _word(data, at), at + _word(data, at + _WORD)
-    length = _word(data, start)
-    if success not in (0, 1) or start + _WORD + length > len(data):
-        raise TransientError("multicall: a result in the reply is malformed")
-    return data[start + _WORD : start + _WORD + length] if success else None
+def _cut(size: int) -> TransientError:
+    return TransientError(f"multicall: the reply ends at byte {size}, inside a result")

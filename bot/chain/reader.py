@@ -1,4 +1,7 @@
-"""Reads of one chain through JSON-RPC, all pinned to a block hash (EIP-1898)."""
+"""Reads of one chain through JSON-RPC, all pinned to a block hash (EIP-1898).
+
+What several watchers ask for at the same time goes out together; what can never change is asked once.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -7,9 +10,22 @@ from typing import Any
 from eth_utils.address import is_hex_address
 
 from bot.chain.abi import decode_or_none
+from bot.chain.bulk import (
+    GET_RESERVES,
+    LENS_PAYS_FROM,
+    RESERVES_TYPES,
+    asks_reserves,
+    read_words,
+    requests,
+)
+from bot.chain.facts import Facts
+from bot.chain.lens import Lens, Lenses
 from bot.chain.logs import read_logs
-from bot.chain.multicall import chunks, decode_aggregate3, encode_aggregate3
-from bot.chain.rpc import ReplyTooLargeError, RevertError, Rpc, RpcError, hex_bytes, quantity
+from bot.chain.multicall import decode_aggregate3, encode_aggregate3
+from bot.chain.node_errors import ReplyTooLargeError, RevertError, RpcError
+from bot.chain.replies import hex_bytes, quantity
+from bot.chain.rpc import Node
+from bot.chain.shared_reads import SharedReads
 from bot.errors import ConfigError, InvariantError, StaleDataError, TransientError, VenueRejected
 from bot.model.market import Block
 from bot.ports import BlockLog, Call, FeeHistory
@@ -30,14 +46,17 @@ class JsonRpcReader:
     TransientError, a block that is no longer canonical StaleDataError.
     """
 
-    def __init__(self, rpc: Rpc, *, chain_id: int, multicall3: str, pins_by_hash: bool) -> None:
+    def __init__(self, rpc: Node, *, chain_id: int, multicall3: str, pins_by_hash: bool) -> None:
         self._rpc = rpc
         self._chain_id = chain_id
         self._multicall3 = multicall3
         self._pins_by_hash = pins_by_hash
+        self._lenses = Lenses(self.eth_call)
+        self._facts = Facts()
+        self._shared = SharedReads(self._fetch, requests)
 
     @classmethod
-    async def connect(cls, rpc: Rpc, *, chain_id: int, multicall3: str = MULTICALL3) -> "JsonRpcReader":
+    async def connect(cls, rpc: Node, *, chain_id: int, multicall3: str = MULTICALL3) -> "JsonRpcReader":
         """Check the chain id, that Multicall3 has code, and whether the node takes block hashes.
 
         Raises ConfigError naming both ids, or the address without code.
@@ -69,6 +88,10 @@ class JsonRpcReader:
     def chain_id(self) -> int:
         return self._chain_id
 
+    @property
+    def multicall3(self) -> str:
+        return self._multicall3
+
     async def check_chain(self) -> None:
         """Raise ConfigError when the node behind the URL has come to be on another chain (REL-R1)."""
         found = quantity(await self._rpc.read("eth_chainId"))
@@ -99,9 +122,47 @@ class JsonRpcReader:
     async def read(self, calls: Sequence[Call], *, block: Block) -> list[tuple[Any, ...] | None]:
         """Return one decoded tuple per call, None where it failed, came back empty or does not decode."""
         self._check_own(block)
-        parts = await asyncio.gather(*(self._aggregate(part, block) for part in chunks(calls)))
-        raw = [item for part in parts for item in part]
-        return [_decoded(call, data) for call, data in zip(calls, raw, strict=True)]
+        self._facts.go_to(block)
+        results: list[tuple[Any, ...] | None] = [self._facts.get(call) for call in calls]
+        asked = [place for place, result in enumerate(results) if result is None]
+        if asked:
+            answers = await self._shared.ask([calls[place] for place in asked], block)
+            for place, data in zip(asked, answers, strict=True):
+                results[place] = _decoded(calls[place], data)
+                self._facts.keep(calls[place], results[place], block=block)
+        return results
+
+    async def run_lens(self, lens: Lens, data: bytes, *, block: Block) -> bytes | None:
+        """Return what a lens makes of its input; None where the node cannot run it, or not on this much.
+
+        Raises TransientError when the read failed in transit, StaleDataError when the block is gone.
+        """
+        try:
+            return await self._lenses.run(lens, data, block=block)
+        except (RpcError, ReplyTooLargeError):
+            return None
+
+    async def eth_call(
+        self, request: dict[str, Any], block: Block, overrides: dict[str, Any] | None = None
+    ) -> bytes:
+        """Do one ``eth_call`` at a block. Raises RpcError with the node's own words, RevertError also."""
+        extra = () if overrides is None else (overrides,)
+        # The shape was checked with the reply; a second look costs as much as all the rest of the decoding.
+        return bytes.fromhex((await self._pinned("eth_call", (request,), block, extra))[2:])
+
+    async def aggregate(self, calls: Sequence[Call], block: Block) -> list[bytes | None]:
+        """Read one chunk; where the node cannot do it whole (gas, size), read its halves."""
+        request = {"to": self._multicall3, "data": "0x" + encode_aggregate3(calls).hex()}
+        try:
+            return decode_aggregate3(await self.eth_call(request, block), count=len(calls))
+        except (RpcError, ReplyTooLargeError) as error:
+            if len(calls) == 1:
+                if isinstance(error, RevertError | ReplyTooLargeError):
+                    return [None]
+                raise
+        middle = len(calls) // 2
+        first = await self.aggregate(calls[:middle], block)
+        return first + await self.aggregate(calls[middle:], block)
 
     async def simulate(
         self,
@@ -150,20 +211,13 @@ class JsonRpcReader:
         except (KeyError, TypeError, ValueError) as error:
             raise TransientError(f"the fee history of {self._rpc.where} is malformed: {error!r}") from None
 
-    async def _aggregate(self, calls: Sequence[Call], block: Block) -> list[bytes | None]:
-        """Read one chunk; where the node cannot do it whole (gas, size), read its halves."""
-        request = {"to": self._multicall3, "data": "0x" + encode_aggregate3(calls).hex()}
-        try:
-            data = hex_bytes(await self._pinned("eth_call", (request,), block))
-            return decode_aggregate3(data, count=len(calls))
-        except (RpcError, ReplyTooLargeError) as error:
-            if len(calls) == 1:
-                if isinstance(error, RevertError | ReplyTooLargeError):
-                    return [None]
-                raise
-        middle = len(calls) // 2
-        first = await self._aggregate(calls[:middle], block)
-        return first + await self._aggregate(calls[middle:], block)
+    async def _fetch(self, calls: Sequence[Call], block: Block) -> list[bytes | None]:
+        """Read what shared_requests put into one request."""
+        if len(calls) < LENS_PAYS_FROM or not all(map(asks_reserves, calls)):
+            return await self.aggregate(calls, block)
+        targets = [call.target for call in calls]
+        table = await read_words(self, GET_RESERVES, targets, types=RESERVES_TYPES, block=block)
+        return table.answers()
 
     async def _pinned(
         self, method: str, params: tuple[Any, ...], block: Block, extra: tuple[Any, ...] = ()

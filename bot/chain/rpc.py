@@ -6,101 +6,103 @@ multiplies its timeout by its retries, ignores Retry-After and writes the URL wi
 
 import asyncio
 import itertools
-import json
-import re
+import random
 import time
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import Any, Protocol
 
 import aiohttp
+import orjson
 import tenacity
 
-from bot.chain.abi import revert_reason
+from bot.chain.node_errors import (
+    HttpStatusError,
+    RateLimitedError,
+    ReplyTooLargeError,
+    RevertError,
+    RpcError,
+    is_rate_limit,
+    node_error,
+)
+from bot.chain.node_url import checked_url, endpoint, is_private_host, redact_url, secrets_of
+from bot.chain.replies import hex_bytes, is_data, problem_of, quantity
 from bot.errors import ConfigError, DeadlineError, InvariantError, TransientError
+
+__all__ = [
+    "MAX_RETRY_AFTER_S",
+    "SEND_METHODS",
+    "HttpStatusError",
+    "Node",
+    "RateLimitedError",
+    "ReplyTooLargeError",
+    "RevertError",
+    "Rpc",
+    "RpcError",
+    "hex_bytes",
+    "quantity",
+    "read_again",
+    "redact_url",
+]
 
 SEND_METHODS = frozenset({"eth_sendRawTransaction", "eth_sendTransaction"})
 MAX_RETRY_AFTER_S = 600.0
-_CHUNK_BYTES = 65_536
-_REVERT_CODE = 3
-_RATE_LIMIT_CODES = frozenset({-32005, 429})
-_QUANTITY = re.compile(r"0x(0|[1-9a-fA-F][0-9a-fA-F]*)")
-_HASH = re.compile(r"0x[0-9a-fA-F]{64}")
+_FIRST_PAUSE_S = 0.1  # between two tries, at most; doubles up to the longest
+_LONGEST_PAUSE_S = 2.0
 
 
-class RpcError(TransientError):
-    """The node answered with a JSON-RPC error object."""
-
-    def __init__(self, code: int, message: str, data: bytes = b"") -> None:
-        super().__init__(code, message, data)
-        self.code = code
-        self.message = message
-        self.data = data
-
-    def __str__(self) -> str:
-        return f"node error {self.code}: {self.message}"
-
-
-class RevertError(RpcError):
-    """The EVM reverted the call; asking again at the same block brings the same answer."""
+class Node(Protocol):
+    """One node or several that answer as one: see :class:`Rpc` for what each method promises."""
 
     @property
-    def reason(self) -> str:
-        """The decoded reason, or the node's own words when it sent no revert data."""
-        if self.data:
-            return revert_reason(self.data)
-        text = self.message.partition("execution reverted")[2].lstrip(": ")
-        return text or self.message or "reverted without a reason"
+    def where(self) -> str:
+        """Where the answers come from, without anything secret."""
+        ...
 
-    def __str__(self) -> str:
-        return f"reverted: {self.reason}"
+    async def request(self, method: str, params: Sequence[Any] = (), *, send: bool = False) -> Any: ...
 
+    async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]: ...
 
-class RateLimitedError(TransientError):
-    """The node asked for a pause of ``retry_after_s``; until then nothing is sent to it."""
+    async def read(
+        self, method: str, params: Sequence[Any] = (), *, deadline_s: float | None = None
+    ) -> Any: ...
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__(message, retry_after_s)
-        self.message = message
-        self.retry_after_s = retry_after_s
-
-    def __str__(self) -> str:
-        return self.message
-
-
-class ReplyTooLargeError(TransientError):
-    """The reply is larger than we are willing to read; ask for less."""
-
-
-def redact_url(url: str) -> str:
-    """Return scheme, host and port of a URL; path, query and user info may hold a key."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "?", parts.port
-    except ValueError:
-        return "?"
-    shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme or '?'}://{shown}{f':{port}' if port else ''}/…"
+    async def close(self) -> None: ...
 
 
 class Rpc:
     """One node. Use as an async context manager, or call :meth:`close`.
 
-    ``timeout_s`` bounds a whole call from connect to the last byte; ``max_body_bytes`` bounds a reply.
+    ``timeout_s`` bounds a whole call from connect to the last byte; ``max_body_bytes`` bounds a reply, also
+    after it was unpacked. Plain http to a public host is refused unless ``allow_plain_http``.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 10.0, max_body_bytes: int = 5_000_000) -> None:
-        self.where = redact_url(url)
-        if not self.where.startswith(("http://", "https://")) or "//?" in self.where:
-            raise ConfigError(f"RPC URL must be http(s)://host[:port]/…, was {self.where}")
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 10.0,
+        max_body_bytes: int = 5_000_000,
+        allow_plain_http: bool = False,
+    ) -> None:
+        checked_url(url, schemes=("http", "https"), allow_plain=allow_plain_http)
         if not timeout_s > 0 or max_body_bytes <= 0:
             raise ConfigError(f"RPC timeout and body limit must be > 0, were {timeout_s}, {max_body_bytes}")
+        self.where = redact_url(url)
+        self.endpoint = endpoint(url)
+        self.timeout_s = timeout_s
         self._url = url
-        self._secrets = _secrets(url)
-        self._timeout_s = timeout_s
+        self._secrets = secrets_of(url)
         self._max_body_bytes = max_body_bytes
+        # Packing costs a near node more than the bytes that it saves.
+        packing = "identity" if is_private_host(url) else "gzip"
+        self._headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": packing,
+            "Content-Type": "application/json",
+        }
         self._ids = itertools.count(1)
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
@@ -146,7 +148,7 @@ class Rpc:
         if not isinstance(replies, list):
             self._result("batch", bodies[0]["id"], replies)
             raise TransientError(f"batch at {self.where}: the reply is no list")
-        by_id = {reply.get("id"): reply for reply in replies if isinstance(reply, dict)}
+        by_id = {_id_of(reply): reply for reply in replies}
         if len(replies) != len(bodies) or by_id.keys() != {body["id"] for body in bodies}:
             raise TransientError(f"batch at {self.where}: ids of the replies do not match")
         return [self._item(body["method"], body["id"], by_id[body["id"]]) for body in bodies]
@@ -158,22 +160,8 @@ class Rpc:
         the node asked for is kept, or the last error raised at once when it does not fit. Errors that the
         node itself reports are not retried, rate limits are.
         """
-        if method in SEND_METHODS:
-            raise InvariantError(f"{method} is not idempotent and must never be retried")
-        limit_s = 2 * self._timeout_s if deadline_s is None else deadline_s
-        end = time.monotonic() + limit_s
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(_worth_another_try),
-            wait=_wait,
-            stop=lambda state: time.monotonic() + state.upcoming_sleep >= end,
-            reraise=True,
-        )
-        try:
-            async with asyncio.timeout(limit_s):
-                return await retrying(self.request, method, params)
-        except TimeoutError:
-            pass
-        raise DeadlineError(f"{method} at {self.where}: no answer within {limit_s:g} s")
+        limit_s = 2 * self.timeout_s if deadline_s is None else deadline_s
+        return await read_again(self, method, params, limit_s=limit_s)
 
     def _call(self, method: str, params: Sequence[Any]) -> dict[str, Any]:
         return {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(params)}
@@ -185,35 +173,38 @@ class Rpc:
                 f"{method} at {self.where}: not sent, the node asked for a pause of {pause_s:.1f} s more",
                 pause_s,
             )
+        packed = _encoded(method, body)
         # The errors of aiohttp may hold the URL: only their class is kept, and they are not chained.
         try:
-            async with asyncio.timeout(self._timeout_s):
-                status, headers, text = await self._exchange(body)
+            async with asyncio.timeout(self.timeout_s):
+                status, headers, text = await self._exchange(packed)
         except TimeoutError:
             failure: TransientError = DeadlineError(
-                f"{method} at {self.where}: no answer within {self._timeout_s:g} s"
+                f"{method} at {self.where}: no answer within {self.timeout_s:g} s"
             )
         except ReplyTooLargeError:
             failure = ReplyTooLargeError(
                 f"{method} at {self.where}: reply is larger than {self._max_body_bytes} bytes"
             )
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
             failure = TransientError(f"{method} at {self.where}: {_short(error)}")
         else:
             return self._parsed(method, status, headers, text)
         raise failure
 
-    async def _exchange(self, body: Any) -> tuple[int, Any, bytes]:
-        async with self._open().post(self._url, json=body, allow_redirects=False) as response:
-            if (response.content_length or 0) > self._max_body_bytes:
+    async def _exchange(self, body: bytes) -> tuple[int, Any, bytes]:
+        limit = self._max_body_bytes
+        async with self._open().post(self._url, data=body, allow_redirects=False) as response:
+            if (response.content_length or 0) > limit:
                 raise ReplyTooLargeError
             parts, size = [], 0
-            async for part in response.content.iter_chunked(_CHUNK_BYTES):
+            async for part in response.content.iter_any():
                 size += len(part)
-                if size > self._max_body_bytes:
+                if size > limit:
                     raise ReplyTooLargeError
                 parts.append(part)
-            return response.status, response.headers, b"".join(parts)
+            headers = response.headers
+            return response.status, headers, _unpacked(b"".join(parts), headers, limit)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -222,8 +213,9 @@ class Rpc:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=50, keepalive_timeout=60),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-                headers={"Accept": "application/json"},
+                timeout=aiohttp.ClientTimeout(total=None),  # asyncio.timeout around each call is the one
+                headers=self._headers,
+                auto_decompress=False,  # a packed reply is unpacked here, up to the limit and no further
             )
         return self._session
 
@@ -235,11 +227,11 @@ class Rpc:
                 f"{method} at {self.where}: rate limited, asked to wait {pause_s:.1f} s", pause_s
             )
         try:
-            reply = json.loads(text)
-        except ValueError:
+            reply = orjson.loads(text)  # refuses NaN, bad UTF-8 and anything nested over 1,024 deep
+        except orjson.JSONDecodeError:
             reply = None
         if status != 200 and not (isinstance(reply, dict) and reply.get("error")):
-            raise TransientError(f"{method} at {self.where}: HTTP {status}")
+            raise HttpStatusError(f"{method} at {self.where}: HTTP {status}", status)
         if not isinstance(reply, dict | list):
             raise TransientError(f"{method} at {self.where}: the reply is no JSON-RPC")
         return reply
@@ -255,98 +247,96 @@ class Rpc:
             raise TransientError(f"{method} at {self.where}: the reply is no JSON-RPC")
         error = reply.get("error")
         # A node that could not read the request answers with a null id; any other id is a mix-up.
-        if reply.get("id") != call_id and not (error and reply.get("id") is None):
+        if _id_of(reply) != call_id and not (error and reply.get("id") is None):
             raise TransientError(f"{method} at {self.where}: the reply carries a wrong id")
         if error:
             raise self._node_error(error)
         if "result" not in reply:
             raise TransientError(f"{method} at {self.where}: the reply has neither result nor error")
-        fits = _SHAPES.get(method)
-        if fits is not None and not fits(reply["result"]):
-            raise TransientError(
-                f"{method} at {self.where}: result {_shown(reply['result'])} has a wrong shape"
-            )
+        if problem := problem_of(method, reply["result"]):
+            raise TransientError(f"{method} at {self.where}: {problem} (wrong shape)")
         return reply["result"]
 
     def _node_error(self, error: Any) -> RpcError:
         fields = error if isinstance(error, dict) else {"message": str(error)}
-        code = fields.get("code")
-        message = str(fields.get("message", ""))[:300]
+        words = str(fields.get("message", ""))[:300]
+        message = "".join(letter if letter.isprintable() else " " for letter in words)
         for secret in self._secrets:
             message = message.replace(secret, "…")
-        data = _error_data(fields.get("data"))
-        reverted = code == _REVERT_CODE or "revert" in message.lower() or message.startswith("EVM error")
-        return (RevertError if reverted else RpcError)(code if isinstance(code, int) else 0, message, data)
+        return node_error(fields.get("code"), message, _error_data(fields.get("data")))
 
 
-def quantity(value: Any) -> int:
-    """Return a JSON-RPC quantity as an int. Raises TransientError when it is none."""
-    if not _is_quantity(value):
-        raise TransientError(f"expected a hex quantity, found {_shown(value)}")
-    return int(value, 16)
+async def read_again(node: Node, method: str, params: Sequence[Any], *, limit_s: float) -> Any:
+    """Ask ``node.request`` until it answers, for ``limit_s`` in all; see ``Rpc.read``."""
+    if method in SEND_METHODS:
+        raise InvariantError(f"{method} is not idempotent and must never be retried")
+    end = time.monotonic() + limit_s
+    try:
+        async with asyncio.timeout(limit_s):
+            try:
+                return await node.request(method, params)
+            except TransientError as error:
+                pause_s = _backoff_s(error, 1)
+                if not _worth_another_try(error) or time.monotonic() + pause_s >= end:
+                    raise
+            # Set up only now, for it costs a quarter of a round trip to a near node.
+            await asyncio.sleep(pause_s)
+            retrying = tenacity.AsyncRetrying(
+                retry=tenacity.retry_if_exception(_worth_another_try),
+                wait=_wait,
+                stop=lambda state: time.monotonic() + state.upcoming_sleep >= end,
+                reraise=True,
+            )
+            return await retrying(node.request, method, params)
+    except TimeoutError:
+        pass
+    raise DeadlineError(f"{method} at {node.where}: no answer within {limit_s:g} s")
 
 
-def hex_bytes(value: Any) -> bytes:
-    """Return JSON-RPC data as bytes. Raises TransientError when it is none."""
-    if not _is_data(value):
-        raise TransientError(f"expected hex data, found {_shown(value)}")
-    return bytes.fromhex(value[2:])
+def _id_of(reply: Any) -> int | None:
+    """Return the id of a reply when it is a whole number: True and 1.0 equal 1 in Python, and are not."""
+    found = reply.get("id") if isinstance(reply, dict) else None
+    return found if type(found) is int else None
 
 
-def _is_quantity(value: Any) -> bool:
-    return isinstance(value, str) and _QUANTITY.fullmatch(value) is not None
+def _encoded(method: str, body: Any) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError as error:
+        raise InvariantError(f"parameters of {method} are no JSON: {error}") from None
 
 
-def _is_data(value: Any) -> bool:
-    if not isinstance(value, str) or not value.startswith("0x") or len(value) % 2:
-        return False
-    try:  # much faster than a pattern on the large replies of a multicall
-        bytes.fromhex(value[2:])
-    except ValueError:
-        return False
-    return not any(space in value for space in " \t\n\r\f\v")
-
-
-def _is_hash(value: Any) -> bool:
-    return isinstance(value, str) and _HASH.fullmatch(value) is not None
-
-
-_SHAPES: dict[str, Callable[[Any], bool]] = {
-    "eth_blockNumber": _is_quantity,
-    "eth_chainId": _is_quantity,
-    "eth_gasPrice": _is_quantity,
-    "eth_maxPriorityFeePerGas": _is_quantity,
-    "eth_getBalance": _is_quantity,
-    "eth_getTransactionCount": _is_quantity,
-    "eth_estimateGas": _is_quantity,
-    "eth_call": _is_data,
-    "eth_getCode": _is_data,
-    "eth_getStorageAt": _is_data,
-    "eth_sendRawTransaction": _is_hash,
-    "eth_sendTransaction": _is_hash,
-    "eth_getLogs": lambda value: isinstance(value, list),
-    "eth_feeHistory": lambda value: isinstance(value, dict),
-    "eth_getBlockByNumber": lambda value: value is None or isinstance(value, dict),
-    "eth_getBlockByHash": lambda value: value is None or isinstance(value, dict),
-    "eth_getTransactionByHash": lambda value: value is None or isinstance(value, dict),
-    "eth_getTransactionReceipt": lambda value: value is None or isinstance(value, dict),
-}
+def _unpacked(raw: bytes, headers: Any, limit: int) -> bytes:
+    """Return a body as it was before it was packed, never making more than ``limit`` bytes of it."""
+    packing = headers.get("Content-Encoding", "identity").strip().lower()
+    if packing in ("", "identity"):
+        return raw
+    if packing not in ("gzip", "deflate"):
+        raise ValueError(f"unasked Content-Encoding {packing}")
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # takes either header
+    text = inflater.decompress(raw, limit + 1)
+    if len(text) > limit:
+        raise ReplyTooLargeError
+    if not inflater.eof:
+        raise ValueError("a packed body that was cut short")
+    return text
 
 
 def _worth_another_try(error: BaseException) -> bool:
     if isinstance(error, RpcError):
-        return error.code in _RATE_LIMIT_CODES
+        return is_rate_limit(error)
     return isinstance(error, TransientError) and not isinstance(error, ReplyTooLargeError)
-
-
-_backoff = tenacity.wait_random_exponential(multiplier=0.1, max=2.0)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
+    return _backoff_s(error, state.attempt_number + 1)
+
+
+def _backoff_s(error: BaseException | None, attempt: int) -> float:
     if isinstance(error, RateLimitedError):
         return error.retry_after_s + 0.05  # land after the window, not on its edge
-    return _backoff(state)
+    return random.uniform(0.0, min(_FIRST_PAUSE_S * 2.0 ** (attempt - 1), _LONGEST_PAUSE_S))
 
 
 def _retry_after_s(header: str) -> float:
@@ -365,7 +355,7 @@ def _retry_after_s(header: str) -> float:
 def _error_data(data: Any) -> bytes:
     if isinstance(data, dict):  # some nodes wrap the revert bytes
         data = data.get("data")
-    return bytes.fromhex(data[2:]) if _is_data(data) else b""
+    return bytes.fromhex(data[2:]) if is_data(data) else b""
 
 
 def _short(error: BaseException) -> str:
@@ -373,17 +363,3 @@ def _short(error: BaseException) -> str:
     cause = getattr(error, "os_error", error)
     words = cause.strerror if isinstance(cause, OSError) and cause.strerror else ""
     return f"{type(error).__name__}{f' ({words})' if words else ''}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"
-
-
-def _secrets(url: str) -> tuple[str, ...]:
-    """Return the parts of a URL that may be keys, longest first, so that none survives in a message."""
-    parts = urlsplit(url)
-    pieces = [parts.path.strip("/"), *parts.path.split("/"), parts.query, *re.split("[=&]", parts.query)]
-    pieces += [parts.username or "", parts.password or ""]
-    pieces += [unquote(piece) for piece in pieces]
-    return tuple(sorted({piece for piece in pieces if len(piece) >= 8}, key=len, reverse=True))

@@ -15,7 +15,7 @@ from bot.chain.account_view import AccountView, Head
 from bot.chain.fees import FeeMarket, FeePolicy, Fees, bumped, fee_cap_wei
 from bot.chain.intent_book import IntentBook, target_of
 from bot.chain.raw_transaction import RawTransaction, checked_raw, decode_raw
-from bot.chain.rpc import Rpc, RpcError
+from bot.chain.rpc import Node, RpcError
 from bot.chain.send_errors import DEFINITE, SendResult, classify_send_error
 from bot.chain.send_state import NOTHING_SIGNED, Action, Do, Facts, Intent, Mined, SendPolicy, next_action
 from bot.chain.signer import Signer, Unsigned
@@ -47,7 +47,7 @@ class TransactionManager:
 
     def __init__(
         self,
-        rpc: Rpc,
+        rpc: Node,
         signer: Signer,
         journal: Journal,
         *,

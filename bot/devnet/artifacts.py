@@ -1,4 +1,4 @@
-"""Contract artifacts: ABI and creation code, from hardhat, waffle and Vyper output alike."""
+"""Contract artifacts: ABI and creation code, from hardhat, waffle, foundry and Vyper output alike."""
 
 import json
 import re
@@ -14,6 +14,7 @@ from bot.chain.abi import Abi
 from bot.errors import InvariantError
 
 _OWN_CONTRACTS = Path(__file__).with_name("contracts")
+_TYPECHAIN = re.compile(r'_bytecode = "0x([0-9a-f]+)"')
 _VIEM_MULTICALL3 = re.compile(r"multicall3Bytecode = '(0x[0-9a-f]+)'")
 
 
@@ -38,9 +39,11 @@ class Artifact:
 
 
 def read_artifact(path: Path, name: str) -> Artifact:
-    """Read a hardhat, waffle or own artifact file."""
+    """Read a hardhat, waffle, foundry or own artifact file."""
     found = json.loads(path.read_text(encoding="utf-8"))
-    code = found.get("bytecode") or found["evm"]["bytecode"]["object"]
+    code = found.get("bytecode") or found["evm"]["bytecode"]
+    if isinstance(code, dict):  # waffle and foundry
+        code = code["object"]
     links = {
         library: [reference["start"] for reference in references]
         for libraries in (found.get("linkReferences") or {}).values()
@@ -67,4 +70,12 @@ def viem_multicall3_creation(path: Path) -> str:
     match = _VIEM_MULTICALL3.search(path.read_text(encoding="utf-8"))
     if match is None:
         raise InvariantError(f"{path.name} has no multicall3Bytecode")
+    return match.group(1)
+
+
+def typechain_creation(path: Path) -> str:
+    """Creation code, hex without 0x, out of a contract factory that typechain wrote."""
+    match = _TYPECHAIN.search(path.read_text(encoding="utf-8"))
+    if match is None:
+        raise InvariantError(f"{path.name} has no _bytecode")
     return match.group(1)

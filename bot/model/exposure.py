@@ -10,11 +10,12 @@ from bot.errors import InvariantError
 class ExposureKind(StrEnum):
     UNISWAP_V2 = "uniswap_v2"
     UNISWAP_V3 = "uniswap_v3"
+    UNISWAP_V4 = "uniswap_v4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LpShape:
-    """The value curve of an LP position of Uniswap v2 or v3, in whole units.
+    """The value curve of an LP position of Uniswap v2, v3 or v4, in whole units.
 
     ``liquidity`` is in sqrt(USD x underlying), so that a full-range position is worth
     ``2 x liquidity x sqrt(S)`` USD. The range is in USD per unit of the underlying;
@@ -32,6 +33,24 @@ class LpShape:
             raise InvariantError(
                 f"range must satisfy 0 <= lower < upper, was {self.lower_usd}..{self.upper_usd}"
             )
+
+    def contains(self, spot_usd: float) -> bool:
+        """Return whether the position earns fees at this price; False for NaN."""
+        return self.lower_usd <= spot_usd < self.upper_usd
+
+    def distance_lower(self, spot_usd: float) -> float:
+        """Return the fall of the price, as a fraction of it, that reaches the lower end.
+
+        1 for a position without lower end; negative when the price is below the range by that much.
+        """
+        return 1.0 - self.lower_usd / spot_usd if spot_usd > 0.0 else math.nan
+
+    def distance_upper(self, spot_usd: float) -> float:
+        """Return the rise of the price, as a fraction of it, that reaches the upper end.
+
+        Infinite for a position without upper end; negative when the price is above the range by that much.
+        """
+        return self.upper_usd / spot_usd - 1.0 if spot_usd > 0.0 else math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,3 +76,17 @@ class Exposure:
     def group(self) -> str:
         """Exposures that share a hedge underlying and a stable are sized together."""
         return f"{self.underlying}/{self.stable}"
+
+    @property
+    def in_range(self) -> bool:
+        return self.shape.contains(self.spot_usd)
+
+    @property
+    def distance_lower(self) -> float:
+        """As ``LpShape.distance_lower``, from the price the value was taken at."""
+        return self.shape.distance_lower(self.spot_usd)
+
+    @property
+    def distance_upper(self) -> float:
+        """As ``LpShape.distance_upper``, from the price the value was taken at."""
+        return self.shape.distance_upper(self.spot_usd)

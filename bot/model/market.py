@@ -48,8 +48,8 @@ class Metric(StrEnum):
     PRIORITY_FEE_GWEI = "priority_fee_gwei"  # subject: chain id; a high percentile of what was paid
     SANDWICH_SHARE = "sandwich_share"  # subject: pool; share of volume that was sandwiched, fraction
     SEQUENCER_UP = "sequencer_up"  # subject: chain id; 1 up past its grace, 0 down or within it
-    # Admin events, subject: contract label. PAUSED is a state (1 paused); the others count events in the
-    # blocks since the last read.
+    # Admin events, subject: contract label. PAUSED is a state (1 paused); the others count events in a
+    # trailing window of blocks.
     PAUSED = "paused"
     UPGRADED = "upgraded"
     OWNERSHIP_CHANGED = "ownership_changed"

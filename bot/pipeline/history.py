@@ -1,160 +1,385 @@
-"""The append-only store of observations. Every frame is cut from it, in every mode."""
+"""The store of observations. Every frame is cut from it, in every mode.
+
+Rows of one series are kept in the order of the source's clock, one for each time. A row of a block that is
+not later than the newest one stood on a chain that is gone since: it replaces what followed. A row without
+a block (an HTTP source) that is older is put in its place, and ends the failures that were noted after it.
+Rows only ever join or leave here, so whoever has the same changes in the same order has the same columns.
+"""
 
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import sqlalchemy as sa
+from numpy.typing import NDArray
 
-from bot.errors import ConfigError, InvariantError
-from bot.model.market import Column, Columns, FloatArray, Metric, Observation, SeriesKey
+from bot.model.market import Block, Column, Columns, FloatArray, Observation, SeriesKey
+from bot.model.units import DAY_S
+from bot.pipeline.gaps import Gap, Halt, join_gaps
+from bot.pipeline.history_store import NO_BLOCK, HistoryStore, StoredRows
 
-_TABLE = sa.Table(
-    "observations",
-    sa.MetaData(),
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("metric", sa.String, nullable=False),
-    sa.Column("subject", sa.String, nullable=False),
-    sa.Column("source", sa.String, nullable=False),
-    sa.Column("value", sa.Float),  # NULL: the read failed
-    sa.Column("observed_at_s", sa.Float, nullable=False),
-    sa.Column("read_at_s", sa.Float, nullable=False),
-    sa.Column("block_number", sa.Integer),
-    sa.Column("why_unknown", sa.String, nullable=False, default=""),
-)
+_PENDING_AT_MOST = 2_000  # rows of other sources do not pile up while the home chain stalls
+_HEADS_KEPT = 4_096  # of each chain, in memory
+_GAPS_KEPT = 1_000
 
 
-class _Growing:
-    """Two parallel arrays that grow at the end; views of them cost nothing."""
+class ChangeKind(StrEnum):
+    """How rows joined or left."""
 
-    __slots__ = ("_times_s", "_values", "size")
+    APPEND = "append"  # observed just now
+    FILL = "fill"  # read later, for a time at which nothing was observed
+    ORPHAN = "orphan"  # rows of one series on a block that is gone or a later one
+    TRIM = "trim"  # rows before a time
+
+
+class Change(NamedTuple):
+    """One change, as it was asked for. The same changes in the same order make the same columns."""
+
+    kind: ChangeKind
+    row: Observation | None = None  # APPEND, FILL
+    key: SeriesKey | None = None  # ORPHAN
+    from_block: int = 0  # ORPHAN
+    before_s: float = 0.0  # TRIM
+
+
+class _Series:
+    """Parallel arrays that grow at the end. A column that was handed out never changes."""
+
+    __slots__ = ("_blocks", "_times_s", "_values", "column", "last_s", "size")
 
     def __init__(self) -> None:
-        self._times_s: FloatArray = np.empty(64)
-        self._values: FloatArray = np.empty(64)
-        self.size = 0
+        self.load(np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
 
-    def append(self, at_s: float, value: float) -> bool:
-        """Append a row. Returns whether anything changed.
+    def load(self, times_s: FloatArray, values: FloatArray, blocks: NDArray[np.int64]) -> None:
+        self._times_s, self._values, self._blocks = times_s, values, blocks
+        self._resize(int(times_s.size))
 
-        Heads only run back when the chain was reorganised, so rows at or after ``at_s`` stood on blocks
-        that are gone: the new row takes their place.
-        """
-        end = self.size
-        while end and at_s <= self._times_s[end - 1]:
-            end -= 1
-        if end == self.size - 1 and at_s == self._times_s[end] and _same(value, self._values[end]):
-            return False  # the same block read again
-        if end == self._times_s.size:
-            self._times_s = np.concatenate([self._times_s, np.empty(end)])
-            self._values = np.concatenate([self._values, np.empty(end)])
-        elif end < self.size:  # frames that were cut keep their own view of what is overwritten
-            self._times_s, self._values = self._times_s.copy(), self._values.copy()
-        self._times_s[end] = at_s
-        self._values[end] = value
-        self.size = end + 1
-        return True
+    def place(self, at_s: float) -> int:
+        """Return the position of the first row at or after ``at_s``."""
+        if at_s > self.last_s:
+            return self.size
+        return int(np.searchsorted(self._times_s[: self.size], at_s, side="left"))
 
-    def column(self) -> Column:
-        return Column(times_s=self._times_s[: self.size], values=self._values[: self.size])
+    def find(self, place: int) -> tuple[float, float]:
+        """Return (time, value) of a row; infinity and NaN past the end."""
+        if place >= self.size:
+            return math.inf, math.nan
+        return float(self._times_s[place]), float(self._values[place])
+
+    def is_unknown_from(self, place: int) -> bool:
+        return not bool(np.isfinite(self._values[place : self.size]).any())
+
+    def first_on(self, block: int) -> int:
+        """Return the position of the first row that stands on ``block`` or a later one."""
+        later = np.flatnonzero(self._blocks[: self.size] >= block)
+        return int(later[0]) if later.size else self.size
+
+    def put(self, place: int, at_s: float, value: float, block: int) -> None:
+        """Let the series end with this row, at ``place``."""
+        if place < self.size or place == self._times_s.size:
+            self._copy(slice(0, place), capacity=max(64, 2 * place))
+        self._times_s[place], self._values[place], self._blocks[place] = at_s, value, block
+        self._resize(place + 1)
+
+    def insert(self, place: int, at_s: float, value: float, block: int) -> None:
+        self.load(
+            np.insert(self._times_s[: self.size], place, at_s),
+            np.insert(self._values[: self.size], place, value),
+            np.insert(self._blocks[: self.size], place, block),
+        )
+
+    def replace(self, place: int, value: float, block: int) -> None:
+        self._copy(slice(0, self.size), capacity=self._times_s.size)
+        self._values[place], self._blocks[place] = value, block
+        self._resize(self.size)
+
+    def stored(self, key: SeriesKey) -> StoredRows:
+        """Return all rows, as views."""
+        part = slice(0, self.size)
+        return StoredRows(key, self._times_s[part], self._values[part], self._blocks[part])
+
+    def keep(self, part: slice) -> None:
+        """Keep only these rows."""
+        first, end, _ = part.indices(self.size)
+        self._copy(part, capacity=max(64, end - first))
+        self._resize(end - first)
+
+    def _copy(self, part: slice, *, capacity: int) -> None:
+        first, end, _ = part.indices(self.size)
+        times_s, values = np.empty(capacity), np.empty(capacity)
+        blocks = np.empty(capacity, dtype=np.int64)
+        times_s[: end - first] = self._times_s[first:end]
+        values[: end - first] = self._values[first:end]
+        blocks[: end - first] = self._blocks[first:end]
+        self._times_s, self._values, self._blocks = times_s, values, blocks
+
+    def _resize(self, size: int) -> None:
+        self.size = size
+        self.last_s = float(self._times_s[size - 1]) if size else -math.inf
+        self.column = Column(times_s=self._times_s[:size], values=self._values[:size])
 
 
 class History:
     """Trailing observations of every configured series; kept in a file when one is given.
 
-    Rows are kept in the order of the source's clock. A row that repeats the last one (a restart reads the
-    same block again) is left out; one that is older replaces what stood on a chain that is gone.
+    ``keep_s`` is how far back the longest look-back reaches: older rows leave, a whole day at a time, so
+    that when they leave depends on the rows alone. Memory is ahead of the file until ``flush``.
     """
 
-    def __init__(self, series: Iterable[SeriesKey] = (), *, path: Path | None = None) -> None:
-        self._series: dict[SeriesKey, _Growing] = {key: _Growing() for key in series}
-        self._engine = _open(path) if path else None
-        if self._engine is not None:
-            self._load(self._engine)
+    def __init__(
+        self, series: Iterable[SeriesKey] = (), *, path: Path | None = None, keep_s: float = math.inf
+    ) -> None:
+        self._series: dict[SeriesKey, _Series] = {key: _Series() for key in series}
+        self._columns: dict[SeriesKey, Column] = {key: item.column for key, item in self._series.items()}
+        self._keep_s = keep_s
+        self._newest_s = -math.inf
+        self._trimmed_s = -math.inf
+        self._heads: dict[int, deque[Block]] = {}
+        self._gaps: deque[Gap] = deque(maxlen=_GAPS_KEPT)
+        self._halts: list[Halt] = []
+        self._changes: list[Change] | None = None
+        self._marked = 0  # how many of the changes the newest frame has seen
+        self._base: tuple[StoredRows, ...] = ()
+        self._store = HistoryStore(path) if path else None
+        if self._store is not None:
+            self._load(self._store)
 
     def append(self, observations: Iterable[Observation]) -> int:
-        """Add rows. Returns how many were new. They are on disk when this returns.
+        """Add rows that were observed just now. Returns how many were new."""
+        new = sum([self._append(item) for item in observations])
+        if self._store is not None and self._store.pending > _PENDING_AT_MOST:
+            self._store.flush()
+        return new
 
-        Raises InvariantError when the file cannot be written: memory is ahead of it then.
+    def fill(self, observations: Iterable[Observation]) -> int:
+        """Add rows for times at which nothing was known. Returns how many were taken.
+
+        A row that is known stays; nothing that is there leaves.
         """
-        new = [item for item in observations if self._put(item)]
-        if new and self._engine is not None:
-            try:
-                with self._engine.begin() as connection:
-                    connection.execute(sa.insert(_TABLE), [_row(item) for item in new])
-            except sa.exc.DatabaseError as error:
-                raise InvariantError(
-                    f"history file {self._engine.url.database} could not be written: {error.orig}; "
-                    "free space and start again"
-                ) from error
-        return len(new)
+        return sum([self._fill(item) for item in observations])
+
+    def orphan(self, keys: Sequence[SeriesKey], *, chain_id: int, from_block: int) -> int:
+        """Let rows and heads leave that stood on blocks which are gone. Returns how many rows left."""
+        gone = sum([self._orphan(key, from_block) for key in keys])
+        heads = self._heads.get(chain_id)
+        while heads and heads[-1].number >= from_block:
+            heads.pop()
+        if self._store is not None:
+            self._store.drop_heads(chain_id, from_block)
+        return gone
+
+    def redo(self, change: Change) -> None:
+        """Do again what another history did."""
+        if change.kind is ChangeKind.APPEND and change.row is not None:
+            self._append(change.row)
+        elif change.kind is ChangeKind.FILL and change.row is not None:
+            self._fill(change.row)
+        elif change.kind is ChangeKind.ORPHAN and change.key is not None:
+            self._orphan(change.key, change.from_block)
+        elif change.kind is ChangeKind.TRIM:
+            self._trim(change.before_s)
+
+    def record(self) -> None:
+        """Begin to keep changes for ``changes``."""
+        self._changes = []
+
+    def cut(self, *, until_s: float) -> Columns:
+        """Return the columns of a frame. What changes later is a change of the next frame."""
+        if self._changes is not None:
+            self._marked = len(self._changes)
+            self._base = tuple([item.stored(key) for key, item in self._series.items()])
+        return self.columns(until_s=until_s)
+
+    def changes(self) -> list[Change]:
+        """Return what changed between the last two frames, and forget it. Empty before ``record``."""
+        found = (self._changes or [])[: self._marked]
+        if self._changes is not None:
+            del self._changes[: self._marked]
+        self._marked = 0
+        return found
+
+    def base(self) -> tuple[StoredRows, ...]:
+        """Return every row that was there when the newest frame was cut; only after ``record``."""
+        return self._base
+
+    def load(self, rows: Iterable[StoredRows]) -> None:
+        """Begin with the rows of another history."""
+        for item in rows:
+            series = self._of(item.key)
+            series.load(item.times_s, item.values, item.blocks)
+            self._columns[item.key] = series.column
+            self._newest_s = max(self._newest_s, series.last_s)
+        self._trimmed_s = self._cutoff_s()
 
     def columns(self, *, until_s: float = math.inf) -> Columns:
         """Return all series observed at or before ``until_s``, as views."""
-        series = {key: growing.column() for key, growing in self._series.items()}
-        if until_s < math.inf:
-            series = {key: column.until(until_s) for key, column in series.items()}
+        series = dict(self._columns)
+        if until_s < self._newest_s:
+            for key, item in self._series.items():
+                if item.last_s > until_s:
+                    series[key] = item.column.until(until_s)
         return Columns(series=series)
 
+    def add_head(self, block: Block) -> None:
+        """Note a head whose state was observed."""
+        heads = self._heads.setdefault(block.chain_id, deque(maxlen=_HEADS_KEPT))
+        while heads and heads[-1].number >= block.number:
+            heads.pop()
+        heads.append(block)
+        if self._store is not None:
+            self._store.add_head(block)
+
+    def last_heads(self, chain_id: int) -> Sequence[Block]:
+        """Return the newest observed heads of a chain, oldest first."""
+        return tuple(self._heads.get(chain_id, ()))
+
+    def add_gap(self, gap: Gap) -> None:
+        """Note heads that were not observed. Gaps that follow each other for one reason become one."""
+        place = next((i for i in range(len(self._gaps) - 1, -1, -1) if self._gaps[i][0] == gap.chain_id), -1)
+        joined = join_gaps(self._gaps[place], gap) if place >= 0 else None
+        if joined is not None:
+            self._gaps[place] = joined
+        else:
+            self._gaps.append(gap)
+        if self._store is not None:
+            self._store.add_gap(joined or gap)
+
+    def gaps(self) -> tuple[Gap, ...]:
+        """Return the newest gaps, oldest first."""
+        return tuple(self._gaps)
+
+    def add_halt(self, halt: Halt) -> None:
+        """Open nothing until a person releases it; it outlives a restart."""
+        if halt in self._halts:
+            return
+        self._halts.append(halt)
+        if self._store is not None:
+            self._store.add_halt(halt)
+
+    def halts(self) -> tuple[Halt, ...]:
+        return tuple(self._halts)
+
+    def release_halts(self, *, at_s: float) -> tuple[Halt, ...]:
+        """Forget the halts and return them; a person has looked."""
+        released, self._halts = tuple(self._halts), []
+        if self._store is not None and released:
+            self._store.release_halts(at_s)
+        self.flush()
+        return released
+
+    def flush(self) -> None:
+        """Write what is new to the file, in one transaction, and let old rows leave.
+
+        Raises InvariantError when the file cannot be written.
+        """
+        cutoff_s = self._cutoff_s()
+        if cutoff_s > self._trimmed_s:
+            self._trim(cutoff_s)
+            if self._store is not None:
+                self._store.trim(cutoff_s)
+        if self._store is not None:
+            self._store.flush()
+
     def close(self) -> None:
-        if self._engine is not None:
-            self._engine.dispose()
+        if self._store is not None:
+            self._store.flush()
+            self._store.close()
 
-    def _put(self, item: Observation) -> bool:
-        growing = self._series.get(item.key)
-        if growing is None:
-            growing = self._series[item.key] = _Growing()
-        return growing.append(item.observed_at_s, item.value)
+    def _append(self, item: Observation) -> bool:
+        series = self._of(item.key)
+        place = series.place(item.observed_at_s)
+        at_s, value = series.find(place)
+        if place < series.size:
+            same = at_s == item.observed_at_s and _same(value, item.value)
+            if same and (place == series.size - 1):
+                return False  # the same block, or the same answer, read again
+            if item.block_number is None and not series.is_unknown_from(place + (at_s == item.observed_at_s)):
+                return self._fill(item, replaces=True)
+            self._supersede(item.key, item.observed_at_s)
+        series.put(place, item.observed_at_s, item.value, _block_of(item))
+        self._added(item, series, ChangeKind.APPEND)
+        return True
 
-    def _load(self, engine: sa.Engine) -> None:
-        query = sa.select(
-            _TABLE.c.metric, _TABLE.c.subject, _TABLE.c.source, _TABLE.c.observed_at_s, _TABLE.c.value
-        ).order_by(_TABLE.c.id)
-        with engine.connect() as connection:
-            for metric, subject, source, at_s, value in connection.execute(query):
-                # A series that is no longer configured must not go on being used.
-                growing = self._series.get(SeriesKey(Metric(metric), subject, source))
-                if growing is not None:
-                    growing.append(at_s, math.nan if value is None else value)
+    def _fill(self, item: Observation, *, replaces: bool = False) -> bool:
+        series = self._of(item.key)
+        place = series.place(item.observed_at_s)
+        at_s, value = series.find(place)
+        if at_s == item.observed_at_s:
+            if _same(value, item.value) or (math.isfinite(value) and not replaces):
+                return False
+            self._supersede(item.key, at_s, at_s)
+            series.replace(place, item.value, _block_of(item))
+        else:
+            series.insert(place, item.observed_at_s, item.value, _block_of(item))
+        self._added(item, series, ChangeKind.APPEND if replaces else ChangeKind.FILL)
+        return True
+
+    def _added(self, item: Observation, series: _Series, kind: ChangeKind) -> None:
+        self._columns[item.key] = series.column
+        self._newest_s = max(self._newest_s, item.observed_at_s)
+        if self._store is not None:
+            self._store.add_row(item, filled=kind is ChangeKind.FILL)
+        if self._changes is not None:
+            self._changes.append(Change(kind, row=item))
+
+    def _orphan(self, key: SeriesKey, from_block: int) -> int:
+        series = self._series.get(key)
+        if series is None:
+            return 0
+        place, size = series.first_on(from_block), series.size
+        if place < size:
+            self._supersede(key, series.find(place)[0])
+            series.keep(slice(0, place))
+            self._columns[key] = series.column
+            if self._changes is not None:
+                self._changes.append(Change(ChangeKind.ORPHAN, key=key, from_block=from_block))
+        return size - place
+
+    def _supersede(self, key: SeriesKey, from_s: float, to_s: float = math.inf) -> None:
+        if self._store is not None:
+            self._store.supersede(key, from_s, to_s)
+
+    def _of(self, key: SeriesKey) -> _Series:
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = _Series()
+        return series
+
+    def _cutoff_s(self) -> float:
+        """Return the start of the oldest day that is kept; it depends on the rows alone."""
+        oldest_s = self._newest_s - self._keep_s
+        return math.floor(oldest_s / DAY_S) * DAY_S if math.isfinite(oldest_s) else -math.inf
+
+    def _trim(self, before_s: float) -> None:
+        self._trimmed_s = before_s
+        for key, series in self._series.items():
+            place = series.place(before_s)
+            if place:
+                series.keep(slice(place, None))
+                self._columns[key] = series.column
+        if self._changes is not None:
+            self._changes.append(Change(ChangeKind.TRIM, before_s=before_s))
+
+    def _load(self, store: HistoryStore) -> None:
+        self._newest_s = store.newest_s()
+        self._trimmed_s = self._cutoff_s()
+        for rows in store.rows(since_s=self._trimmed_s):
+            # A series that is no longer configured must not go on being used.
+            if (series := self._series.get(rows.key)) is not None:
+                series.load(rows.times_s, rows.values, rows.blocks)
+                self._columns[rows.key] = series.column
+        for head in store.heads(at_most=_HEADS_KEPT):
+            self._heads.setdefault(head.chain_id, deque(maxlen=_HEADS_KEPT)).append(head)
+        self._gaps.extend(store.gaps(at_most=_GAPS_KEPT))
+        self._halts = store.halts()
+
+
+def _block_of(item: Observation) -> int:
+    return NO_BLOCK if item.block_number is None else item.block_number
 
 
 def _same(left: float, right: float) -> bool:
     return left == right or (math.isnan(left) and math.isnan(right))
-
-
-def gaps(column: Column, *, interval_s: float) -> Sequence[tuple[float, float]]:
-    """Return (from, to) of every hole longer than 1.5 intervals between known observations."""
-    times_s = column.times_s[np.isfinite(column.values)]
-    wide = np.flatnonzero(np.diff(times_s) > 1.5 * interval_s)
-    return [(float(times_s[i]), float(times_s[i + 1])) for i in wide]
-
-
-def _row(item: Observation) -> dict[str, object]:
-    return {
-        "metric": item.metric.value,
-        "subject": item.subject,
-        "source": item.source,
-        "value": item.value if math.isfinite(item.value) else None,
-        "observed_at_s": item.observed_at_s,
-        "read_at_s": item.read_at_s,
-        "block_number": item.block_number,
-        "why_unknown": item.why_unknown,
-    }
-
-
-def _open(path: Path) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{path}")
-    try:
-        path.touch(mode=0o600)
-        with engine.begin() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-            # Observations can be read again from the chain; the intent journal is the one that syncs FULL.
-            connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
-            _TABLE.metadata.create_all(connection)
-    except (OSError, sa.exc.DatabaseError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error.orig
-        raise ConfigError(
-            f"history file {path} cannot be used: {reason}; move it away or free space"
-        ) from error
-    return engine

@@ -40,6 +40,16 @@ class Moment:
     holds: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Step:
+    """All that one step saw and decided, whole: a record may be a heartbeat."""
+
+    moment: Moment
+    frame: Frame
+    decision: Decision
+    record: StepRecord
+
+
 @dataclass(slots=True, kw_only=True)
 class Pipeline:
     """Drives moments through quotes, decision, execution and journal.
@@ -54,6 +64,7 @@ class Pipeline:
     venues: Mapping[str, Venue]
     journal: Journal
     max_price_age_s: float = math.inf  # older prices are unknown to venues (policy)
+    before_record: Callable[["Step"], None] = lambda _: None  # what the record cites must be on disk first
     _state: EngineState = field(init=False)
     _book: Book = field(init=False)
     _last: StepRecord | None = field(init=False)
@@ -94,6 +105,7 @@ class Pipeline:
         self._state, decision = self.decide(self.policy, self._state, frame)
         outcomes = await self._execute_plan(decision.plan.legs, view)
         record = self._record(frame, decision, (*reconciled, *outcomes), cash_flow_usd)
+        self.before_record(Step(moment=moment, frame=frame, decision=decision, record=record))
         self.journal.append_step(record)
         self._last = record
         return record

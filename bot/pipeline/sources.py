@@ -1,16 +1,21 @@
-"""Where moments come from when a chain is watched."""
+"""Where moments come from when chains are watched."""
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from bot.errors import BotError, ConfigError, NotFoundError, StaleDataError, TransientError
-from bot.model.exposure import Exposure
-from bot.model.market import Block, Observation
+from bot.chain.heads import NewHead
+from bot.errors import BotError, ConfigError, StaleDataError, TransientError
+from bot.model.market import Block
 from bot.model.units import MINUTE_S, iso_utc
+from bot.pipeline.cadence import ChainObserver, Scheduled, check_series
+from bot.pipeline.gaps import CanonicalChain, Gap, HeadLog
 from bot.pipeline.history import History
 from bot.pipeline.loop import Moment
+from bot.pipeline.side_chains import SideChain
+from bot.pipeline.web_feeds import WebFeeds
 from bot.ports import ChainReader, PositionReader, Watcher
 
 MAX_CLOCK_SKEW_S = MINUTE_S  # design.md: a skew over 60 s is HOLD
@@ -23,22 +28,77 @@ def chain_clock(block: Block) -> float:
 
 @dataclass(slots=True, kw_only=True)
 class LiveSource:
-    """Cuts one moment per block: all watchers and positions read at that block's hash."""
+    """Cuts one moment per block of the home chain: everything due there, read at that block's hash.
+
+    Other chains and HTTP sources are read beside it; a moment joins what they have.
+    """
 
     chain: ChainReader
-    watchers: Sequence[Watcher]
+    watchers: Sequence[Watcher | Scheduled]
     positions: Sequence[PositionReader]
     history: History
     clock: Callable[[Block], float]
     on_trouble: Callable[[BotError], None] = lambda _: None
-    _seen: dict[int, tuple[Exposure, ...]] = field(default_factory=dict, init=False)  # by reader
+    on_gap: Callable[[Gap], None] = lambda _: None
+    others: Sequence[SideChain] = ()
+    web: WebFeeds | None = None
+    deadline_s: float = math.inf  # for one watcher or position
+    guard: Callable[[], Awaitable[None]] | None = (
+        None  # beside each reading; raises on another chain (REL-R1)
+    )
+    _observer: ChainObserver = field(init=False)
+    _log: HeadLog = field(init=False)
 
-    async def moments(self, heads: AsyncIterator[Block], *, after_s: float) -> AsyncIterator[Moment]:
+    def __post_init__(self) -> None:
+        self._observer = ChainObserver(
+            chain=self.chain,
+            watchers=self.watchers,
+            positions=self.positions,
+            deadline_s=self.deadline_s,
+            guard=self.guard,
+        )
+        self._log = HeadLog(self.history, chain_id=self.chain.chain_id, keys=self._observer.series)
+        feeds = () if self.web is None else (("HTTP sources", self.web.series),)
+        sides = [(f"chain {item.chain_id}", item.observer.series) for item in self.others]
+        check_series([("the home chain", self._observer.series), *sides, *feeds])
+
+    @property
+    def schedule(self) -> tuple[Scheduled, ...]:
+        """The watchers of the home chain, each with its pace."""
+        return self._observer.schedule
+
+    @asynccontextmanager
+    async def running(self, *, first_within_s: float = 0.0) -> AsyncIterator[None]:
+        """Follow the other chains and HTTP sources while the body runs.
+
+        Waits at most ``first_within_s`` for each of them to be read once.
+        """
+        tasks = [asyncio.ensure_future(item.run()) for item in self.others]
+        if self.web is not None:
+            tasks.append(asyncio.ensure_future(self.web.run()))
+        try:
+            if self.others and first_within_s:
+                waits = [asyncio.ensure_future(item.first_read.wait()) for item in self.others]
+                _, late = await asyncio.wait(waits, timeout=first_within_s)
+                for wait in late:
+                    wait.cancel()
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def moments(
+        self, heads: AsyncIterator[Block] | AsyncIterator[NewHead], *, after_s: float
+    ) -> AsyncIterator[Moment]:
         """Yield a moment per head later than ``after_s``; a head that could not be read is skipped.
 
         Raises ConfigError when the chain is behind ``after_s``, the time of the journal's last step.
         """
-        async for block in heads:
+        async for item in heads:
+            event = item if isinstance(item, NewHead) else NewHead(block=item)
+            block = event.block
+            self._reorganised(event)
             now_s, hold = self._time_of(block)
             if now_s < after_s - MAX_CLOCK_SKEW_S:
                 raise ConfigError(
@@ -49,11 +109,60 @@ class LiveSource:
                 continue
             try:
                 moment = await self.cut(block, now_s=now_s)
-            except StaleDataError as error:
-                self.on_trouble(error)
-                continue  # the block was reorganised away while it was read; the next head replaces it
+            except (StaleDataError, TransientError) as error:
+                # The block was reorganised away while it was read, or nobody vouches for it: the next head
+                # replaces it.
+                self.trouble(error)
+                continue
             after_s = now_s
             yield replace(moment, holds=(*hold, *moment.holds))
+            self.history.flush()
+
+    async def cut(self, block: Block, *, now_s: float) -> Moment:
+        """Read what is due at one block, add it to the history, and return the moment.
+
+        Raises StaleDataError when the block is no longer canonical: nothing of it was kept then.
+        """
+        found = await self._observer.observe(block, now_s=now_s)
+        if self.web is not None:
+            self.history.append(self.web.take())
+        self.history.append(found.rows)
+        gap = self._log.observed(block)
+        if gap is not None:
+            self.on_gap(gap)
+        holds = [*found.holds, *(item.why for item in self.history.halts())]
+        blocks, exposures = {block.chain_id: block}, list(found.exposures)
+        for side in self.others:
+            holds.extend(side.holds(now_s))
+            joined = side.joined(now_s)
+            if joined is not None:
+                blocks[side.chain_id] = joined.block
+                exposures.extend(joined.exposures)
+        return Moment(
+            now_s=now_s,
+            blocks=blocks,
+            columns=self.history.cut(until_s=now_s),
+            exposures=tuple(exposures),
+            holds=tuple(holds),
+        )
+
+    def trouble(self, error: BotError) -> None:
+        """Hear why a head could not be had or read: it becomes the reason of the gap."""
+        self._log.trouble(str(error))
+        self.on_trouble(error)
+
+    def halt(self, error: BotError) -> None:
+        """Open nothing until a person has looked and released it."""
+        self._log.halt(None, str(error))
+        self.on_trouble(error)
+
+    async def check_stored(self, chain: CanonicalChain) -> int:
+        """Take back rows of heads that were reorganised away while the program did not run."""
+        return await self._log.check_stored(chain)
+
+    def _reorganised(self, event: NewHead) -> None:
+        if event.reorg_depth and self._log.reorganised(event):
+            self._observer.read_anew()
 
     def _time_of(self, block: Block) -> tuple[float, tuple[str, ...]]:
         """Return the time of a moment. With a clock that is off, it is the chain's, and nothing is opened.
@@ -67,57 +176,25 @@ class LiveSource:
         why = f"chain {block.chain_id} is {skew_s:.0f} s behind our clock, allowed {MAX_CLOCK_SKEW_S} s"
         return float(block.timestamp_s), (why,)
 
-    async def cut(self, block: Block, *, now_s: float) -> Moment:
-        """Read everything at one block, add it to the history, and return the moment.
 
-        Raises StaleDataError when the block is no longer canonical.
-        """
-        rows, (exposures, holds) = await asyncio.gather(
-            self._observe(block, now_s), self._read_positions(block)
-        )
-        self.history.append(rows)
-        return Moment(
-            now_s=now_s,
-            blocks={block.chain_id: block},
-            columns=self.history.columns(until_s=now_s),
-            exposures=exposures,
-            holds=tuple(holds),
-        )
-
-    async def _observe(self, block: Block, now_s: float) -> list[Observation]:
-        batches = await asyncio.gather(*(self._watch(watcher, block, now_s) for watcher in self.watchers))
-        return [item for batch in batches for item in batch]
-
-    async def _watch(self, watcher: Watcher, block: Block, now_s: float) -> list[Observation]:
-        """One failing watcher never stops the others: its series become unknown, with the reason."""
+async def with_stalls(
+    heads: AsyncIterator[NewHead], *, limit_s: float, on_stall: Callable[[BotError], None]
+) -> AsyncIterator[NewHead]:
+    """Yield heads, and say when none came for ``limit_s``, once per stall (REL-C7)."""
+    last: Block | None = None
+    while True:
+        following = asyncio.ensure_future(anext(heads))
         try:
-            return await watcher.read(self.chain, block=block, read_at_s=now_s)
-        except TransientError as error:
-            return [
-                Observation(
-                    metric=key.metric,
-                    subject=key.subject,
-                    source=key.source,
-                    value=math.nan,
-                    observed_at_s=float(block.timestamp_s),
-                    read_at_s=now_s,
-                    block_number=block.number,
-                    why_unknown=f"{watcher.name}: {error}",
+            done, _ = await asyncio.wait({following}, timeout=limit_s)
+            if not done:
+                since = f"since {iso_utc(last.timestamp_s)}" if last else "yet"
+                on_stall(
+                    StaleDataError(f"no new block {since}, {limit_s:g} s are allowed; nothing is decided")
                 )
-                for key in watcher.series
-            ]
-
-    async def _read_positions(self, block: Block) -> tuple[tuple[Exposure, ...], list[str]]:
-        """Read all positions. One that cannot be read stands as it was last seen, and nothing is opened.
-
-        An exposure that cannot be read is not an exposure of zero: its hedges must not be sold.
-        """
-        exposures: list[Exposure] = []
-        holds: list[str] = []
-        for number, reader in enumerate(self.positions):
-            try:
-                self._seen[number] = await reader.read(self.chain, block=block)
-            except (TransientError, NotFoundError) as error:
-                holds.append(f"a position could not be read: {error}")
-            exposures.extend(self._seen.get(number, ()))
-        return tuple(exposures), holds
+            event = await following
+        except StopAsyncIteration:
+            return
+        finally:
+            following.cancel()
+        last = event.block
+        yield event

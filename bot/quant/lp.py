@@ -78,6 +78,18 @@ def impermanent_loss(
     raise InvariantError(f"loss measure must be 'hold' or 'usd', was {measure!r}")
 
 
+def loss_against(value: ArrayLike, reference: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return (gain or loss, the same as a fraction of the reference): -0.02 is a loss of 2 %.
+
+    The reference of the two usual definitions: what the deposited tokens would be worth now (``hold``), or
+    what they were worth when they went in (``usd``). The fraction is NaN unless the reference is > 0.
+    """
+    now, then = np.asarray(value, np.float64), np.asarray(reference, np.float64)
+    difference = now - then
+    share = np.where(then > 0.0, difference / np.where(then > 0.0, then, 1.0), np.nan)
+    return np.asarray(difference), np.asarray(share)
+
+
 def liquidity_for_value(
     value_usd: float, spot: float, lower_usd: float = 0.0, upper_usd: float = math.inf
 ) -> float:

@@ -92,6 +92,21 @@ def close_to_close_vol(returns: FloatArray, *, periods_per_year: float, coverage
     return math.sqrt(float(np.mean(known**2)) * periods_per_year) if known.size else math.nan
 
 
+def window_mean_vol(means: FloatArray, *, window_s: float) -> float:
+    """Return the zero-mean vol a year from log prices averaged over equal, adjoining windows.
+
+    The mean of a Brownian log price over one window less that over the window before has 2/3 of the variance
+    of the window: it weighs the increments of the first window by a ramp from 0 to 1 and those of the second
+    by one from 1 to 0, and each ramp squared integrates to 1/3. The squares are therefore scaled by 3/2.
+    Neighbouring differences correlate by 1/4, which leaves the mean of their squares unbiased and only makes
+    it a little noisier. NaN with fewer than two differences, or where a mean is missing.
+    """
+    if means.size < 3 or not np.isfinite(means).all() or not window_s > 0:
+        return math.nan
+    variance = 1.5 * float(np.mean(np.diff(means) ** 2))
+    return math.sqrt(variance * periods_per_year(window_s))
+
+
 def decay_of_span(span_bars: float) -> float:
     """Return the EWMA decay with the mean age of a plain mean of ``span_bars``: 1 - 2 / (span + 1)."""
     if not span_bars >= 1.0:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bot.chain.abi import Abi
+from bot.chain.address import Address
 from bot.model.market import Block, Metric, Observation, SeriesKey
 from bot.model.units import DAY_S, WAD_DECIMALS, YEAR_S
 from bot.ports import ChainReader
@@ -42,9 +43,9 @@ class LyraIvWatcher:
     """
 
     underlying: str
-    option_market: str
-    pricer: str
-    synthetix_adapter: str
+    option_market: Address
+    pricer: Address
+    synthetix_adapter: Address
 
     @property
     def name(self) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.chain.abi import Abi
+from bot.chain.address import Address
+from bot.errors import ConfigError
 from bot.model.market import Block, Metric, Observation, SeriesKey
 from bot.model.units import DAY_S, WAD_DECIMALS, YEAR_S
 from bot.ports import ChainReader
@@ -26,10 +28,18 @@ class PerpV2FundingWatcher:
     """Watches the funding rate of one market, as a fraction a year."""
 
     underlying: str
-    exchange: str
-    base_token: str
-    config: str
+    exchange: Address
+    base_token: Address
+    config: Address
     twap_s: int = 900
+    highest_apr: float = 50.0
+
+    def __post_init__(self) -> None:
+        if self.twap_s < 1 or not self.highest_apr > 0:
+            raise ConfigError(
+                f"Perp v2 {self.underlying}: twap_s must be >= 1 and highest_apr > 0, "
+                f"were {self.twap_s} and {self.highest_apr}"
+            )
 
     @property
     def name(self) -> str:
@@ -77,4 +87,7 @@ class PerpV2FundingWatcher:
             raise BadRead(f"Perp v2 prices must be > 0, were market {market_price}, index {index_price}")
         limit = need(most, f"Perp v2 config {self.config} getMaxFundingRate")[0] / _RATIO_ONE
         day_rate = (market_price - index_price) / index_price
-        return float(min(max(day_rate, -limit), limit) * YEAR_S / DAY_S)
+        apr = float(min(max(day_rate, -limit), limit) * YEAR_S / DAY_S)
+        if not abs(apr) <= self.highest_apr:
+            raise BadRead(f"Perp v2 funds at {apr:.4g} a year, allowed is up to {self.highest_apr:g}")
+        return apr

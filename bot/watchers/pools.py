@@ -10,6 +10,7 @@ from decimal import Context, Decimal
 from typing import Any
 
 from bot.chain.abi import Abi
+from bot.chain.address import Address
 from bot.errors import ConfigError
 from bot.ports import Call
 from bot.watchers.rows import BadRead, need
@@ -27,11 +28,11 @@ class Pool:
     """A Uniswap v2 pair or v3 pool."""
 
     label: str  # subject of its observations, "v3:ETH/USDC"
-    address: str
+    address: Address
     base: str  # "ETH"
     quote: str  # "USDC"
-    base_token: str
-    quote_token: str
+    base_token: Address
+    quote_token: Address
     base_decimals: int
     quote_decimals: int
 
@@ -46,7 +47,7 @@ class Pool:
     @property
     def token_calls(self) -> tuple[Call, Call]:
         """The calls whose results :meth:`check_tokens` takes; v2 and v3 have them alike."""
-        return V3_POOL.call("token0", self.address), V3_POOL.call("token1", self.address)
+        return V3_POOL.fixed_call("token0", self.address), V3_POOL.fixed_call("token1", self.address)
 
     def check_tokens(self, token0: tuple[Any, ...] | None, token1: tuple[Any, ...] | None) -> None:
         """Raise BadRead when the contract is no pool of the configured tokens."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bot.chain.abi import Abi
+from bot.chain.ladder import TickSource, lens_ticks
 from bot.model.market import Block, FloatArray
 from bot.ports import ChainReader
 from bot.watchers.pools import V3_POOL, Pool
@@ -78,11 +79,28 @@ def _running_sums(steps: Sequence[tuple[int, int]]) -> list[int]:
 async def read_ladder(
     chain: ChainReader, pool: Pool, tick_lens: str, *, block: Block, tick_spacing: int
 ) -> Ladder:
-    """Read every initialised tick: all words of the bitmap, then the ticks of the words that are not empty.
+    """Read every initialised tick: by a lens where the node can run one, else through TickLens.
 
-    Raises BadRead when a word or the TickLens could not be read: a part of the liquidity is no liquidity.
+    Raises BadRead when a part could not be read: a part of the liquidity is no liquidity.
     """
     words = _words(tick_spacing)
+    source = TickSource(
+        target=pool.address,
+        bitmap=V3_POOL.function("tickBitmap").selector,
+        tick=V3_POOL.function("ticks").selector,
+    )
+    ticks = await lens_ticks(chain, source, words=words, tick_spacing=tick_spacing, block=block)
+    if ticks is None:
+        ticks = await _through_tick_lens(chain, pool, tick_lens, words, block)
+    if not ticks:
+        raise BadRead(f"{pool.label} at {pool.address} has no liquidity")
+    return Ladder(pool=pool, ticks=sorted(ticks))
+
+
+async def _through_tick_lens(
+    chain: ChainReader, pool: Pool, tick_lens: str, words: range, block: Block
+) -> list[tuple[int, int, int]]:
+    """Read all words of the bitmap, then the ticks of the words that are not empty."""
     bitmaps = await chain.read(
         [V3_POOL.call("tickBitmap", pool.address, word) for word in words], block=block
     )
@@ -95,12 +113,10 @@ async def read_ladder(
         [TICK_LENS.call("getPopulatedTicksInWord", tick_lens, pool.address, word) for word in full],
         block=block,
     )
-    ticks = []
+    ticks: list[tuple[int, int, int]] = []
     for word, result in zip(full, found, strict=True):
         ticks += need(result, f"TickLens {tick_lens} for {pool.label} word {word}")[0]
-    if not ticks:
-        raise BadRead(f"{pool.label} at {pool.address} has no liquidity")
-    return Ladder(pool=pool, ticks=sorted(ticks))
+    return ticks
 
 
 def _words(tick_spacing: int) -> range:

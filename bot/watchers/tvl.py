@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from bot.chain.address import Address
 from bot.errors import ConfigError
 from bot.model.market import Block, Metric, Observation, SeriesKey
 from bot.ports import ChainReader
@@ -16,7 +17,7 @@ class Token:
     """A token whose balance is watched."""
 
     symbol: str
-    address: str
+    address: Address
     decimals: int
 
 
@@ -28,7 +29,7 @@ class TvlWatcher:
     """
 
     label: str
-    holder: str
+    holder: Address
     tokens: tuple[Token, ...]
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ left after the fee (Uniswap v2 whitepaper, 2.1).
 import math
 from dataclasses import dataclass
 
+from bot.errors import ConfigError
 from bot.model.market import Block, Metric, Observation, SeriesKey
 from bot.ports import ChainReader
 from bot.watchers.pools import V2_PAIR, Pool
@@ -25,18 +26,25 @@ _METRICS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniswapV2Watcher:
-    """Watches one pair.
+    """Watches one pair, of Uniswap v2 or a fork with the same interface (Sushi, PancakeSwap).
+
+    Watchers of one block are read together: all configured pairs are one bulk read of the chain's reader.
 
     POOL_LIQUIDITY is the supply of LP tokens, which neither prices nor fees move. It is counted in
     sqrt(USD x base) at the first deposit's rate, the unit of LpShape and of v3 pools.
     """
 
     pool: Pool
-    fee: float = 0.003  # fraction of the input; 0.003 in Uniswap and Sushi v2
+    fee: float = 0.003  # fraction of the input; 0.003 in Uniswap and Sushi v2, 0.0025 in PancakeSwap
+    protocol: str = "uniswap_v2"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fee < 1:
+            raise ConfigError(f"pool {self.pool.label}: fee must be a fraction from 0 to 1, was {self.fee}")
 
     @property
     def name(self) -> str:
-        return f"uniswap_v2 {self.pool.label}"
+        return f"{self.protocol} {self.pool.label}"
 
     @property
     def series(self) -> tuple[SeriesKey, ...]:
@@ -65,6 +73,8 @@ class UniswapV2Watcher:
     def _values(self, base: float, quote: float, supply: float) -> tuple[float, ...]:
         if base <= 0 or quote <= 0:
             raise BadRead(f"{self.pool.label} is empty: reserves {base} and {quote}")
+        if supply <= 0:
+            raise BadRead(f"{self.pool.label} holds {base} and {quote} and says that it has no LP tokens")
         near = quote * (1 - math.sqrt(1 - NEAR))
         return quote / base, supply, quote, near, depth_usd(quote, fee=self.fee)
 

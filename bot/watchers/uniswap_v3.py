@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 from typing import Any
 
+from bot.chain.address import Address
+from bot.errors import ConfigError
 from bot.model.market import Block, Metric, Observation, SeriesKey
 from bot.ports import ChainReader
 from bot.watchers.pools import V3_POOL, Pool
 from bot.watchers.rows import BadRead, Rows, Unknown, need
-from bot.watchers.ticks import Ladder, read_ladder
+from bot.watchers.ticks import MAX_TICK, Ladder, read_ladder
 
 SOURCE = "pool"
 TWAP_S = 1_800
+MIN_SQRT_RATIO = 4_295_128_739  # TickMath of v3-core; prices are from here to just below MAX_SQRT_RATIO
+MAX_SQRT_RATIO = 1_461_446_703_485_210_103_287_273_052_203_988_822_378_723_970_342
 _METRICS = (
     Metric.POOL_PRICE_USD,
     Metric.POOL_LIQUIDITY,
@@ -28,8 +32,11 @@ class UniswapV3Watcher:
     """
 
     pool: Pool
-    tick_lens: str
+    tick_lens: Address
     twap_s: int = TWAP_S
+
+    def __post_init__(self) -> None:
+        check_twap(self.pool, self.twap_s)
 
     @property
     def name(self) -> str:
@@ -45,7 +52,8 @@ class UniswapV3Watcher:
         address = self.pool.address
         calls = [
             *self.pool.token_calls,
-            *(V3_POOL.call(name, address) for name in ("slot0", "liquidity", "tickSpacing", "fee")),
+            *(V3_POOL.call(name, address) for name in ("slot0", "liquidity")),
+            *(V3_POOL.fixed_call(name, address) for name in ("tickSpacing", "fee")),
             twap_call(self.pool, self.twap_s),
         ]
         token0, token1, slot0, liquidity, spacing, fee, observed = await chain.read(calls, block=block)
@@ -55,6 +63,8 @@ class UniswapV3Watcher:
             (in_range,) = need(liquidity, f"{self.pool.label} liquidity")
             (tick_spacing,) = need(spacing, f"{self.pool.label} tickSpacing")
             (fee_millionths,) = need(fee, f"{self.pool.label} fee")
+            if fee_millionths >= 1_000_000:
+                raise BadRead(f"{self.pool.label} says that its fee is {fee_millionths} millionths")
         except BadRead as error:
             return rows.unknown(self.series, str(error))
         price = self.pool.price_from_sqrt(sqrt_price)
@@ -84,6 +94,9 @@ class UniswapV3StableWatcher:
 
     pool: Pool
     twap_s: int = TWAP_S
+
+    def __post_init__(self) -> None:
+        check_twap(self.pool, self.twap_s)
 
     @property
     def name(self) -> str:
@@ -123,11 +136,20 @@ def _values(ladder: Ladder, *, price: float, fee: float) -> tuple[float, ...]:
     )
 
 
+def check_twap(pool: Pool, twap_s: int) -> None:
+    if not 0 < twap_s < 1 << 32:
+        raise ConfigError(f"pool {pool.label}: twap_s must be a number of seconds > 0, was {twap_s}")
+
+
 def sqrt_price_and_tick(pool: Pool, slot0: tuple[Any, ...] | None) -> tuple[int, int]:
     """Return (sqrtPriceX96, tick). Raises BadRead for a pool that was never initialised."""
     sqrt_price, tick, *_ = need(slot0, f"{pool.label} slot0 at {pool.address}")
     if sqrt_price == 0:
         raise BadRead(f"{pool.label} at {pool.address} is not initialised")
+    if not MIN_SQRT_RATIO <= sqrt_price < MAX_SQRT_RATIO or not -MAX_TICK <= tick <= MAX_TICK:
+        raise BadRead(
+            f"{pool.label} at {pool.address} is at tick {tick}, sqrt price {sqrt_price}: no such price"
+        )
     return sqrt_price, tick
 
 
@@ -142,5 +164,12 @@ def twap_price(pool: Pool, observed: tuple[Any, ...] | None, twap_s: int) -> flo
     """
     if observed is None:
         return Unknown(f"{pool.label} does not remember {twap_s} s of prices yet (observe)")
+    if len(observed[0]) != 2:
+        return Unknown(f"{pool.label} observe answered {len(observed[0])} ticks, not 2")
     before, now = observed[0]
-    return pool.price_from_tick((now - before) // twap_s)
+    tick = (now - before) // twap_s
+    if not -MAX_TICK <= tick <= MAX_TICK:
+        return Unknown(
+            f"{pool.label} observe answered a mean tick of {tick}; there is none beyond {MAX_TICK}"
+        )
+    return pool.price_from_tick(tick)

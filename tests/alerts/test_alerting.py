@@ -1,7 +1,7 @@
 """Silence is told, trouble ends with the next step, and a stop is told on the way out."""
 
 import pytest
-from alerts.test_desk import Outbox, titles
+from alerts.outbox import Outbox, titles
 from pipeline_builders import moment, record_of
 
 from bot.alerts.conditions import Limits, Severity

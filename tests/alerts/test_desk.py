@@ -5,26 +5,12 @@ import json
 
 import pytest
 from aiohttp import web
+from alerts.outbox import Outbox, titles
 
 from bot.alerts.conditions import Condition, Severity
 from bot.alerts.desk import MAX_WAITING, AlertDesk
-from bot.alerts.sender import AppriseSender, Delivery
+from bot.alerts.sender import AppriseSender
 from bot.errors import ConfigError, InvariantError, TransientError
-
-
-class Outbox:
-    """A sender that keeps what it was given, or refuses it."""
-
-    targets = ("1 test",)
-
-    def __init__(self):
-        self.sent, self.works, self.first = [], True, asyncio.Event()
-
-    async def send(self, message):
-        if self.works:
-            self.sent.append(message)
-            self.first.set()
-        return (Delivery(target="1 test", ok=self.works, why="" if self.works else "down"),)
 
 
 def condition(severity=Severity.WARNING, *, key="tier:ETH/USDC", level=0, once=False):
@@ -33,10 +19,6 @@ def condition(severity=Severity.WARNING, *, key="tier:ETH/USDC", level=0, once=F
 
 def desk(tmp_path, sender=None, **changes):
     return AlertDesk(sender=sender or Outbox(), path=tmp_path / "alerts.json", mode="dry-run", **changes)
-
-
-def titles(messages):
-    return [item.title.removeprefix("[alvh dry-run] ") for item in messages]
 
 
 def test_a_condition_is_told_once_while_it_stands(tmp_path):

@@ -1,14 +1,15 @@
 """Heads: each once, gaps listed, reorgs proved and measured (REL-R3, REL-R10)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.chain.heads import MAX_REORG, HeadFollower, NewHead
+from bot.chain.heads import MAX_REORG, FinalBlock, FinalityError, HeadFollower, NewHead, final_block_of
 from bot.chain.reader import JsonRpcReader
-from bot.chain.rpc import Rpc
+from bot.chain.rpc import Node, Rpc, RpcError
 from bot.devnet.node import Devnet
 from bot.errors import ConfigError, StaleDataError, TransientError
 from bot.model.market import Block
@@ -84,7 +85,7 @@ async def test_blocks_between_two_polls_are_listed(gap: int) -> None:
     await follower.poll()
     chain.grow(gap)
     event = await follower.poll()
-    assert event == NewHead(block=chain.blocks[-1], skipped=tuple(range(100, 100 + gap - 1)))
+    assert event == NewHead(block=chain.blocks[-1], skipped=range(100, 100 + gap - 1))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5, MAX_REORG])
@@ -99,7 +100,7 @@ async def test_a_reorg_is_measured_exactly(depth: int, longer: int) -> None:
     first_new = 100 - depth
     assert event == NewHead(
         block=chain.blocks[-1],
-        skipped=tuple(range(first_new, 100 + longer - 1)),
+        skipped=range(first_new, 100 + longer - 1),
         reorg_depth=depth,
     )
     chain.grow()
@@ -112,7 +113,7 @@ async def test_a_reorg_to_a_shorter_chain_is_proved_by_its_parents() -> None:
     await follower.poll()
     chain.fork(5, length=3)
     event = await follower.poll()
-    assert event == NewHead(block=chain.blocks[-1], skipped=(95, 96), reorg_depth=5)
+    assert event == NewHead(block=chain.blocks[-1], skipped=range(95, 97), reorg_depth=5)
 
 
 async def test_a_reorg_after_a_long_pause_is_measured_too() -> None:
@@ -133,7 +134,7 @@ async def test_a_reorg_during_a_long_pause_is_measured_too() -> None:
     await follower.poll()
     chain.fork(4, length=100)
     event = await follower.poll()
-    assert event == NewHead(block=chain.blocks[-1], skipped=tuple(range(96, 195)), reorg_depth=4)
+    assert event == NewHead(block=chain.blocks[-1], skipped=range(96, 195), reorg_depth=4)
 
 
 async def test_a_deeper_reorg_is_said_to_be_one() -> None:
@@ -188,7 +189,7 @@ async def test_a_short_chain_from_its_first_block_on() -> None:
     follower = _follow(chain)
     assert await follower.poll() == NewHead(block=chain.blocks[0])
     chain.grow(2)
-    assert await follower.poll() == NewHead(block=chain.blocks[2], skipped=(1,))
+    assert await follower.poll() == NewHead(block=chain.blocks[2], skipped=range(1, 2))
 
 
 async def test_failed_polls_are_told_and_the_stream_goes_on() -> None:
@@ -257,6 +258,193 @@ async def test_no_height_is_lost_and_none_reported_twice_on_one_chain(moves: lis
     assert all(view[height] == chain.blocks[height].hash for height in covered)
 
 
+class Final:
+    """What the chain calls final: ``lag`` blocks behind its head."""
+
+    def __init__(self, chain: Chain, lag: int = 10) -> None:
+        self.chain, self.lag, self.fails = chain, lag, False
+
+    async def __call__(self) -> FinalBlock | None:
+        if self.fails:
+            raise TransientError("no answer")
+        block = self.chain.blocks[-1 - self.lag]
+        return FinalBlock(number=block.number, hash=block.hash)
+
+
+async def _final_noted(chain: Chain) -> HeadFollower:
+    follower = HeadFollower(chain, poll_s=1, sleep=_no_sleep, final=Final(chain))
+    await follower.poll()
+    await follower.note_final()
+    return follower
+
+
+@pytest.mark.parametrize("depth", [1, 5, 10])
+async def test_a_reorg_above_the_final_block_is_only_a_reorg(depth: int) -> None:
+    """REL-C1. Block 89 is final, 90 to 99 are not."""
+    chain = Chain()
+    follower = await _final_noted(chain)
+    chain.fork(depth)
+    event = await follower.poll()
+    assert event is not None
+    assert event.reorg_depth == depth
+    await follower.note_final()
+
+
+@pytest.mark.parametrize("depth", [11, 15, MAX_REORG, MAX_REORG + 5])
+@pytest.mark.parametrize("longer", [1, 50])
+async def test_a_reorg_below_the_final_block_halts_until_a_person_releases(depth: int, longer: int) -> None:
+    """REL-C6: within one poll, and a retry does not get past it."""
+    chain = Chain()
+    follower = await _final_noted(chain)
+    chain.fork(depth, length=depth + longer)
+    for _ in range(3):
+        with pytest.raises(FinalityError, match=r"block 89 .* was final and has been replaced"):
+            await follower.poll()
+    follower.release()
+    event = await follower.poll()
+    assert event is not None
+    assert event.block == chain.blocks[-1]
+
+
+async def test_a_breach_is_seen_also_when_the_final_block_moves_on() -> None:
+    chain = Chain()
+    follower = await _final_noted(chain)
+    chain.fork(30, length=100)
+    with pytest.raises(FinalityError):
+        await follower.note_final()
+    with pytest.raises(FinalityError):
+        await follower.poll()
+
+
+async def test_the_stream_of_events_ends_at_a_breach_and_survives_a_failed_look() -> None:
+    chain = Chain()
+    told: list[Exception] = []
+    final = Final(chain)
+    final.fails = True
+    follower = HeadFollower(chain, poll_s=1, sleep=_no_sleep, final=final, on_trouble=told.append)
+    events = follower.events()
+    await anext(events)
+    chain.grow()
+    await anext(events)
+    assert [str(error) for error in told] == ["no answer"]
+    final.fails = False
+    chain.grow()
+    await anext(events)
+    chain.grow()
+    await anext(events)
+    chain.fork(20, length=25)
+    with pytest.raises(FinalityError):
+        await anext(events)
+
+
+async def test_a_final_block_that_goes_back_is_a_node_that_lags() -> None:
+    chain = Chain()
+    final = Final(chain)
+    follower = HeadFollower(chain, poll_s=1, final=final)
+    await follower.poll()
+    await follower.note_final()
+    final.lag = 40
+    await follower.note_final()
+    chain.fork(15)
+    with pytest.raises(FinalityError, match="block 89"):
+        await follower.poll()
+
+
+class _Tags:
+    """A node that answers the finalized tag with ``answer``."""
+
+    where = "here"
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    async def read(self, method: str, params: Sequence[Any] = (), *, deadline_s: float | None = None) -> Any:
+        assert (method, list(params)) == ("eth_getBlockByNumber", ["finalized", False])
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    request = batch = close = read
+
+
+@pytest.mark.parametrize("answer", [None, RpcError(-32602, "unknown tag")])
+async def test_a_chain_without_finality_has_none(answer: Any) -> None:
+    node: Node = _Tags(answer)  # type: ignore[assignment]
+    assert await final_block_of(node)() is None
+
+
+async def test_the_final_block_of_a_node() -> None:
+    node: Node = _Tags({"number": "0x5", "hash": "0x" + "AB" * 32})  # type: ignore[assignment]
+    assert await final_block_of(node)() == FinalBlock(number=5, hash="0x" + "ab" * 32)
+
+
+@pytest.mark.parametrize("away", [0, 1, 7, 5_000])
+async def test_what_came_while_the_program_was_down_is_a_gap_and_not_passed_over(away: int) -> None:
+    """I5: catch-up after downtime, of any length."""
+    chain = Chain()
+    known = chain.blocks[-5:]
+    chain.grow(away)
+    follower = HeadFollower(chain, poll_s=1, known=known)
+    event = await follower.poll()
+    if away == 0:
+        assert event is None
+        return
+    assert event is not None
+    assert event.gap == ((100, 98 + away) if away > 1 else None)
+    assert event.reorg_depth == 0
+
+
+async def test_a_reorg_while_the_program_was_down_is_measured() -> None:
+    chain = Chain()
+    known = chain.blocks[-8:]
+    chain.fork(3, length=6)
+    event = await HeadFollower(chain, poll_s=1, known=known).poll()
+    assert event == NewHead(block=chain.blocks[-1], skipped=range(97, 102), reorg_depth=3)
+
+
+class _Waker:
+    """Wakes on demand and keeps what it was asked to wait."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain, self.waited = chain, list[float]()
+
+    async def wait(self, timeout_s: float) -> bool:
+        self.waited.append(timeout_s)
+        self.chain.grow()
+        return True
+
+
+async def test_a_wake_ends_the_wait_and_is_not_believed() -> None:
+    chain = Chain()
+    wake = _Waker(chain)
+    events = HeadFollower(chain, poll_s=12, wake=wake, sleep=_never).events()
+    assert [(await anext(events)).block.number for _ in range(3)] == [99, 100, 101]
+    assert wake.waited == [12, 12]
+
+
+async def _never(_: float) -> None:
+    raise AssertionError
+
+
+@pytest.mark.devnet
+@pytest.mark.parametrize("depth", [1, 2, 3, 5, 8, 13, 20])
+async def test_reorgs_of_a_real_node(devnet: Devnet, rpc: Rpc, depth: int) -> None:
+    """REL-C1 on anvil: exact to depth 20."""
+    await rpc.request("anvil_mine", ["0x19"])
+    chain = await JsonRpcReader.connect(rpc, chain_id=31337)
+    follower = HeadFollower(chain, poll_s=1, final=final_block_of(rpc))
+    first = await follower.poll()
+    assert first is not None
+    # Empty blocks at the same times would be the same blocks again: the new ones pay to somebody else.
+    await rpc.request("anvil_setCoinbase", ["0x" + f"{depth:02x}" * 20])
+    await rpc.request("anvil_reorg", [depth, []])
+    await rpc.request("anvil_mine", ["0x1"])
+    event = await follower.poll()
+    assert event is not None
+    assert event.block == await chain.head()
+    assert event.reorg_depth == depth
+
+
 @pytest.mark.devnet
 async def test_on_a_real_node(devnet: Devnet, rpc: Rpc) -> None:
     chain = await JsonRpcReader.connect(rpc, chain_id=31337)
@@ -266,7 +454,7 @@ async def test_on_a_real_node(devnet: Devnet, rpc: Rpc) -> None:
     await rpc.request("anvil_mine", ["0x4"])
     gap = await follower.poll()
     assert gap is not None
-    assert gap.skipped == tuple(range(first.block.number + 1, first.block.number + 4))
+    assert gap.skipped == range(first.block.number + 1, first.block.number + 4)
     user = devnet.deployment.user
     tx_hash = await rpc.request("eth_sendTransaction", [{"from": user, "to": user}], send=True)
     while await rpc.read("eth_getTransactionReceipt", [tx_hash]) is None:

@@ -1,6 +1,6 @@
 """Pinned reads: on the real chain, and against a node that cannot, lies or lags (REL-R1, REL-R6, REL-R7)."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -89,12 +89,14 @@ async def test_a_failed_sub_call_is_none_and_never_zero(chain: JsonRpcReader, de
 
 @pytest.mark.devnet
 async def test_many_calls_are_cut_into_requests(chain: JsonRpcReader, devnet: Devnet) -> None:
-    calls = [MULTICALL.call("getEthBalance", devnet.deployment.multicall3, f"0x{n:040x}") for n in range(450)]
-    calls[449] = MULTICALL.call("getEthBalance", devnet.deployment.multicall3, devnet.deployment.user)
+    calls = [
+        MULTICALL.call("getEthBalance", devnet.deployment.multicall3, f"0x{n:040x}") for n in range(1150)
+    ]
+    calls[1149] = MULTICALL.call("getEthBalance", devnet.deployment.multicall3, devnet.deployment.user)
     results = await chain.read(calls, block=await chain.head())
-    assert len(results) == 450
-    assert results[449] is not None
-    assert results[449][0] > 10**18
+    assert len(results) == 1150
+    assert results[1149] is not None
+    assert results[1149][0] > 10**18
 
 
 @pytest.mark.devnet
@@ -279,7 +281,8 @@ async def test_a_batch_that_is_too_much_is_halved(faulty: FaultyNode) -> None:
     OldNode(faulty, respond)
     async with Rpc(faulty.url) as rpc:
         chain = await JsonRpcReader.connect(rpc, chain_id=5)
-        results = await chain.read([Call(EOA, b"", ("uint256",))] * 7, block=await chain.head())
+        calls = [Call(EOA, bytes([number]), ("uint256",)) for number in range(7)]
+        results = await chain.read(calls, block=await chain.head())
     assert results == [(0,)] * 7
     assert sizes == [7, 3, 1, 2, 4, 2, 2]
 
@@ -291,8 +294,9 @@ async def test_a_node_that_refuses_everything_is_not_read_as_empty(faulty: Fault
     old = OldNode(faulty, respond)
     async with Rpc(faulty.url) as rpc:
         chain = await JsonRpcReader.connect(rpc, chain_id=5)
+        calls = [Call(EOA, bytes([number]), ("uint256",)) for number in range(100)]
         with pytest.raises(RpcError, match="daily quota"):
-            await chain.read([Call(EOA, b"", ("uint256",))] * 100, block=await chain.head())
+            await chain.read(calls, block=await chain.head())
     assert len(old.calls) < 15, "one branch of the halves is enough to know"
 
 
@@ -325,3 +329,30 @@ async def test_the_chain_behind_the_url_may_change(faulty: FaultyNode) -> None:
 
 def test_decode_of_nothing() -> None:
     assert decode_aggregate3(encode(["(bool,bytes)[]"], [[]]), count=0) == []
+
+
+@pytest.mark.devnet
+async def test_what_can_never_change_is_asked_once_until_a_reorg(
+    chain: JsonRpcReader, rpc: Rpc, devnet: Devnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[bytes]] = []
+
+    async def aggregate(calls: Sequence[Call], block: Block) -> list[bytes | None]:
+        asked.append([call.data for call in calls])
+        return await inner(calls, block)
+
+    inner = chain.aggregate
+    monkeypatch.setattr(chain, "aggregate", aggregate)
+    pair = Abi.load("UniswapV2Pair")
+    at = devnet.deployment.v2_pair
+    calls = [pair.fixed_call("token0", at), pair.call("totalSupply", at)]
+    both, supply_only = [call.data for call in calls], [calls[1].data]
+    first = await chain.read(calls, block=await chain.head())
+    await rpc.request("evm_mine")
+    assert await chain.read(calls, block=await chain.head()) == first
+    assert asked == [both, supply_only]
+    await rpc.request(
+        "anvil_reorg", [1, [[{"from": devnet.deployment.user, "to": devnet.deployment.user}, 0]]]
+    )
+    assert await chain.read(calls, block=await chain.head()) == first
+    assert asked == [both, supply_only, both]

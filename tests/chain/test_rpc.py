@@ -1,18 +1,26 @@
 """REL-R8, REL-R9 and the faults that web3.py 8 gets wrong, against a misbehaving node."""
 
 import asyncio
+import contextlib
+import os
+import re
 import time
 import traceback
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from eth_abi.abi import encode
-from faulty_node import FaultyNode, faulty_node
+from faulty_node import Answer, FaultyNode, faulty_node
 
+from bot.chain.replies import SHAPES
 from bot.chain.rpc import (
+    SEND_METHODS,
     RateLimitedError,
     ReplyTooLargeError,
     RevertError,
@@ -357,6 +365,290 @@ def test_hex_bytes_refuses_what_is_none(value: object) -> None:
 def test_quantity_and_hex_bytes() -> None:
     assert (quantity("0x0"), quantity("0xff")) == (0, 255)
     assert (hex_bytes("0x"), hex_bytes("0x00ff")) == (b"", b"\x00\xff")
+
+
+@pytest.mark.parametrize("packing", ["gzip", "deflate"])
+async def test_a_packed_reply_is_unpacked_up_to_the_limit_and_no_further(
+    faulty: FaultyNode, packing: str
+) -> None:
+    """REL-F6: 100 kB on the wire that would be 100 MB; what is held stays below the limit."""
+    bomb = zlib.compressobj(wbits=31 if packing == "gzip" else 15)
+    zeros = bomb.compress(b" " * 100_000_000) + bomb.flush()
+    assert len(zeros) < 200_000
+    faulty.answer = _packed(zeros, packing)
+    async with Rpc(faulty.url, max_body_bytes=1_000_000) as rpc:
+        tracemalloc.start()
+        with pytest.raises(ReplyTooLargeError):
+            await rpc.request("eth_getLogs")
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak_bytes < 10_000_000
+        small = zlib.compressobj(wbits=31 if packing == "gzip" else 15)
+        packed = small.compress(b'{"jsonrpc":"2.0","id":2,"result":"0x5"}') + small.flush()
+        faulty.answer = _packed(packed, packing)
+        assert await rpc.request("eth_blockNumber") == "0x5"
+        for broken in (packed[:-9], b"not packed", b""):
+            faulty.answer = _packed(broken, packing)
+            with pytest.raises(TransientError):
+                await rpc.request("eth_blockNumber")
+
+
+@pytest.mark.parametrize("packing", ["br", "zstd", "gzip, gzip", "x"])
+async def test_a_packing_that_was_not_asked_for_is_refused(faulty: FaultyNode, packing: str) -> None:
+    faulty.answer = _packed(b"x", packing)
+    async with Rpc(faulty.url) as rpc:
+        with pytest.raises(TransientError):
+            await rpc.request("eth_blockNumber")
+
+
+def _packed(body: bytes, packing: str) -> Answer:
+    async def answer(*_: object) -> web.Response:
+        return web.Response(body=body, headers={"Content-Encoding": packing})
+
+    return answer
+
+
+@pytest.mark.parametrize("brackets", ["[", '{"a":'])
+async def test_json_nested_too_deeply_is_no_json(faulty: FaultyNode, brackets: str) -> None:
+    """REL-F9: no RecursionError, whatever the depth."""
+    async with Rpc(faulty.url) as rpc:
+        for depth in (900, 1_100, 200_000):
+            faulty.answer = faulty.raw(f'{{"jsonrpc":"2.0","id":1,"result":{brackets * depth}')
+            with pytest.raises(TransientError):
+                await rpc.request("eth_call")
+            closed = "[" * depth + "]" * depth
+            faulty.answer = faulty.raw(f'{{"jsonrpc":"2.0","id":2,"result":{closed}}}')
+            with pytest.raises(TransientError):
+                await rpc.request("eth_call")
+
+
+@pytest.mark.parametrize("where", ["status", "header"])
+async def test_a_head_that_drips_ends_at_the_deadline(where: str) -> None:
+    """REL-R9: a byte now and then, and headers that never end."""
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            if where == "header":
+                writer.write(b"HTTP/1.1 200 OK\r\n")
+            for number in range(400):
+                writer.write(b"H" if where == "status" else b"X-%d: y\r\n" % number)
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with Rpc(f"http://127.0.0.1:{port}", timeout_s=0.3) as rpc:
+        started = time.monotonic()
+        with pytest.raises(TransientError):
+            await rpc.request("eth_blockNumber")
+        assert time.monotonic() - started < 0.8
+    server.close()
+
+
+async def test_a_reply_that_comes_twice_answers_one_call(faulty: FaultyNode) -> None:
+    """REL-F7: two replies in one body, and a reply to an earlier call."""
+    async with Rpc(faulty.url) as rpc:
+        faulty.answer = faulty.raw(
+            '{"jsonrpc":"2.0","id":1,"result":"0x1"}{"jsonrpc":"2.0","id":1,"result":"0x2"}'
+        )
+        with pytest.raises(TransientError):
+            await rpc.request("eth_blockNumber")
+        faulty.answer = faulty.raw('{"jsonrpc":"2.0","id":1,"result":"0x1"}')
+        with pytest.raises(TransientError, match="wrong id"):
+            await rpc.request("eth_blockNumber")
+
+
+@pytest.mark.parametrize("wrong", ["true", "1.0", '"1"', "[1]", "{}"])
+async def test_an_id_that_only_equals_ours_is_wrong(faulty: FaultyNode, wrong: str) -> None:
+    faulty.answer = faulty.raw(f'{{"jsonrpc":"2.0","id":{wrong},"result":"0x1"}}')
+    async with Rpc(faulty.url) as rpc:
+        with pytest.raises(TransientError, match="wrong id"):
+            await rpc.request("eth_blockNumber")
+
+
+BLOCK = {"number": "0x1", "hash": "0x" + "11" * 32, "parentHash": "0x" + "10" * 32, "timestamp": "0x5"}
+RECEIPT = {
+    "transactionHash": "0x" + "22" * 32,
+    "blockHash": "0x" + "11" * 32,
+    "blockNumber": "0x1",
+    "gasUsed": "0x5208",
+    "logs": [],
+}
+NO_QUANTITY = [
+    None,
+    "0x",
+    "0xZZ",
+    "12",
+    "-0x1",
+    "0x-1",
+    hex(10**80),
+    hex(2**256),
+    True,
+    7,
+    7.5,
+    [],
+    {},
+    ["0x1"],
+]
+QUANTITIES = [
+    "eth_blockNumber",
+    "eth_chainId",
+    "eth_gasPrice",
+    "eth_maxPriorityFeePerGas",
+    "eth_getBalance",
+    "eth_getTransactionCount",
+    "eth_estimateGas",
+]
+
+
+@pytest.mark.parametrize("method", QUANTITIES)
+async def test_no_method_takes_what_is_no_quantity(faulty: FaultyNode, method: str) -> None:
+    """REL-F8, F9."""
+    async with Rpc(faulty.url) as rpc:
+        for value in NO_QUANTITY:
+            faulty.answer = faulty.ok(value)
+            with pytest.raises(TransientError, match=f"{method} at .* is no hex quantity"):
+                await rpc.request(method)
+        faulty.answer = faulty.ok(hex(2**256 - 1))
+        assert await rpc.request(method) == hex(2**256 - 1)
+
+
+@pytest.mark.parametrize("method", sorted(SHAPES))
+async def test_null_and_nonsense_of_every_method(faulty: FaultyNode, method: str) -> None:
+    """REL-F8, F9: null is None where it means "not known" and an error everywhere else; NaN is no JSON."""
+    send = method in SEND_METHODS
+    async with Rpc(faulty.url) as rpc:
+        for value in (True, 5, "", "0xg", [[[]]], {"a": None}):
+            if value == [[[]]] and method in ("eth_getLogs",):
+                continue  # its items are checked where they are read
+            faulty.answer = faulty.ok(value)
+            with pytest.raises(TransientError, match=method):
+                await rpc.request(method, send=send)
+        faulty.answer = faulty.raw('{"jsonrpc":"2.0","id":7,"result":NaN}')
+        with pytest.raises(TransientError):
+            await rpc.request(method, send=send)
+        faulty.answer = faulty.ok(None)
+        if method in NULL_MEANS_UNKNOWN:
+            assert await rpc.request(method) is None
+        else:
+            with pytest.raises(TransientError, match=rf"{method} at .* \(wrong shape\)"):
+                await rpc.request(method, send=send)
+
+
+NULL_MEANS_UNKNOWN = {
+    "eth_getBlockByNumber",
+    "eth_getBlockByHash",
+    "eth_getBlockReceipts",
+    "eth_getTransactionByHash",
+    "eth_getTransactionReceipt",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "good", "name", "bad"),
+    [
+        *(("eth_getBlockByNumber", BLOCK, name, bad) for name in BLOCK for bad in (None, 5, "0xzz", True)),
+        ("eth_getBlockByHash", BLOCK, "number", hex(10**80)),
+        ("eth_getBlockByHash", BLOCK, "baseFeePerGas", "12"),
+        *(("eth_getTransactionReceipt", RECEIPT, name, bad) for name in RECEIPT for bad in (None, 5, "0xzz")),
+        ("eth_getTransactionReceipt", RECEIPT, "status", True),
+        ("eth_getTransactionByHash", {"hash": "0x" + "22" * 32}, "hash", "0x22"),
+        ("eth_feeHistory", {"oldestBlock": "0x1", "baseFeePerGas": ["0x1"]}, "baseFeePerGas", [None]),
+        ("eth_feeHistory", {"oldestBlock": "0x1", "baseFeePerGas": ["0x1"]}, "oldestBlock", "1"),
+        ("eth_feeHistory", {"oldestBlock": "0x1", "baseFeePerGas": ["0x1"]}, "gasUsedRatio", [-0.5]),
+        ("eth_feeHistory", {"oldestBlock": "0x1", "baseFeePerGas": ["0x1"]}, "reward", [["0x"]]),
+    ],
+)
+async def test_a_field_that_is_wrong_or_missing_is_named(
+    faulty: FaultyNode, method: str, good: dict, name: str, bad: object
+) -> None:
+    """REL-F9."""
+    async with Rpc(faulty.url) as rpc:
+        faulty.answer = faulty.ok(good)
+        assert await rpc.request(method) == good
+        faulty.answer = faulty.ok({**good, name: bad})
+        with pytest.raises(TransientError, match=f"{method} at .*{name}"):
+            await rpc.request(method)
+        if name in good:
+            faulty.answer = faulty.ok({key: value for key, value in good.items() if key != name})
+            with pytest.raises(TransientError, match=f"{name} is missing"):
+                await rpc.request(method)
+
+
+def test_every_method_that_the_program_asks_has_a_shape() -> None:
+    """But for those that control a devnet."""
+    found = set()
+    for path in Path("bot").rglob("*.py"):
+        found |= set(re.findall(r'"(eth_[a-zA-Z]+)"', path.read_text()))
+    assert found
+    assert found - {"eth_subscribe", "eth_subscription", "eth_usd"} <= SHAPES.keys()
+
+
+async def test_a_message_of_the_node_is_one_printable_line(faulty: FaultyNode) -> None:
+    faulty.answer = faulty.error({"code": -32000, "message": "bad\n\x1b[31mthing\u202e" + "x" * 5_000})
+    async with Rpc(faulty.url) as rpc:
+        with pytest.raises(RpcError) as caught:
+            await rpc.request("eth_blockNumber")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+
+
+async def test_too_many_results_are_no_rate_limit(faulty: FaultyNode) -> None:
+    """Some nodes say it with the code of one; asking again would bring the same."""
+    faulty.answer = faulty.error({"code": -32005, "message": "query returned more than 10000 results"})
+    async with Rpc(faulty.url) as rpc:
+        with pytest.raises(RpcError):
+            await rpc.read("eth_getLogs", [{}])
+    assert len(faulty.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        " https://node.example/KEY",
+        "https://node.example/KEY ",
+        "https://node.example/KEY\n",
+        "\thttps://node.example/KEY",
+        "https://node.example/K EY",
+        "https://node.example/KEY\x00",
+        "https://node.example/KEY\u200b",
+        "https://node.example/KEY\u00a0",
+    ],
+)
+def test_a_url_with_a_space_is_refused_by_name(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"has (a space|the character U\+[0-9A-F]{4}) at position \d+ of"):
+        Rpc(url)
+
+
+@pytest.mark.parametrize(
+    "host", ["node.example", "8.8.8.8", "[2001:4860:4860::8888]", "localhost.example.com"]
+)
+def test_plain_http_to_a_public_host_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"use https, or set chain\.allow_plain_http") as caught:
+        Rpc(f"http://{host}/{KEY}")
+    assert KEY not in str(caught.value)
+    Rpc(f"http://{host}/{KEY}", allow_plain_http=True)
+    Rpc(f"https://{host}/{KEY}")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "127.0.0.1", "[::1]", "10.1.2.3", "192.168.0.9", "anvil", "node.local", "a.localhost"],
+)
+def test_plain_http_at_home_is_fine(host: str) -> None:
+    Rpc(f"http://{host}:8545")
+
+
+async def test_memory_and_sockets_stay_flat(faulty: FaultyNode) -> None:
+    """H7 in small: one socket for calls in turn, and no growth after the first."""
+    async with Rpc(faulty.url) as rpc:
+        for _ in range(50):
+            await rpc.request("eth_blockNumber")
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(300):
+            await rpc.request("eth_blockNumber")
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
 async def test_a_closed_connection_is_a_mistake_and_not_a_bad_node(faulty: FaultyNode) -> None:

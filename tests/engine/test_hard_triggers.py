@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from engine.factory import FEED, NOW_S, SPOT, TWAP, block, calm_columns, classic, context, frame
+from engine.factory import FEED, NOW_S, SPOT, TWAP, block, buys, calm_columns, classic, context, frame
 
+from bot.engine import decide
 from bot.engine.rules.hard_triggers import crash, find_holds
 from bot.model.market import Column, Columns, Metric, SeriesKey
+from bot.model.record import EngineState
 from bot.model.tier import Tier
 
 POLICY = classic()
@@ -172,3 +174,45 @@ def test_r2_holds_of_the_source_are_kept():
 def test_no_exposure_needs_no_price():
     assert find_holds(POLICY, frame({}, exposures=())) == ()
     assert Columns(series={}).find(Metric.PRICE_USD) == ()
+
+
+SEQUENCER = SeriesKey(Metric.SEQUENCER_UP, "42161", "sequencer")
+
+
+def readings(*values, age_s=5.0):
+    times_s = NOW_S - age_s - 12.0 * np.arange(len(values) - 1, -1, -1)
+    return Column(times_s=times_s, values=np.array(values, dtype=float))
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        (readings(1.0, 1.0), ""),
+        (readings(0.0, 1.0), ""),
+        (readings(1.0, 0.0), "is down, or up for less than its grace"),
+        (readings(1.0, math.nan), "could not be read"),
+        (readings(1.0, 1.0, age_s=86_400.0), "no reading within"),
+        (readings(), "no reading within"),
+    ],
+)
+def test_c9_a_sequencer_that_is_not_known_to_be_up_holds(column, text):
+    found_holds = find_holds(POLICY, frame(calm_columns() | {SEQUENCER: column}))
+    assert len(found_holds) == bool(text)
+    assert all(text in hold and "chain 42161" in hold for hold in found_holds)
+
+
+def test_c9_no_sequencer_configured_holds_nothing():
+    assert find_holds(POLICY, frame(calm_columns())) == ()
+
+
+@pytest.mark.parametrize("value", [0.0, math.nan])
+def test_c9_a_hold_opens_no_leg_and_moves_no_tier(value):
+    """R2: with the sequencer up the tail is bought, else nothing; the tier is the same."""
+    up, down = (
+        decide(POLICY, EngineState(), frame(calm_columns() | {SEQUENCER: readings(1.0, last)}))[1]
+        for last in (1.0, value)
+    )
+    assert buys(up)
+    assert not buys(down)
+    assert any("sequencer of chain 42161" in hold for hold in down.holds)
+    assert [group.tier for group in down.groups] == [group.tier for group in up.groups]

@@ -1,16 +1,33 @@
 """The store of observations: append-only, ordered, the same after a restart."""
 
 import math
+import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from pipeline_builders import START_S, price
+from pipeline_builders import START_S, block, price
 
 from bot.errors import ConfigError
 from bot.model.market import Metric, SeriesKey
-from bot.pipeline.history import History, gaps
+from bot.pipeline.gaps import BETWEEN_POLLS, Gap, Halt
+from bot.pipeline.history import History
 
 KEY = SeriesKey(Metric.PRICE_USD, "ETH", "chainlink:ETH/USD")
+DAY_S = 86_400
+
+
+def seen(at_s, value, number):
+    """A price that stands on a block."""
+    return replace(price(at_s, value), block_number=number)
+
+
+def values(history):
+    return history.columns()[KEY].values.tolist()
+
+
+def times(history):
+    return [at_s - START_S for at_s in history.columns()[KEY].times_s]
 
 
 def test_a_configured_series_without_rows_is_an_empty_column_not_an_absent_one():
@@ -28,16 +45,162 @@ def test_a_row_read_again_is_left_out():
 
 def test_rows_of_a_reorganised_chain_take_the_place_of_the_orphaned_ones(tmp_path):
     history = History([KEY], path=tmp_path / "history.sqlite")
-    history.append([price(START_S + i, float(i)) for i in range(5)])
+    history.append([seen(START_S + i, float(i), i) for i in range(5)])
     before = history.columns()[KEY]
-    history.append([price(START_S + 3, 30.0)])  # the block at 3 was replaced, and 4 is gone
-    history.append([price(START_S + 5, 50.0)])
-    assert history.columns()[KEY].values.tolist() == [0.0, 1.0, 2.0, 30.0, 50.0]
+    history.append([seen(START_S + 3, 30.0, 3)])  # the block at 3 was replaced, and 4 is gone
+    history.append([seen(START_S + 5, 50.0, 4)])
+    assert values(history) == [0.0, 1.0, 2.0, 30.0, 50.0]
     assert before.values.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0], "a frame that was cut does not change"
     history.close()
     again = History([KEY], path=tmp_path / "history.sqlite")
-    assert again.columns()[KEY].values.tolist() == [0.0, 1.0, 2.0, 30.0, 50.0]
+    assert values(again) == [0.0, 1.0, 2.0, 30.0, 50.0]
     again.close()
+
+
+def test_rows_on_orphaned_blocks_leave_also_when_nothing_takes_their_place(tmp_path):
+    path = tmp_path / "history.sqlite"
+    history = History([KEY], path=path)
+    history.append([seen(START_S + 12 * i, float(i), 100 + i) for i in range(4)])
+    for number in range(100, 104):
+        history.add_head(block(number, START_S + 12 * (number - 100)))
+    assert history.orphan([KEY], chain_id=31337, from_block=102) == 2
+    assert values(history) == [0.0, 1.0]
+    history.close()
+    again = History([KEY], path=path)
+    assert values(again) == [0.0, 1.0]
+    assert [head.number for head in again.last_heads(31337)] == [100, 101]
+    again.close()
+    with sqlite3.connect(path) as raw:
+        (kept,) = raw.execute("SELECT COUNT(*) FROM observation WHERE superseded = 1").fetchone()
+    raw.close()
+    assert kept == 2, "what an old decision stood on can still be read"
+
+
+def test_an_http_row_that_is_older_is_put_in_its_place_and_takes_nothing_away(tmp_path):
+    path = tmp_path / "history.sqlite"
+    history = History([KEY], path=path)
+    history.append([price(START_S + 10, 1.0), price(START_S + 30, 3.0)])
+    history.append([price(START_S + 20, 2.0)])
+    assert times(history) == [10, 20, 30]
+    history.append([price(START_S + 20, 2.5)])  # revised
+    assert values(history) == [1.0, 2.5, 3.0]
+    history.close()
+    again = History([KEY], path=path)
+    assert values(again) == [1.0, 2.5, 3.0]
+    again.close()
+
+
+def test_an_http_source_that_is_back_ends_its_failure_even_with_an_old_stamp(tmp_path):
+    """A daily figure is stamped before the failure that was noted in between."""
+    path = tmp_path / "history.sqlite"
+    history = History([KEY], path=path)
+    history.append([price(START_S, 1.0)])
+    history.append([price(START_S + 100, math.nan), price(START_S + 200, math.nan)])
+    history.append([price(START_S, 1.0)])
+    assert values(history) == [1.0]
+    history.close()
+    again = History([KEY], path=path)
+    assert values(again) == [1.0]
+    again.close()
+
+
+def test_filling_takes_only_what_is_not_known_and_is_idempotent(tmp_path):
+    path = tmp_path / "history.sqlite"
+    history = History([KEY], path=path)
+    history.append([price(START_S + 20, 2.0), price(START_S + 30, math.nan)])
+    before = history.columns()[KEY]
+    rows = [price(START_S + i, -float(i)) for i in (10, 20, 30, 40)]
+    assert history.fill(rows) == 3
+    assert history.fill(rows) == 0
+    assert values(history) == [-10.0, 2.0, -30.0, -40.0]
+    assert before.times_s.size == 2, "a frame that was cut does not change"
+    history.close()
+    again = History([KEY], path=path)
+    assert values(again) == [-10.0, 2.0, -30.0, -40.0]
+    again.close()
+
+
+def test_rows_past_the_retention_leave_a_whole_day_at_a_time_in_memory_and_on_disk(tmp_path):
+    path = tmp_path / "history.sqlite"
+    history = History([KEY], path=path, keep_s=2 * DAY_S)
+    for day in range(6):
+        history.append([price(START_S + day * DAY_S + hour * 3_600, float(day)) for hour in range(24)])
+        history.flush()
+    kept = history.columns()[KEY]
+    assert kept.times_s[0] == START_S + 3 * DAY_S
+    history.close()
+    again = History([KEY], path=path, keep_s=2 * DAY_S)
+    np.testing.assert_array_equal(again.columns()[KEY].times_s, kept.times_s)
+    again.close()
+    with sqlite3.connect(path) as raw:
+        (rows,) = raw.execute("SELECT COUNT(*) FROM observation").fetchone()
+    raw.close()
+    assert rows == kept.times_s.size
+
+
+def test_changes_done_again_make_the_same_columns():
+    first, second = History([KEY], keep_s=DAY_S), History([KEY])
+    first.record()
+    first.append([seen(START_S + 12 * i, float(i), i) for i in range(20)])
+    first.orphan([KEY], chain_id=31337, from_block=15)
+    first.append([seen(START_S + 12 * 17, 17.5, 15)])
+    first.fill([price(START_S + 6, 0.5)])
+    first.append([seen(START_S + 3 * DAY_S, 99.0, 30_000)])
+    first.flush()
+    first.cut(until_s=math.inf)
+    first.append([seen(START_S + 3 * DAY_S + 12, 100.0, 30_001)])  # belongs to the next frame
+    for change in first.changes():
+        second.redo(change)
+    assert values(second) == values(first)[:-1] == [99.0]
+
+
+def test_gaps_heads_and_halts_outlive_a_restart(tmp_path):
+    path = tmp_path / "history.sqlite"
+    history = History([KEY], path=path)
+    for number in (1, 5, 9):
+        history.add_head(block(number, START_S + number))
+        if number > 1:
+            gap = Gap(31337, number - 3, number - 1, START_S + number - 4, START_S + number, BETWEEN_POLLS)
+            history.add_gap(gap)
+    history.add_gap(Gap(31337, 10, 19, START_S + 9, START_S + 20, "all providers refused"))
+    history.add_halt(Halt(31337, START_S, "reorganised by 30 blocks"))
+    found = history.gaps()
+    assert [(gap.from_number, gap.to_number, gap.why) for gap in found] == [
+        (2, 8, BETWEEN_POLLS),  # heads 5 inside it was observed and is in the list of heads
+        (10, 19, "all providers refused"),
+    ]
+    history.close()
+    again = History([KEY], path=path)
+    assert again.gaps() == found
+    assert [head.number for head in again.last_heads(31337)] == [1, 5, 9]
+    assert [halt.why for halt in again.halts()] == ["reorganised by 30 blocks"]
+    again.release_halts(at_s=START_S + 60)
+    again.close()
+    third = History([KEY], path=path)
+    assert third.halts() == ()
+    third.close()
+
+
+def test_a_history_of_the_first_release_is_taken_over(tmp_path):
+    path = tmp_path / "history.sqlite"
+    with sqlite3.connect(path) as raw:
+        raw.execute(
+            "CREATE TABLE observations (id INTEGER PRIMARY KEY, metric TEXT, subject TEXT, source TEXT, "
+            "value REAL, observed_at_s REAL, read_at_s REAL, block_number INTEGER, why_unknown TEXT)"
+        )
+        for at_s, value in ((0, 0.0), (12, 1.0), (24, 2.0), (12, 10.0), (36, None)):
+            row = ("price_usd", "ETH", KEY.source, value, START_S + at_s, START_S + at_s, 5, "")
+            raw.execute(
+                "INSERT INTO observations (metric, subject, source, value, observed_at_s, read_at_s, "
+                "block_number, why_unknown) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+    raw.close()
+    for _ in range(2):
+        history = History([KEY], path=path)
+        assert times(history) == [0, 12, 36]
+        assert values(history)[:2] == [0.0, 10.0]
+        history.close()
 
 
 def test_a_series_that_is_no_longer_configured_is_not_used(tmp_path):
@@ -68,12 +231,6 @@ def test_columns_until_a_time_hold_nothing_later():
     history = History([KEY])
     history.append([price(START_S + i, float(i)) for i in range(10)])
     assert history.columns(until_s=START_S + 4)[KEY].values.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
-
-
-def test_gaps_are_named():
-    history = History([KEY])
-    history.append([price(START_S + 3600 * i, 1.0) for i in (0, 1, 2, 5, 6)])
-    assert gaps(history.columns()[KEY], interval_s=3600) == [(START_S + 7200, START_S + 18000)]
 
 
 def test_a_file_that_is_no_database_is_refused_by_name(tmp_path):

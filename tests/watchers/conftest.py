@@ -1,11 +1,18 @@
 """The devnet's contracts as the watchers are configured on them."""
 
+from pathlib import Path
+
 import pytest
 
 from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Rpc
+from bot.devnet.deploy_aave import AaveMarket, Reserve, deploy_aave
+from bot.devnet.deploy_bench import Bench
+from bot.devnet.deploy_v4 import V4Deployment, deploy_v4
+from bot.devnet.deploy_vault import VaultDeployment, deploy_vault
 from bot.devnet.deployment import CHAIN_ID, Deployment
 from bot.devnet.node import Devnet
+from bot.devnet.packages import fetch
 from bot.watchers.pools import Pool
 
 
@@ -41,6 +48,39 @@ def stable_pool(at: Deployment) -> Pool:
         base_decimals=18,
         quote_decimals=6,
     )
+
+
+@pytest.fixture
+def bench(rpc: Rpc, at: Deployment, cache_dir: Path) -> Bench:
+    """Deploys more of the locked packages on the devnet."""
+    return Bench(rpc, fetch(cache_dir), at.accounts)
+
+
+@pytest.fixture
+async def v4(bench: Bench, at: Deployment) -> V4Deployment:
+    """Uniswap v4 with an ETH/USDC pool in which the whale and the user hold a position each."""
+    return await deploy_v4(
+        bench, usdc=at.usdc, price_usd=at.start_price_usd, user=at.user, whale=at.whale, trader=at.trader
+    )
+
+
+@pytest.fixture
+async def aave(bench: Bench, at: Deployment) -> AaveMarket:
+    """Aave v3 with WETH at 3000 USD (liquidated from 82.5 %) and USDC; nobody has supplied yet."""
+    shares = {"loan_to_value": 0.8, "liquidation_threshold": 0.825}
+    return await deploy_aave(
+        bench,
+        (
+            Reserve(token=at.weth, symbol="WETH", decimals=18, price_usd=3_000.0, **shares),
+            Reserve(token=at.usdc, symbol="USDC", decimals=6, price_usd=1.0, **shares),
+        ),
+    )
+
+
+@pytest.fixture
+async def vault(bench: Bench, at: Deployment) -> VaultDeployment:
+    """An ERC-4626 vault of USDC with deposits of the whale and the user."""
+    return await deploy_vault(bench, usdc=at.usdc, user=at.user, whale=at.whale)
 
 
 def _eth_usdc(at: Deployment, label: str, address: str) -> Pool:

@@ -10,8 +10,8 @@ from bot.chain.abi import Abi
 from bot.chain.reader import JsonRpcReader
 from bot.devnet.deployment import Deployment
 from bot.errors import ConfigError
-from bot.model.market import Observation
-from bot.watchers.chainlink import ChainlinkWatcher
+from bot.model.market import Metric, Observation, SeriesKey
+from bot.watchers.chainlink import ChainlinkRateWatcher, ChainlinkWatcher
 
 FEED = Abi.load("AggregatorV3Interface")
 ADDRESS = "0x" + "44" * 20
@@ -76,6 +76,24 @@ def test_bounds_are_checked_at_the_start(fault: dict[str, float]) -> None:
     arguments = {"label": "ETH/USD", "underlying": "ETH", "address": ADDRESS, "heartbeat_s": 3_600}
     with pytest.raises(ConfigError, match="feed ETH/USD"):
         ChainlinkWatcher(**{**arguments, **fault})
+
+
+@pytest.mark.parametrize(
+    ("answer", "decimals", "value"),
+    [(998 * 10**15, 18, 0.998), (998 * 10**15, 8, math.nan), (2 * 10**18, 18, math.nan), (0, 18, math.nan)],
+)
+async def test_a_rate_of_one_token_in_another(answer: int, decimals: int, value: float) -> None:
+    """stETH/ETH: 18 decimals, and a subject of both tokens, so that nothing takes it for dollars."""
+    latest = (9, answer, NOW_S - 50, NOW_S - 50, 9)
+    chain = FakeChain({FEED.encode("latestRoundData"): latest, FEED.encode("decimals"): (decimals,)})
+    watcher = ChainlinkRateWatcher(
+        label="stETH/ETH", token="stETH", unit="ETH", address=ADDRESS, heartbeat_s=86_400, highest=1.5
+    )
+    (row,) = await watcher.read(chain, block=BLOCK, read_at_s=1.0)
+    assert row.value == pytest.approx(value, nan_ok=True)
+    assert (row.why_unknown == "") is math.isfinite(value)
+    assert watcher.series == (SeriesKey(Metric.EXCHANGE_RATE, "stETH/ETH", "chainlink:stETH/ETH"),)
+    assert row.key == watcher.series[0]
 
 
 @pytest.mark.devnet

@@ -9,6 +9,7 @@ from fake_chain import BLOCK, FakeChain
 from bot.chain.abi import Abi
 from bot.chain.reader import JsonRpcReader
 from bot.devnet.deployment import Deployment
+from bot.errors import ConfigError
 from bot.watchers.perp_v2_funding import BASE_TOKEN, CONFIG, EXCHANGE, PerpV2FundingWatcher
 from bot.watchers.pools import V3_POOL
 
@@ -104,6 +105,7 @@ async def test_a_long_pays_what_the_rate_says(chain: JsonRpcReader, at: Deployme
         ({"market": (0,)}, "must be > 0"),
         ({"index": (0,)}, "must be > 0"),
         ({"most": None}, "getMaxFundingRate"),
+        ({"market": (2**96 * 10,), "most": (2**24 - 1,)}, "allowed is up to 50"),
         ({"interval": (3_600,)}, "TWAP of 3600 s, configured is 900 s"),
     ],
 )
@@ -131,3 +133,11 @@ async def test_what_cannot_be_is_unknown(change: dict[str, tuple | None], words:
     (row,) = await watcher.read(chain, block=BLOCK, read_at_s=0.0)
     assert math.isnan(row.value)
     assert words in row.why_unknown
+
+
+@pytest.mark.parametrize("fault", [{"twap_s": 0}, {"highest_apr": 0.0}])
+def test_settings_are_checked_at_the_start(fault: dict[str, float]) -> None:
+    address = "0x" + "88" * 20
+    places = {"exchange": address, "base_token": address, "config": address}
+    with pytest.raises(ConfigError, match="Perp v2 ETH"):
+        PerpV2FundingWatcher(**{"underlying": "ETH", **places, **fault})

@@ -12,7 +12,8 @@ from bot.errors import ConfigError, InvariantError, NotFoundError, TransientErro
 from bot.model.exposure import ExposureKind, LpShape
 from bot.quant import lp
 from bot.watchers.pools import V3_POOL, Pool, sqrt_ratio_x96
-from bot.watchers.positions import V2PositionReader, V3PositionReader, _checked_value, find_positions
+from bot.watchers.positions import V2PositionReader, V3PositionReader, find_positions
+from bot.watchers.positions.reading import checked_value
 
 pytestmark = pytest.mark.devnet
 
@@ -205,6 +206,18 @@ async def test_a_pool_of_other_tokens_is_a_matter_of_configuration(
         await V2PositionReader(holder=at.user, pool=pool).read(chain, block=block)
 
 
+@pytest.mark.parametrize("side", ["base_decimals", "quote_decimals"])
+async def test_decimals_that_lie_are_a_matter_of_configuration(
+    side: str, chain: JsonRpcReader, at: Deployment, reader: V3PositionReader, v2_pool: Pool
+) -> None:
+    block = await chain.head()
+    with pytest.raises(ConfigError, match=rf"v3:ETH/USDC: {side} is 8 but the token says"):
+        await replace(reader, pool=replace(reader.pool, **{side: 8})).read(chain, block=block)
+    pair = V2PositionReader(holder=at.user, pool=replace(v2_pool, **{side: 8}))
+    with pytest.raises(ConfigError, match=rf"v2:ETH/USDC: {side} is 8 but the token says"):
+        await pair.read(chain, block=block)
+
+
 async def test_a_wallet_is_searched(
     chain: JsonRpcReader, at: Deployment, v2_pool: Pool, v3_pool: Pool, stable_pool: Pool
 ) -> None:
@@ -227,6 +240,6 @@ async def test_a_wallet_is_searched(
 def test_a_curve_that_is_worth_something_else_is_a_bug(v3_pool: Pool) -> None:
     shape = LpShape(liquidity=1_000.0)
     held = tuple(float(item) for item in lp.amounts(shape, 2_000.0))
-    assert _checked_value("v3:1", v3_pool, shape, 2_000.0, held) == pytest.approx(2_000 * math.sqrt(2_000))
+    assert checked_value("v3:1", v3_pool, shape, 2_000.0, held) == pytest.approx(2_000 * math.sqrt(2_000))
     with pytest.raises(InvariantError, match="v3:1: its curve is worth"):
-        _checked_value("v3:1", v3_pool, shape, 2_000.0, (held[0] * 1.001, held[1]))
+        checked_value("v3:1", v3_pool, shape, 2_000.0, (held[0] * 1.001, held[1]))

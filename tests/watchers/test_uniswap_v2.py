@@ -1,11 +1,16 @@
 """The v2 watcher against the pair itself and against what a real swap does (S1-S4)."""
 
+import math
+
 import pytest
 from fake_chain import BLOCK, FakeChain
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bot.chain.abi import Abi
 from bot.chain.reader import JsonRpcReader
 from bot.devnet.deployment import Deployment
+from bot.errors import ConfigError
 from bot.model.market import Metric
 from bot.watchers.pools import Pool
 from bot.watchers.uniswap_v2 import UniswapV2Watcher
@@ -134,3 +139,37 @@ def pool() -> Pool:
 
 def _words(address: str, amount: int) -> bytes:
     return bytes(12) + bytes.fromhex(address[2:]) + amount.to_bytes(32, "big")
+
+
+_word = st.one_of(st.none(), st.sampled_from([0, 1, 2**112 - 1]), st.integers(0, 2**112 - 1))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(reserve0=_word, reserve1=_word, supply=_word, tokens=st.sampled_from(["right", "other", "none"]))
+async def test_what_makes_no_sense_is_unknown_and_never_zero(
+    pool: Pool, reserve0: int | None, reserve1: int | None, supply: int | None, tokens: str
+) -> None:
+    """REL-R7: every row is a number above zero or NaN with a reason: all or none, a pair being one thing."""
+    token0, token1 = sorted((pool.base_token, pool.quote_token))
+    answers: dict[bytes, tuple[object, ...] | None] = {
+        PAIR.encode("token0"): {"right": (token0,), "other": ("0x" + "77" * 20,), "none": None}[tokens],
+        PAIR.encode("token1"): (token1,),
+        PAIR.encode("getReserves"): None if None in (reserve0, reserve1) else (reserve0, reserve1, 0),
+        PAIR.encode("totalSupply"): None if supply is None else (supply,),
+    }
+    rows = await UniswapV2Watcher(pool=pool).read(FakeChain(answers), block=BLOCK, read_at_s=0.0)
+    assert tuple(row.key for row in rows) == UniswapV2Watcher(pool=pool).series
+    if tokens == "right" and reserve0 and reserve1 and supply:
+        assert all(row.value > 0 for row in rows)
+    else:
+        assert all(math.isnan(row.value) and row.why_unknown for row in rows)
+
+
+@pytest.mark.parametrize("fee", [-0.1, 1.0, 30.0, float("nan")])
+def test_a_fee_is_a_fraction(pool: Pool, fee: float) -> None:
+    with pytest.raises(ConfigError, match="fee must be a fraction"):
+        UniswapV2Watcher(pool=pool, fee=fee)
+
+
+def test_a_fork_is_told_apart_by_its_name(pool: Pool) -> None:
+    assert UniswapV2Watcher(pool=pool, protocol="sushi").name == "sushi v2:ETH/USDC"

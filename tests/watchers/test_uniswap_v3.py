@@ -6,13 +6,14 @@ import pytest
 from fake_chain import BLOCK, FakeChain
 
 from bot.chain.abi import Abi
+from bot.chain.lens import Lens, Lenses, Way
 from bot.chain.reader import JsonRpcReader
 from bot.devnet.deployment import Deployment
-from bot.errors import TransientError
-from bot.model.market import Metric, Observation
+from bot.errors import ConfigError, TransientError
+from bot.model.market import Block, Metric, Observation
 from bot.watchers.pools import V3_POOL, Pool, sqrt_ratio_x96
 from bot.watchers.rows import Unknown
-from bot.watchers.ticks import Ladder
+from bot.watchers.ticks import Ladder, read_ladder
 from bot.watchers.uniswap_v3 import UniswapV3StableWatcher, UniswapV3Watcher, twap_price
 
 ERC20 = Abi.load("ERC20")
@@ -24,6 +25,19 @@ EOA = "0x00000000000000000000000000000000000000aa"
 async def _rows(chain: JsonRpcReader, pool: Pool, at: Deployment) -> list[Observation]:
     watcher = UniswapV3Watcher(pool=pool, tick_lens=at.v3_tick_lens)
     return await watcher.read(chain, block=await chain.head(), read_at_s=0.0)
+
+
+class WithoutLens:
+    """A reader whose node can run no lens."""
+
+    def __init__(self, chain: JsonRpcReader) -> None:
+        self._chain = chain
+
+    async def run_lens(self, lens: Lens, data: bytes, *, block: Block) -> bytes | None:
+        return None
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._chain, name)
 
 
 async def _values(chain: JsonRpcReader, pool: Pool, at: Deployment) -> dict[Metric, float]:
@@ -165,7 +179,7 @@ async def test_without_its_ticks_only_the_prices_are_known(
     chain: JsonRpcReader, v3_pool: Pool, at: Deployment
 ) -> None:
     watcher = UniswapV3Watcher(pool=v3_pool, tick_lens=EOA)
-    rows = await watcher.read(chain, block=await chain.head(), read_at_s=0.0)
+    rows = await watcher.read(WithoutLens(chain), block=await chain.head(), read_at_s=0.0)
     known = {row.metric for row in rows if math.isfinite(row.value)}
     assert known == {Metric.POOL_PRICE_USD, Metric.PRICE_USD}
     assert all("TickLens" in row.why_unknown for row in rows if row.metric not in known)
@@ -276,3 +290,79 @@ async def _push_price_down(chain: JsonRpcReader, at: Deployment, send, pool: Poo
 
 def _mint(to: str, amount: int) -> bytes:
     return bytes.fromhex("40c10f19") + bytes(12) + bytes.fromhex(to[2:]) + amount.to_bytes(32, "big")
+
+
+@pytest.mark.devnet
+@pytest.mark.parametrize("way", [Way.OVERRIDE, Way.DEPLOYLESS])
+async def test_ticks_by_a_lens_are_those_of_tick_lens(
+    chain: JsonRpcReader, v3_pool: Pool, stable_pool: Pool, at: Deployment, way: Way
+) -> None:
+    block = await chain.head()
+    lens = OnlyLens(chain, way)
+    for pool in (v3_pool, stable_pool):
+        (spacing,) = (await chain.read([V3_POOL.call("tickSpacing", pool.address)], block=block))[0]
+        one = await read_ladder(lens, pool, EOA, block=block, tick_spacing=spacing)
+        other = await read_ladder(
+            WithoutLens(chain), pool, at.v3_tick_lens, block=block, tick_spacing=spacing
+        )
+        assert one == other
+        assert len(one.ticks) >= 2
+
+
+class OnlyLens:
+    """A reader that runs lenses in one way and can read nothing else."""
+
+    def __init__(self, chain: JsonRpcReader, way: Way) -> None:
+        self._lenses = Lenses(chain.eth_call, way=way)
+
+    async def run_lens(self, lens: Lens, data: bytes, *, block: Block) -> bytes | None:
+        return await self._lenses.run(lens, data, block=block)
+
+
+@pytest.mark.parametrize(
+    ("slot0", "observed", "fee", "reason"),
+    [
+        ((2**96, 900_000), ([0, 1_800],), 500, "no such price"),
+        ((5, 0), ([0, 1_800],), 500, "no such price"),
+        ((2**160 - 1, 0), ([0, 1_800],), 500, "no such price"),
+        ((2**96, 0), ([0, 1_800],), 1_000_000, "says that its fee is 1000000 millionths"),
+    ],
+)
+async def test_a_pool_whose_numbers_cannot_be_is_unknown(
+    slot0: tuple[int, int], observed: tuple[list[int]], fee: int, reason: str
+) -> None:
+    pool = Pool(
+        label="v3:ETH/USDC",
+        address="0x" + "33" * 20,
+        base="ETH",
+        quote="USDC",
+        base_token="0x" + "11" * 20,
+        quote_token="0x" + "22" * 20,
+        base_decimals=18,
+        quote_decimals=6,
+    )
+    chain = FakeChain(
+        {
+            V3_POOL.encode("token0"): (pool.base_token,),
+            V3_POOL.encode("token1"): (pool.quote_token,),
+            V3_POOL.encode("slot0"): (*slot0, 0, 1, 1, 0, True),
+            V3_POOL.encode("liquidity"): (10**18,),
+            V3_POOL.encode("tickSpacing"): (10,),
+            V3_POOL.encode("fee"): (fee,),
+            V3_POOL.encode("observe", [1_800, 0]): observed,
+        }
+    )
+    rows = await UniswapV3Watcher(pool=pool, tick_lens=EOA).read(chain, block=BLOCK, read_at_s=0.0)
+    assert all(math.isnan(row.value) and reason in row.why_unknown for row in rows)
+
+
+@pytest.mark.parametrize("answer", [[0], [0, 1, 2], [0, 1_800 * 900_000], [1_800 * 10**9, 0]])
+def test_an_absurd_twap_is_unknown(answer: list[int]) -> None:
+    low, high = "0x" + "11" * 20, "0x" + "22" * 20
+    pool = Pool(
+        label="v3", address=low, base="ETH", quote="USDC", base_token=low, quote_token=high,
+        base_decimals=18, quote_decimals=6,
+    )  # fmt: skip
+    assert isinstance(twap_price(pool, (answer,), 1_800), Unknown)
+    with pytest.raises(ConfigError, match="twap_s must be"):
+        UniswapV3StableWatcher(pool=pool, twap_s=0)

@@ -21,7 +21,7 @@ from bot.quant.bars import closed_bars
 from bot.quant.volatility import after_last_long_hole, covered, ewma_vol, log_returns
 from bot.signals.reading import late_after_s
 
-ABSENT_TERMS = "R6 (S19), S5, S7, S9 and health factors have no source in this release"
+ABSENT_TERMS = "R6 (S19), S5, S7, S9 and health factors have no rule in this release"
 _BARS = 24 * 30  # hourly bars that the EWMA looks back on; at decay 0.94 the weight beyond is nil
 
 

@@ -321,6 +321,19 @@ def hours_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
+@contextmanager
+def fill_progress(console: Console) -> Iterator[Callable[[int, int, str], None]]:
+    """Show how far the history is filled; yields what to call with (done, in all, what). Gone at the end."""
+    with _progress(console) as progress:
+        task = progress.add_task("history", total=None, visible=False)
+
+        def show(done: int, total: int, what: str) -> None:
+            text = f"history of {what}"
+            progress.update(task, description=text, completed=done, total=total, visible=done < total)
+
+        yield show
+
+
 def _progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),

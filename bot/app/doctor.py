@@ -1,0 +1,223 @@
+"""``alvh doctor``: every dependency of a good run, each named with what is wrong and what mends it."""
+
+import asyncio
+import json
+import os
+import shutil
+import stat
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from bot.alerts.sender import AppriseSender
+from bot.app.addresses import AddressCheck, check_all, wanted_addresses
+from bot.app.chain_checks import check_chain
+from bot.app.checks import Check, Health, checked, failed, healthy, ok, one_line, skipped, warn
+from bot.app.live import open_journal
+from bot.app.parts import one_position_reader, watchers, web_client, web_sources
+from bot.chain.reader import JsonRpcReader
+from bot.errors import BotError, ConfigError, NotFoundError
+from bot.model.units import iso_utc
+from bot.pipeline.cadence import check_series
+from bot.settings import Settings, load_policy, load_settings
+
+__all__ = ["Check", "Health", "doctor", "healthy"]
+
+LEAST_FREE_BYTES = 1_000_000_000  # a year of journal and history stays under it
+_MODES = ("monitor", "dry-run", "live")
+_MEND_POLICY = "policy.file or policy.preset; see docs/method.md"
+
+
+async def doctor(config: Path) -> tuple[Check, ...]:
+    """Return every check, in the order of what depends on what. Never raises for a bad configuration."""
+    try:
+        settings = load_settings(config)
+    except ConfigError as error:
+        return (failed("configuration", one_line(str(error)), f"correct {config}; docs/configuration.md"),)
+    rows = [ok("configuration", str(config)), _policy(settings), _sources(settings), _state_dir(settings)]
+    rows += [*_journals(settings), _keystore(settings)]
+    keys = ("chain", *(f"chains.{number}" for number in range(len(settings.chains))))
+    async with AsyncExitStack() as stack:
+        results = await asyncio.gather(
+            *(
+                check_chain(chain, key=key, stack=stack)
+                for chain, key in zip(settings.all_chains, keys, strict=True)
+            )
+        )
+        rows += [row for chain_rows, _ in results for row in chain_rows]
+        readers = {chain.id: result[1] for chain, result in zip(settings.all_chains, results, strict=True)}
+        rows += await _addresses(settings, readers)
+        rows += await _positions(settings, readers)
+    return (*rows, *await _web(settings), _alerts(settings))
+
+
+def _policy(settings: Settings) -> Check:
+    try:
+        found = load_policy(settings.policy)
+    except ConfigError as error:
+        return failed("policy", one_line(str(error)), _MEND_POLICY)
+    return ok("policy", f"{settings.policy.file or settings.policy.preset}, {found.hash[:12]}")
+
+
+def _sources(settings: Settings) -> Check:
+    """Build every source: two of one name, and what a class refuses, show here."""
+    try:
+        found = [
+            (item.name, item.series) for chain in settings.all_chains for item in watchers(settings, chain.id)
+        ]
+        found += [(item.name, item.series) for item in web_sources(settings)]
+        check_series(found)
+    except ConfigError as error:
+        return failed("sources", one_line(str(error)), "correct the section or [[watch]] table that it names")
+    return ok("sources", f"{len(found)} with {sum(len(series) for _, series in found)} series")
+
+
+def _state_dir(settings: Settings) -> Check:
+    folder = settings.state_dir
+    there = next((part for part in (folder, *folder.parents) if part.exists()), Path("/"))
+    mend = "name another folder as state_dir, or make it writable"
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        return failed("state_dir", f"{folder} cannot be written: {there} is no writable folder", mend)
+    try:
+        free = shutil.disk_usage(there).free
+    except OSError as error:
+        return failed("state_dir", f"{folder}: {error.strerror}", mend)
+    if free < LEAST_FREE_BYTES:
+        words = f"{folder} has {free / 1e6:,.0f} MB free, {LEAST_FREE_BYTES / 1e6:,.0f} MB are wanted"
+        return failed("state_dir", words, "free space: nothing is sent that cannot be written first")
+    return ok("state_dir", f"{folder}, {free / 1e9:,.1f} GB free")
+
+
+def _journals(settings: Settings) -> tuple[Check, ...]:
+    """Look into the journal of each mode that has one."""
+    rows = [row for mode in _MODES if (row := _journal(settings, mode)) is not None]
+    return tuple(rows) or (skipped("journal", "none yet; a run starts one"),)
+
+
+def _journal(settings: Settings, mode: str) -> Check | None:
+    is_file = not settings.journal_url.get_secret_value()
+    if is_file and not (settings.state_dir / f"journal-{mode}.sqlite").exists():
+        return None
+    try:
+        with open_journal(settings, mode=mode, read_only=True) as journal:
+            last = journal.last_step()
+    except NotFoundError:
+        return None
+    except BotError as error:
+        return failed(f"journal {mode}", one_line(str(error)), "see docs/runbook.md")
+    found = f"last step {iso_utc(last.decision.now_s)}" if last is not None else "no step yet"
+    return ok(f"journal {mode}", found)
+
+
+def _keystore(settings: Settings) -> Check:
+    if (account := settings.account) is None:
+        return skipped("keystore", "no [account]: monitor and dry run need none")
+    path = account.keystore
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        table = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        return failed("keystore", f"{path} cannot be read: {error.strerror}", "account.keystore")
+    except ValueError:
+        return failed("keystore", f"{path} is no keystore: not JSON", "account.keystore")
+    if mode & 0o077:
+        return failed("keystore", f"{path} has mode {mode:04o}: others can read it", f"chmod 600 {path}")
+    return _keystore_of(account.address, path, table)
+
+
+def _keystore_of(address: str, path: Path, table: Any) -> Check:
+    if not isinstance(table, Mapping) or table.get("version") != 3 or "crypto" not in table:
+        return failed("keystore", f"{path} is no encrypted keystore of version 3", "account.keystore")
+    held = str(table.get("address", "")).lower().removeprefix("0x")
+    if held and held != address.lower().removeprefix("0x"):
+        words = f"{path} is of 0x{one_line(held)[:40]}, account.address is {address}"
+        return failed("keystore", words, "account.address or account.keystore")
+    return ok("keystore", f"{path}, readable by its owner only")
+
+
+async def _addresses(
+    settings: Settings, readers: Mapping[int, JsonRpcReader | BotError]
+) -> tuple[Check, ...]:
+    """One row for all that are well, one more for each that is not."""
+    found = await check_all(settings, wanted_addresses(settings), readers)
+    wrong = [item for item in found if not item.ok and item.is_read]
+    unread = [item for item in found if not item.is_read]
+    rows = [_address_row(item) for item in wrong]
+    if unread:
+        rows.append(skipped("addresses", f"{len(unread)} could not be read: no provider is well"))
+    well = len(found) - len(wrong) - len(unread)
+    return (*((ok("addresses", f"{well} of {len(found)} answer as configured"),) if well else ()), *rows)
+
+
+def _address_row(item: AddressCheck) -> Check:
+    words = f"{item.wanted.address} {item.problem}"
+    return failed(item.wanted.where, one_line(words), "correct it; alvh check-addresses shows all")
+
+
+async def _positions(
+    settings: Settings, readers: Mapping[int, JsonRpcReader | BotError]
+) -> tuple[Check, ...]:
+    if not settings.positions:
+        return (warn("positions", "none is configured: nothing is protected", "add [[positions]]"),)
+    return tuple(
+        await asyncio.gather(
+            *(_position(settings, number, readers) for number in range(len(settings.positions)))
+        )
+    )
+
+
+async def _position(
+    settings: Settings, number: int, readers: Mapping[int, JsonRpcReader | BotError]
+) -> Check:
+    name = f"positions.{number}"
+    item = settings.positions[number]
+    reader = readers[settings.chain_of(item)]
+    if isinstance(reader, BotError):
+        return skipped(name, "its chain could not be read")
+
+    async def read() -> Check:
+        source = one_position_reader(settings, item)
+        exposures = await source.read(reader, block=await reader.head())
+        return ok(name, ", ".join(f"{found.id} worth {found.value_usd:,.2f} USD" for found in exposures))
+
+    return await checked(name, read(), mend=f"correct or remove it: [[positions]] number {number + 1}")
+
+
+async def _web(settings: Settings) -> tuple[Check, ...]:
+    tables = [item for item in settings.watch if item.is_web]
+    if not tables:
+        return (skipped("web sources", "none is configured"),)
+    async with web_client(settings) as client:
+        return tuple(await asyncio.gather(*(_web_source(item.source, client) for item in tables)))
+
+
+def _alerts(settings: Settings) -> Check:
+    """Say whether somebody would be told; only ``alvh alerts test`` sends."""
+    urls = [item.get_secret_value() for item in settings.alerts.urls]
+    if not urls:
+        return warn("alerts", "nobody is told of anything", "add alerts.urls, then: alvh alerts test")
+    try:
+        targets = AppriseSender(urls).targets
+    except ConfigError as error:
+        return failed("alerts", one_line(str(error)), "correct alerts.urls")
+    return ok("alerts", f"{one_line(', '.join(targets))}; alvh alerts test sends to each")
+
+
+async def _web_source(source: Any, client: Any) -> Check:
+    name = f"web {source.name}"
+
+    async def read() -> Check:
+        rows = await source.read(client, now_s=time.time())
+        unknown = [row for row in rows if row.why_unknown]
+        if len(unknown) == len(rows):
+            why = unknown[0].why_unknown if unknown else "it returned nothing"
+            return failed(name, one_line(why), "see whether the source is reachable, or remove it")
+        if unknown:
+            return warn(
+                name, f"{len(unknown)} of {len(rows)} unknown: {one_line(unknown[0].why_unknown)}", ""
+            )
+        return ok(name, f"{len(rows)} values")
+
+    return await checked(name, read(), mend="see whether the source is reachable, or remove it")

@@ -1,0 +1,245 @@
+"""Decides again: over a recording, or over a block range of a node that keeps old states."""
+
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bot.app.follow import Listener, backfill_of
+from bot.app.live import decide_only
+from bot.app.parts import lyra_venue, open_chain, position_readers, scheduled
+from bot.chain.reader import JsonRpcReader
+from bot.engine.policy import Policy
+from bot.engine.step import decide
+from bot.errors import ConfigError, NotFoundError, StaleDataError, TransientError
+from bot.model.hedge import HedgeLeg
+from bot.model.record import Decision, StepRecord
+from bot.pipeline.history import History
+from bot.pipeline.loop import Pipeline, Step
+from bot.pipeline.memory_journal import MemoryJournal
+from bot.pipeline.playback import PlaybackVenue, RecordedPart, RecordedStep, journal_of, read_part
+from bot.pipeline.recording import decision_hash, parts
+from bot.pipeline.sources import LiveSource, chain_clock
+from bot.ports import Venue
+from bot.settings import Settings
+from bot.venues.paper import PaperVenue
+
+OnStep = Callable[[StepRecord], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A step that was decided otherwise than in the recording."""
+
+    sequence: int
+    now_s: float
+    what: tuple[str, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Replay:
+    """What a replay of a recording decided, and where that differs."""
+
+    policy_hash: str
+    recorded_policy_hash: str
+    records: list[StepRecord] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def same_policy(self) -> bool:
+        return self.policy_hash == self.recorded_policy_hash
+
+
+async def replay_recording(
+    folder: Path,
+    *,
+    policy: Policy,
+    from_s: float = -math.inf,
+    to_s: float = math.inf,
+    on_step: OnStep = lambda _: None,
+) -> Replay:
+    """Decide every recorded step again and compare those between two times.
+
+    What is decided begins where the recording has a beginning at or before ``from_s``, so that state and
+    book are those of the run. Raises NotFoundError when nothing was recorded then.
+    """
+    chosen = _chosen(folder, from_s, to_s)
+    first = read_part(chosen[0])
+    result = Replay(policy_hash=policy.hash, recorded_policy_hash=first.policy_hash)
+    player: _Player | None = None
+    for path in chosen:
+        part = read_part(path)
+        if player is None or player.part.run != part.run:
+            player = _Player(part=part, policy=policy)
+        player.part = part
+        history = part.history()
+        for recorded in part.steps(history):
+            if recorded.moment.now_s > to_s:
+                break
+            step = await player.play(recorded)
+            if recorded.moment.now_s >= from_s:
+                result.records.append(step.record)
+                on_step(step.record)
+                what = _differences(recorded, step)
+                if what:
+                    sequence = recorded.record.sequence
+                    result.differences.append(
+                        Difference(sequence=sequence, now_s=recorded.moment.now_s, what=what)
+                    )
+    if not result.records:
+        raise NotFoundError(f"recording {folder} has no step in that time")
+    return result
+
+
+async def replay_blocks(
+    settings: Settings,
+    *,
+    first: int,
+    last: int,
+    every: int = 1,
+    policy: Policy,
+    listener: Listener | None = None,
+) -> AsyncIterator[StepRecord]:
+    """Yield what would have been decided at every ``every``-th block of a range, orders filled on paper.
+
+    Raises ConfigError for a range that the chain does not have, or a node without the states of it.
+    """
+    listener = listener or Listener()
+    if not 0 <= first <= last or every < 1:
+        raise ConfigError(
+            f"a block range needs 0 <= from <= to and step >= 1, was {first} to {last} by {every}"
+        )
+    async with open_chain(settings, on_trouble=listener.on_trouble) as (_, reader):
+        await _check_range(settings, reader, first, last)
+        watchers = scheduled(settings)
+        history = History([key for item in watchers for key in item.watcher.series])
+        source = LiveSource(
+            chain=reader,
+            watchers=watchers,
+            positions=position_readers(settings),
+            history=history,
+            clock=chain_clock,
+            deadline_s=settings.chain.timeout_s,
+        )
+        head = await reader.block(first)
+        listener.filled(
+            await backfill_of(settings, policy, history, listener).chain(reader, watchers, head=head)
+        )
+        venue = lyra_venue(settings, reader, policy, transactor=None)
+        pipeline = _pipeline(policy, [PaperVenue(venue)] if venue else [], MemoryJournal())
+        now_s = -math.inf
+        for number in range(first, last + 1, every):
+            block = await reader.block(number)
+            if block.timestamp_s <= now_s:
+                continue  # blocks of one second: the first of them was decided on
+            now_s = float(block.timestamp_s)
+            yield await pipeline.step(await source.cut(block, now_s=now_s))
+
+
+class _Player:
+    """Plays the steps of one run through a pipeline of its own."""
+
+    def __init__(self, *, part: RecordedPart, policy: Policy) -> None:
+        self.part = part
+        self._policy = policy
+        self._venues: dict[str, PlaybackVenue] = {}
+        self._journal = journal_of(part)
+        self._pipeline: Pipeline | None = None
+        self._step: Step | None = None
+
+    async def play(self, recorded: RecordedStep) -> Step:
+        """Do one step as it was recorded."""
+        if self._pipeline is None:
+            names = {item.venue for item in recorded.answers}
+            self._venues = {name: PlaybackVenue(name) for name in sorted(names)}
+            self._pipeline = self._made()
+        for venue in self._venues.values():
+            venue.at(recorded)
+        await self._pipeline.step(recorded.moment)
+        if self._step is None:
+            raise NotFoundError("the step left no decision")
+        return self._step
+
+    def _made(self) -> Pipeline:
+        """Orders of a dry run, and of another policy, are filled on paper; others as they were."""
+        on_paper = self.part.mode == "dry-run" or self._policy.hash != self.part.policy_hash
+        venues: Sequence[Venue] = list(self._venues.values())
+        if on_paper:
+            venues = [PaperVenue(item, earlier=self._journal.outcomes()) for item in venues]
+        pipeline = _pipeline(self._policy, venues, self._journal, mode=self.part.mode)
+        pipeline.before_record = self._note
+        return pipeline
+
+    def _note(self, step: Step) -> None:
+        self._step = step
+
+
+def _pipeline(
+    policy: Policy, venues: Sequence[Venue], journal: MemoryJournal, *, mode: str = "replay"
+) -> Pipeline:
+    return Pipeline(
+        mode=mode,
+        policy=policy,
+        decide=decide_only if mode == "monitor" else decide,
+        venues={item.name: item for item in venues},
+        journal=journal,
+        max_price_age_s=policy.holds.price_max_age,
+    )
+
+
+def _chosen(folder: Path, from_s: float, to_s: float) -> list[Path]:
+    """Return the parts that a replay needs: from the last one that began at or before ``from_s``."""
+    found = [path for path in parts(folder) if _began_s(path) <= to_s]
+    if not found:
+        raise NotFoundError(f"{folder} holds no recording of that time; record with --record DIR")
+    before = [number for number, path in enumerate(found) if _began_s(path) <= from_s]
+    return found[before[-1] if before else 0 :]
+
+
+def _began_s(part: Path) -> float:
+    try:
+        began = datetime.strptime(part.name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        raise ConfigError(f"{part} is no part of a recording: its name is not a time") from None
+    return began.timestamp()
+
+
+def _differences(recorded: RecordedStep, step: Step) -> tuple[str, ...]:
+    """Say in words where a decision differs; empty when it is the same to the last digit."""
+    if decision_hash(step) == recorded.decision_hash:
+        return ()
+    was, now = recorded.record.decision, step.decision
+    found = [*_tier_changes(was, now)]
+    legs_was, legs_now = ([_order(leg) for leg in item.plan.legs] for item in (was, now))
+    if legs_was != legs_now:
+        found.append(f"orders were {'; '.join(legs_was) or 'none'}, now {'; '.join(legs_now) or 'none'}")
+    if was.holds != now.holds:
+        found.append(f"holds were {'; '.join(was.holds) or 'none'}, now {'; '.join(now.holds) or 'none'}")
+    return tuple(found) or ("the same tiers and orders from other numbers",)
+
+
+def _tier_changes(was: Decision, now: Decision) -> list[str]:
+    tiers_was = {group.group: group.tier.name for group in was.groups}
+    tiers_now = {group.group: group.tier.name for group in now.groups}
+    return [
+        f"{group}: tier was {tiers_was.get(group, 'none')}, now {tiers_now.get(group, 'none')}"
+        for group in sorted(tiers_was.keys() | tiers_now.keys())
+        if tiers_was.get(group) != tiers_now.get(group)
+    ]
+
+
+def _order(leg: HedgeLeg) -> str:
+    return f"{leg.side} {leg.size:g} {leg.instrument.id}"
+
+
+async def _check_range(settings: Settings, reader: JsonRpcReader, first: int, last: int) -> None:
+    head = await reader.head()
+    if last > head.number:
+        raise ConfigError(f"--to-block {last} is past the chain's head {head.number}")
+    try:
+        await reader.has_code(settings.chain.multicall3, block=await reader.block(first))
+    except (TransientError, StaleDataError) as error:
+        raise ConfigError(
+            f"the node has no state of block {first}: {error}; name an archive node, or later blocks"
+        ) from None

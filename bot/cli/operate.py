@@ -1,0 +1,242 @@
+"""Commands of a position that is watched: plan, monitor, run, status, explain, report."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bot.cli.shared import (
+    DEFAULT_CONFIG,
+    EXIT_NOT_RUNNING,
+    ConfigOption,
+    JsonOption,
+    ModeOption,
+    err,
+    out,
+    settings_of,
+)
+from bot.errors import BotError, ConfigError
+from bot.output import write_json
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
+
+RecordOption = Annotated[
+    Path | None, typer.Option("--record", help="Record every step in this folder, for alvh replay.")
+]
+
+
+def plan(
+    config: ConfigOption = DEFAULT_CONFIG,
+    position: Annotated[
+        list[str] | None, typer.Option(help="v3:TOKEN_ID or v2:HOLDER_ADDRESS; repeat for more.")
+    ] = None,
+    wallet: Annotated[str | None, typer.Option(help="Protect every position of this address.")] = None,
+    json_to: JsonOption = None,
+) -> None:
+    """What would protection cost now? Needs no key and keeps no state."""
+    from bot.app.plan import plan as make_plan
+    from bot.documents import plan_document
+    from bot.terminal import plan_view
+
+    result = asyncio.run(make_plan(settings_of(config), positions=position or [], wallet=wallet))
+    if json_to is None:
+        out.print(plan_view(result))
+    write_json(plan_document(result), json_to)
+
+
+def monitor(
+    config: ConfigOption = DEFAULT_CONFIG,
+    wallet: Annotated[str | None, typer.Option(help="Show every LP position of this address.")] = None,
+    position: Annotated[
+        list[str] | None,
+        typer.Option(help="v3:ID, v3:ID@STAKER, v4:ID, v2:PAIR[:HOLDER], v2:PAIR@STAKER:HOLDER[:PID]."),
+    ] = None,
+    rpc_url: Annotated[
+        list[str] | None, typer.Option(help="Node in place of a configuration; one per chain.")
+    ] = None,
+    entry_price: Annotated[
+        list[str] | None, typer.Option(help="Price at the deposit where logs do not say: 2500, v3:12=2500.")
+    ] = None,
+    look_back: Annotated[int, typer.Option(min=1, help="Blocks whose logs are searched.")] = 1_000_000,
+    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between looks, with --rpc-url.")] = 2.0,
+    v3_manager: Annotated[str | None, typer.Option(help="v3 position manager, with --rpc-url.")] = None,
+    v4_manager: Annotated[str | None, typer.Option(help="v4 PositionManager, with --rpc-url.")] = None,
+    state_view: Annotated[str | None, typer.Option(help="v4 StateView, with --rpc-url.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="One step, then stop.")] = False,
+    record: RecordOption = None,
+    json_to: JsonOption = None,
+) -> None:
+    """Watch and decide, or show LP positions (--wallet, --position). Trades nothing, needs no key."""
+    if wallet is None and not position and not rpc_url:
+        _watch(settings_of(config), mode="monitor", password=None, once=once, record=record, json_to=json_to)
+        return
+    from bot.cli.lp import monitor_positions
+
+    monitor_positions(
+        wallet=wallet,
+        positions=position or [],
+        rpc_urls=rpc_url or [],
+        entry_prices=entry_price or [],
+        look_back=look_back,
+        poll_s=poll,
+        v3_manager=v3_manager,
+        v4_manager=v4_manager,
+        state_view=state_view,
+        config=config,
+        once=once,
+        json_to=json_to,
+    )
+
+
+def run(
+    config: ConfigOption = DEFAULT_CONFIG,
+    live: Annotated[
+        bool, typer.Option("--live", help="Sign and send, on allow-listed test chains only.")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="One step, then stop.")] = False,
+    record: RecordOption = None,
+    json_to: JsonOption = None,
+) -> None:
+    """Watch, decide and hedge; a dry run on paper unless --live is given."""
+    settings = settings_of(config)
+    if live:
+        from bot.app.live import refuse_real_money
+
+        refuse_real_money(settings)
+        _watch(settings, mode="live", password=_password(settings), once=once, record=record, json_to=json_to)
+    else:
+        _watch(settings, mode="dry-run", password=None, once=once, record=record, json_to=json_to)
+
+
+def status(
+    config: ConfigOption = DEFAULT_CONFIG, mode: ModeOption = "dry-run", json_to: JsonOption = None
+) -> None:
+    """Say what is held, what is wanted and why, from the journal of a running bot."""
+    from bot.app.journals import status as read_status
+    from bot.documents import step_document
+    from bot.terminal import status_view
+
+    found = read_status(settings_of(config), mode=mode)
+    if json_to is None:
+        out.print(status_view(found.last, full=found.last_full))
+        if not found.running:
+            err.print(f"no {mode} bot is running; this is its last record")
+    write_json({"running": found.running, **step_document(found.last)}, json_to)
+    if not found.running:
+        raise typer.Exit(EXIT_NOT_RUNNING)
+
+
+def explain(
+    config: ConfigOption = DEFAULT_CONFIG,
+    mode: ModeOption = "dry-run",
+    at: Annotated[
+        str | None, typer.Option(help="The decision in force at this time (ISO 8601, UTC).")
+    ] = None,
+    json_to: JsonOption = None,
+) -> None:
+    """Say which signals, votes, rules and data led to a decision, and what would change it."""
+    from bot.app.journals import decision_at
+    from bot.documents import step_document
+    from bot.engine.explain import explain as explain_decision
+    from bot.settings import load_policy
+    from bot.terminal import explain_view
+
+    settings = settings_of(config)
+    record = decision_at(settings, mode=mode, at=at)
+    if json_to is None:
+        out.print(explain_view(explain_decision(load_policy(settings.policy), record.decision)))
+    write_json(step_document(record), json_to)
+
+
+def report(
+    path: Annotated[Path, typer.Argument(help="HTML file to write.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    mode: ModeOption = "dry-run",
+) -> None:
+    """Write the HTML report of a journal."""
+    from bot.app.journals import journal_report
+    from bot.simulation.report import write_report
+    from bot.simulation.report_terminal import print_report
+
+    data = journal_report(settings_of(config), mode=mode)
+    write_report(data, path)
+    print_report(data, out)
+    out.print(f"report: {path}", soft_wrap=True)
+
+
+def _password(settings: "Settings") -> str:
+    from bot.settings import keystore_password
+
+    if settings.account is None:
+        raise ConfigError("--live needs an [account] with address and keystore in the configuration")
+    found = keystore_password(settings.account)
+    if found is not None:
+        return found.get_secret_value()
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            "--live needs the keystore password: export ALVH_KEYSTORE_PASSWORD or set account.password_file"
+        )
+    return str(typer.prompt("Keystore password", hide_input=True, err=True))
+
+
+def _watch(
+    settings: "Settings",
+    *,
+    mode: str,
+    password: str | None,
+    once: bool,
+    record: Path | None,
+    json_to: str | None,
+) -> None:
+    """Print one line per step until a signal; a signal ends after the step that is under way."""
+    from bot.app import live
+    from bot.app.follow import Listener
+    from bot.documents import step_document
+    from bot.terminal import fill_progress, order_line, state_line, status_view
+
+    async def watch() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        shown = False
+        steps = live.run(settings, mode=mode, password=password, stop=stop, listener=listener, record=record)
+        async for step in steps:
+            if json_to is not None:
+                write_json(step_document(step), json_to, lines=True)
+            elif not shown:
+                out.print(status_view(step))
+            else:
+                out.print(state_line(step))
+                for outcome in step.outcomes:
+                    out.print(order_line(outcome))
+            shown = True
+            if once:
+                stop.set()
+        err.print("stopped; everything decided so far is in the journal")
+
+    with fill_progress(err) as progress:
+        listener = Listener(
+            on_trouble=_say_once(),
+            on_notice=lambda text: err.print(text, markup=False),
+            on_progress=progress,
+        )
+        asyncio.run(watch())
+
+
+def _say_once() -> Callable[[BotError], None]:
+    """Return what says a trouble on standard error, and says it again only when it changed."""
+    said = ""
+
+    def say(trouble: BotError) -> None:
+        nonlocal said
+        if str(trouble) != said:
+            said = str(trouble)
+            err.print(f"waiting for the next block: {said}", markup=False)
+
+    return say

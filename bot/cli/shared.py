@@ -1,0 +1,33 @@
+"""What every command shares: the two consoles, the exit codes, the options, the settings."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
+
+EXIT_ERROR, EXIT_NOT_FOUND, EXIT_NOT_RUNNING, EXIT_CONFIG, EXIT_TIMEOUT = 1, 2, 3, 4, 5
+
+out = Console(highlight=False, soft_wrap=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", envvar="ALVH_CONFIG", help="TOML configuration.")
+]
+JsonOption = Annotated[
+    str | None, typer.Option("--json", metavar="[FILE]", help="Write JSON to FILE, or to the terminal.")
+]
+ReportOption = Annotated[Path | None, typer.Option("--report", help="Write the HTML report to this file.")]
+ModeOption = Annotated[
+    Literal["live", "dry-run", "monitor", "demo"], typer.Option(help="Which journal to read.")
+]
+DEFAULT_CONFIG = Path("alvh.toml")
+
+
+def settings_of(path: Path) -> "Settings":
+    from bot.settings import load_settings
+
+    return load_settings(path)

@@ -1,0 +1,89 @@
+"""Known deployments: addresses of public contracts, with where each was found and when.
+
+One file per chain. A configured address may be written ``"@name"``; ``alvh check-addresses --known`` asks a
+node what answers at each. Nothing here is used unless a configuration or a command names it.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from bot.chain.address import Address
+from bot.errors import ConfigError, InvariantError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """One deployed contract."""
+
+    name: str  # "uniswap_v3.factory", what follows the @ in a configuration
+    kind: str  # what it is, which view call it must answer
+    address: Address
+    source: str  # where the address was found
+    date: str  # of the source, year-month
+    checked: Literal["source", "memory"]  # memory: from general knowledge; check before money rests on it
+    symbol: str = ""  # of a token
+    decimals: int | None = None  # of a token or a feed
+    heartbeat_s: int | None = None  # of a feed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployments:
+    """What is known on one chain."""
+
+    chain_id: int
+    chain: str  # "Arbitrum One"
+    contracts: Mapping[str, Contract]  # by name
+
+    def find(self, name: str) -> Contract:
+        """Return a contract by its name, with or without the @. Raises ConfigError with names like it."""
+        found = self.contracts.get(name.removeprefix("@"))
+        if found is not None:
+            return found
+        like = difflib.get_close_matches(name.removeprefix("@"), self.contracts, n=3, cutoff=0.4)
+        words = f"near it are {', '.join('@' + item for item in like)}" if like else "nothing is near it"
+        raise ConfigError(
+            f"{name} is no known deployment on chain {self.chain_id} ({self.chain}); {words}; "
+            "alvh check-addresses --known lists all"
+        )
+
+    def address(self, name: str) -> str:
+        return self.find(name).address
+
+
+def known(chain_id: int) -> Deployments:
+    """Return what is known on a chain; on a chain without a file, nothing."""
+    return _all().get(chain_id) or Deployments(chain_id=chain_id, chain=f"chain {chain_id}", contracts={})
+
+
+def known_chains() -> tuple[int, ...]:
+    """Return the ids of the chains that have a file."""
+    return tuple(sorted(_all()))
+
+
+@cache
+def _all() -> dict[int, Deployments]:
+    files = (item for item in resources.files("bot.deployments").iterdir() if item.name.endswith(".toml"))
+    found = [_parse(item.name, tomllib.loads(item.read_text("utf-8"))) for item in files]
+    return {item.chain_id: item for item in found}
+
+
+def _parse(file: str, table: Mapping[str, Any]) -> Deployments:
+    try:
+        contracts = _CONTRACTS.validate_python(table["contracts"])
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise InvariantError(f"deployments/{file}: {problem['loc']}: {problem['msg']}") from None
+    by_name = {item.name: item for item in contracts}
+    if len(by_name) != len(contracts):
+        raise InvariantError(f"deployments/{file}: a name stands there twice")
+    return Deployments(chain_id=table["chain_id"], chain=table["chain"], contracts=by_name)
+
+
+_CONTRACTS = TypeAdapter(tuple[Contract, ...])

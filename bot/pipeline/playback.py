@@ -1,0 +1,244 @@
+"""Reads a recording back: the moments of its steps, and a venue that answers as the venues did."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bot.errors import ConfigError, TransientError
+from bot.model.exposure import Exposure
+from bot.model.hedge import HedgeLeg, LegOutcome, LegStatus, Quote
+from bot.model.market import Block, Metric, Observation, SeriesKey
+from bot.model.record import StepRecord
+from bot.pipeline import codec
+from bot.pipeline.history import Change, ChangeKind, History
+from bot.pipeline.history_store import StoredRows
+from bot.pipeline.loop import Moment
+from bot.pipeline.memory_journal import MemoryJournal
+from bot.pipeline.recording import BASE, FAILURES, HELD, SCHEMA, START, Answer, Line, tail_lines
+from bot.ports import MarketView, VenuePosition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedStep:
+    """One step as it was recorded."""
+
+    moment: Moment
+    answers: tuple[Answer, ...]
+    record: StepRecord
+    decision_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedPart:
+    """One part of a recording: where its run stood when it began."""
+
+    folder: Path
+    mode: str
+    run: str
+    policy_hash: str
+    last: StepRecord | None
+    outcomes: tuple[LegOutcome, ...]
+    open_legs: tuple[HedgeLeg, ...]
+
+    def history(self) -> History:
+        """Return the history as it was at the first step."""
+        history = History()
+        history.load(_stored_rows(_read_parquet(self.folder / BASE)))
+        return history
+
+    def steps(self, history: History) -> Iterator[RecordedStep]:
+        """Yield the steps, oldest first, and bring the history to each of them."""
+        for line in self._lines():
+            for change in line["changes"]:
+                history.redo(_change_of(change))
+            yield _recorded(line, history)
+
+    def _lines(self) -> Iterator[Line]:
+        for path in sorted(self.folder.glob("steps-*.parquet")):
+            changes = _read_parquet(path.with_name(path.name.replace("steps", "rows")))
+            by_step = {number: table for number, table in changes.groupby("sequence", sort=False)}
+            for row in _read_parquet(path).to_dict("records"):
+                found = by_step.get(row["sequence"])
+                rows = [] if found is None else found.itertuples(index=False, name=None)
+                yield {
+                    **{str(name): value for name, value in row.items()},
+                    "changes": [list(item[1:]) for item in rows],
+                }
+        yield from tail_lines(self.folder)
+
+
+def read_part(folder: Path) -> RecordedPart:
+    """Raises ConfigError when it is no part of a recording, or of a newer program."""
+    try:
+        start = json.loads((folder / START).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"recording {folder}: {START} cannot be read: {error}") from None
+    if start.get("schema") != SCHEMA:
+        raise ConfigError(f"recording {folder} has schema {start.get('schema')}, this program reads {SCHEMA}")
+    return RecordedPart(
+        folder=folder,
+        mode=start["mode"],
+        run=start["run"],
+        policy_hash=start["policy_hash"],
+        last=codec.loads(StepRecord, start["last"]) if start["last"] else None,
+        outcomes=tuple(codec.loads(LegOutcome, item) for item in start["outcomes"]),
+        open_legs=tuple(codec.loads(HedgeLeg, item) for item in start["open"]),
+    )
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path, engine="pyarrow")
+    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+        raise ConfigError(f"recording {path} cannot be read: {error}") from None
+
+
+def _stored_rows(table: pd.DataFrame) -> Iterator[StoredRows]:
+    for _, part in table.groupby(["metric", "subject", "source"], sort=False):
+        metric, subject, source = (str(part[name].iloc[0]) for name in ("metric", "subject", "source"))
+        kept = part[part["observed_at_s"].notna()]
+        yield StoredRows(
+            SeriesKey(Metric(metric), subject, source),
+            kept["observed_at_s"].to_numpy(dtype=np.float64, copy=True),
+            kept["value"].to_numpy(dtype=np.float64, copy=True),
+            kept["block"].to_numpy(dtype=np.int64, copy=True),
+        )
+
+
+def _recorded(line: Line, history: History) -> RecordedStep:
+    blocks = [codec.loads(Block, item) for item in json.loads(line["blocks"])]
+    now_s = float(line["now_s"])
+    return RecordedStep(
+        moment=Moment(
+            now_s=now_s,
+            blocks={block.chain_id: block for block in blocks},
+            columns=history.columns(until_s=now_s),
+            exposures=tuple(codec.loads(Exposure, item) for item in json.loads(line["exposures"])),
+            holds=tuple(json.loads(line["holds"])),
+        ),
+        answers=tuple(_answer_of(item) for item in json.loads(line["answers"])),
+        record=codec.loads(StepRecord, line["record"]),
+        decision_hash=line["decision_hash"],
+    )
+
+
+def _answer_of(item: Sequence[Any]) -> Answer:
+    venue, underlying, size, quotes, positions, failure, why = item
+    return Answer(
+        venue,
+        underlying,
+        float(size),
+        tuple(codec.loads(Quote, text) for text in quotes),
+        tuple(codec.loads(VenuePosition, text) for text in positions),
+        failure,
+        why,
+    )
+
+
+def _change_of(item: Sequence[Any]) -> Change:
+    kind, metric, subject, source, at_s, value, read_at_s, block, why = item
+    number = None if block is None or pd.isna(block) else int(block)
+    if kind == ChangeKind.TRIM:
+        return Change(ChangeKind.TRIM, before_s=float(at_s))
+    key = SeriesKey(Metric(metric), subject, source)
+    if kind == ChangeKind.ORPHAN:
+        return Change(ChangeKind.ORPHAN, key=key, from_block=number or 0)
+    row = Observation(
+        metric=key.metric,
+        subject=subject,
+        source=source,
+        value=math.nan if value is None else float(value),
+        observed_at_s=float(at_s),
+        read_at_s=float(read_at_s),
+        block_number=number,
+        why_unknown=why,
+    )
+    return Change(ChangeKind(kind), row=row)
+
+
+def journal_of(part: RecordedPart) -> MemoryJournal:
+    """Return a journal that stands where the run stood when the part began."""
+    journal = MemoryJournal()
+    for outcome in part.outcomes:
+        journal.open_leg(outcome.leg, at_s=outcome.at_s)
+        journal.close_leg(outcome)
+    for leg in part.open_legs:
+        journal.open_leg(leg, at_s=0.0)
+    if part.last is not None:
+        journal.append_step(part.last)
+    return journal
+
+
+@dataclass(slots=True)
+class PlaybackVenue:
+    """Answers and fills as a venue did in the step that is played; PaperVenue over it fills anew.
+
+    A size that nobody asked for then gets the nearest answer in proportion: that is what another policy
+    sees, and it is marked as indicative.
+    """
+
+    name: str
+    _step: RecordedStep | None = field(default=None, init=False)
+    _asked: bool = field(default=False, init=False)
+
+    def at(self, step: RecordedStep) -> None:
+        """Go to a step."""
+        self._step = step
+
+    async def quotes(self, view: MarketView, *, underlying: str, size: float) -> tuple[Quote, ...]:  # noqa: ARG002
+        found = self._answers(underlying)
+        exact = next((item for item in found if item.size == size), None)
+        # When the recording began the run was under way: its first question had a size that only it knew.
+        nearest = min(found, key=lambda item: abs(math.log(item.size / size))) if self._asked else found[0]
+        self._asked = True
+        answer = _checked(exact or nearest)
+        return answer.quotes if exact else tuple(_scaled(item, size / answer.size) for item in answer.quotes)
+
+    async def held(self, view: MarketView) -> tuple[VenuePosition, ...]:  # noqa: ARG002
+        return _checked(self._answers(HELD)[0]).positions
+
+    async def execute(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
+        return self._outcome(leg, view)
+
+    async def reconcile(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
+        return self._outcome(leg, view)
+
+    def _outcome(self, leg: HedgeLeg, view: MarketView) -> LegOutcome:
+        outcomes = self._step.record.outcomes if self._step else ()
+        found = next((item for item in outcomes if item.leg.key == leg.key), None)
+        if found is None:
+            because = "the recording has no such order"
+            return LegOutcome(leg=leg, status=LegStatus.REJECTED, at_s=view.now_s, because=because)
+        return found
+
+    def _answers(self, underlying: str) -> list[Answer]:
+        answers = self._step.answers if self._step else ()
+        found = [item for item in answers if (item.venue, item.underlying) == (self.name, underlying)]
+        if not found:
+            what = f"quotes of {underlying}" if underlying else "positions"
+            raise TransientError(f"nobody asked {self.name} for {what} at this step")
+        return found
+
+
+def _checked(answer: Answer) -> Answer:
+    if answer.failure:
+        raise FAILURES.get(answer.failure, TransientError)(answer.why)
+    return answer
+
+
+def _scaled(quote: Quote, factor: float) -> Quote:
+    return replace(
+        quote,
+        size=quote.size * factor,
+        premium_usd=quote.premium_usd * factor,
+        fee_usd=quote.fee_usd * factor,
+        swap_usd=quote.swap_usd * factor,
+        indicative=True,
+        because=f"recorded for {quote.size:g} contracts",
+    )

@@ -1,0 +1,157 @@
+"""Settings: one TOML file plus the environment, into frozen values. The only reader of os.environ.
+
+Order of precedence, highest first: environment (``ALVH_CHAIN__POLL_S=5``), the TOML file, defaults.
+Secrets come from the environment or from a file of their own, never from the TOML file.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_dir
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import SettingsError
+
+from bot.chain.address import Address
+from bot.engine.policy import Policy, parse_policy
+from bot.errors import ConfigError
+from bot.settings.chains import ChainSettings
+from bot.settings.root import Settings
+from bot.settings.sections import (
+    AccountSettings,
+    ExecutionSettings,
+    FeedSettings,
+    LyraSettings,
+    ManagerSettings,
+    PerpSettings,
+    PolicySettings,
+    PoolSettings,
+    PositionSettings,
+    WebSettings,
+)
+from bot.settings.watch import KINDS, WatchSettings
+
+__all__ = [
+    "DEFAULT_CONFIG",
+    "KINDS",
+    "PRESETS",
+    "AccountSettings",
+    "Address",
+    "ChainSettings",
+    "ExecutionSettings",
+    "FeedSettings",
+    "LyraSettings",
+    "ManagerSettings",
+    "PerpSettings",
+    "PolicySettings",
+    "PoolSettings",
+    "PositionSettings",
+    "Settings",
+    "WatchSettings",
+    "WebSettings",
+    "cache_dir",
+    "keystore_password",
+    "load_policy",
+    "load_settings",
+]
+
+DEFAULT_CONFIG = Path("alvh.toml")
+PRESETS = ("classic",)
+_ENV_IN_TEXT = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")
+_SECRET = re.compile(
+    r"(^|\.)(\w*(url|urls|key|secret|password))(\.|$)|^chains?(\.\d+)?$"
+)  # a chain may be a bare URL
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the TOML file, fill ``${NAME}`` from the environment, and check every key.
+
+    Raises ConfigError: one line with the field, the value found and what is allowed.
+    """
+    table = _expand(_read_toml(path, what="configuration"), path)
+    try:
+        return Settings(**table)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_problem(error)}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except SettingsError as error:  # an override that is no JSON; its cause shows the value
+        raise ConfigError(f"an ALVH_… variable of a list must be JSON: {error}") from None
+
+
+def load_policy(settings: PolicySettings) -> Policy:
+    """Return the policy of the file, or of the preset."""
+    if settings.file is not None:
+        return parse_policy(_read_toml(settings.file, what="policy"))
+    text = (resources.files("bot") / "policies" / f"{settings.preset}.toml").read_text("utf-8")
+    return parse_policy(tomllib.loads(text))
+
+
+def keystore_password(account: AccountSettings) -> SecretStr | None:
+    """Return the password from the environment or its file; None when it must be asked for."""
+    if (value := os.environ.get("ALVH_KEYSTORE_PASSWORD")) is not None:
+        return SecretStr(value)
+    if account.password_file is None:
+        return None
+    try:
+        return SecretStr(account.password_file.read_text("utf-8").rstrip("\r\n"))
+    except OSError as error:
+        raise ConfigError(f"account.password_file {account.password_file}: {error.strerror}") from None
+
+
+def cache_dir() -> Path:
+    """Return where downloaded packages and dumped devnets lie; ALVH_CACHE_DIR moves it."""
+    return Path(os.environ.get("ALVH_CACHE_DIR") or user_cache_dir("alvh-bot"))
+
+
+def _read_toml(path: Path, *, what: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{what} file {path} cannot be read: {error.strerror}; name another with --config"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what} file {path} is not valid TOML: {error}") from None
+
+
+def _expand(value: Any, path: Path) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _expand(item, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, path) for item in value]
+    return (
+        _ENV_IN_TEXT.sub(lambda match: _variable(match[1], path), value) if isinstance(value, str) else value
+    )
+
+
+def _variable(name: str, path: Path) -> str:
+    value = os.environ.get(name, "")
+    if not value or value != value.strip():
+        raise ConfigError(f"{path} refers to ${{{name}}}, which is not set, empty or padded; export {name}")
+    return value
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Say the first problem in one line, without the value of a secret."""
+    problem = error.errors(include_url=False)[0]
+    inner = problem["ctx"] if problem["type"] == "watch_field" else {}
+    kind, given = inner.get("type", problem["type"]), inner.get("input", problem["input"])
+    field = ".".join(str(part) for part in (*problem["loc"], inner.get("field", "")) if part != "")
+    if kind == "extra_forbidden":
+        return f"unknown key {field}; see .env.example and docs/configuration.md for the keys"
+    if kind in ("missing", "missing_keyword_only_argument", "missing_argument"):
+        return f"{field} is missing"
+    shown = isinstance(given, str | int | float) and field and not _SECRET.search(field)
+    found = f", was {_short(given)}" if shown else ""
+    words = problem["msg"].removeprefix("Value error, ")
+    return f"{field}{': ' if field else ''}{words.removeprefix('Value error, ')}{found}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

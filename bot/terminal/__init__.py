@@ -1,0 +1,25 @@
+"""What a person reads in a terminal of 80 columns, without needing colour."""
+
+from bot.terminal.lp import lp_view
+from bot.terminal.views import (
+    StepPrinter,
+    explain_view,
+    fill_progress,
+    hours_progress,
+    order_line,
+    plan_view,
+    state_line,
+    status_view,
+)
+
+__all__ = [
+    "StepPrinter",
+    "explain_view",
+    "fill_progress",
+    "hours_progress",
+    "lp_view",
+    "order_line",
+    "plan_view",
+    "state_line",
+    "status_view",
+]

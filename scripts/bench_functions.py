@@ -1,0 +1,23 @@
+"""The functions that contracts_abi/ knows, as web3.py wants them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def abi_functions() -> Mapping[tuple[bytes, tuple[str, ...]], dict[str, Any]]:
+    """Return the ABI entry of every function that we have an ABI of, by selector and output types."""
+    from eth_utils.abi import function_abi_to_4byte_selector, get_abi_output_types
+
+    folder = Path(__file__).parent.parent / "contracts_abi"
+    entries = [
+        entry
+        for path in sorted(folder.glob("*.json"))
+        for entry in json.loads(path.read_text("utf-8"))
+        if entry["type"] == "function"
+    ]
+    return {
+        (function_abi_to_4byte_selector(entry), tuple(get_abi_output_types(entry))): entry
+        for entry in entries
+    }
