@@ -6,6 +6,7 @@ BotError
 ├── TransientError    retry reads with back-off, then skip this step and keep the tier
 │   └── DeadlineError a bounded wait ran out
 ├── StaleDataError    hold: open nothing, keep the tier, alert
+│   └── DisagreementError  sources that should agree do not; told at once
 ├── VenueRejected     record it, never resubmit the same leg
 ├── OutcomeUnknown    reconcile by key before anything else is sent
 └── InvariantError    stop: a bug or corrupt data
@@ -34,6 +35,10 @@ class DeadlineError(TransientError):
 
 class StaleDataError(BotError):
     """Data are too old or disagree. Hold: no new leg; closing stays allowed."""
+
+
+class DisagreementError(StaleDataError):
+    """Sources that should say the same do not: one of them lies, lags or is on another chain."""
 
 
 class VenueRejected(BotError):

@@ -22,7 +22,7 @@ from bot.devnet.node import start_devnet
 from bot.settings import cache_dir, load_settings
 
 BLOCK_S = 12
-GROWTH_AT_MOST = 0.05  # of memory, after the history's own rows are taken off
+GROWTH_AT_MOST = 0.05  # of memory, history rows taken off
 BYTES_PER_ROW = 24 * 2  # time, value and block number, in arrays that double
 
 
@@ -97,8 +97,8 @@ def _judge(samples: list[Sample], *, rows: int) -> int:
     flat = grown_mib <= GROWTH_AT_MOST * settled[1] and last[2] <= settled[2] and last[3] <= settled[3]
     print(
         f"memory grew {last[1] - settled[1]:+.1f} MiB from poll {settled[0]} to {last[0]}, of which "
-        f"{kept_mib:.1f} MiB are history that is kept; files {settled[2]} -> {last[2]}, sockets {settled[3]} -> "
-        f"{last[3]}: {'flat' if flat else 'NOT flat'}"
+        f"{kept_mib:.1f} MiB are history that is kept; files {settled[2]} -> {last[2]}, "
+        f"sockets {settled[3]} -> {last[3]}: {'flat' if flat else 'NOT flat'}"
     )
     return 0 if flat else 1
 

@@ -26,6 +26,8 @@ _ROLES: Mapping[tuple[str, str], str] = {
     ("ManagerSettings", "v3_position_manager"): "uniswap_v3_position_manager",
     ("ManagerSettings", "v3_factory"): "uniswap_v3_factory",
     ("ManagerSettings", "v3_tick_lens"): "uniswap_v3_tick_lens",
+    ("ManagerSettings", "v4_position_manager"): "uniswap_v4_position_manager",
+    ("ManagerSettings", "v4_state_view"): "uniswap_v4_state_view",
     ("PerpSettings", "config"): "perp_v2_config",
     ("PerpSettings", "base_token"): "perp_v2_base_token",
     ("PerpV2FundingWatcher", "config"): "perp_v2_config",

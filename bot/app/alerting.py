@@ -10,7 +10,7 @@ from typing import Self
 from bot.alerts.conditions import Condition, Limits, Severity, of_positions, of_step, of_trouble
 from bot.alerts.desk import AlertDesk
 from bot.alerts.sender import AppriseSender, Delivery, Message
-from bot.errors import BotError, ConfigError, StaleDataError
+from bot.errors import BotError, ConfigError, DisagreementError
 from bot.model.record import StepRecord
 from bot.pipeline.loop import Moment
 from bot.settings import Settings
@@ -39,6 +39,7 @@ class Alerting:
         self._last_step_s = self.clock()
 
     async def __aenter__(self) -> Self:
+        self._last_step_s = self.clock()
         self._tasks = (asyncio.create_task(self.desk.run()), asyncio.create_task(self._watch()))
         return self
 
@@ -63,7 +64,7 @@ class Alerting:
     def trouble(self, error: BotError) -> None:
         """Take a failure between steps. Sources that disagree are told at once, the rest if it lasts."""
         self._last_trouble = str(error)
-        if isinstance(error, StaleDataError):
+        if isinstance(error, DisagreementError):
             self.desk.observe([of_trouble("sources disagree", str(error))], about="trouble:sources disagree")
 
     def check_silence(self) -> None:
@@ -82,6 +83,16 @@ class Alerting:
         while True:
             await asyncio.sleep(_CHECK_S)
             self.check_silence()
+
+
+def both(first: Callable[[BotError], None], second: Callable[[BotError], None]) -> Callable[[BotError], None]:
+    """Return what tells two listeners."""
+
+    def tell(error: BotError) -> None:
+        first(error)
+        second(error)
+
+    return tell
 
 
 def open_alerting(

@@ -86,7 +86,10 @@ async def heads_of(
         waker = None
         if chain.ws_url is not None:
             waker = HeadWaker(
-                chain.ws_url.get_secret_value(), allow_plain_ws=chain.allow_plain_http, on_trouble=on_trouble
+                chain.ws_url.get_secret_value(),
+                block_time_s=chain.poll_s,
+                allow_plain_ws=chain.allow_plain_http,
+                on_trouble=on_trouble,
             )
             await stack.enter_async_context(waker)
         follower = HeadFollower(

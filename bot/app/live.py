@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bot.app.alerting import both, open_alerting
 from bot.app.follow import (
     Listener,
     backfill_of,
@@ -33,7 +34,7 @@ from bot.pipeline.backfill import Warming, keep_s, warming
 from bot.pipeline.gaps import Gap
 from bot.pipeline.history import History
 from bot.pipeline.journal import JournalIdentity, SqlJournal
-from bot.pipeline.loop import Pipeline, Step
+from bot.pipeline.loop import Moment, Pipeline, Step
 from bot.pipeline.recording import RecordedVenue, Recorder
 from bot.pipeline.sources import LiveSource, chain_clock, with_stalls
 from bot.ports import Venue
@@ -64,6 +65,7 @@ class Bot:
     source: LiveSource
     pipeline: Pipeline
     listener: Listener = field(default_factory=Listener)
+    on_step: Callable[[StepRecord, Moment], None] = lambda _record, _moment: None
 
     async def step_at(self, block: Block) -> StepRecord:
         """Cut a moment at a block and do one step."""
@@ -104,7 +106,9 @@ class Bot:
         last = self.pipeline.last
         after_s = last.decision.now_s if last else float("-inf")
         async for moment in self.source.moments(heads, after_s=after_s):
-            yield await self.pipeline.step(moment)
+            record = await self.pipeline.step(moment)
+            self.on_step(record, moment)
+            yield record
 
 
 @asynccontextmanager
@@ -184,12 +188,17 @@ async def run(
 ) -> AsyncIterator[StepRecord]:
     """Yield a record per block until ``stop`` is set; the step under way is finished first."""
     listener = listener or Listener()
+    alerting = open_alerting(settings, mode=mode, on_trouble=listener.on_trouble)
+    if alerting is not None:
+        listener = replace(listener, on_trouble=both(listener.on_trouble, alerting.trouble))
     async with AsyncExitStack() as stack:
         bot = await stack.enter_async_context(
             open_bot(settings, mode=mode, password=password, listener=listener, record=record)
         )
         for item in await bot.prepare(stop):
             listener.on_notice(str(item))
+        if alerting is not None:
+            bot.on_step = (await stack.enter_async_context(alerting)).step
         events = await stack.enter_async_context(
             heads_of(
                 settings.chain,

@@ -67,6 +67,8 @@ def contracts_of(chain_id: int, plan: LpChain) -> LpContracts:
     """Return the contracts of a chain: those that are named, configured, or known, in this order."""
     deployed, settings = known(chain_id).contracts, plan.settings
     manager = _address(deployed.get("uniswap_v3.position_manager"))
+    v4_manager = _address(deployed.get("uniswap_v4.position_manager"))
+    view = _address(deployed.get("uniswap_v4.state_view"))
     found = []
     if settings is not None:
         own = [item for item in settings.pools if settings.chain_of(item) == chain_id]
@@ -74,12 +76,12 @@ def contracts_of(chain_id: int, plan: LpChain) -> LpContracts:
         found = [pool for label, pool in pools(settings).items() if label in labels]
         if settings.managers is not None and chain_id == settings.chain.id:
             manager = settings.managers.v3_position_manager
-    v4_manager = _address(deployed.get("uniswap_v4.position_manager"))
-    view = _address(deployed.get("uniswap_v4.state_view"))
-    known_v4 = V4Contracts(position_manager=v4_manager, state_view=view) if v4_manager else None
+            if settings.managers.v4_position_manager is not None:
+                v4_manager, view = settings.managers.v4_position_manager, settings.managers.v4_state_view
+    own_v4 = V4Contracts(position_manager=v4_manager, state_view=view) if v4_manager else None
     return LpContracts(
         v3_manager=plan.v3_manager or manager,
-        v4=plan.v4 or known_v4,
+        v4=plan.v4 or own_v4,
         pools=tuple(pool for pool in found if pool.label.startswith("v3:")),
         pairs=tuple(pool for pool in found if pool.label.startswith("v2:")),
         factories={

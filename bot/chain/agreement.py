@@ -15,7 +15,7 @@ import orjson
 
 from bot.chain.node_errors import RevertError, RpcError, says_unknown_block
 from bot.chain.replies import is_data
-from bot.errors import StaleDataError, TransientError
+from bot.errors import DisagreementError, TransientError
 
 _LOG = (
     "address",
@@ -134,7 +134,7 @@ class Ballot:
                 raise answer
             return answer
         if len(self.votes) > 1:
-            raise StaleDataError(f"{self.method}: providers disagree: {self.shown()}")
+            raise DisagreementError(f"{self.method}: providers disagree: {self.shown()}")
         if self.unknowing and (self.votes or len(self.unknowing) >= self.needed):
             unknown = next((error for error in self.unknowing.values() if error is not None), None)
             if unknown is not None:

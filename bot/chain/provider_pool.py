@@ -23,7 +23,7 @@ from bot.chain.node_errors import (
 from bot.chain.provider_health import FIRST_PAUSE_S, Bench, ProviderHealth
 from bot.chain.replies import quantity
 from bot.chain.rpc import Rpc
-from bot.errors import ConfigError, InvariantError, StaleDataError, TransientError
+from bot.errors import ConfigError, DisagreementError, InvariantError, StaleDataError, TransientError
 
 Trouble = Callable[[TransientError | StaleDataError], None]
 Take = Callable[["Member", Any], bool]  # hears one answer; true ends the asking
@@ -224,7 +224,7 @@ class ProviderPool:
         for member in members:
             benched = member.health.dissented("others contradict its answers", self._clock())
             more = "; it is benched" if benched else ""
-            self.tell(StaleDataError(f"{member.where} is contradicted{more}: {what}"))
+            self.tell(DisagreementError(f"{member.where} is contradicted{more}: {what}"))
 
     async def _noted(self, member: Member, method: str, call: Awaitable[Any]) -> Any:
         started_s = self._clock()

@@ -14,7 +14,14 @@ from bot.chain.provider_pool import Member, ProviderPool, ProviderStatus, Troubl
 from bot.chain.replies import is_data, quantity
 from bot.chain.rpc import SEND_METHODS, Rpc, read_again
 from bot.chain.send_outcome import Sent, sent_outcome
-from bot.errors import ConfigError, DeadlineError, InvariantError, StaleDataError, TransientError
+from bot.errors import (
+    ConfigError,
+    DeadlineError,
+    DisagreementError,
+    InvariantError,
+    StaleDataError,
+    TransientError,
+)
 
 _T = TypeVar("_T")
 _BY_NUMBER = "eth_getBlockByNumber"
@@ -279,7 +286,7 @@ class Providers:
         if others:
             said = ", ".join(f"{member.where} has {blocks[member]['hash']}" for member in [best, *others])
             self._pool.tell(
-                StaleDataError(f"providers differ at block {heads[best]}: {said}; the first is used"),
+                DisagreementError(f"providers differ at block {heads[best]}: {said}; the first is used"),
                 topic="heads",
             )
         return blocks[best]

@@ -7,6 +7,7 @@ from eth_account import Account
 from eth_account.hdaccount import ETHEREUM_DEFAULT_PATH
 
 from bot.devnet.deployment import CHAIN_ID, MNEMONIC, USER, Deployment
+from bot.watchers.v4_pools import NATIVE
 
 PASSWORD = "devnet"  # noqa: S105 - the key itself is the node's well-known test key
 
@@ -54,6 +55,8 @@ stable = {d.usdc!r}
 v3_position_manager = {d.v3_position_manager!r}
 v3_factory = {d.v3_factory!r}
 v3_tick_lens = {d.v3_tick_lens!r}
+v4_position_manager = {d.v4_position_manager!r}
+v4_state_view = {d.v4_state_view!r}
 
 [[positions]]
 kind = "uniswap_v3"
@@ -87,6 +90,70 @@ quote_decimals = 6
 """
 
 
+# Beside what decisions need; at a pace that a devnet with a block every other second does not feel.
+_WATCH = """
+# Watched beside it. A devnet's Aave prices and its v4 pool stay where they are, and so does its v3 pool until
+# somebody trades: until then twap_vol is unknown.
+[[watch]]
+kind = "gas"
+every_s = 12
+
+[[watch]]
+kind = "uniswap_v4"
+every_s = 60
+
+[watch.pool]
+label = "v4:ETH/USDC"
+manager = {d.v4_pool_manager!r}
+state_view = {d.v4_state_view!r}
+base = "ETH"
+quote = "USDC"
+base_token = {native!r}
+quote_token = {d.usdc!r}
+base_decimals = 18
+quote_decimals = 6
+fee = {d.v4_pool_fee}
+tick_spacing = {d.v4_tick_spacing}
+
+[[watch]]
+kind = "erc4626"
+every_s = 60
+label = "vault:USDC"
+vault = {d.usdc_vault!r}
+share = "vUSDC"
+share_decimals = 6
+asset = "USDC"
+asset_token = {d.usdc!r}
+asset_decimals = 6
+
+[[watch]]
+kind = "aave_v3"
+every_s = 30
+label = "aave"
+addresses_provider = {d.aave_addresses_provider!r}
+reserves = [
+  {{symbol = "WETH", address = {d.weth!r}, decimals = 18}},
+  {{symbol = "USDC", address = {d.usdc!r}, decimals = 6}},
+]
+accounts = [{{label = "loan", address = {d.user!r}}}]
+
+[[watch]]
+kind = "admin_events"
+every_s = 60
+label = "Lyra option market"
+address = {d.lyra_option_market!r}
+window_blocks = 3600 # two hours
+paused_from = "nowhere"
+expected_owner = {d.deployer!r}
+
+[[watch]]
+kind = "twap_vol"
+every_s = 600
+pool = "v3:ETH/USDC"
+window_s = 600
+"""
+
+
 def _pools(d: Deployment) -> str:
     pools = (
         ("v2:ETH/USDC", "v2", d.v2_pair, d.weth),
@@ -99,8 +166,12 @@ def _pools(d: Deployment) -> str:
     )
 
 
-def write_config(deployment: Deployment, *, rpc_url: str, directory: Path) -> Path:
-    """Write alvh.toml, an encrypted keystore and its password file (0600) into ``directory``."""
+def write_config(deployment: Deployment, *, rpc_url: str, directory: Path, watch: bool = False) -> Path:
+    """Write alvh.toml, an encrypted keystore and its password file (0600) into ``directory``.
+
+    ``watch``: with sources beyond what a scenario moves. Not where one runs: to the signals a pool that stays
+    behind the market is a pool in trouble.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     keystore, password_file = directory / "keystore.json", directory / "password.txt"
     _write_private(keystore, json.dumps(_keystore()))
@@ -115,6 +186,7 @@ def write_config(deployment: Deployment, *, rpc_url: str, directory: Path) -> Pa
         keystore=json.dumps(str(keystore)),
         password_file=json.dumps(str(password_file)),
     )
+    text += _WATCH.format(d=deployment, native=NATIVE) if watch else ""
     path.write_text(text, encoding="utf-8")
     return path
 

@@ -5,6 +5,7 @@ Chain time is fixed, so every deployment is the same chain: genesis on 2022-05-0
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from eth_utils.address import to_checksum_address
 
@@ -26,6 +27,7 @@ from bot.devnet.deploy_uniswap import (
     deploy_v3,
     v3_split,
 )
+from bot.devnet.deploy_watched import deploy_watched
 from bot.devnet.deployment import PERP_MAKER, TRADER, USER, WHALE, Deployment
 from bot.devnet.packages import Library
 
@@ -67,7 +69,8 @@ async def deploy_all(rpc: Rpc, library: Library) -> Deployment:
     bench = Bench(rpc, library, tuple(to_checksum_address(account) for account in found))
     await rpc.request("anvil_setBlockTimestampInterval", [1])
     site = await _build(bench)
-    user_token_id, whale_token_id = await _fill_pools(bench, site)
+    token_ids = await _fill_pools(bench, site)
+    watched = await deploy_watched(bench, site.tokens, price_usd=START_PRICE_USD)
     await _fill_accounts(bench, site)
     await bench.set_time(READY_S - 60)  # both kinds of pools now have hours of observations
     await site.feed.send("setAnswer", round(START_PRICE_USD * 10**8), READY_S - 60)
@@ -76,7 +79,24 @@ async def deploy_all(rpc: Rpc, library: Library) -> Deployment:
     await add_maker(site.perp, site.tokens.usdc, maker=bench.accounts[PERP_MAKER], price_usd=START_PRICE_USD)
     boards = await list_first_boards(site.lyra, now_s=READY_S, spot_usd=START_PRICE_USD)
     await bench.set_time(READY_S)
-    return _describe(bench, site, (user_token_id, whale_token_id), boards)
+    return Deployment(
+        **_uniswap(site),
+        **_lyra(site.lyra),
+        **_perp(site.perp),
+        **watched.fields,
+        multicall3=MULTICALL3,
+        weth=site.tokens.weth.address,
+        usdc=site.tokens.usdc.address,
+        susd=site.tokens.susd.address,
+        feed_eth_usd=site.feed.address,
+        user_v3_token_id=token_ids[0],
+        whale_v3_token_id=token_ids[1],
+        lyra_board_ids=boards,
+        user=bench.accounts[USER],
+        accounts=bench.accounts,
+        start_price_usd=START_PRICE_USD,
+        deployed_at_s=READY_S,
+    )
 
 
 async def _build(bench: Bench) -> _Site:
@@ -141,50 +161,48 @@ async def _fill_accounts(bench: Bench, site: _Site) -> None:
     await bench.rpc.request("anvil_setBalance", [user, hex(USER_WEI)])
 
 
-def _describe(bench: Bench, site: _Site, token_ids: tuple[int, int], boards: tuple[int, ...]) -> Deployment:
-    tokens, v2, v3, lyra, perp = site.tokens, site.v2, site.v3, site.lyra, site.perp
-    return Deployment(
-        multicall3=MULTICALL3,
-        weth=tokens.weth.address,
-        usdc=tokens.usdc.address,
-        susd=tokens.susd.address,
-        feed_eth_usd=site.feed.address,
-        v2_factory=v2.factory.address,
-        v2_router=v2.router.address,
-        v2_pair=v2.pair,
-        v3_factory=v3.factory.address,
-        v3_router=v3.router.address,
-        v3_quoter=v3.quoter.address,
-        v3_position_manager=v3.positions.address,
-        v3_tick_lens=v3.tick_lens.address,
-        v3_pool=site.pool.address,
-        stable_pool=site.stable_pool.address,
-        stable_pool_fee=site.stable_pool.fee,
-        lyra_option_market=lyra.market.address,
-        lyra_option_token=lyra.option_token.address,
-        lyra_greek_cache=lyra.greeks.address,
-        lyra_liquidity_pool=lyra.pool.address,
-        lyra_short_collateral=lyra.collateral.address,
-        lyra_pricer=lyra.pricer.address,
-        lyra_viewer=lyra.viewer.address,
-        lyra_synthetix_adapter=lyra.adapter.address,
-        lyra_exchange_rates=lyra.rates.address,
-        lyra_pool_hedger=lyra.hedger.address,
-        perp_clearing_house=perp.clearing_house.address,
-        perp_vault=perp.vault.address,
-        perp_exchange=perp.exchange.address,
-        perp_account_balance=perp.balance.address,
-        perp_base_token=perp.base.address,
-        perp_quote_token=perp.quote.address,
-        perp_pool=perp.pool.address,
-        perp_clearing_house_config=perp.config.address,
-        perp_feed=perp.feed.address,
-        perp_price_dispatcher=perp.dispatcher.address,
-        user_v3_token_id=token_ids[0],
-        whale_v3_token_id=token_ids[1],
-        lyra_board_ids=boards,
-        user=bench.accounts[USER],
-        accounts=bench.accounts,
-        start_price_usd=START_PRICE_USD,
-        deployed_at_s=READY_S,
-    )
+def _uniswap(site: _Site) -> dict[str, Any]:
+    v2, v3 = site.v2, site.v3
+    return {
+        "v2_factory": v2.factory.address,
+        "v2_router": v2.router.address,
+        "v2_pair": v2.pair,
+        "v3_factory": v3.factory.address,
+        "v3_router": v3.router.address,
+        "v3_quoter": v3.quoter.address,
+        "v3_position_manager": v3.positions.address,
+        "v3_tick_lens": v3.tick_lens.address,
+        "v3_pool": site.pool.address,
+        "stable_pool": site.stable_pool.address,
+        "stable_pool_fee": site.stable_pool.fee,
+    }
+
+
+def _lyra(lyra: Lyra) -> dict[str, Any]:
+    return {
+        "lyra_option_market": lyra.market.address,
+        "lyra_option_token": lyra.option_token.address,
+        "lyra_greek_cache": lyra.greeks.address,
+        "lyra_liquidity_pool": lyra.pool.address,
+        "lyra_short_collateral": lyra.collateral.address,
+        "lyra_pricer": lyra.pricer.address,
+        "lyra_viewer": lyra.viewer.address,
+        "lyra_synthetix_adapter": lyra.adapter.address,
+        "lyra_exchange_rates": lyra.rates.address,
+        "lyra_pool_hedger": lyra.hedger.address,
+    }
+
+
+def _perp(perp: Perp) -> dict[str, Any]:
+    return {
+        "perp_clearing_house": perp.clearing_house.address,
+        "perp_vault": perp.vault.address,
+        "perp_exchange": perp.exchange.address,
+        "perp_account_balance": perp.balance.address,
+        "perp_base_token": perp.base.address,
+        "perp_quote_token": perp.quote.address,
+        "perp_pool": perp.pool.address,
+        "perp_clearing_house_config": perp.config.address,
+        "perp_feed": perp.feed.address,
+        "perp_price_dispatcher": perp.dispatcher.address,
+    }

@@ -58,8 +58,21 @@ class Deployment:
     perp_clearing_house_config: str
     perp_feed: str  # the Chainlink-interface feed behind the index price; owner: deployer
     perp_price_dispatcher: str  # dispatchPrice(0) takes the feed's answer into the index
+    v4_pool_manager: str  # holds one pool, ETH (the chain's own coin) against USDC
+    v4_state_view: str
+    v4_position_manager: str
+    v4_quoter: str
+    v4_swap_router: str  # PoolSwapTest
+    v4_pool_fee: int  # millionths
+    v4_tick_spacing: int
+    usdc_vault: str  # ERC-4626, 6 decimals as its asset
+    aave_addresses_provider: str  # of a market of WETH and USDC; its prices stay as they are deployed
+    aave_pool: str
+    aave_oracle: str
     user_v3_token_id: int
     whale_v3_token_id: int  # held by ``whale``, who may withdraw it
+    user_v4_token_id: int
+    whale_v4_token_id: int
     lyra_board_ids: tuple[int, ...]  # by expiry, nearest first
     user: str
     accounts: tuple[str, ...]

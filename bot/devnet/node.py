@@ -18,7 +18,7 @@ from bot.chain.rpc import Rpc, hex_bytes, quantity
 from bot.devnet.anvil import STATES_KEPT, Anvil, find_anvil
 from bot.devnet.deploy import GENESIS_S, deploy_all
 from bot.devnet.deployment import CHAIN_ID, Deployment
-from bot.devnet.packages import LOCK_FILE, Library, fetch
+from bot.devnet.packages import Library, devnet_packages, fetch
 from bot.errors import InvariantError
 
 _HERE = Path(__file__).parent
@@ -140,10 +140,10 @@ def _keep(snapshot: Snapshot, state: bytes, deployment: Deployment) -> None:
 
 
 def _version() -> str:
-    """Changes with the locked packages, our contracts and the code that deploys."""
-    sources = [LOCK_FILE, *_HERE.glob("deploy*.py"), *_HERE.glob("contracts/*.json")]
+    """Changes with the packages that are deployed, our contracts and the code that deploys."""
+    sources = [*_HERE.glob("deploy*.py"), *_HERE.glob("contracts/*.json")]
     sources += [_HERE / "artifacts.py", _HERE / "boards.py", _HERE / "anvil.py"]
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(devnet_packages()).encode())
     for source in sorted(sources):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

@@ -41,6 +41,7 @@ class Package:
     license: str
     platform: str | None  # "linux-x86_64" for a binary
     members: dict[str, str]
+    tests_only: bool = False  # no devnet deploys it, so a user never downloads it
 
     @property
     def spec(self) -> str:
@@ -82,7 +83,9 @@ class Library:
         try:
             return self._paths[name]
         except KeyError:
-            raise InvariantError(f"no package in {LOCK_FILE.name} has a member named {name}") from None
+            raise InvariantError(
+                f"no fetched package of {LOCK_FILE.name} has a member named {name}"
+            ) from None
 
 
 def machine() -> str:
@@ -103,20 +106,25 @@ def read_lock(path: Path = LOCK_FILE) -> tuple[Package, ...]:
     return packages
 
 
+def devnet_packages() -> tuple[Package, ...]:
+    """Return the locked packages that a devnet is made of."""
+    return tuple(package for package in read_lock() if not package.tests_only)
+
+
 def fetch(
     cache_dir: Path,
     *,
     packages: Iterable[Package] | None = None,
     download: Download | None = None,
 ) -> Library:
-    """Return the locked packages unpacked, downloading only what is not in the cache yet.
+    """Return packages unpacked, by default those of a devnet, downloading only what is not in the cache yet.
 
     Hashes are checked before unpacking; what lies in the cache afterwards is the user's own and trusted.
 
     ``download(specs, folder)`` puts one tarball per spec into ``folder``; the default is ``npm pack``.
     Raises ConfigError (no npm, wrong hash, missing member) or TransientError (no network).
     """
-    wanted = tuple(p for p in packages or read_lock() if p.platform in (None, machine()))
+    wanted = tuple(p for p in packages or devnet_packages() if p.platform in (None, machine()))
     missing = [package for package in wanted if not package.is_unpacked(cache_dir)]
     if missing:
         cache_dir.mkdir(parents=True, exist_ok=True)

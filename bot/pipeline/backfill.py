@@ -16,7 +16,7 @@ import numpy as np
 
 from bot.errors import NotFoundError, StaleDataError, TransientError
 from bot.model.market import Block, Columns, Metric, Observation, SeriesKey
-from bot.model.tier import Quality
+from bot.model.tier import Quality, Reading
 from bot.model.units import DAY_S, iso_utc
 from bot.pipeline.cadence import ABSURD, Scheduled, unknown_rows
 from bot.pipeline.history import History
@@ -38,6 +38,8 @@ _NO_STATE = (
     "pruned",
     "state at block",
     "distance to target block exceeds",
+    "out of range",
+    "outofrange",
 )
 
 Progress = Callable[[int, int, str], None]  # done, total, what
@@ -187,9 +189,8 @@ class Backfill:
             done += len(part)
             self.progress(done, len(samples), what)
             self.history.flush()
-            if failures >= _FAILURES_AT_MOST or (failures and _lacks_state(problems[-1].why)):
-                left = len(samples) - done
-                problems.append(Problem(what, f"given up for now, {left} older samples were not asked for"))
+            if failures and (failures >= _FAILURES_AT_MOST or _lacks_state(problems[-1].why)):
+                problems = _given_up(problems, failures, what, left=len(samples) - done)
                 break
         return Filled(rows=rows, asked=done, problems=tuple(problems))
 
@@ -318,24 +319,40 @@ class Backfill:
 
 
 class Warming(NamedTuple):
-    """A signal that has too little history, until when, and why."""
+    """A signal that has too little history, until when at the latest, and why."""
 
     signal: str
-    subject: str
+    subjects: tuple[str, ...]
     until_s: float
     why: str
 
     def __str__(self) -> str:
-        return f"{self.signal} of {self.subject} warms until {iso_utc(self.until_s)}: {self.why}"
+        return f"{self.signal} of {', '.join(self.subjects)} warms until {iso_utc(self.until_s)}: {self.why}"
 
 
 def warming(columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Warming, ...]:
-    """Return the signals that do not vote yet because their history is too short."""
+    """Return the signals that do not vote yet because their history is too short, one of each."""
+    found: dict[str, list[Reading]] = {}
+    for item in read_signals(columns, now_s=now_s, policy=policy):
+        if item.quality is Quality.WARMING:
+            found.setdefault(f"{item.signal} {item.name}", []).append(item)
+    latest = {signal: max(items, key=lambda item: item.warm_at_s) for signal, items in found.items()}
     return tuple(
-        Warming(f"{item.signal} {item.name}", item.subject, item.warm_at_s, item.because)
-        for item in read_signals(columns, now_s=now_s, policy=policy)
-        if item.quality is Quality.WARMING
+        Warming(
+            signal,
+            tuple(dict.fromkeys(item.subject for item in items)),
+            latest[signal].warm_at_s,
+            latest[signal].because.partition("; warm at")[0],
+        )
+        for signal, items in found.items()
     )
+
+
+def _given_up(problems: list[Problem], failures: int, what: str, *, left: int) -> list[Problem]:
+    """Say in one line why a chain was given up."""
+    earlier, first = problems[:-failures], problems[-failures]
+    why = f"{first.what.removeprefix(what).strip()}: {first.why}"
+    return [*earlier, Problem(what, f"no older state can be read, {left} samples were not asked for: {why}")]
 
 
 def _parts(samples: Sequence[_Sample], size: int) -> Iterator[Sequence[_Sample]]:

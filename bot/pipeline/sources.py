@@ -93,18 +93,21 @@ class LiveSource:
     ) -> AsyncIterator[Moment]:
         """Yield a moment per head later than ``after_s``; a head that could not be read is skipped.
 
-        Raises ConfigError when the chain is behind ``after_s``, the time of the journal's last step.
+        Raises ConfigError when the first head is behind ``after_s``, the time of the journal's last step: that
+        is another chain. A later head that is, came by a reorg, and time goes on from there.
         """
+        is_first = True
         async for item in heads:
             event = item if isinstance(item, NewHead) else NewHead(block=item)
             block = event.block
             self._reorganised(event)
             now_s, hold = self._time_of(block)
-            if now_s < after_s - MAX_CLOCK_SKEW_S:
+            if is_first and now_s < after_s - MAX_CLOCK_SKEW_S:
                 raise ConfigError(
                     f"the journal's last step is of {iso_utc(after_s)}, chain {block.chain_id} is at "
                     f"{iso_utc(now_s)}: it is the journal of another chain; name another state_dir"
                 )
+            is_first = False
             if now_s <= after_s:
                 continue
             try:

@@ -1,9 +1,9 @@
 """The sections of the configuration file, one class each."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from bot.chain.address import Address
 from bot.settings.part import Part
@@ -91,6 +91,14 @@ class ManagerSettings(Part):
     v3_position_manager: Address
     v3_factory: Address
     v3_tick_lens: Address
+    v4_position_manager: Address | None = None  # for the LP monitor
+    v4_state_view: Address | None = None
+
+    @model_validator(mode="after")
+    def _check_v4(self) -> Self:
+        if self.v4_state_view is not None and self.v4_position_manager is None:
+            raise ValueError("v4_state_view needs v4_position_manager beside it; add it, or remove both")
+        return self
 
 
 class PositionSettings(Part):

@@ -7,7 +7,7 @@ from pipeline_builders import moment, record_of
 from bot.alerts.conditions import Limits, Severity
 from bot.alerts.desk import AlertDesk
 from bot.app.alerting import Alerting
-from bot.errors import InvariantError, StaleDataError, TransientError
+from bot.errors import DisagreementError, InvariantError, TransientError
 from bot.model.tier import Tier
 
 
@@ -56,7 +56,7 @@ async def test_silence_is_told_once_with_the_last_trouble_and_ends_with_a_step(a
 
 
 async def test_sources_that_disagree_are_told_at_once(alerting, outbox):
-    alerting.trouble(StaleDataError("two nodes, two answers"))
+    alerting.trouble(DisagreementError("two nodes, two answers"))
     assert await sent(alerting, outbox) == ["trouble: sources disagree"]
 
 

@@ -56,7 +56,9 @@ async def test_a_dry_run_decided_again_from_its_recording_is_the_same(recorded, 
     assert part.differences == []
 
     # Another policy decides otherwise, and it is said where.
-    careful = replace(policy, tiers=replace(policy.tiers, vote=0.95, vote_off=0.9, fast_vote=0.99))
+    careful = replace(
+        policy, tiers=replace(policy.tiers, vote=0.95, vote_off=0.9, fast_vote=0.99, severe_score=0.97)
+    )
     other = await replay_recording(folder, policy=careful)
     assert not other.same_policy
     assert any("tier was" in what for item in other.differences for what in item.what)
