@@ -62,22 +62,16 @@ async def run_backtest(
         )
     times_s = np.array([item.now_s for item in moments])
     position_usd = np.array([_position_usd(item) for item in moments])
-    strategies: dict[str, StrategyResult] = {}
     records, path, final_positions = await _run_alvh(moments, policy, market, decide, progress)
-    about = "This program: layered puts by tier."
-    strategies[ALVH] = _result(ALVH, about, path, times_s, position_usd)
-    for strategy in benchmarks(market, spec, policy):
-        path = await run_strategy(strategy, moments, market)
-        strategies[strategy.name] = _result(strategy.name, strategy.about, path, times_s, position_usd)
-    nothing = Path(hedge_usd=np.zeros(times_s.size), cash_usd=np.zeros(times_s.size))
-    strategies[UNHEDGED] = _result(UNHEDGED, "The position alone.", nothing, times_s, position_usd)
+    runs = [(ALVH, "This program: layered puts by tier.", path)]
+    runs += await _run_benchmarks(moments, spec, policy, market)
     return BacktestResult(
         spec=spec,
         policy_hash=policy.hash,
         times_s=times_s,
         spot_usd=np.array([item.exposures[0].spot_usd for item in moments]),
         position_usd=position_usd,
-        strategies=strategies,
+        strategies={name: _result(name, about, path, times_s, position_usd) for name, about, path in runs},
         records=records,
         tiers=tuple(tier_changes(records)),
         final_positions=final_positions,
@@ -86,6 +80,18 @@ async def run_backtest(
         missing=history.missing,
         gaps=tuple(item for item in history.gaps if item.in_range),
     )
+
+
+async def _run_benchmarks(
+    moments: Sequence[Moment], spec: ExposureSpec, policy: Policy, market: Market
+) -> list[tuple[str, str, "Path"]]:
+    """Return (name, about, path) of every benchmark and of the position alone."""
+    runs = [
+        (strategy.name, strategy.about, await run_strategy(strategy, moments, market))
+        for strategy in benchmarks(market, spec, policy)
+    ]
+    nothing = Path(hedge_usd=np.zeros(len(moments)), cash_usd=np.zeros(len(moments)))
+    return [*runs, (UNHEDGED, "The position alone.", nothing)]
 
 
 def benchmarks(market: Market, spec: ExposureSpec, policy: Policy) -> tuple[Strategy, ...]:

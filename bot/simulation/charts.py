@@ -51,26 +51,10 @@ def timeline(data: ReportData) -> go.Figure:
     figure.add_trace(_line(data, data.spot_usd, f"{data.underlying} price", PRICE), row=2, col=1)
     _add_layers(figure, data)
     _add_tiers(figure, data)
-    for from_s, to_s in holes(data.times_s):
-        figure.add_vrect(
-            x0=_stamp(from_s),
-            x1=_stamp(to_s),
-            fillcolor=UNHEDGED,
-            opacity=0.18,
-            line_width=0,
-            annotation_text="no data",
-        )
-    for from_s, to_s in unknown_stretches(data.times_s, data.hedged_usd):
-        figure.add_vrect(
-            x0=_stamp(from_s),
-            x1=_stamp(to_s),
-            fillcolor=UNHEDGED,
-            opacity=0.18,
-            line_width=0,
-            annotation_text="hedge value unknown",
-            row=1,
-            col=1,
-        )
+    for span_s in holes(data.times_s):
+        _shade(figure, span_s, "no data")
+    for span_s in unknown_stretches(data.times_s, data.hedged_usd):
+        _shade(figure, span_s, "hedge value unknown", row=1, col=1)
     figure.update_yaxes(title_text="value, USD", row=1, col=1, tickformat="~s")
     figure.update_yaxes(title_text="price, USD", row=2, col=1, tickformat=",.0f", nticks=5)
     end_s = data.times_s[-1] + _step_s(data.times_s)
@@ -78,6 +62,19 @@ def timeline(data: ReportData) -> go.Figure:
     figure.update_xaxes(range=[_stamp(data.times_s[0] - margin_s), _stamp(end_s + margin_s)])
     figure.update_xaxes(title_text="time, UTC", row=4, col=1)
     return _styled(figure, height=760)
+
+
+def _shade(figure: go.Figure, span_s: tuple[float, float], text: str, **place: int) -> None:
+    """Shade and name a stretch of time: a gap is drawn as one, never joined by a line."""
+    figure.add_vrect(
+        x0=_stamp(span_s[0]),
+        x1=_stamp(span_s[1]),
+        fillcolor=UNHEDGED,
+        opacity=0.18,
+        line_width=0,
+        annotation_text=text,
+        **place,
+    )
 
 
 def comparison(data: ReportData) -> go.Figure:

@@ -7,7 +7,7 @@ named in the result, with their counts.
 import math
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -109,39 +109,50 @@ def load_history(
     """
     _check_range(data_dir, from_s, to_s)
     window = _Window(start_s=from_s - lookback_s, from_s=from_s, to_s=to_s)
-    series: dict[SeriesKey, Column] = {}
-    ends_s: dict[SeriesKey, float] = {}
-    found: list[FileReport] = []
-    missing: list[str] = []
-    gaps: list[Gap] = []
+    read = _Read()
     for table in tables_for(spec):
         path = _locate(data_dir, table)
         if path is None:
-            missing.append(f"{table.file}{_ENDS[0]}: {table.without}")
-            continue
-        rows, bad = read_rows(path, table)
-        end_s = float(rows["at_s"][-1]) if rows["at_s"].size else math.nan
-        part = _cut(rows, window)
-        report = _report(path.name, table, part, bad, window)
-        found.append(report)
-        gaps.extend(_gaps(path.name, table, part["at_s"], window))
-        if report.note:
-            missing.append(f"{path.name}: {report.note}")
+            read.missing.append(f"{table.file}{_ENDS[0]}: {table.without}")
         else:
-            for key, values in table.series(part).items():
-                series[key], ends_s[key] = column_of(part, values), end_s
-    _check_price(data_dir, spec, found[0], series, window)
+            read.take(path, table, window)
+    _check_price(data_dir, spec, read.found[0], read.series, window)
     return History(
         underlying=spec.underlying,
         from_s=from_s,
         to_s=to_s,
-        vol_index=series.pop(DVOL_KEY, EMPTY_COLUMN),
-        columns=Columns(series=series),
-        ends_s=ends_s,
-        found=tuple(found),
-        missing=tuple(missing),
-        gaps=tuple(gaps),
+        vol_index=read.series.pop(DVOL_KEY, EMPTY_COLUMN),
+        columns=Columns(series=read.series),
+        ends_s=read.ends_s,
+        found=tuple(read.found),
+        missing=tuple(read.missing),
+        gaps=tuple(read.gaps),
     )
+
+
+@dataclass(slots=True)
+class _Read:
+    """What the files read so far have given."""
+
+    series: dict[SeriesKey, Column] = field(default_factory=dict)
+    ends_s: dict[SeriesKey, float] = field(default_factory=dict)
+    found: list[FileReport] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+
+    def take(self, path: Path, table: HistoryTable, window: "_Window") -> None:
+        """Read one file."""
+        rows, bad = read_rows(path, table)
+        end_s = float(rows["at_s"][-1]) if rows["at_s"].size else math.nan
+        part = _cut(rows, window)
+        report = _report(path.name, table, part, bad, window)
+        self.found.append(report)
+        self.gaps.extend(_gaps(path.name, table, part["at_s"], window))
+        if report.note:
+            self.missing.append(f"{path.name}: {report.note}")
+            return
+        for key, values in table.series(part).items():
+            self.series[key], self.ends_s[key] = column_of(part, values), end_s
 
 
 def read_rows(path: Path, table: HistoryTable) -> tuple[Rows, tuple[str, ...]]:
