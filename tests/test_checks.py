@@ -55,7 +55,7 @@ async def failures(home: Home) -> str:
 async def test_a_good_configuration_is_healthy(home: Home):
     rows = await named(home)
     assert healthy(tuple(rows.values())), rows
-    assert rows["addresses"].found == "29 of 29 answer as configured"
+    assert re.fullmatch(r"(\d\d) of \1 answer as configured", rows["addresses"].found)
     assert "worth" in rows["positions.0"].found
     assert rows["chain 31337 clock"].health is Health.SKIPPED
 
@@ -368,7 +368,7 @@ def test_the_commands_print_tables_and_documents_and_exit_by_health(home: Home):
     ended = home.alvh("check-addresses")
     assert (ended.code, ended.err) == (0, "")
     assert max(map(len, ended.out.splitlines())) <= 80
-    assert "29 of 29" in ended.out
+    assert re.search(r"(\d\d) of \1 answer", ended.out)
     document = home.alvh("check-addresses", "--json").document
     assert document["healthy"] is True
     assert {item["role"] for item in document["addresses"]} >= {"feed", "token", "uniswap_v3_pool"}

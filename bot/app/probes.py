@@ -61,7 +61,7 @@ VIEWS: Mapping[str, tuple[View, ...]] = {
     "multicall3": (_number("getChainId"),),
     "uniswap_v2_factory": (_number("allPairsLength"),),
     "uniswap_v2_router": (_address("factory"), _address("WETH")),
-    "uniswap_v2_pair": (*_PAIR, View("getReserves()", ("uint112", "uint112", "uint32"))),
+    "uniswap_v2_pair": (*_PAIR, _address("factory")),
     "uniswap_v3_factory": (View("feeAmountTickSpacing(uint24)", ("int24",), (500,)), _address("owner")),
     "uniswap_v3_position_manager": (_address("factory"), _address("WETH9")),
     "uniswap_v3_router": (_address("factory"), _address("WETH9")),
