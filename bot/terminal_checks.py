@@ -49,15 +49,19 @@ def addresses_view(checks: Sequence[AddressCheck]) -> RenderableType:
     for check in checks:
         health = Health.OK if check.ok else Health.FAILED
         address = f"{check.wanted.address[:8]}…{check.wanted.address[-4:]}"
-        shown = check.answer or ("-" if check.ok else "see below")
+        shown = Text(check.answer or ("-" if check.ok else "see below"))
+        if check.wanted.unconfirmed:
+            shown.append(f"\nunconfirmed: {check.wanted.unconfirmed}", style="yellow")
         table.add_row(
-            Text(health.value, style=_STYLES[health]), Text(check.wanted.where), Text(address), Text(shown)
+            Text(health.value, style=_STYLES[health]), Text(check.wanted.where), Text(address), shown
         )
     wrong = [check for check in checks if not check.ok]
     lines = [
         Text(f"{check.wanted.where} {check.wanted.address} {check.problem}", style="red") for check in wrong
     ]
-    return Group(table, *lines, Text(f"{len(checks) - len(wrong)} of {len(checks)} answer as they should"))
+    words = f"{len(checks) - len(wrong)} of {len(checks)} answer as they should"
+    unconfirmed = sum(bool(check.wanted.unconfirmed) for check in checks)
+    return Group(table, *lines, Text(f"{words}, {unconfirmed} unconfirmed" if unconfirmed else words))
 
 
 def addresses_document(checks: Sequence[AddressCheck]) -> dict[str, Any]:
@@ -72,6 +76,7 @@ def addresses_document(checks: Sequence[AddressCheck]) -> dict[str, Any]:
                 "ok": check.ok,
                 "answer": check.answer,
                 "problem": check.problem,
+                "unconfirmed": check.wanted.unconfirmed,
             }
             for check in checks
         ],

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+from binascii import unhexlify
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -198,7 +199,7 @@ class Bench:
         for _ in range(50):
             started = time.perf_counter()
             for text in texts:
-                limbs, known = unpack_aggregate3(bytes.fromhex(text[2:]), _DECODED_AT_ONCE, RESERVES_TYPES)
+                limbs, known = unpack_aggregate3(unhexlify(text[2:]), _DECODED_AT_ONCE, RESERVES_TYPES)
                 WordTable(types=RESERVES_TYPES, limbs=limbs, known=known).rows()
             taken.append(time.perf_counter() - started)
         return float(np.median(taken)) / count * 1e6

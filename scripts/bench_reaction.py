@@ -3,9 +3,9 @@
 Ours is what ``alvh run`` is made of: the websocket waker, the head follower, the source with its history, and
 ``decide``. The other side hears of the head by AsyncWeb3's websocket, makes the same reads as gathered
 contract calls at that block, and decides on a frame of the same size. Both take turns on one node. The clock
-starts when the node first tells of the block, which a bare websocket beside both sides stamps; what the node
-takes to mine it is printed apart. Nothing is signed. Quotes are handed in: a venue's own reading is measured
-by ``quotes_ms_p50``.
+starts when the node first tells of the block, which a bare websocket beside both sides stamps; what passes
+from the request to mine it until the decision is printed too, and so is the processor time of that. Nothing
+is signed. Quotes are handed in: a venue's own reading is measured by ``quotes_ms_p50``.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 from bench_functions import abi_functions
+from bench_timers import Figures
 
 from bot.chain.abi import FixedCall
 from bot.chain.heads import HeadFollower, NewHead
@@ -52,8 +53,6 @@ _DAYS = 35
 _POLL_S = 5.0  # so long that only the websocket can have been the one that woke us
 _ANSWER_S = 10.0
 
-Figures = dict[str, float]
-
 
 async def bench_reaction() -> Figures:
     """Return medians and percentiles of both sides, and what each part of ours takes."""
@@ -75,6 +74,7 @@ async def bench_reaction() -> Figures:
                 if number >= _WARM:
                     taken[name].append(seconds)
         parts = ours.part_figures(_ROUNDS)
+
         back_to_back = [await ours.round(miner, gap_s=0.0) for _ in range(_WARM + _ROUNDS)][_WARM:]
     ratios = np.array(taken["ours"]) / np.array(taken["peer"])
     return {
@@ -153,7 +153,7 @@ class Ours:
     state: EngineState = field(default_factory=EngineState)
     frame: Frame | None = None
     head_at: float = 0.0
-    parts: list[tuple[float, float, float]] = field(default_factory=list)
+    parts: list[tuple[float, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.moments = self.source.moments(self._heads(), after_s=float("-inf"))
@@ -188,14 +188,23 @@ class Ours:
         await self._catch_up()
         coming = asyncio.ensure_future(anext(self.moments))
         await asyncio.sleep(gap_s)
+        spent_before = time.process_time()
         mining = asyncio.create_task(miner.mine())
         moment = await coming
         framed = time.perf_counter()
         self.decide(moment)
-        done = time.perf_counter()
+        done, spent = time.perf_counter(), time.process_time() - spent_before
         await mining
         seconds = miner.since_announced(done)
-        self.parts.append((self.head_at - miner.announced_at, framed - self.head_at, done - framed))
+        self.parts.append(
+            (
+                self.head_at - miner.announced_at,
+                framed - self.head_at,
+                done - framed,
+                done - miner.asked_at,
+                spent,
+            )
+        )
         return seconds
 
     async def _catch_up(self) -> None:
@@ -229,12 +238,9 @@ class Ours:
         return [call for call in dict.fromkeys(recording.found) if not isinstance(call, FixedCall)]
 
     def part_figures(self, rounds: int) -> Figures:
-        mined, frame, decided = np.median(np.array(self.parts[-rounds:]), axis=0) * 1e3
-        return {
-            "reaction_head_ms_p50": float(mined),
-            "reaction_frame_ms_p50": float(frame),
-            "reaction_decide_ms_p50": float(decided),
-        }
+        names = ("head", "frame", "decide", "from_request", "cpu")
+        found = np.median(np.array(self.parts[-rounds:]), axis=0) * 1e3
+        return {f"reaction_{name}_ms_p50": float(value) for name, value in zip(names, found, strict=True)}
 
 
 class _Recording:

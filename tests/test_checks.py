@@ -2,12 +2,14 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 from aiohttp import WSMsgType, web
 from commands import Home
 from faulty_node import faulty_node
+from web_server import reply, sources_at
 
 from bot.app.check_addresses import check
 from bot.app.checks import Check, Health, healthy
@@ -332,6 +334,17 @@ async def test_a_web_source_that_does_not_answer(home: Home):
         )
     row = await only_failure(home)
     assert row.name.startswith("web ")
+
+
+async def test_the_public_book_is_read(home: Home):
+    async with sources_at(time.time()) as book:
+        with home.config.open("a") as file:
+            file.write(f'\n[indicative]\nvenue = "deribit"\nbase_url = "{book.url}/api/v2"\n')
+        row = (await named(home))["book of deribit, ETH"]
+        assert row.health is Health.OK
+        assert re.fullmatch(r"\d+ options, index 3,000\.40 USD", row.found)
+        book.faults["/api/v2/public/get_index_price"] = reply({}, status=500)
+        assert (await only_failure(home)).name == "book of deribit, ETH"
 
 
 async def test_two_sources_of_one_name_are_named(home: Home):

@@ -20,12 +20,12 @@ def url(home: Home) -> str:
 
 def test_a_wallet_with_a_configuration(home: Home) -> None:
     document = home.alvh("monitor", "--wallet", _user(home), "--once", "--json").document
-    assert document["value_usd"] == pytest.approx(999_883, abs=2)
+    assert document["value_usd"] == pytest.approx(1_299_817, abs=2)
     (chain,) = document["chains"]
-    assert {item["kind"] for item in chain["positions"]} == {"uniswap_v2", "uniswap_v3"}
-    assert all(item["hold"]["source"] == "logs" for item in chain["positions"])
+    sources = {item["kind"]: item["hold"]["source"] for item in chain["positions"]}
+    assert sources == {"uniswap_v2": "logs", "uniswap_v3": "logs", "uniswap_v4": None}
     text = home.alvh("monitor", "--wallet", _user(home), "--once").out
-    assert "2 LP positions of" in text
+    assert "3 LP positions of" in text
     assert max(map(len, text.splitlines())) <= 80
 
 

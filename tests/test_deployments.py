@@ -1,15 +1,20 @@
 """Known deployments: every address has the right checksum, a name of its own and a source."""
 
+import io
 import re
 import tomllib
+from dataclasses import replace
 from importlib import resources
 
 import pytest
 from eth_utils.address import to_checksum_address
+from rich.console import Console
 
+from bot.app.addresses import AddressCheck, known_addresses
 from bot.app.probes import VIEWS
 from bot.deployments import known, known_chains
 from bot.errors import ConfigError
+from bot.terminal_checks import addresses_document, addresses_view
 
 FILES = sorted(
     (item for item in resources.files("bot.deployments").iterdir() if item.name.endswith(".toml")),
@@ -27,6 +32,8 @@ def test_every_entry_is_complete_and_checksummed(file):
         assert item["source"].strip(), item["name"]
         assert re.fullmatch(r"20\d\d-\d\d", item["date"]), item["name"]
         assert item["checked"] in ("source", "memory"), item["name"]
+        assert item["source"] != "several public repositories", f"{item['name']}: which one?"
+        assert ("heartbeat_checked" in item) == (item["kind"] == "feed"), item["name"]
         assert item["kind"] in VIEWS, f"{item['name']}: check-addresses would not know what to ask it"
 
 
@@ -63,3 +70,32 @@ def test_an_unknown_name_is_one_line(chain_id, name, words):
     with pytest.raises(ConfigError, match=re.escape(words)) as caught:
         known(chain_id).find(name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "chain_id", "changed", "words"),
+    [
+        ("chainlink.stETH/USD", 1, {}, "heartbeat of 3,600 s from memory"),
+        ("chainlink.ETH/USD", 1, {}, ""),
+        ("multicall3", 1, {"checked": "memory"}, "address from memory"),
+        ("multicall3", 1, {"heartbeat_checked": "memory"}, ""),  # no feed has no heartbeat to guess
+        ("chainlink.stETH/USD", 1, {"checked": "memory"}, "address from memory, as its heartbeat is"),
+    ],
+)
+def test_what_no_source_confirms_is_said(name, chain_id, changed, words):
+    assert replace(known(chain_id).find(name), **changed).unconfirmed == words
+
+
+def test_the_unconfirmed_are_shown_beside_a_good_answer():
+    checks = [AddressCheck(wanted=item, answer="1 STETH") for item in known_addresses(1)]
+    assert all(check.ok for check in checks)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(addresses_view(checks))
+    shown = console.export_text()
+    count = sum(bool(item.unconfirmed) for item in known(1).contracts.values())
+    assert shown.count("unconfirmed: ") == count > 0
+    assert "unconfirmed: heartbeat of 3,600 s from memory" in shown
+    assert f"{len(checks)} of {len(checks)} answer as they should, {count} unconfirmed" in shown
+    documents = {item["where"]: item["unconfirmed"] for item in addresses_document(checks)["addresses"]}
+    assert documents["@chainlink.stETH/USD"]
+    assert not documents["@chainlink.ETH/USD"]

@@ -20,7 +20,17 @@ from bot.simulation.results import order_json, tier_changes, tier_json
 HOUR_S = 3_600.0
 ORDER_KEYS = {
     *("ts", "block", "group", "layer", "venue", "side", "option_type", "strike_usd", "expiry_ts", "dte"),
-    *("size", "limit_usd", "premium_usd", "fee_usd", "swap_usd", "gas_usd", "tx_hash", "position_id"),
+    *(
+        "size",
+        "limit_usd",
+        "premium_usd",
+        "indicative",
+        "fee_usd",
+        "swap_usd",
+        "gas_usd",
+        "tx_hash",
+        "position_id",
+    ),
     *("status", "because"),
 }
 

@@ -170,6 +170,7 @@ def test_bench_writes_flat_json_of_names_and_numbers(tmp_path: Path):
     assert set(figures) == {
         "decision_ms_p50",
         "decision_ms_p95",
+        "decision_first_ms_p50",
         "signals_ms_p50",
         "decision_growth_10x_history",
     }

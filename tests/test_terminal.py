@@ -175,3 +175,40 @@ def test_the_printer_says_news_only():
         printer.show(replace(stressed_record(), outcomes=()), 3, 3)
     lines = [line for line in console.file.getvalue().splitlines() if re.match(r"\d{4}-", line)]
     assert [line.split()[2] for line in lines] == [Tier.CALM.name, "TAIL", Tier.SEVERE.name]
+
+
+def shown_plan():
+    """A plan of which every option is priced by a public book."""
+    whole = plan()
+    shown = [
+        replace(item, legs=tuple(replace(leg, indicative=True) for leg in item.legs))
+        for item in whole.protections
+    ]
+    return replace(whole, protections=tuple(shown))
+
+
+def test_an_indicative_premium_has_a_tilde_and_a_note_and_others_have_none():
+    exact, shown = (words_of(terminal.plan_view(item)) for item in (plan(), shown_plan()))
+    assert "~" not in exact
+    assert "would cost ~$" in shown
+    assert re.search(r"premium ~\$[\d,]+, of which fees ~\$", shown)
+    assert "Sums with ~ are indicative" in shown
+    bare = next(line for line in text_of(terminal.plan_view(shown_plan())).splitlines() if "no hedge" in line)
+    assert "~" not in bare  # what is lost without a hedge is not of the book
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_an_indicative_plan_keeps_to_its_width(width):
+    assert max(map(len, text_of(terminal.plan_view(shown_plan()), width).splitlines())) <= width
+
+
+def test_an_indicative_order_and_the_sums_with_it_say_so():
+    plain = record()
+    shown = replace(
+        plain, indicative=True, outcomes=tuple(replace(item, indicative=True) for item in plain.outcomes)
+    )
+    assert "indicative" not in words_of(terminal.status_view(plain))
+    words = words_of(terminal.status_view(shown))
+    assert re.search(r"bought .* for ~\$[\d.,]+, on paper at indicative", words)
+    assert "in this step ~$" in words
+    assert "Sums with ~ are indicative" in words

@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from bot.quant import options
+
 HOUR_S, DAY_S = 3_600, 86_400
 Answer = Callable[[web.Request, Any], web.StreamResponse]
 
@@ -81,6 +83,7 @@ class Sources:
         self.iv_scale_deribit = 100.0
         self.iv_scale_derive = 1.0
         self.page_rows = 500
+        self.fair_asks = False  # Deribit asks what the vol says and 5 %, in place of one price for everything
         self.expiries = tuple(self.eight(days) for days in (2, 7, 14, 30, 60, 95, 180))
 
     def eight(self, days: int) -> int:
@@ -348,11 +351,23 @@ class Sources:
             for expiry_s, strike, kind in self.options()
         ]
 
+    def ask(self, name: str) -> float:
+        """Return what one contract costs in the coin."""
+        if not self.fair_asks:
+            return 0.021
+        _, day, strike, kind = name.split("-")
+        expiry_s = datetime.strptime(day, "%d%b%y").replace(tzinfo=UTC).timestamp() + 8 * HOUR_S
+        years = (expiry_s - self.now_s) / (365.0 * DAY_S)
+        iv, is_put = self.smile(float(strike), expiry_s), kind == "P"
+        usd = float(options.price(3_000.4, float(strike), years, iv, is_put=is_put))
+        return round(max(1.05 * usd / 3_000.4, 0.0001), 4)
+
     def _order_book(self, query: Any) -> dict[str, Any]:
+        ask = self.ask(query["instrument_name"])
         return {
             "instrument_name": query["instrument_name"],
             "timestamp": int((self.now_s - 0.2) * 1e3),
-            "asks": [[0.021, 10.0], [0.022, 25.0]],
+            "asks": [[ask, 10.0], [round(ask + 0.001, 4), 25.0]],
             "bids": [[0.019, 12.0]],
             "index_price": 3000.4,
             "state": "open",

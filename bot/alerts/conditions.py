@@ -4,6 +4,7 @@ Every text says what happened, what the bot did, what it could not do, and what 
 """
 
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -14,6 +15,10 @@ from bot.model.hedge import LegOutcome, LegStatus, Side
 from bot.model.market import Columns, Metric
 from bot.model.record import GroupDecision, StepRecord
 from bot.model.tier import Tier
+
+# Figures that change from step to step: ages, differences, heights, hashes, times. A chain's id and an
+# address are names.
+_FIGURE = re.compile(r"(?<!chain )(?<![\w.:#/])(?!0x[0-9a-fA-F]{40}\b)-?\d(?:[\w.,:%-]*\w%?)?")
 
 
 class Severity(IntEnum):
@@ -70,7 +75,7 @@ def of_step(record: StepRecord) -> tuple[Condition, ...]:
     """Return the conditions that a step's record shows, and its trades as events."""
     found: list[Condition] = [
         Condition(
-            key=f"hold:{reason}",
+            key=f"hold:{kind_of(reason)}",
             severity=Severity.WARNING,
             title="HOLD: nothing new is opened",
             text=f"{reason}. Held hedges stay; closing and settling go on.",
@@ -96,6 +101,31 @@ def of_positions(
         for subject in sorted({key.subject for key in columns.find(Metric.HEALTH_FACTOR)})
     )
     return tuple(item for item in (*ranges, *health) if item is not None)
+
+
+def kind_of(reason: str) -> str:
+    """Return a reason without its figures: "price is 70 s old" and "price is 82 s old" are one condition."""
+    return _FIGURE.sub("#", reason)
+
+
+def unsure_of(
+    key: str, record: StepRecord, exposures: Iterable[Exposure], *, active_holds: Collection[str]
+) -> bool:
+    """Say whether a step that does not show a condition proves nothing of it.
+
+    While something holds, a group or a position that the step does not know may only be out of sight: what
+    stood for it goes on standing.
+    """
+    kind, _, rest = key.partition(":")
+    if not active_holds:
+        return False
+    if kind == "range":
+        return rest not in {f"{item.chain_id}:{item.id}" for item in exposures}
+    if kind in ("tier", "degraded", "shortfall"):
+        return not any(
+            rest == item.group or rest.startswith(f"{item.group}:") for item in record.decision.groups
+        )
+    return False
 
 
 def of_trouble(kind: str, text: str, *, severity: Severity = Severity.WARNING) -> Condition:
@@ -159,6 +189,12 @@ def _of_outcome(outcome: LegOutcome) -> Condition:
 
 def _out_of_range(item: Exposure, *, limits: Limits, active: Collection[str]) -> Condition | None:
     key = f"range:{item.chain_id}:{item.id}"
+    if not item.spot_usd > 0.0:  # unknown: neither in range nor out of it, what stands goes on standing
+        return (
+            Condition(key=key, severity=Severity.WARNING, title=f"the price of {item.id} is unknown")
+            if key in active
+            else None
+        )
     margin = limits.range_margin + (limits.rearm if key in active else 0.0)
     lower, upper = item.shape.lower_usd * (1.0 + margin), item.shape.upper_usd * (1.0 - margin)
     if lower < item.spot_usd < upper:

@@ -28,8 +28,8 @@ class _Told(NamedTuple):
 class AlertDesk:
     """Tells news of conditions to a sender, in the background, so that no delivery delays a step.
 
-    What was told is kept in ``path``, so that a restart does not repeat it. A message that no target took
-    waits and is tried again every ``retry_s``; ``on_trouble`` hears of that.
+    What was told and what waits is kept in ``path``, so that a restart neither repeats nor loses any. A
+    message that no target took waits and is tried again every ``retry_s``; ``on_trouble`` hears of that.
     """
 
     sender: Sender
@@ -43,17 +43,26 @@ class AlertDesk:
     _news: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def __post_init__(self) -> None:
-        self._standing = _load(self.path)
+        self._standing, self._waiting = _load(self.path)
+        if self._waiting:
+            self._news.set()
 
     @property
     def active(self) -> frozenset[str]:
         """The keys of the conditions that stand."""
         return frozenset(self._standing)
 
-    def observe(self, conditions: Iterable[Condition], *, about: str = "") -> tuple[Message, ...]:
+    def observe(
+        self,
+        conditions: Iterable[Condition],
+        *,
+        about: str = "",
+        unsure: Callable[[str], bool] = lambda _: False,
+    ) -> tuple[Message, ...]:
         """Take the conditions that hold now and queue what is news; return it.
 
-        ``about`` limits what can end here to keys with this prefix, for callers that see a part only.
+        ``about`` limits what can end here to keys with this prefix, for callers that see a part only;
+        ``unsure`` names keys of which nothing is known now, which therefore go on standing.
         """
         news: list[Message] = []
         now = {item.key: item for item in conditions if item.severity >= self.least}
@@ -65,20 +74,26 @@ class AlertDesk:
                 news.append(self._message(Severity.INFO, f"eased: {item.title}", item.text))
             if not item.once:
                 self._standing[item.key] = _Told(item.severity, item.level, item.title)
-        for key in [key for key in self._standing if key.startswith(about) and key not in now]:
+        gone = [key for key in self._standing if key.startswith(about) and key not in now]
+        for key in [key for key in gone if not unsure(key)]:
             told = self._standing.pop(key)
             text = f"This {told.severity.name.lower()} has ended."
             news.append(self._message(Severity.INFO, f"over: {told.title}", text))
         if news:
-            _save(self.path, self._standing)
             self._queue(news)
+            self._save()
         return tuple(news)
 
     async def run(self) -> None:
         """Deliver until cancelled."""
         while True:
             await self._news.wait()
-            if not await self.flush():
+            try:
+                done = await self.flush()
+            except InvariantError as error:  # the state cannot be written: said, and tried again
+                self.on_trouble(error)
+                done = False
+            if not done:
                 await asyncio.sleep(self.retry_s)
 
     async def flush(self) -> bool:
@@ -95,6 +110,7 @@ class AlertDesk:
                 return False
             if self._waiting and self._waiting[0] is message:
                 del self._waiting[0]
+                self._save()
         self._news.clear()
         return True
 
@@ -105,27 +121,36 @@ class AlertDesk:
             self.on_trouble(TransientError(f"{lost} alerts were dropped, no target takes any"))
         self._news.set()
 
+    def _save(self) -> None:
+        _save(self.path, self._standing, self._waiting)
+
     def _message(self, severity: Severity, title: str, text: str) -> Message:
         return Message(severity=severity, title=f"[alvh {self.mode}] {title}", text=text)
 
 
-def _load(path: Path) -> dict[str, _Told]:
+def _load(path: Path) -> tuple[dict[str, _Told], list[Message]]:
     try:
         table = json.loads(path.read_text("utf-8"))
-        return {
+        standing = {
             str(key): _Told(Severity(severity), int(level), str(title))
-            for key, (severity, level, title) in table.items()
+            for key, (severity, level, title) in table["standing"].items()
         }
+        waiting = [
+            Message(severity=Severity(severity), title=str(title), text=str(text))
+            for severity, title, text in table["waiting"]
+        ]
     except FileNotFoundError:
-        return {}
+        return {}, []
     except OSError as error:
         raise ConfigError(f"alert state {path} cannot be read: {error.strerror}; check its rights") from None
-    except (ValueError, TypeError, AttributeError):
-        return {}  # damaged: what stands is told once more, which loses nothing
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return {}, []  # damaged: what stands is told once more, which loses nothing
+    return standing, waiting
 
 
-def _save(path: Path, standing: dict[str, _Told]) -> None:
-    text = json.dumps(dict(sorted(standing.items())))
+def _save(path: Path, standing: dict[str, _Told], waiting: list[Message]) -> None:
+    told = [[item.severity, item.title, item.text] for item in waiting]
+    text = json.dumps({"standing": dict(sorted(standing.items())), "waiting": told})
     draft = path.with_suffix(".new")
     try:
         draft.touch(mode=0o600)

@@ -27,6 +27,7 @@ _ROLES: Mapping[tuple[str, str], str] = {
     ("ManagerSettings", "v3_factory"): "uniswap_v3_factory",
     ("ManagerSettings", "v3_tick_lens"): "uniswap_v3_tick_lens",
     ("ManagerSettings", "v4_position_manager"): "uniswap_v4_position_manager",
+    ("ManagerSettings", "v4_pool_manager"): "uniswap_v4_pool_manager",
     ("ManagerSettings", "v4_state_view"): "uniswap_v4_state_view",
     ("PerpSettings", "config"): "perp_v2_config",
     ("PerpSettings", "base_token"): "perp_v2_base_token",
@@ -41,6 +42,8 @@ _ROLES: Mapping[tuple[str, str], str] = {
     ("Account", "address"): "account",
     ("AccountSettings", "address"): "account",
     ("PositionSettings", "holder"): "account",
+    ("PositionSettings", "staker"): "code",
+    ("PoolSettings", "hooks"): "code",
     ("TvlWatcher", "holder"): "account",
     ("V4Pool", "manager"): "uniswap_v4_pool_manager",
     ("V4Pool", "hooks"): "code",
@@ -82,6 +85,7 @@ class Wanted:
     address: str
     role: str
     expected: Expected = field(default_factory=Expected)
+    unconfirmed: str = ""  # what of a known deployment no source confirms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +126,7 @@ def known_addresses(chain_id: int) -> tuple[Wanted, ...]:
                 symbol=item.symbol or (item.name.partition(".")[2] if item.kind == "feed" else ""),
                 decimals=item.decimals,
             ),
+            unconfirmed=item.unconfirmed,
         )
         for item in contracts.values()
     )

@@ -19,9 +19,11 @@ from bot.app.live import open_journal
 from bot.app.parts import one_position_reader, watchers, web_client, web_sources
 from bot.chain.reader import JsonRpcReader
 from bot.errors import BotError, ConfigError, NotFoundError
-from bot.model.units import iso_utc
+from bot.model.units import DAY_S, iso_utc
 from bot.pipeline.cadence import check_series
-from bot.settings import Settings, load_policy, load_settings
+from bot.settings import IndicativeSettings, Settings, load_policy, load_settings
+from bot.venues.indicative import indicative_book
+from bot.watchers.web.client import WebClient
 
 __all__ = ["Check", "Health", "doctor", "healthy"]
 
@@ -187,10 +189,28 @@ async def _position(
 
 async def _web(settings: Settings) -> tuple[Check, ...]:
     tables = [item for item in settings.watch if item.is_web]
-    if not tables:
+    if not tables and settings.indicative is None:
         return (skipped("web sources", "none is configured"),)
     async with web_client(settings) as client:
-        return tuple(await asyncio.gather(*(_web_source(item.source, client) for item in tables)))
+        checks = [_web_source(item.source, client) for item in tables]
+        if settings.indicative is not None:
+            checks += [_book(settings.indicative, name, client) for name in settings.indicative.underlyings]
+        return tuple(await asyncio.gather(*checks))
+
+
+async def _book(shown: IndicativeSettings, underlying: str, client: WebClient) -> Check:
+    name, now_s = f"book of {shown.venue}, {underlying}", time.time()
+
+    async def read() -> Check:
+        book = indicative_book(shown.venue, base_url=shown.base_url)
+        listed = await book.contracts(client, underlying=underlying)
+        until_s = now_s + shown.max_dte * DAY_S
+        seen = await book.snapshot(client, listed, underlying=underlying, now_s=now_s, until_s=until_s)
+        if not seen.options:
+            return failed(name, "no option has a price of now", "choose another venue, or another underlying")
+        return ok(name, f"{len(seen.options)} options, index {seen.index_usd:,.2f} USD")
+
+    return await checked(name, read(), mend="see whether it is reachable, or remove [indicative]")
 
 
 def _alerts(settings: Settings) -> Check:
@@ -205,7 +225,7 @@ def _alerts(settings: Settings) -> Check:
     return ok("alerts", f"{one_line(', '.join(targets))}; alvh alerts test sends to each")
 
 
-async def _web_source(source: Any, client: Any) -> Check:
+async def _web_source(source: Any, client: WebClient) -> Check:
     name = f"web {source.name}"
 
     async def read() -> Check:

@@ -1,26 +1,33 @@
 """What of the settings is followed: heads of every chain, HTTP sources, the history before a start."""
 
+import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from bot.app.parts import open_chain, position_readers, scheduled, web_client, web_sources
+from bot.app.parts import open_chain, position_readers, scheduled, web_sources
 from bot.chain.heads import FinalityError, HeadFollower, NewHead, final_block_of
+from bot.chain.provider_pool import ProviderStatus
 from bot.chain.providers import Providers
 from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Node
 from bot.chain.wake import HeadWaker
 from bot.engine.policy import Policy
-from bot.errors import BotError
-from bot.pipeline.backfill import Backfill, Filled, LookBack, look_backs
+from bot.errors import BotError, TransientError
+from bot.model.record import StepRecord
+from bot.model.tier import Quality, Reading
+from bot.pipeline.backfill import Backfill, Filled, LookBack, Problem, lacks_state, look_backs
 from bot.pipeline.cadence import ChainObserver
 from bot.pipeline.gaps import BETWEEN_POLLS, Gap
 from bot.pipeline.history import History
 from bot.pipeline.side_chains import Link, SideChain
+from bot.pipeline.sources import MAX_AHEAD_S
 from bot.pipeline.web_feeds import WebFeeds
+from bot.ports import WebReader
 from bot.settings import ChainSettings, Settings
 from bot.signals import lookback_s
+from bot.simulation.wording import when
 
 _PROBLEMS_SAID = 3  # of one backfill; the rest is counted
 
@@ -39,10 +46,59 @@ class Listener:
             self.on_notice(str(gap))
 
     def filled(self, found: Filled) -> None:
-        for problem in found.problems[:_PROBLEMS_SAID]:
-            self.on_notice(f"history: {problem}")
-        if len(found.problems) > _PROBLEMS_SAID:
-            self.on_notice(f"history: {found.problems[-1]} ({len(found.problems)} problems in all)")
+        """Say what a backfill could not read, in a few lines."""
+        lines = list(dict.fromkeys(map(_unfilled, found.problems)))
+        for line in lines[:_PROBLEMS_SAID]:
+            self.on_notice(f"history: {line}")
+        if len(lines) > _PROBLEMS_SAID:
+            self.on_notice(f"history: {lines[-1]} ({len(found.problems)} problems in all)")
+
+
+@dataclass(slots=True, kw_only=True)
+class StepNews:
+    """Says what a person should hear once of a run: what warms, and which providers come and go."""
+
+    node: Node
+    listener: Listener
+    _is_first: bool = field(default=True, init=False)
+    _benched: frozenset[int] = field(default=frozenset(), init=False)
+
+    def look(self, record: StepRecord) -> None:
+        """Look after a step."""
+        if self._is_first:
+            self._is_first = False
+            if text := warming_notice(record.decision.readings):
+                self.listener.on_notice(text)
+        if isinstance(self.node, Providers):
+            self._look_at(self.node.status())
+
+    def _look_at(self, providers: Sequence[ProviderStatus]) -> None:
+        benched = frozenset(place for place, item in enumerate(providers) if item.benched)
+        for place in sorted(benched - self._benched):
+            item = providers[place]
+            self.listener.on_trouble(TransientError(f"{item.where} is not used: {item.because}"))
+        for place in sorted(self._benched - benched):
+            self.listener.on_notice(f"{providers[place].where} is used again")
+        self._benched = benched
+
+
+def warming_notice(readings: Sequence[Reading]) -> str:
+    """Say how many signals have too little history to vote, and until when at the latest; empty for none."""
+    ends_s: dict[str, float] = {}
+    for item in readings:
+        if item.quality is Quality.WARMING:
+            ends_s[item.signal] = max(item.warm_at_s, ends_s.get(item.signal, -math.inf))
+    if not ends_s:
+        return ""
+    many = f"{len(ends_s)} signals are" if len(ends_s) > 1 else "1 signal is"
+    return f"{many} warming, the last until {when(max(ends_s.values()))} UTC"
+
+
+def _unfilled(problem: Problem) -> str:
+    if not lacks_state(problem.why):
+        return str(problem)
+    who = problem.what.partition(" before ")[0]
+    return f"{who}: the node keeps no old states; signals warm up from now on"
 
 
 def wanted_history(policy: Policy) -> tuple[LookBack, ...]:
@@ -129,7 +185,7 @@ def _side_chain(
     observer = ChainObserver(
         chain=None,
         watchers=scheduled(settings, chain.id),
-        positions=position_readers(settings, chain.id),
+        positions=position_readers(settings, chain.id, with_deposits=True),
         deadline_s=chain.timeout_s,
     )
 
@@ -144,7 +200,9 @@ def _side_chain(
 
     async def fill(link: Link) -> None:
         backfill = backfill_of(settings, policy, history, Listener(on_notice=listener.on_notice))
-        listener.filled(await backfill.chain(link.chain, observer.schedule, head=await link.chain.head()))
+        head = await link.chain.head()
+        listener.filled(await backfill.chain(link.chain, observer.schedule, head=head))
+        await side.check_filled(link, head)
 
     side = SideChain(
         chain_id=chain.id,
@@ -154,6 +212,7 @@ def _side_chain(
         clock=time.time,
         lag_limit_s=policy.holds.clock_skew,
         again_s=chain.poll_s,
+        ahead_limit_s=MAX_AHEAD_S if settings.chain.clock == "wall" else math.inf,
         on_link=fill,
         on_trouble=listener.on_trouble,
         on_gap=listener.gap,
@@ -161,14 +220,11 @@ def _side_chain(
     return side
 
 
-@asynccontextmanager
-async def web_feeds(settings: Settings, listener: Listener) -> AsyncIterator[WebFeeds | None]:
+def web_feeds(settings: Settings, web: WebReader, listener: Listener) -> WebFeeds | None:
     """Return what reads the configured HTTP sources, None when there are none."""
     sources = web_sources(settings)
     if not sources:
-        yield None
-        return
-    async with web_client(settings) as web:
-        yield WebFeeds(
-            sources=sources, web=web, deadline_s=settings.web.timeout_s, on_trouble=listener.on_trouble
-        )
+        return None
+    return WebFeeds(
+        sources=sources, web=web, deadline_s=settings.web.timeout_s, on_trouble=listener.on_trouble
+    )

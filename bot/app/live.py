@@ -3,14 +3,15 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bot.app.alerting import both, open_alerting
+from bot.app.alerting import open_alerting
 from bot.app.follow import (
     Listener,
+    StepNews,
     backfill_of,
     guard_of,
     heads_of,
@@ -18,7 +19,8 @@ from bot.app.follow import (
     wanted_history,
     web_feeds,
 )
-from bot.app.parts import all_series, lyra_venue, open_chain, position_readers, scheduled
+from bot.app.parts import all_series, lyra_venue, open_chain, position_readers, scheduled, web_client
+from bot.app.quoting import quoting_venues
 from bot.chain.fees import GWEI, FeePolicy
 from bot.chain.heads import NewHead
 from bot.chain.reader import JsonRpcReader
@@ -27,20 +29,20 @@ from bot.chain.signer import KeystoreSigner, SigningRules
 from bot.chain.transactions import TransactionManager
 from bot.engine.policy import Policy
 from bot.engine.step import decide
-from bot.errors import ConfigError, StaleDataError, TransientError
+from bot.errors import BotError, ConfigError
 from bot.model.market import Block, Frame
 from bot.model.record import Decision, EngineState, StepRecord
-from bot.pipeline.backfill import Warming, keep_s, warming
+from bot.pipeline.backfill import keep_s
 from bot.pipeline.gaps import Gap
 from bot.pipeline.history import History
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.pipeline.loop import Moment, Pipeline, Step
 from bot.pipeline.recording import RecordedVenue, Recorder
-from bot.pipeline.sources import LiveSource, chain_clock, with_stalls
-from bot.ports import Venue
+from bot.pipeline.sources import LiveSource, chain_clock, until, with_stalls
+from bot.ports import Venue, WebReader
 from bot.settings import Settings, load_policy
 from bot.venues.lyra import LyraVenue
-from bot.venues.paper import PaperVenue
+from bot.venues.paper import paper_venues
 
 SIGNING_MODES = ("live", "demo")
 TEST_CHAINS = {  # coins on them are worth nothing
@@ -72,10 +74,10 @@ class Bot:
         moment = await self.source.cut(block, now_s=self.source.clock(block))
         return await self.pipeline.step(moment)
 
-    async def prepare(self, stop: asyncio.Event) -> tuple[Warming, ...]:
+    async def prepare(self, stop: asyncio.Event) -> None:
         """Fill the history that the signals look back on, as far as sources have it.
 
-        Returns what is still warming. A signal to stop ends it; the next start goes on from there.
+        A signal to stop ends it; the next start goes on from there.
         """
         source, policy = self.source, self.pipeline.policy
         await source.check_stored(self.reader)
@@ -85,8 +87,7 @@ class Bot:
         if source.web is not None and not stop.is_set():
             feeds = source.web
             self.listener.filled(await backfill.web(feeds.sources, feeds.web, now_s=source.clock(head)))
-        now_s = float(head.timestamp_s)
-        return warming(source.history.columns(until_s=now_s), now_s=now_s, policy=policy.signals)
+        await source.check_filled(self.reader, head)
 
     async def catch_up(self, gap: Gap) -> None:
         """Fill the bars that closed in a gap. What cannot be filled stays a hole with a reason."""
@@ -96,7 +97,7 @@ class Bot:
             self.listener.filled(
                 await backfill.chain(self.reader, self.source.schedule, head=head, since_s=gap.from_s)
             )
-        except (TransientError, StaleDataError) as error:
+        except BotError as error:  # nobody awaits this task: what it says would be lost
             self.listener.on_trouble(error)
 
     async def records(
@@ -133,48 +134,71 @@ async def open_bot(
         journal = stack.enter_context(open_journal(settings, mode=mode))
         history = open_history(settings, policy)
         stack.callback(history.close)
-        venue = lyra_venue(settings, reader, policy, transactor=None)
+        web = await stack.enter_async_context(web_client(settings))
         if mode in SIGNING_MODES:
-            signer = await _signer(settings, venue, password)
-            transactor = _transactor(settings, node, signer, journal)
-            venue = lyra_venue(settings, reader, policy, transactor=transactor)
-        recorded = RecordedVenue(venue) if venue is not None and record is not None else None
-        pipeline = Pipeline(
-            mode=mode,
-            policy=policy,
-            decide=decide_only if mode == "monitor" else decide,
-            venues=_venues(recorded or venue, journal, mode=mode),
-            journal=journal,
-            max_price_age_s=policy.holds.price_max_age,
-        )
+            venues = await _signing_venues(settings, node, reader, policy, journal, password=password)
+        else:
+            venues = quoting_venues(settings, reader, web, policy)
+        recorded = [RecordedVenue(item) for item in venues] if record is not None else []
         recorder = None
         if record is not None:
             recorder = Recorder(
-                folder=record,
-                mode=mode,
-                policy=policy,
-                history=history,
-                journal=journal,
-                venues=[recorded] if recorded else [],
+                folder=record, mode=mode, policy=policy, history=history, journal=journal, venues=recorded
             )
             stack.callback(recorder.close)
-        pipeline.before_record = _before_record(history, recorder)
-        source = LiveSource(
-            chain=reader,
-            watchers=scheduled(settings),
-            positions=position_readers(settings),
-            history=history,
-            clock=chain_clock if settings.chain.clock == "chain" else _wall_clock,
-            on_trouble=listener.on_trouble,
-            on_gap=listener.gap,
-            others=side_chains(settings, policy, history, listener),
-            web=await stack.enter_async_context(web_feeds(settings, listener)),
-            deadline_s=settings.chain.timeout_s,
-            guard=guard_of(node, reader),
-        )
         yield Bot(
-            settings=settings, node=node, reader=reader, source=source, pipeline=pipeline, listener=listener
+            settings=settings,
+            node=node,
+            reader=reader,
+            source=_live_source(settings, policy, node, reader, web, history, listener),
+            pipeline=_live_pipeline(policy, recorded or venues, journal, history, recorder, mode=mode),
+            listener=listener,
         )
+
+
+def _live_source(
+    settings: Settings,
+    policy: Policy,
+    node: Node,
+    reader: JsonRpcReader,
+    web: WebReader,
+    history: History,
+    listener: Listener,
+) -> LiveSource:
+    return LiveSource(
+        chain=reader,
+        watchers=scheduled(settings),
+        positions=position_readers(settings, with_deposits=True),
+        history=history,
+        clock=chain_clock if settings.chain.clock == "chain" else _wall_clock,
+        on_trouble=listener.on_trouble,
+        on_gap=listener.gap,
+        others=side_chains(settings, policy, history, listener),
+        web=web_feeds(settings, web, listener),
+        deadline_s=settings.chain.timeout_s,
+        guard=guard_of(node, reader),
+    )
+
+
+def _live_pipeline(
+    policy: Policy,
+    venues: Sequence[Venue],
+    journal: SqlJournal,
+    history: History,
+    recorder: Recorder | None,
+    *,
+    mode: str,
+) -> Pipeline:
+    pipeline = Pipeline(
+        mode=mode,
+        policy=policy,
+        decide=decide_only if mode == "monitor" else decide,
+        venues=_venues(venues, journal, mode=mode),
+        journal=journal,
+        max_price_age_s=policy.holds.price_max_age,
+    )
+    pipeline.before_record = _before_record(history, recorder)
+    return pipeline
 
 
 async def run(
@@ -190,15 +214,14 @@ async def run(
     listener = listener or Listener()
     alerting = open_alerting(settings, mode=mode, on_trouble=listener.on_trouble)
     if alerting is not None:
-        listener = replace(listener, on_trouble=both(listener.on_trouble, alerting.trouble))
+        listener = alerting.beside(listener)
     async with AsyncExitStack() as stack:
         bot = await stack.enter_async_context(
             open_bot(settings, mode=mode, password=password, listener=listener, record=record)
         )
-        for item in await bot.prepare(stop):
-            listener.on_notice(str(item))
         if alerting is not None:
             bot.on_step = (await stack.enter_async_context(alerting)).step
+        await bot.prepare(stop)
         events = await stack.enter_async_context(
             heads_of(
                 settings.chain,
@@ -208,12 +231,13 @@ async def run(
                 on_breach=bot.source.halt,
             )
         )
-        catching_up = await stack.enter_async_context(_catching_up(bot))
-        bot.source.on_gap = catching_up
+        bot.source.on_gap = await stack.enter_async_context(_catching_up(bot))
         await stack.enter_async_context(bot.source.running(first_within_s=settings.chain.timeout_s))
         quiet_s = bot.pipeline.policy.holds.clock_skew if settings.chain.clock == "wall" else math.inf
-        heads = _until(with_stalls(events, limit_s=quiet_s, on_stall=listener.on_trouble), stop)
+        heads = until(with_stalls(events, limit_s=quiet_s, on_stall=listener.on_trouble), stop)
+        news = StepNews(node=bot.node, listener=listener)
         async for step in bot.records(heads):
+            news.look(step)
             yield step
 
 
@@ -268,6 +292,22 @@ def _make_state_dir(settings: Settings) -> None:
         ) from None
 
 
+async def _signing_venues(
+    settings: Settings,
+    node: Node,
+    reader: JsonRpcReader,
+    policy: Policy,
+    journal: SqlJournal,
+    *,
+    password: str | None,
+) -> tuple[Venue, ...]:
+    """Return the venues that orders are sent to, never that of a public book."""
+    signer = await _signer(settings, lyra_venue(settings, reader, policy, transactor=None), password)
+    transactor = _transactor(settings, node, signer, journal)
+    venue = lyra_venue(settings, reader, policy, transactor=transactor)
+    return (venue,) if venue is not None else ()
+
+
 async def _signer(settings: Settings, venue: LyraVenue | None, password: str | None) -> KeystoreSigner:
     account = settings.account
     if account is None or password is None:
@@ -306,13 +346,10 @@ def _transactor(
     )
 
 
-def _venues(venue: Venue | None, journal: SqlJournal, *, mode: str) -> dict[str, Venue]:
-    if venue is None:
-        return {}
-    if mode != "dry-run":
-        return {venue.name: venue}
-    paper = PaperVenue(venue, earlier=journal.outcomes())
-    return {paper.name: paper}
+def _venues(venues: Sequence[Venue], journal: SqlJournal, *, mode: str) -> dict[str, Venue]:
+    if mode == "dry-run":
+        return paper_venues(venues, earlier=journal.outcomes())
+    return {item.name: item for item in venues}
 
 
 def decide_only(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineState, Decision]:
@@ -360,18 +397,3 @@ async def _catching_up(bot: Bot) -> AsyncIterator[Callable[[Gap], None]]:
         for task in tuple(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _until(heads: AsyncIterator[NewHead], stop: asyncio.Event) -> AsyncIterator[NewHead]:
-    """Yield heads until ``stop`` is set; a wait for the next head ends at once then."""
-    stopped = asyncio.ensure_future(stop.wait())
-    try:
-        while not stop.is_set():
-            head = asyncio.ensure_future(anext(heads))
-            await asyncio.wait({head, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not head.done():
-                head.cancel()
-                return
-            yield head.result()
-    finally:
-        stopped.cancel()

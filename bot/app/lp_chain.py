@@ -5,19 +5,25 @@ an underlying in it, or by the known deployments. A symbol is never enough.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from bot.app.parts import pools
+from bot.app.lp_parts import managers_of, pair_terms, pools
+from bot.app.nodes import connect
+from bot.chain.node_url import endpoint
 from bot.chain.reader import MULTICALL3
+from bot.chain.rpc import Node, Rpc
 from bot.deployments import Contract, known
+from bot.errors import BotError
 from bot.model.lp_position import LpPosition
 from bot.model.market import Block
 from bot.ports import ChainReader
 from bot.settings import ChainSettings, Settings
 from bot.watchers.chainlink import ChainlinkWatcher
+from bot.watchers.pools import Pool
 from bot.watchers.positions.finder import LpContracts, V4Contracts
 from bot.watchers.positions.tokens import NATIVE, KnownTokens
+from bot.watchers.positions.v2 import PairTerms
 
 STABLES = ("USDC", "USDT", "DAI", "USDC.e")  # of the known tokens, those that stand for 1 USD
 WRAPPED = {"WETH": "ETH", "WBTC": "BTC"}  # of the known tokens, those that a feed of another name prices
@@ -29,20 +35,38 @@ COINS = {137: "POL", 43114: "AVAX", 1088: "METIS"}  # chains whose own coin is n
 class LpChain:
     """One chain to watch: how to reach it and what is known of it."""
 
-    url: str = field(repr=False)  # may carry a key
+    url: str = field(default="", repr=False)  # may carry a key
     chain_id: int | None = None  # None: whatever chain the node is on
     poll_s: float = 2.0
     timeout_s: float = 10.0
-    settings: Settings | None = None
+    settings: Settings | None = None  # of a configured chain, with its providers
     v3_manager: str | None = None  # in place of what is known
     v4: V4Contracts | None = None
 
     @property
+    def configured(self) -> ChainSettings | None:
+        """The chain's own section of the configuration, None for a plain node."""
+        if self.settings is None or self.chain_id is None:
+            return None
+        return self.settings.chain_named(self.chain_id)
+
+    @property
     def multicall3(self) -> str:
-        settings = self.settings
-        if settings is not None:
-            return next(item.multicall3 for item in settings.all_chains if item.id == self.chain_id)
-        return MULTICALL3
+        return self.configured.multicall3 if self.configured is not None else MULTICALL3
+
+    @property
+    def name(self) -> str:
+        """What it is called before it answered, without a key."""
+        if self.chain_id is not None:
+            return chain_name(self.chain_id)
+        host, port, _ = endpoint(self.url)
+        return f"the node at {host}:{port}"
+
+    def open(self, *, on_trouble: Callable[[BotError], None] = lambda _: None) -> Node:
+        """Return the connection: all providers of a configured chain behind one surface, or the node."""
+        if self.configured is not None:
+            return connect(self.configured, on_trouble=on_trouble)
+        return Rpc(self.url, timeout_s=self.timeout_s)
 
 
 def configured_chains(settings: Settings) -> tuple[LpChain, ...]:
@@ -51,7 +75,6 @@ def configured_chains(settings: Settings) -> tuple[LpChain, ...]:
 
 def _configured(settings: Settings, item: ChainSettings) -> LpChain:
     return LpChain(
-        url=item.urls[0],
         chain_id=item.id,
         poll_s=item.poll_s,
         timeout_s=item.timeout_s,
@@ -66,24 +89,24 @@ def chain_name(chain_id: int) -> str:
 def contracts_of(chain_id: int, plan: LpChain) -> LpContracts:
     """Return the contracts of a chain: those that are named, configured, or known, in this order."""
     deployed, settings = known(chain_id).contracts, plan.settings
-    manager = _address(deployed.get("uniswap_v3.position_manager"))
-    v4_manager = _address(deployed.get("uniswap_v4.position_manager"))
-    view = _address(deployed.get("uniswap_v4.state_view"))
-    found = []
+    managers = managers_of(settings, chain_id)
+    own_v4 = None
+    if managers.v4_position_manager is not None:
+        own_v4 = V4Contracts(position_manager=managers.v4_position_manager, state_view=managers.v4_state_view)
+    kinds: dict[str, list[Pool]] = {"uniswap_v2": [], "uniswap_v3": []}
+    terms: dict[str, PairTerms] = {}
     if settings is not None:
-        own = [item for item in settings.pools if settings.chain_of(item) == chain_id]
-        labels = {item.label: item.kind for item in own}
-        found = [pool for label, pool in pools(settings).items() if label in labels]
-        if settings.managers is not None and chain_id == settings.chain.id:
-            manager = settings.managers.v3_position_manager
-            if settings.managers.v4_position_manager is not None:
-                v4_manager, view = settings.managers.v4_position_manager, settings.managers.v4_state_view
-    own_v4 = V4Contracts(position_manager=v4_manager, state_view=view) if v4_manager else None
+        of_label = pools(settings)
+        for item in settings.pools:
+            if settings.chain_of(item) == chain_id and item.label in of_label:
+                kinds[item.kind].append(of_label[item.label])
+        terms = pair_terms(settings)
     return LpContracts(
-        v3_manager=plan.v3_manager or manager,
+        v3_manager=plan.v3_manager or managers.v3_position_manager,
         v4=plan.v4 or own_v4,
-        pools=tuple(pool for pool in found if pool.label.startswith("v3:")),
-        pairs=tuple(pool for pool in found if pool.label.startswith("v2:")),
+        pools=tuple(kinds["uniswap_v3"]),
+        pairs=tuple(kinds["uniswap_v2"]),
+        terms=terms,
         factories={
             item.address.lower(): name.removesuffix(".factory").replace("_", "-")
             for name, item in deployed.items()
@@ -198,7 +221,3 @@ def _feed(item: Contract) -> ChainlinkWatcher:
         heartbeat_s=float(item.heartbeat_s or 0),
         decimals=item.decimals if item.decimals is not None else 8,
     )
-
-
-def _address(item: Contract | None) -> str | None:
-    return item.address if item is not None else None

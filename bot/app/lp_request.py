@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 from bot.chain.address import checksummed
 from bot.errors import ConfigError
-from bot.model.lp_position import LpPosition
+from bot.model.lp_position import DEFAULT_LOOK_BACK, LpPosition
 from bot.watchers.positions.finder import NamedPosition
 
-DEFAULT_LOOK_BACK = 1_000_000  # blocks
 _FORMS = "v3:TOKEN_ID, v3:TOKEN_ID@STAKER, v4:TOKEN_ID, v2:PAIR[:HOLDER] or v2:PAIR@STAKER:HOLDER[:PID]"
 _TOKEN = re.compile(r"(?P<kind>v[34]):(?P<id>\d+)(@(?P<staker>0x\w+))?")
 _PAIR = re.compile(r"v2:(?P<pair>0x\w+)(@(?P<staker>0x\w+))?(:(?P<holder>0x\w+))?(:(?P<pid>\d+))?")

@@ -1,18 +1,22 @@
-"""Builds the parts that settings name: pools, watchers, positions, the venue, the chain."""
+"""Builds the parts that settings name: watchers, sources, the venue; pools and positions are in lp_parts."""
 
 from collections.abc import Iterator
 
+from bot.app.lp_parts import managers_of, terms_of, v4_pool
+from bot.app.lp_parts import one_position_reader as one_position_reader
+from bot.app.lp_parts import pools as pools
+from bot.app.lp_parts import position_readers as position_readers
 from bot.app.nodes import open_chain as open_chain
 from bot.chain.reader import JsonRpcReader
-from bot.deployments import known
 from bot.engine.layers import option_types
 from bot.engine.policy import Policy
 from bot.errors import ConfigError
 from bot.model.hedge import Layer
 from bot.model.market import SeriesKey
 from bot.pipeline.cadence import Scheduled
-from bot.ports import PositionReader, Transactor, Watcher, WebSource
-from bot.settings import ManagerSettings, PoolSettings, PositionSettings, Settings, WatchSettings
+from bot.ports import Transactor, Watcher, WebSource
+from bot.settings import PoolSettings, Settings, WatchSettings
+from bot.venues.indicative import indicative_book
 from bot.venues.lyra import LyraVenue
 from bot.venues.lyra_reads import LyraContracts
 from bot.venues.lyra_terms import LyraTerms
@@ -21,18 +25,13 @@ from bot.watchers.chainlink import ChainlinkWatcher
 from bot.watchers.lyra_iv import LyraIvWatcher
 from bot.watchers.perp_v2_funding import PerpV2FundingWatcher
 from bot.watchers.pools import Pool
-from bot.watchers.positions import V2PositionReader, V3PositionReader
 from bot.watchers.tvl import Token, TvlWatcher
 from bot.watchers.uniswap_v2 import UniswapV2Watcher
 from bot.watchers.uniswap_v3 import UniswapV3StableWatcher, UniswapV3Watcher
+from bot.watchers.uniswap_v4 import UniswapV4Watcher
 from bot.watchers.web.client import WebClient, rates_of
 
 _DELTA_MARGIN = 0.1  # quotes reach a little past the widest delta band, which moves with the market
-
-
-def pools(settings: Settings) -> dict[str, Pool]:
-    """Return the configured pools of all chains by label."""
-    return {item.label: Pool(**item.fields) for item in settings.pools}
 
 
 def watchers(settings: Settings, chain_id: int | None = None) -> tuple[Watcher, ...]:
@@ -58,8 +57,14 @@ def web_client(settings: Settings) -> WebClient:
     return WebClient(
         timeout_s=settings.web.timeout_s,
         contact=settings.web.contact,
-        rates=rates_of(web_sources(settings)),
+        rates=rates_of((*web_sources(settings), *_books(settings))),
     )
+
+
+def _books(settings: Settings) -> tuple[object, ...]:
+    """Return the public option book, whose host has a rate of its own too."""
+    shown = settings.indicative
+    return (indicative_book(shown.venue, base_url=shown.base_url),) if shown is not None else ()
 
 
 def all_series(settings: Settings) -> list[SeriesKey]:
@@ -68,24 +73,6 @@ def all_series(settings: Settings) -> list[SeriesKey]:
         key for chain in settings.all_chains for item in watchers(settings, chain.id) for key in item.series
     ]
     return [*on_chains, *(key for source in web_sources(settings) for key in source.series)]
-
-
-def position_readers(settings: Settings, chain_id: int | None = None) -> tuple[PositionReader, ...]:
-    """Return one reader per configured position of a chain, the home chain by default.
-
-    Raises ConfigError for one that is not complete.
-    """
-    chain_id = settings.chain.id if chain_id is None else chain_id
-    return tuple(
-        one_position_reader(settings, item)
-        for item in settings.positions
-        if settings.chain_of(item) == chain_id
-    )
-
-
-def one_position_reader(settings: Settings, item: PositionSettings) -> PositionReader:
-    """Return the reader of a configured position. Raises ConfigError for one that is not complete."""
-    return position_reader(item, pools(settings), _managers(settings, settings.chain_of(item)))
 
 
 def lyra_venue(
@@ -140,7 +127,6 @@ def _scheduled(table: WatchSettings) -> Scheduled:
 
 def _of_sections(settings: Settings, chain_id: int) -> Iterator[Watcher]:
     """Yield the watchers of the sections that have a name of their own."""
-    known_pools = pools(settings)
     underlyings = {item.underlying for item in settings.feeds}
     for feed in settings.feeds:
         if settings.chain_of(feed) == chain_id:
@@ -152,8 +138,7 @@ def _of_sections(settings: Settings, chain_id: int) -> Iterator[Watcher]:
             )
     for item in settings.pools:
         if settings.chain_of(item) == chain_id:
-            managers = _managers(settings, chain_id)
-            yield from _pool_watchers(item, known_pools[item.label], managers, underlyings)
+            yield from _pool_watchers(settings, item, underlyings)
     for perp in settings.perps:
         if settings.chain_of(perp) == chain_id:
             yield PerpV2FundingWatcher(
@@ -171,53 +156,36 @@ def _of_sections(settings: Settings, chain_id: int) -> Iterator[Watcher]:
         )
 
 
-def _managers(settings: Settings, chain_id: int) -> ManagerSettings | None:
-    """Return the contracts of [managers], which are the home chain's; elsewhere the known deployments."""
-    if chain_id == settings.chain.id and settings.managers is not None:
-        return settings.managers
-    names = ("position_manager", "factory", "tick_lens")
-    found = [known(chain_id).contracts.get(f"uniswap_v3.{name}") for name in names]
-    if chain_id == settings.chain.id or None in found:
-        return None
-    return ManagerSettings(
-        **{f"v3_{name}": item.address for name, item in zip(names, found, strict=True) if item is not None}
-    )
-
-
-def _pool_watchers(
-    item: PoolSettings, pool: Pool, managers: ManagerSettings | None, underlyings: set[str]
-) -> Iterator[Watcher]:
+def _pool_watchers(settings: Settings, item: PoolSettings, underlyings: set[str]) -> Iterator[Watcher]:
+    if item.kind == "uniswap_v4":
+        if item.base_symbol not in underlyings:
+            raise ConfigError(
+                f"pool {item.label}: a v4 pool keeps no average price, so one of two stables is not watched; "
+                f"configure a v3 pool, or a feed of {item.base_symbol}"
+            )
+        # No TvlWatcher: the PoolManager's balance is that of all pools together.
+        yield UniswapV4Watcher(pool=v4_pool(settings, item))
+        return
+    pool = Pool(**item.fields)
     if item.base_symbol not in underlyings:
         yield UniswapV3StableWatcher(pool=pool)
         return
     if item.kind == "uniswap_v2":
-        yield UniswapV2Watcher(pool=pool)
-    elif managers is None:
-        raise ConfigError(
-            f"pool {item.label} needs managers.v3_tick_lens to read its liquidity; add [managers]"
-        )
+        yield _pair_watcher(item, pool)
     else:
-        yield UniswapV3Watcher(pool=pool, tick_lens=managers.v3_tick_lens)
+        tick_lens = managers_of(settings, settings.chain_of(item)).v3_tick_lens
+        if tick_lens is None:
+            raise ConfigError(
+                f"pool {item.label} needs managers.v3_tick_lens to read its liquidity; add it to [managers]"
+            )
+        yield UniswapV3Watcher(pool=pool, tick_lens=tick_lens)
     tokens = (
         Token(symbol=item.base_symbol, address=item.base, decimals=item.base_decimals),
         Token(symbol=item.quote_symbol, address=item.quote, decimals=item.quote_decimals),
     )
-    yield TvlWatcher(label=item.label, holder=item.address, tokens=tokens)
+    yield TvlWatcher(label=item.label, holder=pool.address, tokens=tokens)
 
 
-def position_reader(
-    item: PositionSettings, known: dict[str, Pool], managers: ManagerSettings | None
-) -> PositionReader:
-    """Return the reader of one position. Raises ConfigError when something that it needs is not there."""
-    pool = known.get(item.pool)
-    if pool is None:
-        raise ConfigError(
-            f"positions: pool {item.pool!r} is not configured; there are {', '.join(known) or 'none'}"
-        )
-    if item.kind == "uniswap_v2":
-        if item.holder is None:
-            raise ConfigError(f"positions: the v2 position in {item.pool} needs a holder address")
-        return V2PositionReader(holder=item.holder, pool=pool)
-    if item.token_id is None or managers is None:
-        raise ConfigError(f"positions: the v3 position in {item.pool} needs a token_id, and [managers]")
-    return V3PositionReader(token_id=item.token_id, pool=pool, manager=managers.v3_position_manager)
+def _pair_watcher(item: PoolSettings, pool: Pool) -> UniswapV2Watcher:
+    fee = terms_of(item).fee
+    return UniswapV2Watcher(pool=pool, fee=fee, protocol=item.protocol or item.kind)

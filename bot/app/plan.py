@@ -1,25 +1,30 @@
 """What would protection cost now: no key, no state, one block."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from bot.app.parts import lyra_venue, open_chain, pools, position_reader, position_readers, watchers
+from bot.app.lp_parts import managers_of, one_position_reader, pair_terms, pools, position_readers
+from bot.app.parts import open_chain, watchers, web_client
+from bot.app.quoting import quoting_venues
 from bot.chain.address import Address
 from bot.chain.reader import JsonRpcReader
 from bot.engine.policy import Policy
 from bot.engine.protection import Protection, price_protection
-from bot.errors import ConfigError, NotFoundError
+from bot.errors import ConfigError, DeadlineError, NotFoundError, StaleDataError, TransientError
 from bot.model.exposure import Exposure
+from bot.model.hedge import Quote
 from bot.model.market import Block, Frame
 from bot.model.tier import Tier
 from bot.pipeline.history import History
-from bot.pipeline.loop import quote_sizes, view_of
+from bot.pipeline.loop import Moment, quote_sizes, view_of
 from bot.pipeline.sources import LiveSource, chain_clock
-from bot.ports import PositionReader
+from bot.ports import PositionReader, Venue
 from bot.settings import PositionSettings, Settings, load_policy
 from bot.watchers.positions import find_positions
+
+_NO_V4 = "v4 positions are not looked for in a wallet: name them with --position v4:TOKEN_ID"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +43,10 @@ async def plan(settings: Settings, *, positions: Sequence[str], wallet: str | No
     Raises NotFoundError when there is nothing to protect or no venue quotes.
     """
     policy = load_policy(settings.policy)
-    async with open_chain(settings) as (_, reader):
+    async with open_chain(settings) as (_, reader), web_client(settings) as web:
+        venues = quoting_venues(settings, reader, web, policy)
+        if not venues:
+            raise ConfigError("a plan needs quotes; add [indicative] or [lyra] to the configuration")
         block = await reader.head()
         found, left_out = await _readers(settings, reader, block, positions, wallet)
         history = History(key for watcher in watchers(settings) for key in watcher.series)
@@ -48,25 +56,41 @@ async def plan(settings: Settings, *, positions: Sequence[str], wallet: str | No
         moment = await source.cut(block, now_s=float(block.timestamp_s))
         if moment.holds:
             raise NotFoundError("; ".join(moment.holds))
+        quotes, unread = await _quotes(policy, venues, moment)
         frame = Frame(
             now_s=moment.now_s,
             blocks=moment.blocks,
             columns=moment.columns,
             exposures=moment.exposures,
+            quotes=quotes,
         )
-        venue = lyra_venue(settings, reader, policy, transactor=None)
-        if venue is None:
-            raise ConfigError("a plan needs a venue that quotes; add a [lyra] section to the configuration")
-        view = view_of(moment)
-        for underlying, size in quote_sizes(policy, moment.exposures, view).items():
-            quotes = await venue.quotes(view, underlying=underlying, size=size)
-            frame = replace(frame, quotes=(*frame.quotes, *quotes))
     return Plan(
         block=block,
         exposures=moment.exposures,
         protections=_protections(policy, frame),
-        left_out=left_out,
+        left_out=(*left_out, *unread),
     )
+
+
+async def _quotes(
+    policy: Policy, venues: Sequence[Venue], moment: Moment
+) -> tuple[tuple[Quote, ...], tuple[str, ...]]:
+    """Return what the venues quote, and what is missing where one of several could not be read."""
+    view = view_of(moment)
+    sizes = quote_sizes(policy, moment.exposures, view)
+    found: list[Quote] = []
+    unread: list[str] = []
+    for venue in venues:
+        try:
+            for underlying, size in sizes.items():
+                found.extend(await venue.quotes(view, underlying=underlying, size=size))
+        except (TransientError, StaleDataError) as error:
+            unread.append(f"quotes of {venue.name}: {error}")
+            if len(venues) == len(unread):
+                kinds = (DeadlineError, TransientError, StaleDataError)
+                kind = next(item for item in kinds if isinstance(error, item))
+                raise kind("; ".join(unread)) from None
+    return tuple(found), tuple(unread)
 
 
 def _protections(policy: Policy, frame: Frame) -> tuple[Protection, ...]:
@@ -92,14 +116,20 @@ async def _readers(
             wallet=wallet,
             v2_pools=[known[item.label] for item in volatile if item.kind == "uniswap_v2"],
             v3_pools=[known[item.label] for item in volatile if item.kind == "uniswap_v3"],
-            manager=settings.managers.v3_position_manager if settings.managers else None,
+            manager=managers_of(settings, settings.chain.id).v3_position_manager,
+            terms=pair_terms(settings),
         )
+        has_v4 = any(item.kind == "uniswap_v4" for item in volatile)
+        left_out = (*found.left_out, _NO_V4) if has_v4 else found.left_out
         if not found.exposures:
-            raise NotFoundError(f"wallet {wallet} holds no position in {', '.join(known)}")
-        return (_Fixed(found.exposures),), found.left_out
+            names = ", ".join(item.label for item in volatile if item.label in known)
+            raise NotFoundError(
+                "; ".join((f"wallet {wallet} holds no position in {names or 'a configured pool'}", *left_out))
+            )
+        return (_Fixed(found.exposures),), left_out
     if positions:
         named = [_parse_position(text, settings) for text in positions]
-        return tuple(position_reader(item, known, settings.managers) for item in named), ()
+        return tuple(one_position_reader(settings, item) for item in named), ()
     if not settings.positions:
         raise NotFoundError("no position is named; give --position or --wallet, or configure [[positions]]")
     return position_readers(settings), ()
@@ -125,23 +155,22 @@ def _parse_wallet(text: str) -> str:
 
 
 def _parse_position(text: str, settings: Settings) -> PositionSettings:
-    """Return v3:TOKEN_ID or v2:HOLDER as settings of the first configured pool of its kind."""
-    kind, _, name = text.partition(":")
-    by_kind = {"v2": "uniswap_v2", "v3": "uniswap_v3"}
+    """Return v3:TOKEN_ID, v4:TOKEN_ID or v2:HOLDER as settings of the first configured pool of its kind."""
+    version, _, name = text.partition(":")
     underlyings = {item.underlying for item in settings.feeds}
     for pool in settings.pools:
-        if by_kind.get(kind) == pool.kind and pool.base_symbol in underlyings:
+        on_home = settings.chain_of(pool) == settings.chain.id
+        if on_home and pool.kind == f"uniswap_{version}" and pool.base_symbol in underlyings:
             break
     else:
         raise ConfigError(
-            f"--position {text!r}: must be v3:TOKEN_ID or v2:HOLDER_ADDRESS, "
+            f"--position {text!r}: must be v3:TOKEN_ID, v4:TOKEN_ID or v2:HOLDER_ADDRESS, "
             "with a pool of that kind configured"
         )
     try:
-        if kind == "v2":
-            return PositionSettings(kind="uniswap_v2", pool=pool.label, holder=name)
-        return PositionSettings(kind="uniswap_v3", pool=pool.label, token_id=int(name))
+        if version == "v2":
+            return PositionSettings(kind=pool.kind, pool=pool.label, holder=name)
+        return PositionSettings(kind=pool.kind, pool=pool.label, token_id=int(name))
     except ValueError:
-        raise ConfigError(
-            f"--position {text!r}: {'a 0x address' if kind == 'v2' else 'a whole number'} must follow {kind}:"
-        ) from None
+        wanted = "a 0x address" if version == "v2" else "a whole number"
+        raise ConfigError(f"--position {text!r}: {wanted} must follow {version}:") from None

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from bot.app.follow import Listener, backfill_of
 from bot.app.live import decide_only
-from bot.app.parts import lyra_venue, open_chain, position_readers, scheduled
+from bot.app.parts import lyra_venue, open_chain, position_readers, scheduled, web_sources
 from bot.chain.reader import JsonRpcReader
 from bot.engine.policy import Policy
 from bot.engine.step import decide
 from bot.errors import ConfigError, NotFoundError, StaleDataError, TransientError
 from bot.model.hedge import HedgeLeg
+from bot.model.market import Block
 from bot.model.record import Decision, StepRecord
 from bot.pipeline.history import History
 from bot.pipeline.loop import Pipeline, Step
@@ -23,7 +24,7 @@ from bot.pipeline.recording import decision_hash, parts
 from bot.pipeline.sources import LiveSource, chain_clock
 from bot.ports import Venue
 from bot.settings import Settings
-from bot.venues.paper import PaperVenue
+from bot.venues.paper import PaperVenue, paper_venues
 
 OnStep = Callable[[StepRecord], None]
 
@@ -112,20 +113,9 @@ async def replay_blocks(
         )
     async with open_chain(settings, on_trouble=listener.on_trouble) as (_, reader):
         await _check_range(settings, reader, first, last)
-        watchers = scheduled(settings)
-        history = History([key for item in watchers for key in item.watcher.series])
-        source = LiveSource(
-            chain=reader,
-            watchers=watchers,
-            positions=position_readers(settings),
-            history=history,
-            clock=chain_clock,
-            deadline_s=settings.chain.timeout_s,
-        )
-        head = await reader.block(first)
-        listener.filled(
-            await backfill_of(settings, policy, history, listener).chain(reader, watchers, head=head)
-        )
+        source = await _past_source(settings, reader, policy, listener, head=await reader.block(first))
+        if without := _not_replayed(settings):
+            listener.on_notice(f"{without} are not replayed: what they would have said is unknown here")
         venue = lyra_venue(settings, reader, policy, transactor=None)
         pipeline = _pipeline(policy, [PaperVenue(venue)] if venue else [], MemoryJournal())
         now_s = -math.inf
@@ -135,6 +125,30 @@ async def replay_blocks(
                 continue  # blocks of one second: the first of them was decided on
             now_s = float(block.timestamp_s)
             yield await pipeline.step(await source.cut(block, now_s=now_s))
+
+
+async def _past_source(
+    settings: Settings, reader: JsonRpcReader, policy: Policy, listener: Listener, *, head: Block
+) -> LiveSource:
+    """Return what cuts moments of the home chain alone, its history filled up to ``head``."""
+    watchers = scheduled(settings)
+    history = History([key for item in watchers for key in item.watcher.series])
+    backfill = backfill_of(settings, policy, history, listener)
+    listener.filled(await backfill.chain(reader, watchers, head=head))
+    return LiveSource(
+        chain=reader,
+        watchers=watchers,
+        positions=position_readers(settings),
+        history=history,
+        clock=chain_clock,
+        deadline_s=settings.chain.timeout_s,
+    )
+
+
+def _not_replayed(settings: Settings) -> str:
+    """Name what a run watches and a replay of blocks does not; empty when that is nothing."""
+    chains = [f"chain {item.id}" for item in settings.chains]
+    return " and ".join([*chains, *(["HTTP sources"] if web_sources(settings) else [])])
 
 
 class _Player:
@@ -166,7 +180,7 @@ class _Player:
         on_paper = self.part.mode == "dry-run" or self._policy.hash != self.part.policy_hash
         venues: Sequence[Venue] = list(self._venues.values())
         if on_paper:
-            venues = [PaperVenue(item, earlier=self._journal.outcomes()) for item in venues]
+            venues = list(paper_venues(venues, earlier=self._journal.outcomes()).values())
         pipeline = _pipeline(self._policy, venues, self._journal, mode=self.part.mode)
         pipeline.before_record = self._note
         return pipeline

@@ -185,7 +185,7 @@ def decode_or_none(types: Sequence[str], data: bytes, *, allow_empty: bool = Fal
 
 
 def _decode(types: Sequence[str], data: bytes) -> tuple[Any, ...] | None:
-    """Types of no fixed size are left to eth_abi, which is imported when the first of them comes."""
+    """What is not made of whole words is left to eth_abi, which is imported when the first of it comes."""
     from eth_abi.abi import decode
     from eth_abi.exceptions import DecodingError
 

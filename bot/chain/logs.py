@@ -1,9 +1,10 @@
 """Event logs of a block range, never silently short (REL-F16).
 
 A node that finds a range too wide is asked for less at a time. What comes back must be what was asked for.
-In ranges of up to ``BLOOM_BLOCKS`` blocks the headers are read too: their blooms prove logs absent, and where
-one says that a log is there which did not come, the block's receipts decide. On a busy chain blooms are so
-full that they say little; there agreement of several providers is what protects.
+Of the last ``BLOOM_BLOCKS`` blocks of a range the headers are read too: their blooms prove logs absent, and
+where one says that a log is there which did not come, the block's receipts decide. So a node that lags, and
+gives what it has without a word, is found out. On a busy chain blooms are so full that they say little;
+there, and further back, agreement of several providers is what protects.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from bot.model.intent import Log
 from bot.model.market import Block
 from bot.ports import BlockLog
 
-BLOOM_BLOCKS = 32  # the widest range whose headers are read, in one batch
+BLOOM_BLOCKS = 32  # whose headers are read, in one batch
 _TELLING = 0.02  # a bloom that holds a log by chance more often than this says nothing
 _INVALID_PARAMETERS = -32602
 
@@ -77,11 +78,12 @@ async def read_logs(
         "topics": [list(choices) or None for choices in topics],
     }
     found = await _in_spans(rpc, query, wanted, from_block, to.number)
-    if to.number - from_block < BLOOM_BLOCKS:
-        headers = await _headers(rpc, from_block, to)
-        found = await _checked_by_bloom(rpc, found, headers, wanted)
-    else:
-        await _headers(rpc, to.number, to)
+    near = max(from_block, to.number - BLOOM_BLOCKS + 1)
+    headers = await _headers(rpc, near, to)
+    checked = await _checked_by_bloom(
+        rpc, [item for item in found if item.block_number >= near], headers, wanted
+    )
+    found = [*(item for item in found if item.block_number < near), *checked]
     if any(item.block_number == to.number and item.block_hash != to.hash for item in found):
         raise _reorganised(to)
     return sorted(found, key=lambda item: (item.block_number, item.log_index))

@@ -56,6 +56,7 @@ class ProviderStatus(NamedTuple):
     because: str  # why it is not usable
     head: int | None
     latency_s: float  # running mean, NaN when it has not answered yet
+    benched: bool = False  # out for a reason that a person should know; a pause that it asked for is none
 
 
 class ProviderPool:
@@ -100,6 +101,7 @@ class ProviderPool:
                 self._why_not(member, now_s),
                 member.health.head,
                 member.health.latency_s,
+                member.health.bench is not None,
             )
             for member in self.members
         )

@@ -4,6 +4,7 @@ What several watchers ask for at the same time goes out together; what can never
 """
 
 import asyncio
+from binascii import unhexlify
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -148,7 +149,7 @@ class JsonRpcReader:
         """Do one ``eth_call`` at a block. Raises RpcError with the node's own words, RevertError also."""
         extra = () if overrides is None else (overrides,)
         # The shape was checked with the reply; a second look costs as much as all the rest of the decoding.
-        return bytes.fromhex((await self._pinned("eth_call", (request,), block, extra))[2:])
+        return unhexlify((await self._pinned("eth_call", (request,), block, extra))[2:])
 
     async def aggregate(self, calls: Sequence[Call], block: Block) -> list[bytes | None]:
         """Read one chunk; where the node cannot do it whole (gas, size), read its halves."""

@@ -51,6 +51,7 @@ SEND_METHODS = frozenset({"eth_sendRawTransaction", "eth_sendTransaction"})
 MAX_RETRY_AFTER_S = 600.0
 _FIRST_PAUSE_S = 0.1  # between two tries, at most; doubles up to the longest
 _LONGEST_PAUSE_S = 2.0
+_WORDS_AT_MOST = 300  # letters of a node's own message
 
 
 class Node(Protocol):
@@ -259,10 +260,10 @@ class Rpc:
 
     def _node_error(self, error: Any) -> RpcError:
         fields = error if isinstance(error, dict) else {"message": str(error)}
-        words = str(fields.get("message", ""))[:300]
-        message = "".join(letter if letter.isprintable() else " " for letter in words)
-        for secret in self._secrets:
-            message = message.replace(secret, "…")
+        words = str(fields.get("message", ""))
+        for secret in self._secrets:  # before it is cut, or a part of one could be left at the end
+            words = words.replace(secret, "…")
+        message = "".join(letter if letter.isprintable() else " " for letter in words[:_WORDS_AT_MOST])
         return node_error(fields.get("code"), message, _error_data(fields.get("data")))
 
 

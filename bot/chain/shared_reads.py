@@ -62,7 +62,10 @@ class SharedReads:
         for part in parts:
             part.waiting += 1
         try:
-            await asyncio.gather(*(asyncio.shield(part.task) for part in parts))
+            if len(parts) == 1:  # as nearly always, and at half the cost
+                await asyncio.shield(next(iter(parts)).task)
+            else:
+                await asyncio.gather(*(asyncio.shield(part.task) for part in parts))
         finally:
             for part in parts:
                 part.leave()

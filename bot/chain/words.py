@@ -1,7 +1,8 @@
-"""ABI values of a fixed number of words, encoded and decoded without eth_abi at a tenth of its cost.
+"""ABI values made of whole words, encoded and decoded without eth_abi at a tenth of its cost.
 
-Integers, addresses, bools, bytesN, and tuples and fixed arrays of them: most reads of a poll are of this
-kind. The result is the same as eth_abi's, and so is what is refused: a test compares both on arbitrary bytes.
+Integers, addresses, bools, bytesN, tuples and fixed arrays of them, and lists of all these: most reads of a
+poll are of this kind. The result is the same as eth_abi's, and so is what is refused: a test compares both on
+arbitrary bytes.
 """
 
 import re
@@ -39,12 +40,12 @@ class Layout(NamedTuple):
 
 @cache
 def layout_of(types: tuple[str, ...]) -> Layout | None:
-    """Return how values of these types lie in words; None when one of them is of no fixed size."""
-    shapes = tuple(_shape(kind) for kind in types)
-    known = tuple(shape for shape in shapes if shape is not None)
-    if not known or len(known) < len(shapes):
-        return None
-    return Layout(sum(shape.words for shape in known), known)
+    """Return how values of these types lie in words; None where that is left to eth_abi."""
+    if not any(kind.endswith("[]") for kind in types):
+        return _laid_out([_shape(kind) for kind in types])
+    # Beside lists only what is one word: eth_abi counts a tuple as one when it checks where lists lie.
+    head = WORD * len(types)
+    return _laid_out([_list(kind, head=head) if kind.endswith("[]") else _word_shape(kind) for kind in types])
 
 
 def decode_words(layout: Layout, data: bytes) -> tuple[Any, ...] | None:
@@ -98,8 +99,38 @@ def _shape(kind: str) -> Shape | None:
         return _array(kind)
     if kind.startswith("(") and kind.endswith(")"):
         return _tuple(_members(kind[1:-1]))
+    return _word_shape(kind)
+
+
+def _word_shape(kind: str) -> Shape | None:
     read = _reader(kind)
     return None if read is None else Shape(1, read)
+
+
+def _laid_out(shapes: Sequence[Shape | None]) -> Layout | None:
+    known = tuple(shape for shape in shapes if shape is not None)
+    if not known or len(known) < len(shapes):
+        return None
+    return Layout(sum(shape.words for shape in known), known)
+
+
+def _list(kind: str, *, head: int) -> Shape | None:
+    """Return how a ``T[]`` of its own is read: a word says where it lies, after the ``head``."""
+    item = _shape(kind[:-2])
+    if item is None:
+        return None
+    words, read_item = item
+
+    def read(data: bytes, at: int) -> tuple[Any, ...]:
+        start = int.from_bytes(data[at : at + WORD], "big")
+        if start < head or start + WORD > len(data):
+            raise NoFit
+        count, first = int.from_bytes(data[start : start + WORD], "big"), start + WORD
+        if count * words > (len(data) - first) // WORD:
+            raise NoFit
+        return tuple([read_item(data, first + WORD * words * index) for index in range(count)])
+
+    return Shape(1, read)
 
 
 def _array(kind: str) -> Shape | None:
@@ -110,7 +141,7 @@ def _array(kind: str) -> Shape | None:
 
 
 def _tuple(members: list[str]) -> Shape | None:
-    layout = layout_of(tuple(members))
+    layout = _laid_out([_shape(member) for member in members])
     if layout is None:
         return None
     shapes = layout.shapes

@@ -1,8 +1,11 @@
 """Commands of a position that is watched: plan, monitor, run, status, explain, report."""
 
 import asyncio
+import math
+import re
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,10 +23,13 @@ from bot.cli.shared import (
     settings_of,
 )
 from bot.errors import BotError, ConfigError
+from bot.model.lp_position import DEFAULT_LOOK_BACK
 from bot.output import write_json
 
 if TYPE_CHECKING:
     from bot.settings import Settings
+
+_OVER_AFTER_S = 60.0  # a trouble that was not heard for so long was over
 
 RecordOption = Annotated[
     Path | None, typer.Option("--record", help="Record every step in this folder, for alvh replay.")
@@ -33,7 +39,7 @@ RecordOption = Annotated[
 def plan(
     config: ConfigOption = DEFAULT_CONFIG,
     position: Annotated[
-        list[str] | None, typer.Option(help="v3:TOKEN_ID or v2:HOLDER_ADDRESS; repeat for more.")
+        list[str] | None, typer.Option(help="v3:TOKEN_ID, v4:TOKEN_ID or v2:HOLDER_ADDRESS; repeat for more.")
     ] = None,
     wallet: Annotated[str | None, typer.Option(help="Protect every position of this address.")] = None,
     json_to: JsonOption = None,
@@ -62,7 +68,9 @@ def monitor(
     entry_price: Annotated[
         list[str] | None, typer.Option(help="Price at the deposit where logs do not say: 2500, v3:12=2500.")
     ] = None,
-    look_back: Annotated[int, typer.Option(min=1, help="Blocks whose logs are searched.")] = 1_000_000,
+    look_back: Annotated[
+        int, typer.Option(min=1, help="Blocks whose logs are searched.")
+    ] = DEFAULT_LOOK_BACK,
     poll: Annotated[float, typer.Option(min=0.1, help="Seconds between looks, with --rpc-url.")] = 2.0,
     v3_manager: Annotated[str | None, typer.Option(help="v3 position manager, with --rpc-url.")] = None,
     v4_manager: Annotated[str | None, typer.Option(help="v4 PositionManager, with --rpc-url.")] = None,
@@ -230,13 +238,17 @@ def _watch(
 
 
 def _say_once() -> Callable[[BotError], None]:
-    """Return what says a trouble on standard error, and says it again only when it changed."""
-    said = ""
+    """Return what says a trouble on standard error, and again only after it was over for a while.
+
+    Numbers in it, such as an age that grows, do not make it another one.
+    """
+    heard_at_s: dict[str, float] = {}
 
     def say(trouble: BotError) -> None:
-        nonlocal said
-        if str(trouble) != said:
-            said = str(trouble)
-            err.print(f"waiting for the next block: {said}", markup=False)
+        text, now_s = str(trouble), time.monotonic()
+        kind = re.sub(r"\d+", "#", text)
+        if now_s - heard_at_s.get(kind, -math.inf) > _OVER_AFTER_S:
+            err.print(f"trouble: {text}", markup=False)
+        heard_at_s[kind] = now_s
 
     return say

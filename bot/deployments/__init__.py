@@ -26,11 +26,23 @@ class Contract:
     kind: str  # what it is, which view call it must answer
     address: Address
     source: str  # where the address was found
-    date: str  # of the source, year-month
+    date: str  # of the source, or of the look-up in it, year-month
     checked: Literal["source", "memory"]  # memory: from general knowledge; check before money rests on it
     symbol: str = ""  # of a token
     decimals: int | None = None  # of a token or a feed
     heartbeat_s: int | None = None  # of a feed
+    heartbeat_checked: Literal["source", "memory"] = "source"  # source: a list of the oracle's publisher
+
+    @property
+    def unconfirmed(self) -> str:
+        """What of it is from memory, in words; empty when all of it was read in a source."""
+        if self.checked == "memory":
+            return "address from memory" + (", as its heartbeat is" if self._is_guessed else "")
+        return f"heartbeat of {self.heartbeat_s:,} s from memory" if self._is_guessed else ""
+
+    @property
+    def _is_guessed(self) -> bool:
+        return self.heartbeat_s is not None and self.heartbeat_checked == "memory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

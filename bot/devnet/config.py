@@ -97,6 +97,7 @@ _WATCH = """
 [[watch]]
 kind = "gas"
 every_s = 12
+blocks = 5 # a node that has just loaded its state knows the fees of no earlier block
 
 [[watch]]
 kind = "uniswap_v4"
@@ -142,7 +143,7 @@ kind = "admin_events"
 every_s = 60
 label = "Lyra option market"
 address = {d.lyra_option_market!r}
-window_blocks = 3600 # two hours
+window_blocks = 90 # three minutes
 paused_from = "nowhere"
 expected_owner = {d.deployer!r}
 
@@ -151,6 +152,7 @@ kind = "twap_vol"
 every_s = 600
 pool = "v3:ETH/USDC"
 window_s = 600
+windows = 12
 """
 
 

@@ -108,7 +108,7 @@ def read_lock(path: Path = LOCK_FILE) -> tuple[Package, ...]:
 
 def devnet_packages() -> tuple[Package, ...]:
     """Return the locked packages that a devnet is made of."""
-    return tuple(package for package in read_lock() if not package.tests_only)
+    return tuple(package for package in read_lock(LOCK_FILE) if not package.tests_only)
 
 
 def fetch(

@@ -77,7 +77,7 @@ def refuse_quote(policy: Policy, group: Group, quote: Quote, *, allow_indicative
         return "fee, gas, swap cost, minimum and lot must be finite and >= 0, delta finite"
     if quote.valid_until_s < group.now_s:
         return f"expired {group.now_s - quote.valid_until_s:.0f} s ago"
-    if quote.indicative and not allow_indicative:
+    if quote.indicative and not (allow_indicative or quote.on_paper):
         return "indicative only"
     if math.isnan(group.stable_usd.get(quote.instrument.settlement, 1.0)):
         return f"price of {quote.instrument.settlement} is unknown (R10)"

@@ -19,8 +19,8 @@ def explain(policy: Policy, decision: Decision) -> tuple[str, ...]:
     lines += ["readings"] + [f"  {_reading(item)}" for item in decision.readings]
     lines += ["limits"] + [f"  {name} {value:,.2f}" for name, value in sorted(decision.limits.items())]
     lines += ["orders"] + [
-        f"  {leg.side} {leg.size:.6g} {leg.layer} {leg.instrument.id}, limit {leg.limit_usd:,.2f} USD: "
-        f"{leg.because}"
+        f"  {leg.side} {leg.size:.6g} {leg.layer} {leg.instrument.id}, limit "
+        f"{'indicative ~' * leg.indicative}{leg.limit_usd:,.2f} USD: {leg.because}"
         for leg in decision.plan.legs
     ]
     if not decision.plan.legs:

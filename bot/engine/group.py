@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bot.engine.policy import Policy, SizingPolicy
-from bot.model.exposure import Exposure
+from bot.model.exposure import Exposure, LpShape
 from bot.model.hedge import HeldHedge, Instrument, OptionType
 from bot.model.market import Column, FloatArray, Frame, Metric
 from bot.model.units import DAY_S, YEAR_DAYS
@@ -39,6 +39,9 @@ class Group:
     var_method: str
     daily_returns: int  # that the paths were drawn from
     confidence: float
+    terms: dict[tuple[tuple[Instrument, float], ...], "Contracts"] = field(
+        default_factory=dict, init=False, repr=False
+    )  # what group_contracts worked out already
 
     @property
     def horizon_days(self) -> int:
@@ -86,7 +89,7 @@ def read_group(policy: Policy, frame: Frame, name: str) -> Group:
         held=held_by(frame, name),
         now_s=frame.now_s,
         spot_usd=spot_usd,
-        value_usd=float(sum(float(lp.value(item.shape, spot_usd)) for item in exposures)),
+        value_usd=float(sum(value_now(item, spot_usd) for item in exposures)),
         measure=measure,
         stable_usd=stable_values(policy, frame),
         paths=paths,
@@ -110,9 +113,9 @@ def primary_price(frame: Frame, underlying: str) -> tuple[float, float]:
     """Return the primary source's last known (price, time); NaN and -inf when there is none."""
     for key in frame.columns.find(Metric.PRICE_USD, underlying)[:1]:
         column = frame.columns[key].until(frame.now_s)
-        known = np.flatnonzero(np.isfinite(column.values))
-        if known.size:
-            return float(column.values[known[-1]]), float(column.times_s[known[-1]])
+        last = column.last_known()
+        if last >= 0:
+            return float(column.values[last]), float(column.times_s[last])
     return math.nan, -math.inf
 
 
@@ -155,8 +158,19 @@ def _mean_price(policy: Policy, frame: Frame, column: Column) -> float:
         return math.nan
     starts_s = np.maximum(recent.times_s[known], now_s - policy.sizing.stable_window)
     prices, held_s = recent.values[known], np.diff(np.append(starts_s, now_s))
-    mean = float(np.average(prices, weights=held_s)) if held_s.sum() > 0.0 else float(prices[-1])
+    whole_s = float(held_s.sum())
+    mean = float((prices * held_s).sum()) / whole_s if whole_s > 0.0 else float(prices[-1])
     return mean if mean > 0.0 else math.nan
+
+
+def value_now(exposure: Exposure, spot_usd: float) -> float:
+    """Return what a position is worth at one spot; several rules of a decision ask for the same."""
+    return _lp_value(exposure.shape, spot_usd)
+
+
+@lru_cache(maxsize=256)
+def _lp_value(shape: LpShape, spot_usd: float) -> float:
+    return float(lp.value(shape, spot_usd))
 
 
 def group_loss(
@@ -168,7 +182,7 @@ def group_loss(
     """
     total = np.zeros(np.shape(spots))
     for item in exposures:
-        total += lp.value(item.shape, spot_usd) - lp.value(item.shape, spots)
+        total += value_now(item, spot_usd) - lp.value(item.shape, spots)
         if measure == "hold":
             units, _ = lp.amounts(item.shape, spot_usd)
             kept = item.held_units if math.isfinite(item.held_units) else float(units)
@@ -203,11 +217,16 @@ class Contracts:
 
     def gains_at(self, spots: FloatArray, days_ahead: float) -> FloatArray:
         """Return gain from today's mark if the spot is ``spots`` after ``days_ahead``, [option, spot]."""
-        years = (self.dte - days_ahead) / YEAR_DAYS
-        values = payoff.leg_values(
-            spots, strikes=self.strikes, is_puts=self.is_puts, years=years, ivs=self.ivs, sizes=self.units
+        return np.asarray(self.gains_over(spots, np.array([days_ahead]))[0])
+
+    def gains_over(self, spots: FloatArray, days_ahead: FloatArray) -> FloatArray:
+        """Return ``gains_at`` at each of ``days_ahead``, [day, option, spot]."""
+        years = (self.dte - days_ahead[:, np.newaxis]) / YEAR_DAYS
+        strikes, puts, ivs, units, marks = (
+            item[:, np.newaxis] for item in (self.strikes, self.is_puts, self.ivs, self.units, self.marks_usd)
         )
-        return np.asarray(values - self.marks_usd[:, np.newaxis])
+        values = units * price(spots, strikes, years[:, :, np.newaxis], ivs, is_put=puts)
+        return np.asarray(values - marks)
 
 
 def contracts_of(
@@ -232,7 +251,13 @@ def contracts_of(
 
 def group_contracts(group: Group, options: Sequence[tuple[Instrument, float]]) -> Contracts:
     """Return the terms of options at this group's spot and time."""
-    return contracts_of(options, now_s=group.now_s, spot_usd=group.spot_usd, stable_usd=group.stable_usd)
+    key = tuple(options)
+    found = group.terms.get(key)
+    if found is None:
+        found = group.terms[key] = contracts_of(
+            options, now_s=group.now_s, spot_usd=group.spot_usd, stable_usd=group.stable_usd
+        )
+    return found
 
 
 def _unit_paths(sizing: SizingPolicy, frame: Frame, underlying: str) -> PathSet:

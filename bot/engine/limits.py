@@ -126,18 +126,21 @@ def over_hedge_factor(
         return 1.0
     spots = spot_grid(policy.sizing, group.spot_usd)
     fresh = group_contracts(group, [(quote.instrument, quote.iv) for quote, _ in new])
-    held = group_contracts(group, [(hedge.instrument, hedge.iv) for hedge in kept])
+    held = group_contracts(group, [(hedge.instrument, hedge.iv) for hedge in kept]) if kept else None
     sizes = np.array([size for _, size in new])
     lots = np.array([quote.lot for quote, _ in new])
     held_sizes = np.array([hedge.size for hedge in kept])
     goes = np.array([hedge.id in leaving for hedge in kept], dtype=np.bool_)
     limit = np.maximum(group.loss_at(spots), 0.0) * (1.0 + policy.sizing.over_hedge_tolerance)
     factor = 1.0
-    for days in sorted({0.0, float(group.horizon_days), *fresh.dte.tolist(), *held.dte.tolist()}):
-        gains = np.maximum(fresh.gains_at(spots, days), 0.0)
-        before = held_sizes[:, np.newaxis] * held.gains_at(spots, days)
-        before = np.where(goes[:, np.newaxis], np.maximum(before, 0.0), before).sum(axis=0)
-        wanted, room = sizes @ gains, limit + lots @ gains - before
+    ends = fresh.dte.tolist() if held is None else [*fresh.dte.tolist(), *held.dte.tolist()]
+    days = np.array(sorted({0.0, float(group.horizon_days), *ends}))
+    before = np.zeros((days.size, spots.size))
+    if held is not None:
+        gained = held_sizes[:, np.newaxis] * held.gains_over(spots, days)
+        before = np.where(goes[:, np.newaxis], np.maximum(gained, 0.0), gained).sum(axis=1)
+    for gains, had in zip(np.maximum(fresh.gains_over(spots, days), 0.0), before, strict=True):
+        wanted, room = sizes @ gains, limit + lots @ gains - had
         if not (np.isfinite(wanted).all() and np.isfinite(room).all()):
             return 0.0
         tight = wanted > np.maximum(room, 0.0)

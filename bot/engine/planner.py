@@ -364,6 +364,7 @@ def _buy_leg(policy: Policy, frame: Frame, want: Want, contracts: float, key: st
         valid_until_s=min(frame.now_s + policy.orders.valid_for, want.quote.valid_until_s),
         reserve_usd=want.cost_usd(policy, contracts),
         because=want.target.choice.because,
+        indicative=want.quote.indicative,
     )
 
 

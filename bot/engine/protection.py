@@ -41,6 +41,7 @@ class ProtectionLeg:
     carry_usd_year: float  # all-in cost / days to expiry x 365: what rebuying it all year would cost
     break_even_usd: float  # spot at expiry that pays the cost back; NaN: none does
     because: str
+    indicative: bool = False  # at a quote that nobody here can trade on
 
     @property
     def cost_usd(self) -> float:
@@ -76,6 +77,11 @@ class Protection:
     payoff: str  # which shape it is, with each layer's break-even (R15)
     shortfalls: tuple[Shortfall, ...]
     holds: tuple[str, ...]  # why a bot would open nothing now; prices are shown all the same
+
+    @property
+    def indicative(self) -> bool:
+        """Whether an option of it is priced at a quote that nobody here can trade on."""
+        return any(leg.indicative for leg in self.legs)
 
     @property
     def premium_usd(self) -> float:
@@ -177,6 +183,7 @@ def _leg(group: Group, want: Want, contracts: float) -> ProtectionLeg:
         carry_usd_year=cost_usd / dte * YEAR_DAYS,
         break_even_usd=wing_break_even(wing),
         because=want.target.choice.because,
+        indicative=quote.indicative,
     )
 
 

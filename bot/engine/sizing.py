@@ -17,7 +17,7 @@ from bot.engine.policy import Policy
 from bot.model.hedge import HeldHedge, Layer
 from bot.model.market import FloatArray
 from bot.model.tier import RuleFinding, Tier
-from bot.quant.var import hedge_scale, value_at_risk
+from bot.quant.var import scale_for, value_at_risk
 
 _ROUNDING = 1e-6  # of a weight
 
@@ -121,8 +121,11 @@ def scale_to_share(
     if left <= goal or left <= 0.0 or not unit_gains.any():
         return 0.0
     part = min(max(1.0 - goal / left, 0.0), 1.0)
-    found = hedge_scale(losses, unit_gains, share=part, confidence=group.confidence, max_scale=most)
-    return found.scale
+    if not np.isfinite(losses).all():
+        return math.nan
+    return scale_for(
+        losses, unit_gains, at_risk=left, share=part, confidence=group.confidence, max_scale=most
+    )
 
 
 def _solve(
@@ -140,6 +143,8 @@ def _solve(
     scale = scale_to_share(group, nothing, _mix(weighted, gains, nothing), share=share)
     tails = {slot: 1.0 for slot in listed if slot.layer is Layer.TAIL}
     calm_share = policy.sizing.shares.of(Tier.CALM)
+    if (tails, calm_share) == (weighted, share):  # CALM: the same question twice
+        return {slot: scale for slot in tails}
     standing = scale_to_share(group, nothing, _mix(tails, gains, nothing), share=calm_share) if tails else 0.0
     if not standing > scale * plans[Layer.TAIL].weight:
         return {slot: scale * weight for slot, weight in weighted.items()}

@@ -72,6 +72,7 @@ class Quote:
     valid_until_s: float
     block_number: int
     indicative: bool = False  # not executable as quoted
+    on_paper: bool = False  # indicative, of a venue that trades with nobody here: a dry run may fill at it
     because: str = ""
     gas_most_usd: float = 0.0  # what gas may come to cost at most; 0 where only ``gas_usd`` is known
 
@@ -162,6 +163,7 @@ class HedgeLeg:
     position_id: str = ""  # SELL and SETTLE: which held hedge
     only_after: str = ""  # key of a leg of the same plan without whose fill this one is not executed
     because: str = ""
+    indicative: bool = False  # BUY: priced at an indicative quote, to be filled on paper only
 
     def __post_init__(self) -> None:
         if not 0.0 < self.size < math.inf:  # also rejects NaN
@@ -205,3 +207,4 @@ class LegOutcome:
     block_number: int = 0
     because: str = ""
     reconciled: bool = False  # found out after the fact: the leg was not executed to this end in one go
+    indicative: bool = False  # filled on paper, at what a venue shows and nobody here could trade on

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bot.model.exposure import ExposureKind, LpShape
 
+DEFAULT_LOOK_BACK = 1_000_000  # blocks whose logs are searched for deposits
 FULL_RANGE_TICK = 887_000  # every tick spacing up to 200 puts its last usable tick at or past this one
 
 
@@ -116,6 +117,11 @@ class LpPosition:
     @property
     def fees_usd(self) -> float:
         return self.fees * self.quote_usd
+
+    @property
+    def fee_income_30d(self) -> float:
+        """Fees of the last 30 days in quote tokens at the pool's price; NaN: unknown, always so for v2."""
+        return self.deposits.month_units * self.spot + self.deposits.month_quote + self.fees
 
     @property
     def _is_full(self) -> bool:

@@ -1,5 +1,6 @@
 """What was observed: blocks, observations, their columns, and the frame a decision is made on."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -130,6 +131,14 @@ class Column:
         start = int(self.times_s.searchsorted(start_s, side="right"))
         return Column(times_s=self.times_s[start:], values=self.values[start:], memo=self.memo)
 
+    def last_known(self) -> int:
+        """Return the position of the last finite value, -1 when there is none."""
+        size = self.values.size
+        if size and math.isfinite(self.values[-1]):
+            return size - 1
+        known = np.flatnonzero(np.isfinite(self.values))
+        return int(known[-1]) if known.size else -1
+
 
 EMPTY_COLUMN = Column(times_s=np.empty(0), values=np.empty(0))
 
@@ -139,16 +148,14 @@ class Columns:
     """All series that are configured. A key with an empty column is configured but has no rows yet."""
 
     series: Mapping[SeriesKey, Column]
+    _found: dict[Metric, tuple[SeriesKey, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def find(self, metric: Metric, subject: str | None = None) -> tuple[SeriesKey, ...]:
         """Return the matching keys in a stable order; empty means no source is configured (absent)."""
-        return tuple(
-            sorted(
-                key
-                for key in self.series
-                if key.metric is metric and (subject is None or key.subject == subject)
-            )
-        )
+        if not self._found and self.series:
+            self._found.update(_by_metric(self.series))
+        found = self._found.get(metric, ())
+        return found if subject is None else tuple([key for key in found if key.subject == subject])
 
     def __getitem__(self, key: SeriesKey) -> Column:
         return self.series.get(key, EMPTY_COLUMN)
@@ -158,10 +165,17 @@ class Columns:
         best = (float("nan"), float("-inf"))
         for key in self.find(metric, subject):
             column = self.series[key]
-            known = np.flatnonzero(np.isfinite(column.values))
-            if known.size and column.times_s[known[-1]] > best[1]:
-                best = (float(column.values[known[-1]]), float(column.times_s[known[-1]]))
+            last = column.last_known()
+            if last >= 0 and column.times_s[last] > best[1]:
+                best = (float(column.values[last]), float(column.times_s[last]))
         return best
+
+
+def _by_metric(keys: Iterable[SeriesKey]) -> dict[Metric, tuple[SeriesKey, ...]]:
+    found: dict[Metric, list[SeriesKey]] = {}
+    for key in sorted(keys):
+        found.setdefault(key.metric, []).append(key)
+    return {metric: tuple(each) for metric, each in found.items()}
 
 
 def columns_from(observations: Iterable[Observation]) -> Columns:

@@ -90,3 +90,4 @@ class StepRecord:
     hedge_value_usd: float  # sum of marks of held hedges (liquidation, else model)
     cash_flow_usd: float  # money that hedging brought (+) or took (-) before this step's own legs
     is_heartbeat: bool = False
+    indicative: bool = False  # sums of money hold fills on paper at indicative quotes

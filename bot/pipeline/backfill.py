@@ -14,15 +14,13 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from bot.errors import NotFoundError, StaleDataError, TransientError
+from bot.chain.heads import MAX_REORG
+from bot.errors import StaleDataError, TransientError
 from bot.model.market import Block, Columns, Metric, Observation, SeriesKey
-from bot.model.tier import Quality, Reading
 from bot.model.units import DAY_S, iso_utc
-from bot.pipeline.cadence import ABSURD, Scheduled, unknown_rows
+from bot.pipeline.cadence import ABSURD, UNREAD, Scheduled, dated, unknown_rows
 from bot.pipeline.history import History
-from bot.ports import ChainReader, WebReader, WebSource
-from bot.signals import read_signals
-from bot.signals.policy import SignalsPolicy
+from bot.ports import ChainReader, Watcher, WebReader, WebSource
 
 AT_ONCE = 6  # samples that are read side by side
 _FAILURES_AT_MOST = 3  # in a row, before a chain is given up for this time
@@ -168,6 +166,8 @@ class Backfill:
     at_once: int = AT_ONCE
     progress: Progress = lambda _done, _total, _what: None
     should_stop: Callable[[], bool] = lambda: False
+    _missed: dict[str, list[str]] = field(default_factory=dict, init=False)  # by watcher: why
+    _in_row: dict[str, int] = field(default_factory=dict, init=False)  # by watcher: how often it failed
 
     async def chain(
         self, chain: DatedChain, watchers: Sequence[Scheduled], *, head: Block, since_s: float = -math.inf
@@ -177,6 +177,7 @@ class Backfill:
         finder, what = BlockFinder(chain, head), f"chain {chain.chain_id}"
         rows = done = failures = 0
         problems: list[Problem] = []
+        self._missed, self._in_row = {}, {}
         for part in _parts(samples, self.at_once):
             if self.should_stop():
                 break
@@ -189,10 +190,14 @@ class Backfill:
             done += len(part)
             self.progress(done, len(samples), what)
             self.history.flush()
-            if failures and (failures >= _FAILURES_AT_MOST or _lacks_state(problems[-1].why)):
+            if failures and (failures >= _FAILURES_AT_MOST or lacks_state(problems[-1].why)):
                 problems = _given_up(problems, failures, what, left=len(samples) - done)
                 break
-        return Filled(rows=rows, asked=done, problems=tuple(problems))
+        missed = [
+            Problem(name, f"{whys[0]}; {len(whys)} samples are missing")
+            for name, whys in self._missed.items()
+        ]
+        return Filled(rows=rows, asked=done, problems=(*problems, *missed))
 
     async def _read_part(
         self, chain: DatedChain, finder: BlockFinder, part: Sequence[_Sample]
@@ -203,7 +208,8 @@ class Backfill:
         except (TransientError, StaleDataError) as error:
             return [f"its block cannot be found: {error}"] * len(part)
         pairs = zip(part, blocks, strict=True)
-        return await asyncio.gather(*(self._sample(chain, item, block) for item, block in pairs))
+        samples = (self._sample(chain, item, block, head=finder.head) for item, block in pairs)
+        return await asyncio.gather(*samples)
 
     async def web(self, sources: Sequence[WebSource], web: WebReader, *, now_s: float) -> Filled:
         """Fill what HTTP sources still know, each asked once for the whole of what is missing."""
@@ -220,7 +226,7 @@ class Backfill:
                 rows += self.history.fill(self._missing_only(found, now_s))
             except TimeoutError:
                 problems.append(Problem(source.name, f"no history within {self.deadline_s:g} s"))
-            except (TransientError, StaleDataError, NotFoundError, *ABSURD) as error:
+            except (*UNREAD, StaleDataError, OSError, *ABSURD) as error:
                 problems.append(Problem(source.name, str(error) or repr(error)))
             done += 1
             self.progress(done, len(asked), source.name)
@@ -228,29 +234,58 @@ class Backfill:
         return Filled(rows=rows, asked=done, problems=tuple(problems))
 
     async def _sample(
-        self, chain: ChainReader, sample: _Sample, block: Block | None
+        self, chain: DatedChain, sample: _Sample, block: Block | None, *, head: Block
     ) -> list[Observation] | str:
-        """Read one sample; return why it could not be read when the node as a whole fails."""
+        """Read one sample; return why it could not be read when the node fails for every watcher.
+
+        Where it fails for some, their bars stay open for the next time, and the others' are filled.
+        """
         if block is None or block.timestamp_s < sample.closes_s - sample.step_s:
             return []  # the chain had no block in this bar
         rows: list[Observation] = []
-        for item in sample.watchers:
-            try:
-                async with asyncio.timeout(self.deadline_s):
-                    rows += await item.watcher.read(chain, block=block, read_at_s=float(block.timestamp_s))
-            except TimeoutError:
-                return f"no answer within {self.deadline_s:g} s"
-            except (TransientError, StaleDataError) as error:
-                return str(error)
-            except (NotFoundError, *ABSURD) as error:
-                rows += unknown_rows(
-                    item.watcher.series,
-                    why=f"{item.watcher.name}: {error!r:.200}",
-                    observed_at_s=float(block.timestamp_s),
-                    read_at_s=float(block.timestamp_s),
-                    block_number=block.number,
-                )
+        missed: dict[str, str] = {}
+        try:
+            for item in sample.watchers:
+                name = item.watcher.name
+                if self._in_row.get(name, 0) >= _FAILURES_AT_MOST:
+                    missed[name] = self._missed[name][0]
+                    continue
+                found = await self._watched(chain, item.watcher, block)
+                if isinstance(found, str):
+                    missed[name] = found
+                else:
+                    rows += found
+            if block.number > head.number - MAX_REORG and await _is_gone(chain, block):
+                return f"block {block.number} was reorganised away while it was read"
+        except (TransientError, StaleDataError) as error:
+            return str(error)
+        if len(missed) == len(sample.watchers):
+            return next(iter(missed.values()))
+        for name, why in missed.items():
+            self._missed.setdefault(name, []).append(why)
+        for name in {item.watcher.name for item in sample.watchers}:
+            self._in_row[name] = self._in_row.get(name, 0) + 1 if name in missed else 0
         return rows
+
+    async def _watched(self, chain: ChainReader, watcher: Watcher, block: Block) -> list[Observation] | str:
+        """Return what a watcher says of an old block, or why the node did not answer it."""
+        at_s = float(block.timestamp_s)
+        try:
+            async with asyncio.timeout(self.deadline_s):
+                rows = await watcher.read(chain, block=block, read_at_s=at_s)
+            return dated(rows, now_s=at_s)
+        except TimeoutError:
+            return f"no answer within {self.deadline_s:g} s"
+        except TransientError as error:
+            return str(error)
+        except (*UNREAD, *ABSURD) as error:
+            return unknown_rows(
+                watcher.series,
+                why=f"{watcher.name}: {error!r:.200}",
+                observed_at_s=at_s,
+                read_at_s=at_s,
+                block_number=block.number,
+            )
 
     def _samples(self, watchers: Sequence[Scheduled], *, now_s: float, since_s: float) -> list[_Sample]:
         """Return the bars in which a series of a watcher has no row, newest first."""
@@ -318,36 +353,6 @@ class Backfill:
         ]
 
 
-class Warming(NamedTuple):
-    """A signal that has too little history, until when at the latest, and why."""
-
-    signal: str
-    subjects: tuple[str, ...]
-    until_s: float
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.signal} of {', '.join(self.subjects)} warms until {iso_utc(self.until_s)}: {self.why}"
-
-
-def warming(columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Warming, ...]:
-    """Return the signals that do not vote yet because their history is too short, one of each."""
-    found: dict[str, list[Reading]] = {}
-    for item in read_signals(columns, now_s=now_s, policy=policy):
-        if item.quality is Quality.WARMING:
-            found.setdefault(f"{item.signal} {item.name}", []).append(item)
-    latest = {signal: max(items, key=lambda item: item.warm_at_s) for signal, items in found.items()}
-    return tuple(
-        Warming(
-            signal,
-            tuple(dict.fromkeys(item.subject for item in items)),
-            latest[signal].warm_at_s,
-            latest[signal].because.partition("; warm at")[0],
-        )
-        for signal, items in found.items()
-    )
-
-
 def _given_up(problems: list[Problem], failures: int, what: str, *, left: int) -> list[Problem]:
     """Say in one line why a chain was given up."""
     earlier, first = problems[:-failures], problems[-failures]
@@ -355,10 +360,15 @@ def _given_up(problems: list[Problem], failures: int, what: str, *, left: int) -
     return [*earlier, Problem(what, f"no older state can be read, {left} samples were not asked for: {why}")]
 
 
+async def _is_gone(chain: DatedChain, block: Block) -> bool:
+    return (await chain.block(block.number)).hash != block.hash
+
+
 def _parts(samples: Sequence[_Sample], size: int) -> Iterator[Sequence[_Sample]]:
     return (samples[place : place + size] for place in range(0, len(samples), size))
 
 
-def _lacks_state(why: str) -> bool:
+def lacks_state(why: str) -> bool:
+    """Say whether a node refused because it keeps no state of so long ago."""
     text = why.lower()
     return any(words in text for words in _NO_STATE)

@@ -6,15 +6,19 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from bot.errors import ConfigError, NotFoundError, StaleDataError, TransientError
+from bot.errors import ConfigError, NotFoundError, StaleDataError, TransientError, VenueRejected
 from bot.model.exposure import Exposure
 from bot.model.market import Block, Observation, SeriesKey
+from bot.model.units import MINUTE_S
 from bot.ports import ChainReader, PositionReader, Watcher
 
 T = TypeVar("T")
 
 # What a reply that makes no sense may raise while it is taken apart. It is the source that failed, not we.
-ABSURD = (ArithmeticError, LookupError, TypeError, ValueError)
+ABSURD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+# What a source may raise because of itself. A block that is gone and a broken promise concern everybody.
+UNREAD = (TransientError, NotFoundError, ConfigError, VenueRejected)
+_AHEAD_AT_MOST_S = MINUTE_S  # of a row's own time over ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +121,11 @@ class ChainObserver:
     ) -> list[Observation]:
         try:
             async with asyncio.timeout(_finite(self.deadline_s)):
-                return await watcher.read(chain, block=block, read_at_s=now_s)
+                rows = await watcher.read(chain, block=block, read_at_s=now_s)
+            return dated(rows, now_s=max(now_s, block.timestamp_s))
         except TimeoutError:
             why = f"no answer within {self.deadline_s:g} s"
-        except (TransientError, NotFoundError) as error:
+        except UNREAD as error:
             why = str(error)
         except ABSURD as error:
             why = f"the answer makes no sense: {error!r:.200}"
@@ -142,7 +147,7 @@ class ChainObserver:
                 self._seen[number] = await reader.read(chain, block=block)
         except TimeoutError:
             return f"a position could not be read: no answer within {self.deadline_s:g} s"
-        except (TransientError, NotFoundError) as error:
+        except UNREAD as error:
             return f"a position could not be read: {error}"
         except ABSURD as error:
             return f"a position could not be read: the answer makes no sense: {error!r:.200}"
@@ -171,6 +176,17 @@ def unknown_rows(
         )
         for key in keys
     ]
+
+
+def dated(rows: Sequence[Observation], *, now_s: float) -> list[Observation]:
+    """Return the rows as they are. Raises ValueError when one is dated later than now, or not at all.
+
+    It would hide all that comes after it, and make what came before look too old to be kept.
+    """
+    for row in rows:
+        if not 0.0 <= row.observed_at_s <= now_s + _AHEAD_AT_MOST_S:
+            raise ValueError(f"a row of {row.key} is dated {row.observed_at_s:.0f}, now is {now_s:.0f}")
+    return list(rows)
 
 
 def check_series(owners: Iterable[tuple[str, Sequence[SeriesKey]]]) -> None:

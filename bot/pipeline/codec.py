@@ -270,7 +270,8 @@ def _int_key(text: str, where: str) -> int:
 
 def _dataclass(kind: Any) -> tuple[Encode, Decode]:
     hints = typing.get_type_hints(kind, localns=_MODEL_NAMES)
-    fields = {field.name: _codec(hints[field.name]) for field in dataclasses.fields(kind)}
+    # What is not shown by repr is worked out again or kept by somebody else: it is no part of the value.
+    fields = {field.name: _codec(hints[field.name]) for field in dataclasses.fields(kind) if field.repr}
 
     def encode(value: Any) -> Json:
         if type(value) is not kind:

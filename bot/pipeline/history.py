@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,15 +46,19 @@ class Change(NamedTuple):
 
 
 class _Series:
-    """Parallel arrays that grow at the end. A column that was handed out never changes."""
+    """Parallel arrays that grow at the end. A column that was handed out never changes.
 
-    __slots__ = ("_blocks", "_times_s", "_values", "column", "last_s", "size")
+    All columns share one memo for as long as rows only join at the end; any other change begins a new one.
+    """
+
+    __slots__ = ("_blocks", "_memo", "_times_s", "_values", "column", "last_s", "size")
 
     def __init__(self) -> None:
         self.load(np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
 
     def load(self, times_s: FloatArray, values: FloatArray, blocks: NDArray[np.int64]) -> None:
         self._times_s, self._values, self._blocks = times_s, values, blocks
+        self._memo: dict[Any, Any] = {}
         self._resize(int(times_s.size))
 
     def place(self, at_s: float) -> int:
@@ -79,6 +83,8 @@ class _Series:
 
     def put(self, place: int, at_s: float, value: float, block: int) -> None:
         """Let the series end with this row, at ``place``."""
+        if place < self.size:
+            self._memo = {}
         if place < self.size or place == self._times_s.size:
             self._copy(slice(0, place), capacity=max(64, 2 * place))
         self._times_s[place], self._values[place], self._blocks[place] = at_s, value, block
@@ -93,6 +99,7 @@ class _Series:
 
     def replace(self, place: int, value: float, block: int) -> None:
         self._copy(slice(0, self.size), capacity=self._times_s.size)
+        self._memo = {}
         self._values[place], self._blocks[place] = value, block
         self._resize(self.size)
 
@@ -105,6 +112,7 @@ class _Series:
         """Keep only these rows."""
         first, end, _ = part.indices(self.size)
         self._copy(part, capacity=max(64, end - first))
+        self._memo = {}
         self._resize(end - first)
 
     def _copy(self, part: slice, *, capacity: int) -> None:
@@ -119,7 +127,7 @@ class _Series:
     def _resize(self, size: int) -> None:
         self.size = size
         self.last_s = float(self._times_s[size - 1]) if size else -math.inf
-        self.column = Column(times_s=self._times_s[:size], values=self._values[:size])
+        self.column = Column(times_s=self._times_s[:size], values=self._values[:size], memo=self._memo)
 
 
 class History:

@@ -5,7 +5,9 @@ for who wants to see what an old decision stood on; rows past the retention are 
 """
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,7 +20,7 @@ from bot.model.market import Block, FloatArray, Metric, Observation, SeriesKey
 from bot.pipeline.gaps import Gap, Halt
 
 NO_BLOCK = -1
-_DELETED_AT_ONCE = 20_000  # rows; so that a deletion never blocks a step for long
+_DELETED_AT_ONCE = 20_000  # rows of one series in one flush; so that a deletion never holds up a step
 _VERSION = 2
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS series (id INTEGER PRIMARY KEY, metric TEXT NOT NULL, subject TEXT NOT NULL,
@@ -46,6 +48,8 @@ _FROM_VERSION_1 = (  # one table, in which a row that is older than one before i
     "DROP TABLE observations",
 )
 
+_ADD_SERIES = "INSERT OR IGNORE INTO series (metric, subject, source) VALUES (?, ?, ?)"
+_FIND_SERIES = "SELECT id FROM series WHERE metric = ? AND subject = ? AND source = ?"
 _ADD_ROW = (
     "INSERT INTO observation (series_id, observed_at_s, value, read_at_s, block_number, why_unknown, filled) "
     "VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -91,7 +95,8 @@ class HistoryStore:
             for row in connection.exec_driver_sql("SELECT id, metric, subject, source FROM series"):
                 if row[1] in _METRICS:
                     self._ids[SeriesKey(Metric(row[1]), row[2], row[3])] = row[0]
-        self._next_id = max(self._ids.values(), default=0) + 1
+        self._before_s = -math.inf  # rows before it are deleted, series by series
+        self._to_trim: deque[int] = deque()
 
     def add_row(self, item: Observation, *, filled: bool) -> None:
         value = item.value if math.isfinite(item.value) else None
@@ -124,23 +129,36 @@ class HistoryStore:
 
     def flush(self) -> None:
         """Write what waits, in one transaction. Raises InvariantError when the file cannot be written."""
-        if not self._pending:
+        if not self._pending and not self._to_trim:
             return
+        with self._writing() as connection:
+            for sql, rows in _batches(self._pending):
+                connection.exec_driver_sql(sql, rows)
+            done = not self._to_trim or self._trim_one(connection, self._to_trim[0])
+        self._pending.clear()
+        if self._to_trim and done:
+            self._to_trim.popleft()
+
+    def trim(self, before_s: float) -> None:
+        """Delete rows before a time, over the flushes that follow: no step waits for much of it."""
+        self._before_s = before_s
+        self._to_trim = deque(self._ids.values())
+        self._pending.append((_TRIM_HEADS, (before_s,)))
+
+    def _trim_one(self, connection: sa.Connection, series_id: int) -> bool:
+        """Delete old rows of one series, not too many at once. Returns whether none is left."""
+        row = (series_id, self._before_s, _DELETED_AT_ONCE)
+        return connection.exec_driver_sql(_TRIM, row).rowcount < _DELETED_AT_ONCE
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
         try:
             with self._engine.begin() as connection:
-                for sql, rows in _batches(self._pending):
-                    connection.exec_driver_sql(sql, rows)
+                yield connection
         except sa.exc.DatabaseError as error:
             raise InvariantError(
                 f"history file {self._path} could not be written: {error.orig}; free space and start again"
             ) from error
-        self._pending.clear()
-
-    def trim(self, before_s: float) -> None:
-        """Delete rows before a time: of each series at most so many that a step does not wait for it."""
-        for series_id in self._ids.values():
-            self._pending.append((_TRIM, (series_id, before_s, _DELETED_AT_ONCE)))
-        self._pending.append((_TRIM_HEADS, (before_s,)))
 
     def rows(self, *, since_s: float) -> Iterator[StoredRows]:
         query = (
@@ -183,12 +201,14 @@ class HistoryStore:
         self._engine.dispose()
 
     def _id(self, key: SeriesKey) -> int:
+        """Return the number of a series. The file gives it, at once: another program may write it too."""
         found = self._ids.get(key)
         if found is None:
-            sql = "INSERT OR IGNORE INTO series (id, metric, subject, source) VALUES (?, ?, ?, ?)"
-            found = self._ids[key] = self._next_id
-            self._next_id += 1
-            self._pending.append((sql, (found, key.metric.value, key.subject, key.source)))
+            name = (key.metric.value, key.subject, key.source)
+            with self._writing() as connection:
+                connection.exec_driver_sql(_ADD_SERIES, name)
+                found = int(connection.exec_driver_sql(_FIND_SERIES, name).scalar_one())
+            self._ids[key] = found
         return found
 
 

@@ -72,12 +72,14 @@ class Pipeline:
     _unread: bool = field(init=False, default=False)  # a venue could not be read in this step
     _pauses: Pauses = field(init=False)
     _executed: tuple[LegOutcome, ...] = field(init=False)  # in blocks that no moment has reached yet
+    _indicative: bool = field(init=False)  # the book holds, or held, fills at indicative quotes
 
     def __post_init__(self) -> None:
         self._last = self.journal.last_step()
         self._state = self._last.state if self._last else EngineState()
         self._executed = self.journal.outcomes()
         self._book = book_of(self._executed)
+        self._indicative = any(item.indicative for item in self._executed)
         first_s, longest_s = self.policy.orders.refusal_pause
         self._pauses = Pauses(first_s=first_s, longest_s=longest_s)
         self._pauses.note(self._executed)
@@ -215,6 +217,7 @@ class Pipeline:
             return outcome  # stays open in the journal
         self.journal.close_leg(outcome)
         self._executed = (*self._executed, outcome)
+        self._indicative = self._indicative or outcome.indicative
         self._pauses.note([outcome])
         self._book = self._book.after(outcome)
         return outcome
@@ -249,6 +252,7 @@ class Pipeline:
             },
             hedge_value_usd=math.nan if self._unread else sum(_mark(hedge) for hedge in frame.held),
             cash_flow_usd=cash_flow_usd,
+            indicative=self._indicative,
         )
         if _is_news(record, last) or frame.now_s - self._last_full_s >= HOUR_S:
             self._last_full_s = frame.now_s

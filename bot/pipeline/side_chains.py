@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from bot.chain.heads import NewHead
 from bot.errors import BotError, ConfigError, StaleDataError, TransientError
+from bot.model.market import Block
+from bot.model.units import iso_utc
 from bot.pipeline.backfill import DatedChain
 from bot.pipeline.cadence import ChainObserver, Observed
 from bot.pipeline.gaps import Gap, HeadLog
@@ -43,6 +45,7 @@ class SideChain:
     clock: Callable[[], float]  # seconds since the epoch
     lag_limit_s: float
     again_s: float  # before the next try to connect
+    ahead_limit_s: float = math.inf  # of a block's time over ours
     on_link: Callable[[Link], Awaitable[None]] = _nothing  # once connected, before the first head
     on_trouble: Callable[[BotError], None] = lambda _: None
     on_gap: Callable[[Gap], None] = lambda _: None
@@ -63,7 +66,9 @@ class SideChain:
             try:
                 async with self.connect() as link:
                     self.observer.chain = link.chain
-                    await self._log.check_stored(link.chain)
+                    if await self._log.check_stored(link.chain):
+                        self._read.clear()
+                        self.observer.read_anew()
                     await self.on_link(link)
                     async for event in link.events:
                         await self._take(event)
@@ -98,7 +103,11 @@ class SideChain:
         if newest is not None and age_s <= self.lag_limit_s:
             self._said_unknown = False
             return newest.holds
-        seen = f"was last read {age_s:.0f} s ago, allowed {self.lag_limit_s:g} s" if newest else "is not read"
+        # The same words at each moment: when it was read and not how long ago.
+        seen = "is not read"
+        if newest is not None:
+            read_at = iso_utc(newest.block.timestamp_s)
+            seen = f"was last read at its block of {read_at}, older than {self.lag_limit_s:g} s"
         why = f"chain {self.chain_id} {seen}: {self._why}"
         if age_s > self.lag_limit_s and not self._said_unknown:
             self._said_unknown = True
@@ -106,7 +115,16 @@ class SideChain:
             self.history.append(self.observer.unknown(why, at_s=now_s))
         return (*(newest.holds if newest else ()), why)
 
+    async def check_filled(self, link: Link, head: Block) -> None:
+        """Take back what was filled near a head that was reorganised away meanwhile."""
+        await self._log.check_filled(link.chain, head)
+
     async def _take(self, event: NewHead) -> None:
+        ahead_s = event.block.timestamp_s - self.clock()
+        if ahead_s > self.ahead_limit_s:
+            dated = iso_utc(event.block.timestamp_s)
+            self.trouble(StaleDataError(f"its block {event.block.number} is dated {dated}, later than today"))
+            return
         if self._log.reorganised(event):
             self.observer.read_anew()
         self._forget(event)

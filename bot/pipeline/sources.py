@@ -5,11 +5,12 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from bot.chain.heads import NewHead
-from bot.errors import BotError, ConfigError, StaleDataError, TransientError
+from bot.errors import BotError, ConfigError, InvariantError, StaleDataError, TransientError
 from bot.model.market import Block
-from bot.model.units import MINUTE_S, iso_utc
+from bot.model.units import DAY_S, MINUTE_S, iso_utc
 from bot.pipeline.cadence import ChainObserver, Scheduled, check_series
 from bot.pipeline.gaps import CanonicalChain, Gap, HeadLog
 from bot.pipeline.history import History
@@ -19,6 +20,7 @@ from bot.pipeline.web_feeds import WebFeeds
 from bot.ports import ChainReader, PositionReader, Watcher
 
 MAX_CLOCK_SKEW_S = MINUTE_S  # design.md: a skew over 60 s is HOLD
+MAX_AHEAD_S = DAY_S  # a clock that is behind by hours is a mistake, a block from another day is a lie
 
 
 def chain_clock(block: Block) -> float:
@@ -48,6 +50,7 @@ class LiveSource:
     )
     _observer: ChainObserver = field(init=False)
     _log: HeadLog = field(init=False)
+    _beside: tuple["asyncio.Task[None]", ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         self._observer = ChainObserver(
@@ -73,9 +76,10 @@ class LiveSource:
 
         Waits at most ``first_within_s`` for each of them to be read once.
         """
-        tasks = [asyncio.ensure_future(item.run()) for item in self.others]
+        runs = [item.run() for item in self.others]
         if self.web is not None:
-            tasks.append(asyncio.ensure_future(self.web.run()))
+            runs.append(self.web.run())
+        tasks = self._beside = tuple(asyncio.create_task(run) for run in runs)
         try:
             if self.others and first_within_s:
                 waits = [asyncio.ensure_future(item.first_read.wait()) for item in self.others]
@@ -87,21 +91,37 @@ class LiveSource:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._beside = ()
+
+    def check_beside(self) -> None:
+        """Raise what ended a task in the background: nobody else would hear of it."""
+        for task in self._beside:
+            error = task.exception() if task.done() and not task.cancelled() else None
+            if isinstance(error, BotError):
+                raise error
+            if error is not None:
+                raise InvariantError(
+                    f"what is read beside the home chain has died: {error!r:.200}"
+                ) from error
 
     async def moments(
         self, heads: AsyncIterator[Block] | AsyncIterator[NewHead], *, after_s: float
     ) -> AsyncIterator[Moment]:
         """Yield a moment per head later than ``after_s``; a head that could not be read is skipped.
 
-        Raises ConfigError when the first head is behind ``after_s``, the time of the journal's last step: that
-        is another chain. A later head that is, came by a reorg, and time goes on from there.
+        Raises ConfigError when the first head is behind ``after_s``, the time of the journal's last step:
+        that is another chain. A later head that is, came by a reorg, and time goes on from there.
         """
         is_first = True
         async for item in heads:
             event = item if isinstance(item, NewHead) else NewHead(block=item)
             block = event.block
             self._reorganised(event)
-            now_s, hold = self._time_of(block)
+            try:
+                now_s, hold = self._time_of(block)
+            except StaleDataError as error:
+                self.trouble(error)
+                continue
             if is_first and now_s < after_s - MAX_CLOCK_SKEW_S:
                 raise ConfigError(
                     f"the journal's last step is of {iso_utc(after_s)}, chain {block.chain_id} is at "
@@ -126,6 +146,7 @@ class LiveSource:
 
         Raises StaleDataError when the block is no longer canonical: nothing of it was kept then.
         """
+        self.check_beside()
         found = await self._observer.observe(block, now_s=now_s)
         if self.web is not None:
             self.history.append(self.web.take())
@@ -163,19 +184,30 @@ class LiveSource:
         """Take back rows of heads that were reorganised away while the program did not run."""
         return await self._log.check_stored(chain)
 
+    async def check_filled(self, chain: CanonicalChain, head: Block) -> bool:
+        """Take back what was filled near a head that was reorganised away meanwhile; see HeadLog."""
+        return await self._log.check_filled(chain, head)
+
     def _reorganised(self, event: NewHead) -> None:
-        if event.reorg_depth and self._log.reorganised(event):
+        if self._log.reorganised(event):
             self._observer.read_anew()
 
     def _time_of(self, block: Block) -> tuple[float, tuple[str, ...]]:
         """Return the time of a moment. With a clock that is off, it is the chain's, and nothing is opened.
 
-        A step must never be recorded at a time that the chain has not reached: none could follow it.
+        A step must never be recorded at a time that the chain has not reached: none could follow it. Nor at
+        one of the far future that a node made up: raises StaleDataError.
         """
         now_s = self.clock(block)
         skew_s = now_s - block.timestamp_s
         if abs(skew_s) <= MAX_CLOCK_SKEW_S:
             return now_s, ()
+        if skew_s < -MAX_AHEAD_S:
+            raise StaleDataError(
+                f"block {block.number} of chain {block.chain_id} is dated {iso_utc(block.timestamp_s)}, "
+                f"{-skew_s:.0f} s ahead of our clock, allowed {MAX_AHEAD_S} s; it is not decided on: "
+                "set the clock, or look at the node"
+            )
         why = f"chain {block.chain_id} is {skew_s:.0f} s behind our clock, allowed {MAX_CLOCK_SKEW_S} s"
         return float(block.timestamp_s), (why,)
 
@@ -201,3 +233,20 @@ async def with_stalls(
             following.cancel()
         last = event.block
         yield event
+
+
+async def until(heads: AsyncIterator[NewHead], stop: asyncio.Event) -> AsyncIterator[NewHead]:
+    """Yield heads until ``stop`` is set; a wait for the next head ends at once then."""
+    waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(stop.wait())}
+    try:
+        while not stop.is_set():
+            head = asyncio.ensure_future(anext(heads))
+            waits.add(head)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if not head.done():
+                return
+            waits.discard(head)
+            yield head.result()
+    finally:
+        for wait in waits:
+            wait.cancel()

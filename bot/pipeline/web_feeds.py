@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bot.errors import BotError, StaleDataError, TransientError
 from bot.model.market import Observation, SeriesKey
-from bot.pipeline.cadence import ABSURD, unknown_rows
+from bot.pipeline.cadence import ABSURD, UNREAD, dated, unknown_rows
 from bot.ports import WebReader, WebSource
 
 _JITTER = 0.1  # of an interval, so that sources of one host do not ask in step
@@ -37,8 +37,14 @@ class WebFeeds:
         return tuple([key for item in self.sources for key in item.series])
 
     async def run(self) -> None:
-        """Read until cancelled."""
-        await asyncio.gather(*(self._follow(source) for source in self.sources))
+        """Read until cancelled. Should one of them break, all end, and what broke is raised."""
+        tasks = [asyncio.ensure_future(self._follow(source)) for source in self.sources]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def read_once(self) -> None:
         """Read every source once, side by side."""
@@ -61,10 +67,10 @@ class WebFeeds:
         now_s = self.clock()
         try:
             async with asyncio.timeout(self.deadline_s):
-                rows = await source.read(self.web, now_s=now_s)
+                rows = dated(await source.read(self.web, now_s=now_s), now_s=self.clock())
         except TimeoutError:
             rows = self._failed(source, f"no answer within {self.deadline_s:g} s", now_s)
-        except (TransientError, StaleDataError) as error:
+        except (*UNREAD, StaleDataError, OSError) as error:  # a file of the user's is a source too
             rows = self._failed(source, str(error), now_s)
         except ABSURD as error:
             rows = self._failed(source, f"the answer makes no sense: {error!r:.200}", now_s)

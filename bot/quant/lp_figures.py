@@ -46,7 +46,6 @@ def figures_of(position: LpPosition) -> LpFigures:
         earned = position.value - bare if math.isfinite(deposits.since_s) else math.nan
     else:
         earned = deposits.fees_units * spot + deposits.fees_quote + position.fees
-    month = deposits.month_units * spot + deposits.month_quote + position.fees
     return LpFigures(
         delta_units=float(lp.delta(shape, spot)),
         gamma=gamma,
@@ -57,6 +56,6 @@ def figures_of(position: LpPosition) -> LpFigures:
         loss_entry=loss_entry,
         loss_entry_share=loss_entry_share,
         fees_earned=earned,
-        fee_income_30d=month,
+        fee_income_30d=position.fee_income_30d,
         net_hold=min(loss_hold, 0.0) + earned,
     )

@@ -132,12 +132,14 @@ def black76_price(
     rate: ArrayLike = 0.0,
 ) -> FloatArray:
     """Return the discounted value of an option on a forward."""
-    discount = np.exp(-np.asarray(rate, dtype=np.float64) * _life(years))
     d1, d2 = _d1_d2(forward, strike, years, vol)
     sign = _sign(is_put)
     value = np.asarray(forward) * ndtr(sign * d1) - np.asarray(strike) * ndtr(sign * d2)
     # Rounding may leave -1e-17 far out of the money; maximum keeps NaN.
-    return np.asarray(discount * np.maximum(sign * value, 0.0))
+    worth = np.asarray(np.maximum(sign * value, 0.0))
+    if _is_zero(rate):
+        return worth
+    return np.asarray(np.exp(-np.asarray(rate, dtype=np.float64) * _life(years)) * worth)
 
 
 def black76_implied_vol(
@@ -168,7 +170,14 @@ def _zero_like(is_put: ArrayLike) -> FloatArray:
 
 
 def _forward(spot: ArrayLike, years: ArrayLike, rate: ArrayLike) -> FloatArray:
+    if _is_zero(rate):
+        return np.asarray(spot, dtype=np.float64)
     return np.asarray(spot, dtype=np.float64) * np.exp(np.asarray(rate, dtype=np.float64) * _life(years))
+
+
+def _is_zero(rate: object) -> bool:
+    """Say whether money does not grow at all: then a factor of exactly 1 is left out."""
+    return isinstance(rate, float) and rate == 0.0
 
 
 def _per(numerator: ArrayLike, denominator: ArrayLike, *, at_zero: float = 0.0) -> FloatArray:
@@ -191,9 +200,12 @@ def _d1_and_total(
     total = np.where(sigma < 0.0, np.nan, sigma) * np.sqrt(_life(years))
     with np.errstate(divide="ignore", invalid="ignore"):
         moneyness = np.log(ahead) - np.log(level)  # a negative price gives NaN, 0 gives -inf
-        certain = np.where(moneyness == 0.0, 0.0, np.copysign(np.inf, moneyness)) + 0.0 * level
         spread = moneyness / total + 0.5 * total
-    return np.where(total == 0.0, np.where(np.isnan(moneyness), np.nan, certain), spread), total
+        is_certain = total == 0.0
+        if not is_certain.any():
+            return spread, total
+        certain = np.where(moneyness == 0.0, 0.0, np.copysign(np.inf, moneyness)) + 0.0 * level
+    return np.where(is_certain, np.where(np.isnan(moneyness), np.nan, certain), spread), total
 
 
 def _d1_d2(

@@ -56,6 +56,11 @@ def expiry_payoff(
     spots: FloatArray, *, strikes: ArrayLike, is_puts: ArrayLike, sizes: ArrayLike
 ) -> FloatArray:
     """Return what the whole set settles at if every leg expires at ``spots``."""
+    at = np.asarray(spots, dtype=np.float64)
+    strike, size = (_per_leg(item, at.ndim) for item in (strikes, sizes))
+    if ((at > 0.0) & (at < np.inf)).all() and (strike > 0.0).all():
+        put = np.asarray(is_puts, dtype=np.bool_).reshape(-1, *(1,) * at.ndim)
+        return np.asarray((size * np.maximum(np.where(put, strike - at, at - strike), 0.0)).sum(axis=0))
     nothing = np.zeros(np.shape(np.atleast_1d(strikes)))
     return option_value(spots, strikes=strikes, is_puts=is_puts, years=nothing, ivs=nothing, sizes=sizes)
 
@@ -111,9 +116,11 @@ def _per_leg(values: ArrayLike, dimensions: int) -> FloatArray:
 
 def _spots_at(paths: FloatArray, days: FloatArray) -> FloatArray:
     """Return spots as [leg, path] at fractional days, NaN for a NaN day."""
-    held = np.clip(np.nan_to_num(days, nan=0.0), 0.0, paths.shape[1] - 1.0)
+    unknown = np.isnan(days)
+    held = np.clip(np.where(unknown, 0.0, days), 0.0, paths.shape[1] - 1.0)
     before = np.floor(held).astype(np.intp)
     after = np.minimum(before + 1, paths.shape[1] - 1)
     part = (held - before)[:, np.newaxis]
-    between = paths.T[before] ** (1.0 - part) * paths.T[after] ** part
-    return np.asarray(np.where(np.isnan(days)[:, np.newaxis], np.nan, between))
+    whole = paths.T[before]  # of x ** 1 and y ** 0 nothing is left to be worked out
+    between = whole ** (1.0 - part) * paths.T[after] ** part if part.any() else whole
+    return np.asarray(np.where(unknown[:, np.newaxis], np.nan, between))

@@ -4,10 +4,21 @@ Vols are fractions a year, tenors years of 365 days. Total variance (vol squared
 time, so it is what is interpolated (Gatheral, "The Volatility Surface", ch. 1).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bot.model.market import FloatArray
+
+LOWEST_IV, HIGHEST_IV = 0.01, 5.0  # fractions a year; outside, percent and fraction were mixed up
+MAX_STRETCH = 4.0  # a tenor may be this many times longer or shorter than the nearest expiry
+
+
+def nearest_expiry(years: Sequence[float], tenor_years: float) -> tuple[float, bool]:
+    """Return what lies nearest to a tenor within the expiries, and whether it is near enough."""
+    nearest = min(max(tenor_years, min(years)), max(years))
+    return nearest, 1 / MAX_STRETCH <= nearest / tenor_years <= MAX_STRETCH
 
 
 def iv_at_tenor(years: ArrayLike, ivs: ArrayLike, tenor_years: ArrayLike) -> FloatArray:

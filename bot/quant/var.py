@@ -138,11 +138,23 @@ def hedge_scale(
     if base <= 0.0:
         return HedgeScale(scale=0.0, share=share)
     rank = _rank(losses.size, confidence)
-    scale = _least_scale(losses, unit_gains, target=(1.0 - share) * base, rank=rank, max_scale=max_scale)
-    if math.isnan(scale):
-        scale = _best_scale(losses, unit_gains, base=base, share=share, rank=rank, max_scale=max_scale)
+    scale = _scale(losses, unit_gains, base=base, share=share, rank=rank, max_scale=max_scale)
     reached = 1.0 - value_at_risk(losses - scale * unit_gains, confidence=confidence) / base
     return HedgeScale(scale=scale, share=reached)
+
+
+def scale_for(
+    losses: FloatArray,
+    unit_gains: FloatArray,
+    *,
+    at_risk: float,
+    share: float,
+    confidence: float = 0.99,
+    max_scale: float = math.inf,
+) -> float:
+    """Return the scale that ``hedge_scale`` finds, for finite inputs whose value at risk > 0 is known."""
+    rank = _rank(losses.size, confidence)
+    return _scale(losses, unit_gains, base=at_risk, share=share, rank=rank, max_scale=max_scale)
 
 
 def _rank(count: int, confidence: float) -> int:
@@ -151,31 +163,60 @@ def _rank(count: int, confidence: float) -> int:
     return max(1, math.ceil(round(confidence * count, 9)))  # 0.57 x 100 is 56.99999999999999
 
 
-def _least_scale(
-    losses: FloatArray, gains: FloatArray, *, target: float, rank: int, max_scale: float
-) -> float:
-    """Return the least k at which ``rank`` outcomes lose at most ``target``; NaN when there is none."""
-    excess = losses - target
-    with np.errstate(divide="ignore", invalid="ignore"):
-        turn = excess / gains
-    flat = int(np.count_nonzero((gains == 0.0) & (excess <= 0.0)))
-    enters = np.sort(np.maximum(turn[gains > 0.0], 0.0))  # within the target from here on
-    leaves = np.sort(turn[(gains < 0.0) & (excess <= 0.0)])  # within it up to here
-    candidates = np.concatenate(([0.0], enters))
-    inside = np.searchsorted(enters, candidates, side="right") + flat
-    inside += leaves.size - np.searchsorted(leaves, candidates, side="left")
-    good = np.flatnonzero((inside >= rank) & (candidates <= max_scale))
-    return float(candidates[good[0]]) if good.size else math.nan
-
-
-def _best_scale(
+def _scale(
     losses: FloatArray, gains: FloatArray, *, base: float, share: float, rank: int, max_scale: float
 ) -> float:
+    lines = _lines(losses, gains)
+    scale = lines.least(target=(1.0 - share) * base, rank=rank, max_scale=max_scale)
+    if math.isnan(scale):
+        scale = _best_scale(lines, base=base, share=share, rank=rank, max_scale=max_scale)
+    return scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Lines:
+    """Finite losses as lines of the scale k, ``loss - k x gain``, apart by what more of the hedge does."""
+
+    falling: FloatArray  # losses where it gains
+    gains: FloatArray  # there, > 0
+    rising: FloatArray  # losses where it costs
+    costs: FloatArray  # there, < 0
+    flat: FloatArray  # losses where it does nothing
+
+    def least(self, *, target: float, rank: int, max_scale: float) -> float:
+        """Return the least k at which ``rank`` outcomes lose at most ``target``; NaN when there is none."""
+        over = self.rising - target
+        within = over <= 0.0
+        always = int(np.count_nonzero(self.flat - target <= 0.0))
+        begun = always + int(np.count_nonzero(within))
+        if begun + self.falling.size < rank:
+            return math.nan
+        enters = np.sort(np.maximum((self.falling - target) / self.gains, 0.0))  # within it from here on
+        leaves = np.sort(over[within] / self.costs[within])  # within it up to here
+        candidates = np.concatenate(([0.0], enters))[max(rank - begun, 0) :]  # before, too few have entered
+        inside = np.searchsorted(enters, candidates, side="right") + begun
+        inside -= np.searchsorted(leaves, candidates, side="left")
+        good = np.flatnonzero((inside >= rank) & (candidates <= max_scale))
+        return float(candidates[good[0]]) if good.size else math.nan
+
+
+def _lines(losses: FloatArray, gains: FloatArray) -> _Lines:
+    up, down = gains > 0.0, gains < 0.0
+    return _Lines(
+        falling=losses[up],
+        gains=gains[up],
+        rising=losses[down],
+        costs=gains[down],
+        flat=losses[~(up | down)],
+    )
+
+
+def _best_scale(lines: _Lines, *, base: float, share: float, rank: int, max_scale: float) -> float:
     """Return the least k with the smallest reachable VaR, by bisection on the target."""
     reached, refused, best = base, (1.0 - share) * base, 0.0
     while reached - refused > 1e-9 * base:
         middle = 0.5 * (reached + refused)
-        scale = _least_scale(losses, gains, target=middle, rank=rank, max_scale=max_scale)
+        scale = lines.least(target=middle, rank=rank, max_scale=max_scale)
         if math.isnan(scale):
             refused = middle
         else:

@@ -20,6 +20,7 @@ from bot.chain.address import Address
 from bot.engine.policy import Policy, parse_policy
 from bot.errors import ConfigError
 from bot.settings.chains import ChainSettings
+from bot.settings.indicative import IndicativeSettings
 from bot.settings.root import Settings
 from bot.settings.sections import (
     AccountSettings,
@@ -44,6 +45,7 @@ __all__ = [
     "ChainSettings",
     "ExecutionSettings",
     "FeedSettings",
+    "IndicativeSettings",
     "LyraSettings",
     "ManagerSettings",
     "PerpSettings",

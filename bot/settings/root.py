@@ -16,6 +16,7 @@ from pydantic_settings import (
 from bot.deployments import known
 from bot.errors import ConfigError
 from bot.settings.chains import ChainSettings
+from bot.settings.indicative import IndicativeSettings
 from bot.settings.sections import (
     AccountSettings,
     AlertSettings,
@@ -49,6 +50,7 @@ class Settings(BaseSettings):
     perps: tuple[PerpSettings, ...] = ()
     watch: tuple[WatchSettings, ...] = ()
     lyra: LyraSettings | None = None
+    indicative: IndicativeSettings | None = None
     managers: ManagerSettings | None = None
     positions: tuple[PositionSettings, ...] = ()
     account: AccountSettings | None = None

@@ -6,7 +6,22 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from bot.chain.address import Address
+from bot.errors import ConfigError
+from bot.model.lp_position import DEFAULT_LOOK_BACK
 from bot.settings.part import Part
+
+_NATIVE = "0x" + "00" * 20
+_WHOLE = 1_000_000
+_DYNAMIC_FEE = 0x800000  # LPFeeLibrary.DYNAMIC_FEE_FLAG of v4-core
+# Keys of a pool that only some versions have, and those that each must have.
+_ONLY = {
+    "address": ("v2", "v3"),
+    "fee": ("v2", "v4"),  # a v3 pool says its fee
+    "protocol": ("v2", "v3"),
+    "tick_spacing": ("v4",),
+    "hooks": ("v4",),
+}
+_NEEDED = {"v2": ("address",), "v3": ("address",), "v4": ("fee", "tick_spacing")}
 
 
 class FeedSettings(Part):
@@ -20,16 +35,21 @@ class FeedSettings(Part):
 
 
 class PoolSettings(Part):
-    """A Uniswap pool of an underlying against a stable, or of two stables."""
+    """A Uniswap pool of an underlying against a stable, or of two stables (v2 or v3)."""
 
     # "v3:ETH/USDC", or "v3.base:ETH/USDC" to tell two apart; USDCe, not USDC.e
-    label: str = Field(pattern=r"^v[23](\.[A-Za-z0-9_-]+)?:[A-Za-z0-9]+/[A-Za-z0-9]+$")
-    kind: Literal["uniswap_v2", "uniswap_v3"]
-    address: Address
-    base: Address  # token of the underlying, the symbol before the slash
+    label: str = Field(pattern=r"^v[234](\.[A-Za-z0-9_-]+)?:[A-Za-z0-9]+/[A-Za-z0-9]+$")
+    kind: Literal["uniswap_v2", "uniswap_v3", "uniswap_v4"]
+    address: Address | None = None  # v2, v3; a v4 pool has no contract of its own
+    base: Address  # token of the underlying, the symbol before the slash; v4: zero is the chain's own coin
     quote: Address  # token of the stable
     base_decimals: int = Field(ge=0, le=36)
     quote_decimals: int = Field(ge=0, le=36)
+    # Millionths of a swap's input. v2: 3000 unless a fork takes another; v4: 8388608 where the hook sets it
+    fee: int | None = Field(default=None, ge=0, le=_DYNAMIC_FEE)
+    protocol: str = Field(default="", pattern=r"^([a-z0-9]+(-[a-z0-9]+)*)?$")  # of a fork: "sushi-v2"
+    tick_spacing: int | None = Field(default=None, ge=1, le=32_767)  # v4
+    hooks: Address | None = None  # v4
     chain: int | None = Field(default=None, gt=0)  # id of a configured chain; the home chain by default
 
     @property
@@ -40,9 +60,33 @@ class PoolSettings(Part):
     def quote_symbol(self) -> str:
         return self.label.split("/")[1]
 
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        version = self.kind[-2:]
+        if not self.label.startswith(version):
+            raise ValueError(
+                f"label {self.label} is of {self.label[:2]} and kind is {self.kind}; correct one of them"
+            )
+        given = {name for name in _ONLY if getattr(self, name) not in (None, "")}
+        needless = sorted(name for name in given if version not in _ONLY[name])
+        if needless:
+            raise ValueError(f"{needless[0]} means nothing for {self.kind}; remove it")
+        missing = [name for name in _NEEDED[version] if name not in given]
+        if missing:
+            raise ValueError(f"{self.kind} needs {' and '.join(missing)}")
+        if version != "v4" and _NATIVE in (self.base, self.quote):
+            raise ValueError(
+                f"only uniswap_v4 holds the chain's own coin; name its wrapped token, was {_NATIVE}"
+            )
+        if version == "v2" and (self.fee or 0) >= _WHOLE:
+            raise ValueError(f"fee must be below {_WHOLE} millionths, was {self.fee}")
+        return self
+
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields of bot.watchers.pools.Pool."""
+        """The fields of bot.watchers.pools.Pool. Raises ConfigError for a v4 pool, which is none."""
+        if self.kind == "uniswap_v4":
+            raise ConfigError(f"pool {self.label} has no contract of its own; name a v2 or v3 pool")
         return {
             "label": self.label,
             "address": self.address,
@@ -86,28 +130,39 @@ class LyraSettings(Part):
 
 
 class ManagerSettings(Part):
-    """Contracts that positions are found by."""
+    """Contracts that positions are found by, on the home chain.
 
-    v3_position_manager: Address
-    v3_factory: Address
-    v3_tick_lens: Address
-    v4_position_manager: Address | None = None  # for the LP monitor
-    v4_state_view: Address | None = None
+    Where none of a version is named, its known deployments are used, as on every other chain.
+    """
+
+    v3_position_manager: Address | None = None
+    v3_factory: Address | None = None
+    v3_tick_lens: Address | None = None
+    v4_position_manager: Address | None = None
+    v4_pool_manager: Address | None = None  # where v4 pools are; needed to watch one
+    v4_state_view: Address | None = None  # without it the PoolManager's storage is read, and fees are unknown
 
     @model_validator(mode="after")
     def _check_v4(self) -> Self:
-        if self.v4_state_view is not None and self.v4_position_manager is None:
-            raise ValueError("v4_state_view needs v4_position_manager beside it; add it, or remove both")
+        if self.v4_state_view and not (self.v4_position_manager or self.v4_pool_manager):
+            raise ValueError(
+                "v4_state_view needs v4_position_manager or v4_pool_manager beside it; add one, or remove it"
+            )
         return self
 
 
 class PositionSettings(Part):
     """One position to protect."""
 
-    kind: Literal["uniswap_v2", "uniswap_v3"]
+    kind: Literal["uniswap_v2", "uniswap_v3", "uniswap_v4"]
     pool: str  # label of a configured pool
-    token_id: int | None = Field(default=None, ge=0)  # v3
-    holder: Address | None = None  # v2
+    token_id: int | None = Field(default=None, ge=0, lt=2**256)  # v3, v4
+    holder: Address | None = None  # v2, and v3 with a gauge: whose it is
+    staker: Address | None = None  # v2, v3: contract that holds it for the owner
+    pid: int | None = Field(default=None, ge=0)  # v2 with a MasterChef
+    # What was deposited is looked for in so many blocks of logs; a price stands in for what they do not say.
+    look_back: int = Field(default=DEFAULT_LOOK_BACK, ge=1)
+    entry_price: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     chain: int | None = Field(default=None, gt=0)  # id of a configured chain; the home chain by default
 
 

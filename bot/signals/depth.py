@@ -1,10 +1,11 @@
 """S4: how much money it takes to move the price."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from bot.model.market import Columns, Metric
+from bot.model.market import Columns, FloatArray, Metric
 from bot.model.tier import Family, Reading
 from bot.model.units import DAY_S, HOUR_S
 from bot.signals.policy import SignalsPolicy
@@ -43,11 +44,11 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     (depth,) = inputs.columns
     count = policy.bars(policy.depth_window_s)
     needed = policy.coverage * inputs.expected(policy.depth_window_s, policy)
-    bars = inputs.bars(depth, count=count, policy=policy).close
-    known = bars[np.isfinite(bars)]
-    if known.size < needed:
+    bars = inputs.bars(depth, count=count, policy=policy)
+    known, median_usd = bars.once("known median", lambda: _known_median(bars.close))
+    if known < needed:
         return too_few(
-            int(known.size),
+            known,
             needed=needed,
             window_s=policy.depth_window_s,
             inputs=inputs,
@@ -55,7 +56,7 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
             what="depth median",
         )
     recent = depth.until(inputs.good_s).since(inputs.good_s - policy.depth_best_s).values
-    best_usd, median_usd = float(recent[np.isfinite(recent)].max()), float(np.median(known))
+    best_usd = float(recent[np.isfinite(recent)].max())
     ratio = best_usd / median_usd if median_usd > 0.0 else 0.0  # a pool empty for days has no depth
     anchors = policy.depth
     return Measured(
@@ -65,3 +66,8 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
         f"{median_usd:,.0f} over {policy.depth_window_s / DAY_S:.0f} days: {ratio:.2f}, "
         f"stress from {anchors.calm:g} to {anchors.stress:g}",
     )
+
+
+def _known_median(close: FloatArray) -> tuple[int, float]:
+    known = close[np.isfinite(close)]
+    return int(known.size), float(np.median(known)) if known.size else math.nan

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -134,7 +134,7 @@ def freshness(key: SeriesKey, column: Column, *, now_s: float, policy: SignalsPo
     interval = _interval(column, policy)
     late_s = _late_after_s(key, interval, policy)
     patience_s = late_s + max(policy.hold_chain_s, policy.hold_http_intervals * interval)
-    last = last_known(column.values)
+    last = column.last_known()
     good_s = float(column.times_s[last]) if last >= 0 else math.nan
     age_s, fails = now_s - good_s, last != column.values.size - 1
     if last < 0:
@@ -222,9 +222,9 @@ def read_subject(
 
 def value_at(column: Column, at_s: float) -> float:
     """Return the last known value at or before ``at_s``, NaN when there is none."""
-    values = column.until(at_s).values
-    last = last_known(values)
-    return float(values[last]) if last >= 0 else math.nan
+    part = column.until(at_s)
+    last = part.last_known()
+    return float(part.values[last]) if last >= 0 else math.nan
 
 
 def too_few(
@@ -305,20 +305,25 @@ def _reading(
 
 def _interval(column: Column, policy: SignalsPolicy) -> float:
     """Return the median spacing of the newest rows, failed reads included, within ``max_interval_s``."""
-    times_s = column.times_s[-_CADENCE_ROWS:].tolist()
+    newest_s = column.times_s[-_CADENCE_ROWS:]
+    if column.memo is None or not newest_s.size:
+        return _median_step(newest_s, policy)
+    # Rows are only added at the end, so as many rows between the same times are the same rows.
+    place = ("interval", policy.bar_s, policy.max_interval_s)
+    version = (newest_s.size, newest_s[0], newest_s[-1])
+    kept: tuple[Any, float] | None = column.memo.get(place)
+    if kept is None or kept[0] != version:
+        kept = column.memo[place] = (version, _median_step(newest_s, policy))
+    return kept[1]
+
+
+def _median_step(newest_s: FloatArray, policy: SignalsPolicy) -> float:
+    times_s = newest_s.tolist()
     # A feed may be read often between its updates: rows of one time are one.
     steps_s = [later - earlier for earlier, later in pairwise(times_s) if later > earlier]
     if not steps_s:
         return float(policy.bar_s)  # cadence not known yet
     return float(min(median(steps_s), policy.max_interval_s))
-
-
-def last_known(values: FloatArray) -> int:
-    """Return the position of the last finite value, -1 when there is none."""
-    if values.size and math.isfinite(values[-1]):
-        return int(values.size - 1)
-    known = np.flatnonzero(np.isfinite(values))
-    return int(known[-1]) if known.size else -1
 
 
 _RANK = {Quality.LIVE: 0, Quality.HELD: 1, Quality.MISSING: 2}

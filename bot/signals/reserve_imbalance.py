@@ -11,7 +11,6 @@ from bot.signals.reading import (
     Measured,
     absent,
     absent_metric,
-    last_known,
     read_subject,
     value_at,
 )
@@ -60,7 +59,7 @@ class ReserveImbalance:
 
 def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured:
     pool = inputs.columns[0]
-    at_s = float(pool.times_s[last_known(pool.values)])
+    at_s = float(pool.times_s[pool.last_known()])
     pool_usd, *oracle = (value_at(column, at_s) for column in inputs.columns)
     fair_usd, against = (oracle[0], "oracle") if oracle else (1.0, "par")
     if not (pool_usd > 0.0 and fair_usd > 0.0):

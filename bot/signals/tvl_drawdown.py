@@ -40,7 +40,8 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     (liquidity,) = inputs.columns
     count = policy.bars(policy.tvl_window_s)
     needed = policy.coverage * inputs.expected(policy.tvl_window_s, policy)
-    known = int(np.isfinite(inputs.bars(liquidity, count=count, policy=policy).close).sum())
+    bars = inputs.bars(liquidity, count=count, policy=policy)
+    known = bars.once("known", lambda: int(np.isfinite(bars.close).sum()))
     if known < needed:
         return too_few(
             known,

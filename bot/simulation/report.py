@@ -259,12 +259,13 @@ def _order_row(item: LegOutcome) -> str:
     leg = item.leg
     sign = -1.0 if leg.side is Side.BUY else 1.0
     words = order_words(item, money=False)
+    paid = usd(sign * item.premium_usd, signed=True, about=item.indicative)
     link = f" · transaction {item.tx_hash[:10]}…" if item.tx_hash else ""
     about = f"{leg.because}{link}"
     return (
         f'<tr><td class="t">{escape(when(item.at_s))}</td><td>{escape(leg.layer.value)}</td>'
         f'<td>{escape(_capital(words))}<small title="{escape(item.tx_hash)}">{escape(about)}</small></td>'
-        f'<td class="n" data-name="paid or received">{escape(usd(sign * item.premium_usd, signed=True))}</td>'
+        f'<td class="n" data-name="paid or received">{escape(paid)}</td>'
         f'<td class="n" data-name="gas">{escape(usd(item.gas_usd))}</td></tr>'
     )
 

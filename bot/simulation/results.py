@@ -126,6 +126,7 @@ def order_json(outcome: LegOutcome) -> dict[str, object]:
         "size": outcome.filled_size or leg.size,
         "limit_usd": leg.limit_usd,
         "premium_usd": outcome.premium_usd,
+        "indicative": outcome.indicative,
         "fee_usd": outcome.fee_usd,
         "swap_usd": outcome.swap_usd,
         "gas_usd": outcome.gas_usd,

@@ -7,6 +7,7 @@ from bot.model.hedge import LegOutcome, LegStatus, Side
 from bot.model.units import iso_utc
 
 UNKNOWN = "unknown"
+INDICATIVE = "indicative"
 _STRATEGIES = {
     "alvh": "ALVH (this program)",
     "static_442": "Static 4/4/2",
@@ -23,14 +24,14 @@ _BUDGETS = (
 _DONE = {Side.BUY: "bought", Side.SELL: "sold", Side.SETTLE: "settled"}
 
 
-def usd(value: float, *, signed: bool = False) -> str:
-    """Return dollars with thousands, cents only below 100; "unknown" for NaN."""
+def usd(value: float, *, signed: bool = False, about: bool = False) -> str:
+    """Return dollars with thousands, cents only below 100; "unknown" for NaN; a tilde first for ``about``."""
     if not math.isfinite(value):
         return UNKNOWN
     size = abs(value)
     if size < 0.005:
         return "$0"
-    sign = "-" if value < 0.0 else "+" if signed else ""
+    sign = "~" * about + ("-" if value < 0.0 else "+" if signed else "")
     return f"{sign}${size:,.0f}" if size >= 99.995 else f"{sign}${size:,.2f}"
 
 
@@ -70,8 +71,9 @@ def order_words(outcome: LegOutcome, *, money: bool = True) -> str:
     leg, option = outcome.leg, option_words(outcome)
     if outcome.status in (LegStatus.FILLED, LegStatus.PARTIAL):
         part = f" of {leg.size:,.2f}" if outcome.status is LegStatus.PARTIAL else ""
-        paid = f", for {usd(outcome.premium_usd)}" if money else ""
-        return f"{_DONE[leg.side]} {outcome.filled_size:,.2f}{part} {option}{paid}"
+        paid = f", for {usd(outcome.premium_usd, about=outcome.indicative)}" if money else ""
+        shown = f", on paper at {INDICATIVE} prices of {leg.instrument.venue}" if outcome.indicative else ""
+        return f"{_DONE[leg.side]} {outcome.filled_size:,.2f}{part} {option}{paid}{shown}"
     reason = outcome.because or "no reason was given"
     wanted = f"{leg.size:,.2f} {option}"
     if outcome.status is LegStatus.REJECTED:

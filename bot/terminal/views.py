@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from types import TracebackType
 
@@ -21,7 +22,7 @@ from bot.model.units import iso_utc
 from bot.simulation.report_data import ENOUGH, NOTABLE_SHARE, is_enough
 from bot.simulation.report_terminal import Rows, hanging
 from bot.simulation.results import cash_usd
-from bot.simulation.wording import UNKNOWN, budget_names, order_words, percent, usd, when
+from bot.simulation.wording import INDICATIVE, UNKNOWN, budget_names, order_words, percent, usd, when
 
 TIER_STYLE = {
     Tier.CALM: "bold bright_blue",
@@ -31,10 +32,6 @@ TIER_STYLE = {
     Tier.CRISIS: "bold red",
 }
 BAR_WIDTH = 12
-_PLAN_NOTES = (
-    "Losses in the table are at expiry, the price staying there; they include what the options cost. "
-    "A year: what buying the same again and again would cost, of the position's value."
-)
 _PLAN_NOTES = (
     "Losses in the table are at expiry, the price staying there; they include what the options cost. "
     "A year: what buying the same again and again would cost, of the position's value."
@@ -125,10 +122,15 @@ def _money(record: StepRecord) -> RenderableType:
     """Return what it is worth and what it cost; worth and cost are of before this step's own orders."""
     own = {leg.key for leg in record.decision.plan.legs}
     now_usd = sum(cash_usd(item) for item in record.outcomes if item.leg.key in own)
-    worth = f"Positions {usd(sum(record.exposure_value_usd.values()))}, hedges {usd(record.hedge_value_usd)}"
-    paid = f"paid for hedges so far {usd(-record.cash_flow_usd)}"
-    step = f", and in this step {usd(-now_usd)}" if now_usd else ""
+    shown = partial(usd, about=record.indicative)
+    worth = (
+        f"Positions {usd(sum(record.exposure_value_usd.values()))}, hedges {shown(record.hedge_value_usd)}"
+    )
+    paid = f"paid for hedges so far {shown(-record.cash_flow_usd)}"
+    step = f", and in this step {shown(-now_usd)}" if now_usd else ""
     lines = [f"{worth}; {paid}{step}."]
+    if record.indicative:
+        lines.append(f"Sums with ~ are {INDICATIVE}: on paper, at prices of a public book.")
     limits = record.decision.limits
     left = [
         f"{usd(max(limits[cap] - limits[used], 0.0))} {words}" for words, cap, used in budget_names(limits)
@@ -195,8 +197,18 @@ def plan_view(plan: Plan) -> RenderableType:
         holds = dict.fromkeys(hold for item in tiers for hold in item.holds)
         parts += [Text(f"HOLD, a bot would buy nothing now: {hold}", style="bold yellow") for hold in holds]
     parts += [hanging("left out: ", Text(reason, style="yellow")) for reason in plan.left_out]
+    venues = {leg.instrument.venue for item in plan.protections for leg in item.legs if leg.indicative}
+    if venues:
+        parts.append(Text(_shown_note(venues), style="yellow"))
     parts.append(Text(_PLAN_NOTES, style="dim"))
     return Group(*parts)
+
+
+def _shown_note(venues: Iterable[str]) -> str:
+    return (
+        f"Sums with ~ are {INDICATIVE}: they rest on quotes of {' and '.join(sorted(venues))} "
+        "at which this program cannot buy."
+    )
 
 
 def _plan_answer(tiers: Sequence[Protection]) -> Text:
@@ -204,13 +216,13 @@ def _plan_answer(tiers: Sequence[Protection]) -> Text:
     calm, top = tiers[0], tiers[-1]
     worst = min(top.losses, key=lambda item: item.move)
     line = Text(
-        f"Protecting {usd(calm.value_usd)} in {calm.group} would cost {usd(calm.cost_usd)} now at "
-        f"{calm.tier.name} and {usd(top.cost_usd)} at {top.tier.name}.",
+        f"Protecting {usd(calm.value_usd)} in {calm.group} would cost {_cost(calm, calm.cost_usd)} now at "
+        f"{calm.tier.name} and {_cost(top, top.cost_usd)} at {top.tier.name}.",
         style="bold",
     )
     return line.append(
         f" If {calm.group.partition('/')[0]} then fell {-100.0 * worst.move:.0f} % and stayed there, "
-        f"the loss would be {usd(worst.hedged_expiry_usd)} instead of {usd(worst.unhedged_usd)} "
+        f"the loss would be {_cost(top, worst.hedged_expiry_usd)} instead of {usd(worst.unhedged_usd)} "
         f"({top.tier.name}).",
         style="not bold",
     )
@@ -233,10 +245,10 @@ def _tier_costs(tiers: Sequence[Protection]) -> RenderableType:
     rows = [
         (
             item.tier.name,
-            usd(item.cost_usd),
+            _cost(item, item.cost_usd),
             percent(item.carry_share_year),
             f"{100.0 * item.covered_share:.0f} of {100.0 * item.wanted_share:.0f} %",
-            *(usd(loss.hedged_expiry_usd) for loss in item.losses),
+            *(_cost(item, loss.hedged_expiry_usd) for loss in item.losses),
         )
         for item in tiers
     ]
@@ -248,15 +260,18 @@ def _plan_tier(same: Sequence[Protection]) -> Iterator[RenderableType]:
     item = same[-1]
     line = Text(" and ".join(each.tier.name for each in same), style=TIER_STYLE[item.tier])
     line.append(
-        f"  {usd(item.cost_usd)}: premium {usd(item.premium_usd)}, of which fees {usd(item.fee_usd)}; "
-        f"swaps and gas {usd(item.swap_and_gas_usd)}. Carry {usd(item.carry_usd_year)} a year.",
+        f"  {_cost(item, item.cost_usd)}: premium {_cost(item, item.premium_usd)}, of which fees "
+        f"{_cost(item, item.fee_usd)}; swaps and gas {usd(item.swap_and_gas_usd)}. "
+        f"Carry {_cost(item, item.carry_usd_year)} a year.",
         style="not bold default",
     )
     yield line
     if item.legs:
         head = ("layer", "buys", "days", "premium", "swap+gas", "a year", "pays below")
         yield Padding(Rows(head=head, rows=[_plan_leg(leg) for leg in item.legs], left=(0, 1)), (0, 0, 0, 2))
-    losses = ", ".join(f"{100.0 * loss.move:+.0f} % {usd(loss.hedged_now_usd)}" for loss in item.losses)
+    losses = ", ".join(
+        f"{100.0 * loss.move:+.0f} % {_cost(item, loss.hedged_now_usd)}" for loss in item.losses
+    )
     yield hanging("  ", Text(f"Loss at once with hedge: {losses}."))
     evens = ", ".join(f"{level:,.0f}" for level in item.break_evens_usd) or "none"
     yield hanging("  ", Text(f"Break-even of position and hedge together, at expiry: {evens}."))
@@ -272,15 +287,20 @@ def _plan_tier(same: Sequence[Protection]) -> Iterator[RenderableType]:
     yield Text("")
 
 
+def _cost(item: Protection, value_usd: float) -> str:
+    """Return a sum that what the options cost is part of."""
+    return usd(value_usd, about=item.indicative)
+
+
 def _plan_leg(leg: ProtectionLeg) -> tuple[str, ...]:
     option = leg.instrument
     return (
         leg.layer.value,
         f"{leg.contracts:,.2f} {option.underlying} {option.strike_usd:,.0f} {option.option_type.value}",
         f"{leg.dte:.1f}",
-        usd(leg.premium_usd),
+        usd(leg.premium_usd, about=leg.indicative),
         usd(leg.swap_usd + leg.gas_usd),
-        usd(leg.carry_usd_year),
+        usd(leg.carry_usd_year, about=leg.indicative),
         f"{leg.break_even_usd:,.0f}" if math.isfinite(leg.break_even_usd) else "never",
     )
 

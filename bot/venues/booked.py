@@ -57,6 +57,7 @@ class Fill:
     gas_usd: float = 0.0
     block_number: int = 0
     because: str = ""
+    indicative: bool = False
 
     @property
     def refusal(self) -> str:
@@ -282,4 +283,5 @@ def _outcome(leg: HedgeLeg, fill: Fill, *, position_id: str) -> LegOutcome:
         position_id=position_id,
         block_number=fill.block_number,
         because=fill.because,
+        indicative=fill.indicative,
     )

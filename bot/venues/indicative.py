@@ -227,6 +227,7 @@ class IndicativeVenue:
             valid_until_s=view.now_s + self._terms.quote_ttl_s,
             block_number=view.block.number if view.block else 0,
             indicative=True,
+            on_paper=True,
             because=_because(self.name, listed, view),
         )
 
@@ -257,8 +258,11 @@ def _because(name: str, listed: Listed, view: MarketView) -> str:
 def _worth(contract: Contract, view: MarketView) -> float:
     """Return what one USD of the venue's prices is worth: that of its stable, 1 where that has no price.
 
-    Where the price is configured but unknown the engine refuses the quote by itself (R10).
+    Where the price is configured but unknown the engine refuses the quote by itself (R10). An inverse option
+    is paid in the underlying, which the index has turned into USD already.
     """
+    if contract.instrument.settlement == contract.instrument.underlying:
+        return 1.0
     found = view.stable_usd.get(contract.instrument.settlement, 1.0)
     return found if math.isfinite(found) else 1.0
 

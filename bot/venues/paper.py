@@ -6,7 +6,7 @@ nobody holds cannot be quoted for sale. After expiry the last known price at or 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from bot.errors import StaleDataError, TransientError
@@ -24,7 +24,9 @@ from bot.venues.booked import (
     settlement_fill,
     settlement_spot,
 )
+from bot.venues.indicative import BOOK_URLS
 
+SHOWN_SALE = SaleTerms(source="12 % under the model value, as measured on Lyra v1; its own bids are not read")
 _FIRST_SIZE = 1.0  # contracts; quotes that only serve marks are asked at this size until a size is known
 
 
@@ -32,15 +34,22 @@ class PaperVenue:
     """Venue over another venue's quotes. Its name and instruments are the real venue's own.
 
     ``earlier`` are the closed legs of this book's journal, oldest first: the positions are rebuilt from
-    them. What this book filled says "paper" in ``because`` and has no transaction hash.
+    them. What this book filled says "paper" in ``because`` and has no transaction hash; over the venue of a
+    public book it is indicative too.
     """
 
     def __init__(
-        self, real: Venue, *, earlier: Iterable[LegOutcome] = (), sale: SaleTerms | None = None
+        self,
+        real: Venue,
+        *,
+        earlier: Iterable[LegOutcome] = (),
+        sale: SaleTerms | None = None,
     ) -> None:
         self._real = real
-        self._sale = sale or SaleTerms()
-        self._book = BookedPositions(prefix="paper")
+        self._shown = real.name in BOOK_URLS
+        self._sale = sale or (SHOWN_SALE if self._shown else SaleTerms())
+        # The books of two paper venues stand beside each other: an id is of one of them only.
+        self._book = BookedPositions(prefix=f"paper-{real.name}" if self._shown else "paper")
         self._book.replay(earlier)
         self._size = _FIRST_SIZE
         self._quotes: dict[tuple[str, str, float], tuple[Quote, ...]] = {}  # of one block only
@@ -84,6 +93,7 @@ class PaperVenue:
             return self._settle(leg, view)
         mark, terms = await self._mark(position, view)
         fill = sale_fill(mark, leg, now_s=view.now_s, terms=terms, because=f"paper: {terms.source}")
+        fill = replace(fill, indicative=self._shown)
         return self._book.sell(leg, _in_block(fill, view))
 
     async def _buy(self, leg: HedgeLeg, view: MarketView) -> LegOutcome:
@@ -104,6 +114,7 @@ class PaperVenue:
             swap_usd=quote.swap_usd / 2.0,  # the way in; the way back is booked at the end
             gas_usd=quote.gas_usd,
             because=because,
+            indicative=quote.indicative,
         )
         return self._book.buy(leg, _in_block(fill, view))
 
@@ -160,6 +171,14 @@ class PaperVenue:
             self._quotes = {item: kept for item, kept in self._quotes.items() if item[0] == block}
             self._quotes[key] = found
         return self._quotes[key]
+
+
+def paper_venues(reals: Sequence[Venue], *, earlier: Sequence[LegOutcome]) -> dict[str, Venue]:
+    """Return a paper venue over each, by name, with the positions that its closed legs left."""
+    return {
+        item.name: PaperVenue(item, earlier=[leg for leg in earlier if leg.leg.instrument.venue == item.name])
+        for item in reals
+    }
 
 
 def _terms(sale: SaleTerms, instrument: Instrument, quotes: Iterable[Quote]) -> SaleTerms:

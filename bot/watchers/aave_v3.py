@@ -15,6 +15,7 @@ from bot.errors import ConfigError
 from bot.model.market import Block, Metric, Observation, SeriesKey
 from bot.model.units import WAD_DECIMALS
 from bot.ports import Call, ChainReader
+from bot.watchers.amounts import check_decimals, plausible
 from bot.watchers.lending import (
     NO_DEBT,
     Account,
@@ -40,6 +41,9 @@ _METRICS = (
     Metric.IDLE_UNITS,
     Metric.PAUSED,
 )
+_BASIS_POINTS = 10_000
+_WAD = 10**18
+_ROUNDING = 2  # of the base currency's least unit
 _UNLIMITED = 2**256 - 1
 _NOBODY = 0
 
@@ -145,8 +149,7 @@ class AaveV3Watcher:
         data, paused, balance, virtual, decimals = answers
         words = need(data, f"{what} getReserveData")
         _, _, _, stable, variable, supply_ray, borrow_ray, _, _, index, _, _ = words
-        if need(decimals, f"{what} decimals")[0] != reserve.decimals:
-            raise BadRead(f"{what} has {decimals} decimals, configured are {reserve.decimals}")
+        check_decimals(decimals, reserve.decimals, f"{what} at {reserve.address}")
         if index == 0:
             raise BadRead(f"{what}: the reserve has no index, it was never listed")
         rates = (
@@ -155,25 +158,39 @@ class AaveV3Watcher:
         )
         held_raw = need(balance, f"{what} balance of the aToken")[0]
         idle_raw = held_raw if virtual is None else min(held_raw, virtual[0])
-        idle = from_raw(idle_raw, reserve.decimals)
-        debt = from_raw(stable + variable, reserve.decimals)
+        idle = plausible(idle_raw, reserve.decimals, f"{what} balance of the aToken")
+        debt = plausible(stable + variable, reserve.decimals, f"{what} debt")
         is_paused = float(need(paused, f"{what} getPaused")[0])
         return (*rates, utilisation(debt, idle, what), idle, is_paused)
 
     def _health(self, account: Account, data: tuple[Any, ...] | None) -> float | Unknown:
         if data is None:
             return Unknown(f"Aave {self.label} getUserAccountData of {account.label} failed")
-        collateral, debt, _, _, _, health = data
+        collateral, debt, _, threshold, _, health = data
         if collateral == 0 and debt == 0:
             return Unknown(
                 f"{account.address} has neither collateral nor debt in Aave {self.label}; check the address"
             )
         if (debt == 0) != (health == _UNLIMITED):
             return Unknown(f"Aave {self.label}: health {health} of {account.label} contradicts debt {debt}")
+        if debt and not _is_quotient(health, collateral=collateral, threshold=threshold, debt=debt):
+            return Unknown(
+                f"Aave {self.label}: health {health} of {account.label} is not its collateral {collateral} "
+                f"at {threshold} basis points over its debt {debt}"
+            )
         return min(from_raw(health, WAD_DECIMALS), NO_DEBT)
 
     def _keys(self, reserve: LendingToken) -> tuple[SeriesKey, ...]:
         return tuple(SeriesKey(metric, f"{self.label}/{reserve.symbol}", SOURCE) for metric in _METRICS)
+
+
+def _is_quotient(health: int, *, collateral: int, threshold: int, debt: int) -> bool:
+    """Say whether health is collateral x threshold / debt, as GenericLogic has it.
+
+    The threshold is told in whole basis points, and newer pools divide before they round it.
+    """
+    backing = collateral * threshold // _BASIS_POINTS
+    return abs(health * debt // _WAD - backing) <= backing // 100 + _ROUNDING
 
 
 def _reserve_calls(market: _Market, reserve: LendingToken, tokens: tuple[Any, ...] | None) -> list[Call]:

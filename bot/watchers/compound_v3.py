@@ -15,6 +15,7 @@ from bot.errors import ConfigError
 from bot.model.market import Block, Metric, Observation, SeriesKey
 from bot.model.units import WAD_DECIMALS, YEAR_S
 from bot.ports import Call, ChainReader
+from bot.watchers.amounts import whole_units
 from bot.watchers.lending import (
     NO_DEBT,
     Account,
@@ -32,8 +33,10 @@ Action = Literal["supply", "transfer", "withdraw", "absorb", "buy"]
 _ACTIONS: tuple[Action, ...] = get_args(Action)
 _PAUSED_OF: dict[Action, str] = {action: f"is{action.capitalize()}Paused" for action in _ACTIONS}
 _FACTOR_ONE = 10**18
+_MOST_USED = 10 * _FACTOR_ONE  # more is lent than supplied where reserves were lent too
 # Comet's own test rounds each term down and leaves out interest since the last accrual.
 _CONTRADICTION = 1e-6
+_INTEREST = 0.01  # more than that accrues in months
 _METRICS = (Metric.SUPPLY_APR, Metric.BORROW_APR, Metric.UTILISATION, Metric.IDLE_UNITS, Metric.PAUSED)
 
 
@@ -123,9 +126,11 @@ class CompoundV3Watcher:
         if need(supplied, f"{what} totalSupply")[0] == 0:
             raise BadRead(f"{what} is empty: nothing is supplied")
         used_raw = need(used, f"{what} getUtilization")[0]
+        if used_raw > _MOST_USED:
+            raise BadRead(f"{what} is used to {used_raw / _FACTOR_ONE:.3g} of what is supplied")
         rates = await self._rates(chain, block, used_raw)
         is_paused = any(need(item, f"{what} pause flags")[0] for item in paused)
-        idle = from_raw(need(held, f"{what} balance")[0], self.base.decimals)
+        idle = whole_units(held, self.base.decimals, f"{what} balance")
         return (*rates, from_raw(used_raw, WAD_DECIMALS), idle, float(is_paused))
 
     async def _rates(self, chain: ChainReader, block: Block, used_raw: int) -> tuple[float, ...]:
@@ -200,4 +205,6 @@ class CompoundV3Watcher:
         health = float(min(backing / debt, NO_DEBT))
         if liquidatable and health > 1.0 + _CONTRADICTION:
             raise BadRead(f"{what} can be liquidated, yet its health comes out as {health:.6f}")
+        if not liquidatable and health < 1.0 - _INTEREST:
+            raise BadRead(f"{what} cannot be liquidated, yet its health comes out as {health:.6f}")
         return health

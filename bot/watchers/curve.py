@@ -61,7 +61,7 @@ class CurveWatcher:
     value_by: Literal["par", "rates", "oracle"] = "par"
     has_oracle: bool = False
     quote: str = ""  # symbol of the coin that the others are priced in; none: no prices and no depth
-    quote_is_usd: bool = True
+    quote_is_usd: bool = False  # true where the quote is a dollar stable
 
     def __post_init__(self) -> None:
         symbols = [coin.symbol for coin in self.coins]

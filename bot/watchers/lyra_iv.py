@@ -16,7 +16,7 @@ from bot.chain.address import Address
 from bot.model.market import Block, Metric, Observation, SeriesKey
 from bot.model.units import DAY_S, WAD_DECIMALS, YEAR_S
 from bot.ports import ChainReader
-from bot.quant.surface import iv_at_tenor
+from bot.quant.surface import HIGHEST_IV, LOWEST_IV, iv_at_tenor, nearest_expiry
 from bot.watchers.pools import from_raw
 from bot.watchers.rows import BadRead, Rows, Unknown, need
 
@@ -25,8 +25,7 @@ PRICER = Abi.load("OptionMarketPricer")
 ADAPTER = Abi.load("SynthetixAdapter")
 SOURCE = "lyra"
 _TRADING_CUTOFF = 2  # place in TradeLimitParameters
-LOWEST_IV, HIGHEST_IV = 0.01, 5.0
-MAX_STRETCH = 4.0  # a tenor may be this many times longer or shorter than the nearest board
+_FROZEN = 3  # place in OptionBoard
 _TENORS = (
     (Metric.IV_7D, 7.0),
     (Metric.IV_30D, 30.0),
@@ -39,7 +38,8 @@ _TENORS = (
 class LyraIvWatcher:
     """Watches the boards of one option market; VOL_INDEX is the 30-day vol.
 
-    Two boards that can still be traded are needed: one alone would read as a flat, calm term structure.
+    Two boards that can still be traded are needed: one alone would read as a flat, calm term structure. A
+    board that was frozen keeps the vol that it had then, so it does not count.
     """
 
     underlying: str
@@ -88,11 +88,11 @@ class LyraIvWatcher:
 def _points(
     boards: Sequence[tuple[Any, ...]], *, spot_usd: float, now_s: float, cutoff_s: float
 ) -> list[tuple[float, float]]:
-    """Return (years, at-the-money vol) of every board that is not past its trading cutoff."""
+    """Return (years, at-the-money vol) of every board that is not frozen nor past its trading cutoff."""
     return [
         ((details[0][1] - now_s) / YEAR_S, at_the_money(details, spot_usd))
         for details in boards
-        if details[0][1] - now_s > cutoff_s
+        if details[0][1] - now_s > cutoff_s and not details[0][_FROZEN]
     ]
 
 
@@ -118,7 +118,7 @@ def constant_maturity(points: Sequence[tuple[float, float]], days: float) -> flo
     if len(points) < 2:
         return Unknown(f"{len(points)} Lyra boards are open to trade, the term structure needs 2")
     expiries = [expiry for expiry, _ in points]
-    nearest = min(max(years, min(expiries)), max(expiries))
-    if not 1 / MAX_STRETCH <= nearest / years <= MAX_STRETCH:
+    nearest, is_near = nearest_expiry(expiries, years)
+    if not is_near:
         return Unknown(f"the Lyra board nearest to {days:g} days has {nearest * YEAR_S / DAY_S:.1f} days")
     return float(iv_at_tenor(expiries, [iv for _, iv in points], years))

@@ -12,13 +12,26 @@ from typing import Any
 from bot.chain.abi import Abi
 from bot.chain.address import Address
 from bot.errors import ConfigError
+from bot.model.market import Metric
 from bot.ports import Call
+from bot.watchers.amounts import check_decimals
 from bot.watchers.rows import BadRead, need
 
 ERC20 = Abi.load("ERC20")
 V2_PAIR = Abi.load("UniswapV2Pair")
 V3_POOL = Abi.load("UniswapV3Pool")
 
+SOURCE = "pool"
+POOL_METRICS = (
+    Metric.POOL_PRICE_USD,
+    Metric.POOL_LIQUIDITY,
+    Metric.POOL_QUOTE_USD,
+    Metric.POOL_QUOTE_NEAR_USD,
+    Metric.POOL_DEPTH_USD,
+)
+NEAR = 0.02  # method.md S2 and S4: within, or by, 2 %
+MIN_SQRT_RATIO = 4_295_128_739  # TickMath of v3-core; prices are from here to just below MAX_SQRT_RATIO
+MAX_SQRT_RATIO = 1_461_446_703_485_210_103_287_273_052_203_988_822_378_723_970_342
 _PRECISE = Context(prec=50)
 _X96 = 2**96
 
@@ -61,6 +74,16 @@ class Pool:
                 f"{self.label} at {self.address} holds {found[0]} and {found[1]}, configured are {wanted}"
             )
 
+    @property
+    def decimals_calls(self) -> tuple[Call, Call]:
+        """The calls whose results :meth:`check_decimals` takes."""
+        return ERC20.fixed_call("decimals", self.base_token), ERC20.fixed_call("decimals", self.quote_token)
+
+    def check_decimals(self, base: tuple[Any, ...] | None, quote: tuple[Any, ...] | None) -> None:
+        """Raise BadRead when a token has other decimals than configured: every price would be off."""
+        check_decimals(base, self.base_decimals, f"{self.label}: {self.base} at {self.base_token}")
+        check_decimals(quote, self.quote_decimals, f"{self.label}: {self.quote} at {self.quote_token}")
+
     def ordered(self, amount0: int, amount1: int) -> tuple[float, float]:
         """Return raw token0 and token1 amounts as (base, quote) in whole units."""
         base, quote = (amount0, amount1) if self.base_is_token0 else (amount1, amount0)
@@ -91,6 +114,17 @@ def sqrt_ratio_x96(tick: int) -> int:
     """Return sqrt(1.0001^tick) x 2^96; TickMath of v3-core, which rounds on its way, is within 1e-18."""
     root = _PRECISE.power(Decimal("1.0001"), Decimal(tick)).sqrt(_PRECISE)
     return int(_PRECISE.multiply(root, Decimal(_X96)))
+
+
+def check_price_at_tick(sqrt_price_x96: int, tick: int, what: str) -> None:
+    """Raise BadRead for a price that does not lie at its tick.
+
+    At the upper end a swap that stopped exactly there leaves the tick below (Pool.swap of v4-core, as in v3);
+    TickMath rounds, so a millionth of a millionth is let pass.
+    """
+    low, high = sqrt_ratio_x96(tick), sqrt_ratio_x96(tick + 1)
+    if not low - low // 10**12 - 1 <= sqrt_price_x96 <= high + high // 10**12 + 1:
+        raise BadRead(f"{what}: sqrtPriceX96 {sqrt_price_x96} does not lie at tick {tick}")
 
 
 def amounts_for_liquidity(

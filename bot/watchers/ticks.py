@@ -15,12 +15,11 @@ from bot.chain.abi import Abi
 from bot.chain.ladder import TickSource, lens_ticks
 from bot.model.market import Block, FloatArray
 from bot.ports import ChainReader
-from bot.watchers.pools import V3_POOL, Pool
+from bot.watchers.pools import NEAR, V3_POOL, Pool
 from bot.watchers.rows import BadRead, need
 
 TICK_LENS = Abi.load("TickLens")
-NEAR = 0.02  # method.md S2 and S4: within, or by, 2 %
-MAX_TICK = 887_272
+MAX_TICK = 887_272  # TickMath of v3-core
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +30,13 @@ class Ladder:
     ticks: Sequence[tuple[int, int, int]]
 
     def check(self, *, tick: int, in_range: int) -> None:
-        """Raise BadRead unless the ticks add up: to the pool's own liquidity here, and to 0 over all."""
+        """Raise BadRead unless the ticks add up: to the pool's own liquidity here, and to 0 over all.
+
+        At each of them gross = in + out and net = in - out, of what begins and ends there.
+        """
+        for at, net, gross in self.ticks:
+            if gross < abs(net) or (gross + net) % 2:
+                raise BadRead(f"{self.pool.label}: tick {at} has liquidity {gross} in all and {net} net")
         here = sum(net for at, net, _ in self.ticks if at <= tick)
         if here != in_range or sum(net for _, net, _ in self.ticks) != 0:
             raise BadRead(

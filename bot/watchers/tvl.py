@@ -6,8 +6,9 @@ from bot.chain.address import Address
 from bot.errors import ConfigError
 from bot.model.market import Block, Metric, Observation, SeriesKey
 from bot.ports import ChainReader
-from bot.watchers.pools import ERC20, from_raw
-from bot.watchers.rows import Rows, Unknown
+from bot.watchers.amounts import check_decimals, whole_units
+from bot.watchers.pools import ERC20
+from bot.watchers.rows import BadRead, Rows, Unknown
 
 SOURCE = "balances"
 
@@ -61,8 +62,9 @@ class TvlWatcher:
     def _units(
         self, token: Token, balance: tuple[int, ...] | None, decimals: tuple[int, ...] | None
     ) -> float | Unknown:
-        if balance is None or decimals is None:
-            return Unknown(f"balance or decimals of {token.symbol} at {token.address} could not be read")
-        if decimals[0] != token.decimals:
-            return Unknown(f"{token.symbol} has {decimals[0]} decimals, configured are {token.decimals}")
-        return from_raw(balance[0], token.decimals)
+        what = f"{token.symbol} at {token.address}"
+        try:
+            check_decimals(decimals, token.decimals, what)
+            return whole_units(balance, token.decimals, f"balance of {what}")
+        except BadRead as error:
+            return Unknown(str(error))

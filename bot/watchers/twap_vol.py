@@ -18,9 +18,9 @@ from bot.ports import ChainReader
 from bot.quant.volatility import window_mean_vol
 from bot.watchers.pools import V3_POOL, Pool
 from bot.watchers.rows import BadRead, Rows, need
+from bot.watchers.ticks import MAX_TICK
 
 _LOG_TICK = math.log(1.0001)
-_MAX_TICK = 887_272  # TickMath.MAX_TICK of v3-core
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +71,8 @@ class TwapVolWatcher:
         if len(sums) != self.windows + 1:
             raise BadRead(f"{what} gave {len(sums)} sums, asked were {self.windows + 1}")
         ticks = np.array([(new - old) / self.window_s for old, new in pairwise(sums)])
-        if np.abs(ticks).max() > _MAX_TICK:
-            raise BadRead(f"{what} gave a mean tick of {np.abs(ticks).max():.0f}, the most is {_MAX_TICK}")
+        if np.abs(ticks).max() > MAX_TICK:
+            raise BadRead(f"{what} gave a mean tick of {np.abs(ticks).max():.0f}, the most is {MAX_TICK}")
         vol = window_mean_vol(ticks * _LOG_TICK, window_s=self.window_s)
         if vol == 0.0:
             raise BadRead(f"{what}: the price never moved, nobody trades there")

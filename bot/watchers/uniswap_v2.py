@@ -8,20 +8,11 @@ import math
 from dataclasses import dataclass
 
 from bot.errors import ConfigError
-from bot.model.market import Block, Metric, Observation, SeriesKey
+from bot.model.market import Block, Observation, SeriesKey
 from bot.ports import ChainReader
-from bot.watchers.pools import V2_PAIR, Pool
+from bot.watchers.amounts import plausible_raw
+from bot.watchers.pools import NEAR, POOL_METRICS, SOURCE, V2_PAIR, Pool
 from bot.watchers.rows import BadRead, Rows, need
-
-SOURCE = "pool"
-NEAR = 0.02  # method.md S2 and S4: within, or by, 2 %
-_METRICS = (
-    Metric.POOL_PRICE_USD,
-    Metric.POOL_LIQUIDITY,
-    Metric.POOL_QUOTE_USD,
-    Metric.POOL_QUOTE_NEAR_USD,
-    Metric.POOL_DEPTH_USD,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,21 +39,24 @@ class UniswapV2Watcher:
 
     @property
     def series(self) -> tuple[SeriesKey, ...]:
-        return tuple(SeriesKey(metric, self.pool.label, SOURCE) for metric in _METRICS)
+        return tuple(SeriesKey(metric, self.pool.label, SOURCE) for metric in POOL_METRICS)
 
     async def read(self, chain: ChainReader, *, block: Block, read_at_s: float) -> list[Observation]:
         rows = Rows(block=block, read_at_s=read_at_s)
         address = self.pool.address
         calls = [
             *self.pool.token_calls,
+            *self.pool.decimals_calls,
             V2_PAIR.call("getReserves", address),
             V2_PAIR.call("totalSupply", address),
         ]
-        token0, token1, reserves, supply = await chain.read(calls, block=block)
+        token0, token1, base, quote, reserves, supply = await chain.read(calls, block=block)
         try:
             self.pool.check_tokens(token0, token1)
+            self.pool.check_decimals(base, quote)
             reserve0, reserve1, _ = need(reserves, f"{self.pool.label} getReserves")
-            (supply_raw,) = need(supply, f"{self.pool.label} totalSupply")
+            what = f"{self.pool.label} totalSupply"
+            supply_raw = plausible_raw(need(supply, what)[0], what)
             values = self._values(
                 *self.pool.ordered(reserve0, reserve1), self.pool.whole_liquidity(supply_raw)
             )

@@ -7,21 +7,20 @@ from bot.chain.address import Address
 from bot.errors import ConfigError
 from bot.model.market import Block, Metric, Observation, SeriesKey
 from bot.ports import ChainReader
-from bot.watchers.pools import V3_POOL, Pool
+from bot.watchers.pools import (
+    MAX_SQRT_RATIO,
+    MIN_SQRT_RATIO,
+    NEAR,
+    POOL_METRICS,
+    SOURCE,
+    V3_POOL,
+    Pool,
+    check_price_at_tick,
+)
 from bot.watchers.rows import BadRead, Rows, Unknown, need
 from bot.watchers.ticks import MAX_TICK, Ladder, read_ladder
 
-SOURCE = "pool"
 TWAP_S = 1_800
-MIN_SQRT_RATIO = 4_295_128_739  # TickMath of v3-core; prices are from here to just below MAX_SQRT_RATIO
-MAX_SQRT_RATIO = 1_461_446_703_485_210_103_287_273_052_203_988_822_378_723_970_342
-_METRICS = (
-    Metric.POOL_PRICE_USD,
-    Metric.POOL_LIQUIDITY,
-    Metric.POOL_QUOTE_USD,
-    Metric.POOL_QUOTE_NEAR_USD,
-    Metric.POOL_DEPTH_USD,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,20 +44,23 @@ class UniswapV3Watcher:
     @property
     def series(self) -> tuple[SeriesKey, ...]:
         twap = SeriesKey(Metric.PRICE_USD, self.pool.base, f"twap:{self.pool.label}")
-        return (*(SeriesKey(metric, self.pool.label, SOURCE) for metric in _METRICS), twap)
+        return (*(SeriesKey(metric, self.pool.label, SOURCE) for metric in POOL_METRICS), twap)
 
     async def read(self, chain: ChainReader, *, block: Block, read_at_s: float) -> list[Observation]:
         rows = Rows(block=block, read_at_s=read_at_s)
         address = self.pool.address
         calls = [
             *self.pool.token_calls,
+            *self.pool.decimals_calls,
             *(V3_POOL.call(name, address) for name in ("slot0", "liquidity")),
             *(V3_POOL.fixed_call(name, address) for name in ("tickSpacing", "fee")),
             twap_call(self.pool, self.twap_s),
         ]
-        token0, token1, slot0, liquidity, spacing, fee, observed = await chain.read(calls, block=block)
+        results = await chain.read(calls, block=block)
+        token0, token1, base, quote, slot0, liquidity, spacing, fee, observed = results
         try:
             self.pool.check_tokens(token0, token1)
+            self.pool.check_decimals(base, quote)
             sqrt_price, tick = sqrt_price_and_tick(self.pool, slot0)
             (in_range,) = need(liquidity, f"{self.pool.label} liquidity")
             (tick_spacing,) = need(spacing, f"{self.pool.label} tickSpacing")
@@ -113,12 +115,14 @@ class UniswapV3StableWatcher:
         rows = Rows(block=block, read_at_s=read_at_s)
         calls = [
             *self.pool.token_calls,
+            *self.pool.decimals_calls,
             V3_POOL.call("slot0", self.pool.address),
             twap_call(self.pool, self.twap_s),
         ]
-        token0, token1, slot0, observed = await chain.read(calls, block=block)
+        token0, token1, base, quote, slot0, observed = await chain.read(calls, block=block)
         try:
             self.pool.check_tokens(token0, token1)
+            self.pool.check_decimals(base, quote)
             sqrt_price, _ = sqrt_price_and_tick(self.pool, slot0)
         except BadRead as error:
             return rows.unknown(self.series, str(error))
@@ -131,7 +135,7 @@ def _values(ladder: Ladder, *, price: float, fee: float) -> tuple[float, ...]:
         price,
         ladder.total_liquidity,
         ladder.quote_below(price, floor=0.0),
-        ladder.quote_below(price, floor=price * 0.98),
+        ladder.quote_below(price, floor=price * (1 - NEAR)),
         ladder.depth_usd(price, fee=fee),
     )
 
@@ -150,6 +154,7 @@ def sqrt_price_and_tick(pool: Pool, slot0: tuple[Any, ...] | None) -> tuple[int,
         raise BadRead(
             f"{pool.label} at {pool.address} is at tick {tick}, sqrt price {sqrt_price}: no such price"
         )
+    check_price_at_tick(sqrt_price, tick, f"{pool.label} at {pool.address}")
     return sqrt_price, tick
 
 

@@ -7,26 +7,17 @@ is made up here. The balance of the PoolManager is not read either: it is that o
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.model.market import Block, Metric, Observation, SeriesKey
+from bot.model.market import Block, Observation, SeriesKey
 from bot.ports import ChainReader
+from bot.watchers.pools import NEAR, POOL_METRICS, SOURCE
 from bot.watchers.rows import BadRead, Rows, Unknown
-from bot.watchers.ticks import Ladder
+from bot.watchers.ticks import MAX_TICK, Ladder
 from bot.watchers.v4_pools import Slot0, V4Pool, tick_liquidity, words
 
 __all__ = ["Slot0", "UniswapV4Watcher", "V4Pool"]
 
-SOURCE = "pool"
-NEAR = 0.02  # method.md S2 and S4: within, or by, 2 %
-_MAX_TICK = 887_272
 _MAX_TICKS = 20_000  # ten times what the largest pools have; more is an answer that cannot be
 _SLOTS_A_CALL = 256  # about 0.6 million gas and 8 KB of calldata each
-_METRICS = (
-    Metric.POOL_PRICE_USD,
-    Metric.POOL_LIQUIDITY,
-    Metric.POOL_QUOTE_USD,
-    Metric.POOL_QUOTE_NEAR_USD,
-    Metric.POOL_DEPTH_USD,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +36,7 @@ class UniswapV4Watcher:
 
     @property
     def series(self) -> tuple[SeriesKey, ...]:
-        return tuple(SeriesKey(metric, self.pool.label, SOURCE) for metric in _METRICS)
+        return tuple(SeriesKey(metric, self.pool.label, SOURCE) for metric in POOL_METRICS)
 
     async def read(self, chain: ChainReader, *, block: Block, read_at_s: float) -> list[Observation]:
         rows = Rows(block=block, read_at_s=read_at_s)
@@ -100,7 +91,7 @@ async def read_ladder(chain: ChainReader, pool: V4Pool, *, block: Block) -> Ladd
 
     Raises BadRead when any could not be read: a part of the liquidity is no liquidity.
     """
-    last = _MAX_TICK // pool.tick_spacing
+    last = MAX_TICK // pool.tick_spacing
     positions = range(-last >> 8, (last >> 8) + 1)
     bitmaps = await _read_slots(chain, pool, [pool.bitmap_slot(word) for word in positions], block)
     ticks = [
@@ -110,13 +101,10 @@ async def read_ladder(chain: ChainReader, pool: V4Pool, *, block: Block) -> Ladd
     ]
     if not ticks:
         raise BadRead(f"{pool.label} has no liquidity")
-    if len(ticks) > _MAX_TICKS or not -_MAX_TICK <= ticks[0] <= ticks[-1] <= _MAX_TICK:
+    if len(ticks) > _MAX_TICKS or not -MAX_TICK <= ticks[0] <= ticks[-1] <= MAX_TICK:
         raise BadRead(f"{pool.label}: a bitmap of {len(ticks)} ticks, {ticks[0]} to {ticks[-1]}, cannot be")
     found = await _read_slots(chain, pool, [pool.tick_slot(tick) for tick in ticks], block)
     entries = [(tick, *tick_liquidity(word)) for tick, word in zip(ticks, found, strict=True)]
-    for tick, net, gross in entries:  # gross = in + out and net = in - out, of what begins and ends here
-        if gross < abs(net) or (gross + net) % 2:
-            raise BadRead(f"{pool.label}: tick {tick} has liquidity {gross} in all and {net} net")
     return Ladder(pool=pool.pair, ticks=entries)
 
 

@@ -17,7 +17,7 @@ from bot.chain.abi import Abi
 from bot.chain.address import Address
 from bot.errors import ConfigError
 from bot.ports import Call
-from bot.watchers.pools import ERC20, Pool, sqrt_ratio_x96
+from bot.watchers.pools import ERC20, MAX_SQRT_RATIO, MIN_SQRT_RATIO, Pool, check_price_at_tick
 from bot.watchers.rows import BadRead, need
 
 POOL_MANAGER = Abi.load("PoolManager")
@@ -34,8 +34,6 @@ _CHANGES_SWAPS = 0b1100  # Hooks.BEFORE_SWAP_RETURNS_DELTA_FLAG, AFTER_SWAP_RETU
 # StateLibrary of v4-core: the pools mapping and the fields of Pool.State.
 _POOLS_SLOT = 6
 _FEE_GROWTH, _LIQUIDITY, _TICKS, _BITMAP, _POSITIONS = 1, 3, 4, 5, 6
-_MIN_SQRT_PRICE = 4_295_128_739
-_MAX_SQRT_PRICE = 1_461_446_703_485_210_103_287_273_052_203_988_822_378_723_970_342
 
 
 class Slot0(NamedTuple):
@@ -225,13 +223,9 @@ class V4Pool:
     def _check(self, slot0: Slot0) -> None:
         """Raise BadRead for a price out of bounds, a tick that is not its tick, or an impossible fee."""
         at = slot0.sqrt_price_x96
-        if not _MIN_SQRT_PRICE <= at < _MAX_SQRT_PRICE:
+        if not MIN_SQRT_RATIO <= at < MAX_SQRT_RATIO:
             raise BadRead(f"{self.label}: sqrtPriceX96 {at} is out of Uniswap's bounds")
-        # At the upper end a swap that stopped exactly there leaves the tick below (Pool.swap of v4-core);
-        # TickMath rounds, so a millionth of a millionth is let pass.
-        low, high = sqrt_ratio_x96(slot0.tick), sqrt_ratio_x96(slot0.tick + 1)
-        if not low - low // 10**12 - 1 <= at <= high + high // 10**12 + 1:
-            raise BadRead(f"{self.label}: sqrtPriceX96 {at} does not lie at tick {slot0.tick}")
+        check_price_at_tick(at, slot0.tick, self.label)
         if slot0.lp_fee > _MAX_FEE or (not self.is_dynamic and slot0.lp_fee != self.fee):
             raise BadRead(f"{self.label}: the pool's fee is {slot0.lp_fee}, configured is {self.fee}")
 

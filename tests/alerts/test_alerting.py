@@ -1,13 +1,18 @@
 """Silence is told, trouble ends with the next step, and a stop is told on the way out."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 from alerts.outbox import Outbox, titles
-from pipeline_builders import moment, record_of
+from pipeline_builders import EXPOSURE, moment, record_of
 
 from bot.alerts.conditions import Limits, Severity
 from bot.alerts.desk import AlertDesk
 from bot.app.alerting import Alerting
+from bot.app.follow import Listener
 from bot.errors import DisagreementError, InvariantError, TransientError
+from bot.model.exposure import LpShape
 from bot.model.tier import Tier
 
 
@@ -83,3 +88,96 @@ async def test_a_quiet_end_is_not_told(alerting, outbox):
     async with alerting:
         pass
     assert outbox.sent == []
+
+
+async def test_a_hold_that_lasts_is_told_once_while_its_age_grows(alerting, outbox):
+    for number in range(5):
+        alerting.step(record_of(holds=(f"price of ETH is {70 + 12 * number} s old",)), moment(number))
+    assert await sent(alerting, outbox) == ["HOLD: nothing new is opened"]
+    alerting.step(record_of(), moment(6))
+    assert (await sent(alerting, outbox))[1:] == ["over: HOLD: nothing new is opened"]
+
+
+async def test_a_disagreement_lasts_until_it_was_not_heard_of_for_a_while(alerting, clock, outbox):
+    """The providers tell of it once a minute, and steps go on between."""
+    for minute in range(3):
+        alerting.trouble(DisagreementError(f"two nodes, two answers {minute}"))
+        for _ in range(5):
+            clock.now_s += 12.0
+            alerting.step(record_of(), moment(1))
+    assert await sent(alerting, outbox) == ["trouble: sources disagree"]
+    clock.now_s += 180.0
+    alerting.step(record_of(), moment(1))
+    assert (await sent(alerting, outbox))[1:] == ["over: trouble: sources disagree"]
+
+
+async def test_what_is_out_of_sight_has_not_ended(alerting, outbox):
+    """After a restart, or while a chain is down, positions and groups may be missing: that is no recovery."""
+    outside = replace(EXPOSURE, spot_usd=1.0, shape=LpShape(liquidity=1.0, lower_usd=2.0, upper_usd=3.0))
+    alerting.step(record_of(tier=Tier.SEVERE), replace(moment(1), exposures=(outside,)))
+    before = await sent(alerting, outbox)
+    assert len(before) == 2
+    blind = record_of(holds=("chain 10 is not read: refused",))
+    blind = replace(blind, decision=replace(blind.decision, groups=()))
+    alerting.step(blind, replace(moment(2), exposures=()))
+    assert (await sent(alerting, outbox))[2:] == ["HOLD: nothing new is opened"]
+    gone = record_of()
+    alerting.step(replace(gone, decision=replace(gone.decision, groups=())), replace(moment(3), exposures=()))
+    assert len(await sent(alerting, outbox)) == 6, "with nothing held back, what is gone has ended"
+
+
+async def test_the_watch_over_silence_outlives_a_full_disk(alerting, clock, outbox, tmp_path):
+    heard, came = [], asyncio.Event()
+
+    def hear(error):
+        heard.append(error)
+        came.set()
+
+    alerting.desk.on_trouble = hear
+    path = alerting.desk.path
+    alerting.desk.path = tmp_path / "missing" / "a.json"
+    clock.now_s += 61.0
+    async with alerting:
+        alerting._last_step_s -= 61.0
+        await asyncio.wait_for(came.wait(), 10.0)
+        assert isinstance(heard[0], InvariantError)
+        alerting.desk.path = path
+        assert not any(task.done() for task in alerting._tasks)
+
+
+async def test_while_the_history_is_filled_the_bot_is_not_silent(alerting, clock, outbox):
+    done, heard = [], []
+    listener = Listener(on_trouble=heard.append, on_progress=lambda *step: done.append(step))
+    listener = alerting.beside(listener)
+    for part in range(4):
+        clock.now_s += 50.0
+        listener.on_progress(part, 4, "chain 1")
+        alerting.check_silence()
+    assert await sent(alerting, outbox) == []
+    listener.on_trouble(TransientError("the node went away"))
+    clock.now_s += 61.0
+    alerting.check_silence()
+    assert await sent(alerting, outbox) == ["trouble: silence"]
+    assert (len(done), len(heard)) == (4, 1)
+    assert "went away" in outbox.sent[0].text
+
+
+async def test_alerts_that_died_are_started_anew_and_said(alerting, outbox):
+    """A sender that breaks in a way nobody foresaw must not leave the rest of the run without alerts."""
+    heard, real = [], outbox.send
+
+    async def broken(message):
+        outbox.send = real
+        raise RuntimeError("a bug")
+
+    outbox.send = broken
+    alerting.desk.on_trouble = heard.append
+    async with alerting:
+        alerting.step(record_of(tier=Tier.SEVERE), moment(1))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert outbox.sent == []
+        alerting.step(record_of(tier=Tier.SEVERE), moment(2))
+        await asyncio.wait_for(outbox.first.wait(), 5.0)
+    assert titles(outbox.sent) == ["SEVERE for ETH/USDC"]
+    assert "started anew" in str(heard[0])

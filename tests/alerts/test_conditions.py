@@ -151,3 +151,32 @@ def test_a_health_factor_that_cannot_be_read_neither_starts_nor_ends_an_alert():
 def test_limits_that_cannot_be_are_refused(limits):
     with pytest.raises(ConfigError, match=r"alerts\."):
         Limits(**limits)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        (
+            "price of ETH is 70 s old, at most 60 s allowed",
+            "price of ETH is 82 s old, at most 60 s allowed",
+            True,
+        ),
+        ("chain 10 was last read 75 s ago", "chain 10 was last read 1,087.5 s ago", True),
+        ("chain 10 is not read: refused", "chain 8453 is not read: refused", False),
+        ("no price of ETH is known", "no price of BTC is known", False),
+        (f"block 7 0x{7:064x} is gone", f"block 8 0x{8:064x} is gone", True),
+        (f"feed 0x{7:040x} failed", f"feed 0x{8:040x} failed", False),
+        ("a and b disagree on ETH by 1.2%", "a and b disagree on ETH by 13.4%", True),
+        ("position v3:7 is unknown", "position v3:8 is unknown", False),
+    ],
+)
+def test_a_hold_whose_figures_move_is_one_condition(first, second, same):
+    (one,), (two,) = of_step(record_of(holds=(first,))), of_step(record_of(holds=(second,)))
+    assert (one.key == two.key) is same
+
+
+def test_a_position_without_a_price_is_neither_in_nor_out_of_range():
+    unknown = [position(math.nan)]
+    assert of_positions(unknown, health(2.0), limits=LIMITS, active=()) == ()
+    (stands,) = of_positions(unknown, health(2.0), limits=LIMITS, active={"range:1:v3:7"})
+    assert stands.key == "range:1:v3:7"

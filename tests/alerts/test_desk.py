@@ -86,6 +86,21 @@ async def test_what_no_target_took_waits_and_is_sent_later(tmp_path):
     assert titles(outbox.sent) == ["ELEVATED"]
 
 
+async def test_what_waits_at_a_crash_is_sent_by_the_next_run(tmp_path):
+    outbox = Outbox()
+    outbox.works = False
+    one = desk(tmp_path, outbox)
+    one.observe([condition(), condition(key="leg:1", once=True)])
+    assert not await one.flush()
+    again = desk(tmp_path, Outbox())
+    assert await again.flush()
+    assert titles(again.sender.sent) == ["ELEVATED", "ELEVATED"]
+    last = desk(tmp_path, Outbox())
+    assert await last.flush()
+    assert last.sender.sent == [], "what was sent is not sent again"
+    assert last.active == {"tier:ETH/USDC"}
+
+
 async def test_waiting_is_bounded_and_what_is_dropped_is_said(tmp_path):
     troubles = []
     one = desk(tmp_path, on_trouble=troubles.append)

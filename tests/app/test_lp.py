@@ -40,10 +40,13 @@ def request(wallet: str | None = None, *positions: str, **more):
 
 async def test_a_configured_wallet_is_worth_its_dollars(configured, at: Deployment) -> None:
     view = await lp_now(configured, request(at.user))
-    assert {row.position.id for row in view.rows} == {f"v3:{at.user_v3_token_id}", f"v2:{at.v2_pair}"}
-    assert view.value_usd == pytest.approx(999_883, abs=1)
+    v3, v4, v2 = (f"v3:{at.user_v3_token_id}", f"v4:{at.user_v4_token_id}", f"v2:{at.v2_pair}")
+    assert {row.position.id for row in view.rows} == {v3, v4, v2}
+    fees = {row.position.id: row.position.fees_usd for row in view.rows}
+    assert view.value_usd == pytest.approx(1_299_817, abs=1)
     assert view.unknown == ()
-    assert view.fees_usd == 0
+    assert fees[v3] == fees[v2] == 0
+    assert view.fees_usd == fees[v4] == pytest.approx(9.85, abs=0.01)
     assert view.loss_hold_usd == pytest.approx(0, abs=0.01)
     assert all(row.position.usd_source == "USDC counts as 1 USD" for row in view.rows)
 

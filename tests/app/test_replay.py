@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from web_server import sources_at
 
 from bot.app.demo import _warm
 from bot.app.live import open_bot
@@ -104,3 +105,23 @@ async def test_a_recording_that_a_crash_tore_is_read_as_far_as_it_is_whole(recor
     assert closed.differences == []
     with pytest.raises(NotFoundError, match="no step in that time"):
         await replay_recording(folder, policy=policy, from_s=records[-1].decision.now_s + 1e6)
+
+
+async def test_a_dry_run_at_a_public_book_decided_again_is_the_same(devnet, rpc, home):
+    block = await rpc.request("eth_getBlockByNumber", ["latest", False])
+    folder = home.folder / "recording"
+    async with sources_at(float(int(block["timestamp"], 16))) as book:
+        book.fair_asks = True
+        section = f'[indicative]\nvenue = "deribit"\nbase_url = "{book.url}/api/v2"\n\n'
+        home.change(r"\[lyra\].*?\n\n", section)
+        settings = load_settings(home.config)
+        async with open_bot(settings, mode="dry-run", record=folder) as bot:
+            records = [await bot.step_at(await bot.reader.head())]
+            for _ in range(3):
+                await rpc.request("evm_mine")
+                records.append(await bot.step_at(await bot.reader.head()))
+    assert [item.indicative for record in records for item in record.outcomes] == [True]
+    found = await replay_recording(folder, policy=load_policy(settings.policy))
+    assert found.differences == []
+    assert [record.outcomes for record in found.records] == [record.outcomes for record in records]
+    assert all(record.indicative for record in found.records)

@@ -332,3 +332,16 @@ async def test_real_logs_and_real_blooms(devnet: Devnet, rpc: Rpc) -> None:
         to=there,
     )
     assert one in found
+
+
+async def test_a_wide_range_from_a_node_that_lags_is_not_short_at_its_end(
+    node: Provider, rpc_to: Rpc
+) -> None:
+    """F16, F18: behind a balancer one node gives the headers, and one that lags gives the logs it has."""
+    chain_of(node).logs = [log(900), log(1_098), log(1_099)]
+
+    def lags(method: str, _: object, result: object) -> object:
+        return result[:1] if method == "eth_getLogs" and isinstance(result, list) else result
+
+    node.twist = lags
+    assert await swaps(rpc_to, 800, 1_099) == [(900, 0), (1_098, 0), (1_099, 0)]

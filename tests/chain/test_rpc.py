@@ -656,3 +656,14 @@ async def test_a_closed_connection_is_a_mistake_and_not_a_bad_node(faulty: Fault
     await rpc.close()
     with pytest.raises(InvariantError, match="was closed"):
         await rpc.request("eth_blockNumber")
+
+
+@pytest.mark.parametrize("before", range(290, 301))
+async def test_a_key_at_the_end_of_a_long_message_is_not_shown_in_part(
+    faulty: FaultyNode, before: int
+) -> None:
+    faulty.answer = faulty.error({"code": -32000, "message": "x" * before + KEY + "x" * 50})
+    async with Rpc(f"{faulty.url}/{KEY}") as rpc:
+        with pytest.raises(RpcError) as caught:
+            await rpc.request("eth_blockNumber")
+    assert KEY[:2] not in str(caught.value)

@@ -3,16 +3,18 @@
 import base64
 import hashlib
 import io
+import json
 import tarfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from bot.devnet import packages
-from bot.devnet.packages import Package, fetch, machine, npm_pack, read_lock
+from bot.devnet.packages import Package, devnet_packages, fetch, machine, npm_pack, read_lock
 from bot.errors import ConfigError, InvariantError, TransientError
 
 
@@ -189,6 +191,25 @@ def test_lock_pins_exact_versions_and_one_anvil_per_platform() -> None:
     assert [(entry.version, entry.platform) for entry in anvils] == [("1.7.1", "linux-x86_64")]
     names = [name for entry in lock for name in entry.members]
     assert len(names) == len(set(names))
+
+
+def test_a_devnet_leaves_out_what_only_tests_deploy() -> None:
+    """A user's first start downloads none of it, and its change makes no new devnet."""
+    lock, of_a_devnet = read_lock(), devnet_packages()
+    left_out = [entry.name for entry in lock if entry not in of_a_devnet]
+    assert left_out == ["@balancer-labs/v2-deployments"] == [p.name for p in lock if p.tests_only]
+
+
+def test_without_a_choice_fetch_takes_the_packages_of_a_devnet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "lock.json"
+    entries = [asdict(package()), asdict(package(name="@scope/other", tests_only=True))]
+    lock.write_text(json.dumps({"packages": entries}))
+    registry = Registry()
+    monkeypatch.setattr(packages, "LOCK_FILE", lock)
+    assert fetch(tmp_path, download=registry).packages == (package(),)
+    assert registry.asked == ["@scope/thing@1.2.3"]
 
 
 def test_lock_that_is_none_is_a_config_error(tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ GOOD = quote(option(1700, 30))
         ({"valid_until_s": NOW_S - 1}, "expired 1 s ago"),
         ({"valid_until_s": NOW_S}, ""),
         ({"indicative": True}, "indicative"),
+        ({"indicative": True, "on_paper": True}, ""),
         ({"premium_usd": GOOD.model_usd * 50.0}, ""),
         ({"premium_usd": GOOD.model_usd * 50.1}, "x its model value"),
         ({"premium_usd": GOOD.model_usd / 50.0}, ""),

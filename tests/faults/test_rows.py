@@ -40,7 +40,5 @@ ROWS = {
 def test_a_row_has_its_test(row):
     file, prefix = ROWS[row]
     tree = ast.parse((TESTS / file).read_text("utf-8"))
-    names = [
-        node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
+    names = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert [name for name in names if name.startswith(prefix)], (row, file, prefix)

@@ -11,11 +11,10 @@ from pipeline_builders import START_S, price
 from bot.errors import StaleDataError, TransientError
 from bot.model.market import Block, Metric, SeriesKey
 from bot.model.units import DAY_S, HOUR_S
-from bot.pipeline.backfill import Backfill, BlockFinder, LookBack, look_backs, warming
+from bot.pipeline.backfill import Backfill, BlockFinder, LookBack, look_backs
 from bot.pipeline.cadence import Scheduled
 from bot.pipeline.history import History
 from bot.quant.bars import closed_bars
-from bot.signals.policy import SignalsPolicy
 
 KEY = SeriesKey(Metric.PRICE_USD, "ETH", "chainlink:ETH/USD")
 FUNDING = SeriesKey(Metric.FUNDING_APR, "ETH", "hyperliquid")
@@ -223,15 +222,6 @@ async def test_an_http_source_that_fails_is_named_and_the_next_is_asked(fail):
     assert [item.what for item in found.problems] == ["other"]
 
 
-def test_what_still_warms_is_said_with_its_end():
-    history = History([KEY])
-    history.fill([price(START_S + hour * HOUR_S, 2_000.0 + hour) for hour in range(100)])
-    now_s = START_S + 99 * HOUR_S + 60
-    found = warming(history.columns(until_s=now_s), now_s=now_s, policy=SignalsPolicy())
-    assert any(item.signal.startswith("S11") and item.until_s > now_s for item in found)
-    assert all("warms until 2022-" in str(item) for item in found)
-
-
 async def test_a_restart_a_replay_and_a_fresh_start_with_the_same_rows_have_the_same_columns(tmp_path):
     """Design: whoever has the same rows decides alike, however they came to be there."""
     chain = Archive()
@@ -258,3 +248,52 @@ async def test_a_restart_a_replay_and_a_fresh_start_with_the_same_rows_have_the_
         np.testing.assert_array_equal(other.columns()[KEY].times_s, stored.columns()[KEY].times_s)
         np.testing.assert_array_equal(other.columns()[KEY].values, stored.columns()[KEY].values)
     restarted.close()
+
+
+class FundingOnChain(Price):
+    name, series = "funding", (FUNDING,)
+
+    async def read(self, chain, *, block, read_at_s):
+        (found,) = await super().read(chain, block=block, read_at_s=read_at_s)
+        return [replace(found, metric=FUNDING.metric, source=FUNDING.source)]
+
+
+async def test_one_watcher_that_fails_in_transit_keeps_no_other_from_being_filled():
+    """Its bars stay open, so that the next start asks for them again; nothing is marked as read."""
+    chain, history = Archive(), History([KEY, FUNDING])
+    head = await chain.at_time(END_S + 12)
+    bad, good = FundingOnChain(TransientError("HTTP 500")), Price()
+    watchers = [Scheduled(watcher=bad), Scheduled(watcher=good)]
+    found = await backfill(history, span_s=2 * DAY_S).chain(chain, watchers, head=head)
+    assert history.columns()[KEY].times_s.size == 48
+    assert history.columns()[FUNDING].times_s.size == 0
+    assert {(item.what, item.why) for item in found.problems} == {
+        ("funding", "HTTP 500; 48 samples are missing")
+    }
+    assert len(bad.read_at) <= 12, "it is not asked at every bar in vain"
+    bad.fail = None
+    again = await backfill(history, span_s=2 * DAY_S).chain(chain, watchers, head=head)
+    assert (again.rows, len(good.read_at)) == (48, 48)
+
+
+async def test_a_sample_on_a_block_that_goes_while_it_is_read_is_not_filled():
+    """The reorg was heard of before these rows came, so nobody else would take them back."""
+
+    class Reorganised(Archive):
+        gone = 0
+
+        async def block(self, number):
+            found = await super().block(number)
+            return replace(found, hash="0x" + "ee" * 32) if number >= self.gone > 0 else found
+
+    chain, history = Reorganised(), History([KEY])
+    head = await chain.at_time(END_S + 12)
+
+    class Slow(Price):
+        async def read(self, chain, *, block, read_at_s):
+            chain.gone = head.number - 5
+            return await super().read(chain, block=block, read_at_s=read_at_s)
+
+    found = await backfill(history, span_s=3 * HOUR_S).chain(chain, [Scheduled(watcher=Slow())], head=head)
+    assert history.columns()[KEY].times_s.size == 2
+    assert "reorganised" in found.problems[0].why

@@ -1,5 +1,6 @@
 """The store of observations: append-only, ordered, the same after a restart."""
 
+import itertools
 import math
 import sqlite3
 from dataclasses import replace
@@ -8,10 +9,15 @@ import numpy as np
 import pytest
 from pipeline_builders import START_S, block, price
 
+from bot.engine.step import decide
 from bot.errors import ConfigError
-from bot.model.market import Metric, SeriesKey
+from bot.model.exposure import Exposure, ExposureKind, LpShape
+from bot.model.market import Column, Columns, Frame, Metric, Observation, SeriesKey
+from bot.model.record import EngineState
+from bot.model.tier import Quality
 from bot.pipeline.gaps import BETWEEN_POLLS, Gap, Halt
-from bot.pipeline.history import History
+from bot.pipeline.history import Change, ChangeKind, History
+from bot.settings import PolicySettings, load_policy
 
 KEY = SeriesKey(Metric.PRICE_USD, "ETH", "chainlink:ETH/USD")
 DAY_S = 86_400
@@ -238,3 +244,136 @@ def test_a_file_that_is_no_database_is_refused_by_name(tmp_path):
     path.write_bytes(b"not a database" * 100)
     with pytest.raises(ConfigError, match=r"history\.sqlite.*not a database"):
         History([KEY], path=path)
+
+
+def test_two_programs_on_one_file_never_mix_their_series(tmp_path):
+    """A monitor and a dry run share the file; each numbers a new series when it first has a row of it."""
+    path, other = tmp_path / "history.sqlite", SeriesKey(Metric.PRICE_USD, "BTC", "chainlink:BTC/USD")
+    first, second = History([KEY, other], path=path), History([KEY, other], path=path)
+    first.append([price(START_S, 2_000.0)])
+    second.append([replace(price(START_S, 60_000.0), subject="BTC", source="chainlink:BTC/USD")])
+    first.close()
+    second.close()
+    again = History([KEY, other], path=path)
+    assert (values(again), again.columns()[other].values.tolist()) == ([2_000.0], [60_000.0])
+    again.close()
+
+
+def test_old_rows_of_a_fast_chain_leave_the_file_however_many_they_are(tmp_path, monkeypatch):
+    """More rows a day than one flush deletes must not let the file grow for ever."""
+    monkeypatch.setattr("bot.pipeline.history_store._DELETED_AT_ONCE", 10)
+    path = tmp_path / "history.sqlite"
+    history = History([KEY], path=path, keep_s=DAY_S)
+    for day in range(5):
+        for hour in range(24):
+            history.append([price(START_S + day * DAY_S + hour * 3_600 + i, float(i)) for i in range(3)])
+            history.flush()
+    kept = history.columns()[KEY].times_s.size
+    history.close()
+    with sqlite3.connect(path) as raw:
+        (rows,) = raw.execute("SELECT COUNT(*) FROM observation").fetchone()
+    raw.close()
+    assert rows == kept
+
+
+POOL = "v2:ETH/USDC"
+WATCHED = (
+    SeriesKey(Metric.PRICE_USD, "ETH", "chainlink:ETH/USD"),
+    SeriesKey(Metric.PRICE_USD, "ETH", "twap:v3:ETH/USDC"),
+    SeriesKey(Metric.POOL_LIQUIDITY, POOL, "pool"),
+    SeriesKey(Metric.POOL_QUOTE_USD, POOL, "pool"),
+    SeriesKey(Metric.POOL_QUOTE_NEAR_USD, POOL, "pool"),
+    SeriesKey(Metric.POOL_DEPTH_USD, POOL, "pool"),
+    SeriesKey(Metric.VOL_INDEX, "ETH", "http"),
+)
+
+
+def hourly(hour, random):
+    """One row of each series; the last one comes from an HTTP source, which has no blocks."""
+    scale = 1.0 - 0.15 * (hour % 97 > 90)  # falls that come and go
+    return [
+        Observation(
+            metric=key.metric,
+            subject=key.subject,
+            source=key.source,
+            value=float(1_000.0 * scale * random.uniform(0.98, 1.02)),
+            observed_at_s=START_S + 3_600.0 * hour,
+            read_at_s=START_S + 3_600.0 * hour,
+            block_number=None if key.source == "http" else hour,
+        )
+        for key in WATCHED
+    ]
+
+
+def changed(kind, history, hour, random):
+    """Do what takes the memo's ground away: late rows, a filled hole, a reorg, a value read anew, a trim."""
+    rows = hourly(hour - 30, random)
+    if kind == "late":
+        history.append([replace(row, observed_at_s=row.observed_at_s + 60.0) for row in rows[-1:]])
+        history.fill([replace(row, observed_at_s=row.observed_at_s + 1_800.0) for row in rows])
+    elif kind == "reorg":
+        history.orphan(WATCHED, chain_id=1, from_block=hour - 5)
+        for lost in range(hour - 5, hour):
+            history.append(hourly(lost, random))
+    elif kind == "replaced":
+        history.append([replace(row, value=0.8 * row.value) for row in rows[-1:]])
+        history.append(hourly(hour - 1, random))
+    elif kind == "trim":
+        history.redo(Change(ChangeKind.TRIM, before_s=START_S + 3_600.0 * (hour - 400)))
+
+
+@pytest.mark.parametrize("kind", ["appended", "late", "reorg", "replaced", "trim"])
+def test_what_is_remembered_of_closed_bars_changes_no_decision(kind):
+    history, random = History(WATCHED), np.random.default_rng(4)
+    policy, kept, plain = load_policy(PolicySettings()), EngineState(), EngineState()
+    for hour in range(760):
+        history.append(hourly(hour, random))
+    for hour in range(760, 790):
+        history.append(hourly(hour, random))
+        if hour % 4 == 0:
+            changed(kind, history, hour, random)
+        now_s = START_S + 3_600.0 * hour + 60.0
+        columns = history.cut(until_s=now_s)
+        assert all(column.memo is not None for column in columns.series.values())
+        bare = {key: Column(times_s=item.times_s, values=item.values) for key, item in columns.series.items()}
+        kept, found = decide(policy, kept, frame_of(columns, now_s))
+        plain, expected = decide(policy, plain, frame_of(Columns(series=bare), now_s))
+        assert repr((kept, found)) == repr((plain, expected))
+    assert {reading.quality for reading in found.readings} >= {Quality.LIVE}
+    assert any(column.memo for column in columns.series.values())
+
+
+def frame_of(columns, now_s):
+    exposure = Exposure(
+        id="v2:1",
+        kind=ExposureKind.UNISWAP_V2,
+        protocol="uniswap-v2",
+        chain_id=1,
+        pool=POOL,
+        underlying="ETH",
+        stable="USDC",
+        shape=LpShape(liquidity=1e5),
+        spot_usd=1_000.0,
+        value_usd=6e6,
+    )
+    return Frame(now_s=now_s, blocks={}, columns=columns, exposures=(exposure,))
+
+
+def test_a_memo_lives_while_rows_only_join_at_the_end():
+    history = History([KEY])
+    memos = []
+    for change in (
+        lambda: history.append([seen(START_S + i, float(i), i) for i in range(100)]),
+        lambda: history.append([seen(START_S + i, float(i), i) for i in range(100, 300)]),
+        lambda: history.fill([seen(START_S + 0.5, 1.0, 0)]),
+        lambda: history.append([seen(START_S + 250, 1.0, 250)]),
+        lambda: history.orphan([KEY], chain_id=1, from_block=200),
+        lambda: history.append([seen(START_S + 300, math.nan, 300), seen(START_S + 301, 1.0, 301)]),
+        lambda: history.fill([seen(START_S + 300, 1.0, 300)]),
+        lambda: history.redo(Change(ChangeKind.TRIM, before_s=START_S + 10)),
+    ):
+        change()
+        memos.append(history.columns()[KEY].memo)
+    same = [one is other for one, other in itertools.pairwise(memos)]
+    assert same == [True, False, False, False, True, False, False]
+    assert history.columns(until_s=START_S + 20)[KEY].memo is memos[-1]

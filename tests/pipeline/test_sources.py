@@ -11,13 +11,21 @@ from fake_chain import FakeChain
 from pipeline_builders import EXPOSURE, START_S, block, price
 
 from bot.chain.heads import NewHead
-from bot.errors import ConfigError, NotFoundError, StaleDataError, TransientError
+from bot.errors import (
+    ConfigError,
+    InvariantError,
+    NotFoundError,
+    StaleDataError,
+    TransientError,
+    VenueRejected,
+)
 from bot.model.market import Metric, SeriesKey
 from bot.pipeline.cadence import ChainObserver, Scheduled
 from bot.pipeline.gaps import BETWEEN_POLLS, NOT_RUNNING, HeadLog
 from bot.pipeline.history import History
 from bot.pipeline.side_chains import Link, SideChain
 from bot.pipeline.sources import LiveSource, chain_clock, with_stalls
+from bot.pipeline.sources import until as until_stop
 from bot.pipeline.web_feeds import WebFeeds
 
 KEY = SeriesKey(Metric.PRICE_USD, "ETH", "chainlink:ETH/USD")
@@ -355,7 +363,7 @@ async def test_a_chain_that_stands_still_holds_by_name_and_its_series_are_unknow
     async with live.running(first_within_s=5.0):
         found = await moments(live, *(block(n, START_S + 30 * n) for n in range(1, 6)))
     assert [len(moment.holds) for moment in found] == [0, 0, 1, 1, 1]
-    assert found[2].holds[0].startswith("chain 10 was last read 90 s ago, allowed 60 s")
+    assert found[2].holds[0].startswith("chain 10 was last read at its block of 2022-05-05T00:00:00Z")
     column = found[-1].columns[SIDE_KEY]
     assert column.times_s.tolist() == [START_S, START_S + 90]
     assert math.isnan(column.values[1])
@@ -507,3 +515,237 @@ async def test_cutting_a_moment_costs_little_of_our_own_time():
         await live.cut(at, now_s=float(at.timestamp_s))
         taken.append(time.perf_counter() - started)
     assert sorted(taken)[len(taken) // 2] < 0.003
+
+
+@pytest.mark.parametrize(
+    "error", [AttributeError("NoneType has no get"), VenueRejected("reverts"), ConfigError("x")]
+)
+async def test_whatever_one_watcher_raises_it_is_unknown_and_the_others_are_read(error):
+    live = source(watchers=[Watch(error, key=SIDE_KEY, name="bad"), Watch()])
+    (moment,) = await moments(live, block(1, START_S))
+    assert math.isnan(moment.columns[SIDE_KEY].values[-1])
+    assert moment.columns[KEY].values.tolist() == [2_001.0]
+
+
+@pytest.mark.parametrize("kind", ["web", "side"])
+async def test_a_task_in_the_background_that_dies_ends_the_run_and_says_why(kind):
+    """A source that nobody reads any more must not look like one that says nothing new."""
+
+    class Broken(Web):
+        async def read(self, web, *, now_s):
+            raise InvariantError("the file is full")
+
+    feeds = WebFeeds(sources=[Broken()], web=None, deadline_s=1.0, clock=lambda: START_S)
+    side = side_chain(
+        watch=Watch(InvariantError("the file is full"), key=SIDE_KEY),
+        events=[NewHead(block=on(10, 1, START_S))],
+    )
+    live = source(web=feeds) if kind == "web" else source(others=[side])
+    async with live.running():
+        for _ in range(20):
+            await asyncio.sleep(0)
+        with pytest.raises(InvariantError, match="the file is full"):
+            await moments(live, block(1, START_S))
+
+
+async def test_one_web_source_that_breaks_does_not_stop_the_others():
+    bad, good = Web(NotFoundError("gone"), AttributeError("none")), Web(0.5, 0.6)
+    bad.series, bad.name = (SIDE_KEY,), "bad"
+    feeds = WebFeeds(sources=[bad, good], web=None, deadline_s=1.0, clock=lambda: START_S)
+    await feeds.read_once()
+    await feeds.read_once()
+    rows = feeds.take()
+    assert [item.value for item in rows if item.key == WEB_KEY] == [0.5, 0.6]
+    assert ["bad: gone" in item.why_unknown for item in rows if item.key == SIDE_KEY] == [True, False]
+
+
+@pytest.mark.parametrize("at_s", [START_S * 1_000.0, math.nan, math.inf])
+async def test_a_web_row_of_the_future_is_unknown_and_costs_no_history(at_s):
+    """Milliseconds for seconds: such a row would make every real one older than the look-back."""
+
+    class Future(Web):
+        async def read(self, web, *, now_s):
+            return [replace(row(WEB_KEY, block(0, START_S), 0.7), observed_at_s=at_s, block_number=None)]
+
+    feeds = WebFeeds(sources=[Future()], web=None, deadline_s=1.0, clock=lambda: START_S)
+    live = source(history=History([KEY, WEB_KEY], keep_s=3_600.0), web=feeds)
+    await feeds.read_once()
+    await moments(live, block(1, START_S))
+    (moment,) = await moments(live, block(2, START_S + 12))
+    assert moment.columns[KEY].values.size == 2
+    assert moment.columns[WEB_KEY].times_s.tolist() == [START_S]
+    assert math.isnan(moment.columns[WEB_KEY].values[-1])
+
+
+async def test_a_watchers_row_of_the_future_is_unknown():
+    class Future(Watch):
+        async def read(self, chain, *, block, read_at_s):
+            return [replace(row(KEY, block, 1.0), observed_at_s=block.timestamp_s * 1_000.0)]
+
+    live = source(watch=Future(), history=History([KEY], keep_s=3_600.0))
+    (moment,) = await moments(live, block(1, START_S))
+    assert math.isnan(moment.columns.latest(Metric.PRICE_USD, "ETH")[0])
+    assert moment.columns[KEY].times_s.tolist() == [START_S]
+
+
+async def test_a_head_of_the_far_future_is_not_decided_on():
+    """One block with a lying time must not make every later one look decided on already."""
+    heard = []
+    live = source(clock=lambda _: START_S + 24, heard=heard)
+    found = await moments(
+        live, block(1, START_S), block(2, START_S + 40 * 86_400), block(3, START_S + 24), after_s=START_S - 60
+    )
+    assert [moment.now_s for moment in found] == [START_S + 24]
+    assert "ahead of our clock" in str(heard[0])
+
+
+async def test_a_halt_is_on_disk_at_once(tmp_path):
+    """A kill right after a breach of finality must not lose it."""
+    path = tmp_path / "history.sqlite"
+    live = source(history=History([KEY], path=path))
+    live.halt(InvariantError("block 7 was final and has been replaced"))
+    again = History([KEY], path=path)
+    assert "was final" in again.halts()[0].why
+    again.close()
+    live.history.close()
+
+
+async def test_a_reorg_deeper_than_all_proof_leaves_no_row_of_the_dead_chain():
+    live = source()
+
+    async def events():
+        for number in range(100, 150):
+            yield NewHead(block=on(31337, number, START_S + 12 * (number - 100)))
+        head = on(31337, 150, START_S + 600, salt=1)
+        yield NewHead(block=head, skipped=range(130, 150), reorg_depth=21)
+
+    found = [moment async for moment in live.moments(events(), after_s=-math.inf)]
+    assert found[-1].columns[KEY].times_s.tolist() == [START_S + 600]
+    gap = live.history.gaps()[-1]
+    assert (gap.from_number, gap.to_number) == (100, 149), "what is not known any more is a gap"
+
+
+async def test_a_reorg_before_the_first_head_was_read_takes_back_what_was_filled():
+    history = History([KEY])
+    history.fill([row(KEY, on(31337, 100, START_S), 1.0)])
+    live = source(history=history)
+    await anext(
+        live.moments(
+            heads(NewHead(block=on(31337, 100, START_S + 12, salt=1), reorg_depth=1)), after_s=-math.inf
+        )
+    )
+    assert history.columns()[KEY].times_s.tolist() == [START_S + 12]
+
+
+async def test_a_chain_that_is_another_one_from_the_bottom_leaves_nothing_at_start():
+    """More heads than are looked at: all of them are gone, and so is all that is older."""
+    history = History([KEY])
+    for number in range(1, 200):
+        seen = on(31337, number, START_S + 12 * number)
+        history.append([row(KEY, seen, float(number))])
+        history.add_head(seen)
+    log = HeadLog(history, chain_id=31337, keys=[KEY])
+    now = [on(31337, number, START_S + 12 * number, salt=1) for number in range(1, 300)]
+    assert await log.check_stored(Chain(*now)) == 199
+    assert history.columns()[KEY].times_s.size == 0
+    assert "reorganised by more than 20" in history.halts()[0].why
+
+
+async def test_a_first_head_that_takes_the_place_of_a_stored_one_takes_its_rows_back():
+    """The chain was shorter when it was compared at start, so that nothing was proved."""
+    history = History([KEY])
+    for number in range(1, 6):
+        seen = on(31337, number, START_S + 12 * number)
+        history.append([row(KEY, seen, float(number))])
+        history.add_head(seen)
+    live = source(history=history)
+    (moment,) = await moments(live, on(31337, 4, START_S + 61, salt=1))
+    assert moment.columns[KEY].times_s.tolist() == [START_S + 12, START_S + 24, START_S + 36, START_S + 61]
+
+
+async def test_a_side_chain_that_was_reorganised_while_unlinked_is_not_joined_at_a_dead_block():
+    first, history = on(10, 1, START_S), History([KEY, SIDE_KEY])
+    side = side_chain(
+        watch=Watch(key=SIDE_KEY, name="bridge"), events=[NewHead(block=first)], history=history
+    )
+    links = [0]
+
+    @asynccontextmanager
+    async def connect():
+        links[0] += 1
+
+        async def follow():
+            if links[0] == 1:
+                yield NewHead(block=first)
+                raise TransientError("cut")
+            await asyncio.Event().wait()
+
+        yield Link(Chain(on(10, 1, START_S + 1, salt=1), chain_id=10), follow())
+
+    side.connect = connect
+    live = source(history=history, others=[side])
+    async with live.running(first_within_s=5.0):
+        await until(lambda: links[0] == 2)
+        await asyncio.sleep(0.01)
+        (moment,) = await moments(live, block(1, START_S + 4))
+    assert list(moment.blocks) == [31337]
+    assert moment.holds
+
+
+async def test_the_words_of_a_chain_that_stands_still_stay_the_same():
+    side = side_chain(watch=Watch(key=SIDE_KEY), events=[NewHead(block=on(10, 1, START_S))])
+    live = source(history=side.history, others=[side])
+    async with live.running(first_within_s=5.0):
+        found = await moments(live, *(block(n, START_S + 100 + 12 * n) for n in range(3)))
+    assert len({moment.holds for moment in found}) == 1
+    assert "2022-05-05T00:00:00Z" in found[0].holds[0]
+
+
+async def test_what_was_filled_under_a_head_that_is_gone_by_now_is_taken_back():
+    history = History([KEY])
+    history.fill([row(KEY, on(31337, number, START_S + 12 * number), 1.0) for number in range(50, 100)])
+    live = source(history=history)
+    head = on(31337, 100, START_S + 1_200)
+    assert not await live.check_filled(Chain(head), head)
+    assert await live.check_filled(Chain(replace(head, hash="0x" + "ee" * 32)), head)
+    assert history.columns()[KEY].times_s[-1] == START_S + 12 * 79
+
+
+async def test_a_side_block_of_the_far_future_is_not_read():
+    heard = []
+    side = side_chain(
+        watch=Watch(key=SIDE_KEY),
+        events=[NewHead(block=on(10, 1, START_S + 40 * 86_400)), NewHead(block=on(10, 2, START_S))],
+        heard=heard,
+    )
+    side.ahead_limit_s = 86_400.0
+    live = source(history=side.history, others=[side])
+    async with live.running(first_within_s=5.0):
+        (moment,) = await moments(live, block(1, START_S + 4))
+    assert moment.blocks[10].number == 2
+    assert moment.columns[SIDE_KEY].times_s.tolist() == [START_S]
+    assert "later than today" in str(heard[0])
+    side.history.close()
+
+
+async def test_a_stop_and_a_cancelled_run_leave_no_wait_behind():
+    async def never():
+        yield NewHead(block=block(1, START_S))
+        await asyncio.Event().wait()
+
+    before = asyncio.all_tasks()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.05, stop.set)
+    found = [event.block.number async for event in until_stop(never(), stop)]
+    task = asyncio.ensure_future(anext(until_stop(_silent(), asyncio.Event())))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.sleep(0.01)
+    assert found == [1]
+    assert asyncio.all_tasks() == before
+
+
+async def _silent():
+    await asyncio.Event().wait()
+    yield NewHead(block=block(1, START_S))

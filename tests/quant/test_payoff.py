@@ -44,6 +44,17 @@ def test_no_leg_is_worth_nothing():
     np.testing.assert_array_equal(payoff.expiry_payoff(SPOTS, **empty), 0.0)
 
 
+def test_expiry_payoff_is_the_value_of_options_without_time():
+    legs = {"strikes": [1600.0, 2000.0, 2000.0], "is_puts": [True, True, False], "sizes": [1.5, -2.0, 0.25]}
+    whole = payoff.option_value(SPOTS, **legs, years=[0.0] * 3, ivs=[0.0] * 3)
+    np.testing.assert_array_equal(payoff.expiry_payoff(SPOTS, **legs), whole)
+    odd = np.array([0.0, math.nan, -1.0, 2_000.0])
+    np.testing.assert_array_equal(
+        payoff.expiry_payoff(odd, **legs),
+        payoff.option_value(odd, **legs, years=[0.0] * 3, ivs=[0.0] * 3),
+    )
+
+
 def test_expiry_payoff_of_an_iron_condor_is_bounded_by_its_wings():
     legs = {"strikes": [1600.0, 1800.0, 2200.0, 2400.0], "is_puts": [True, True, False, False]}
     values = payoff.expiry_payoff(SPOTS, **legs, sizes=[1.0, -1.0, -1.0, 1.0])

@@ -227,3 +227,9 @@ def test_terms_and_names_are_checked():
     assert rates_of([indicative_book("deribit")]) == {"www.deribit.com": 5.0}
     with pytest.raises(ConfigError, match="deribit, derive"):
         indicative_venue("binance", None)  # type: ignore[arg-type]
+
+
+async def test_a_price_of_the_coin_is_not_taken_as_that_of_a_stable(served: Sources, web: WebClient):
+    alone = await venue("deribit", served, web).quotes(view(), underlying="ETH", size=2.0)
+    priced = await venue("deribit", served, web).quotes(view(ETH=3_001.0), underlying="ETH", size=2.0)
+    assert [item.premium_usd for item in priced] == [item.premium_usd for item in alone]

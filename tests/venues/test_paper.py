@@ -12,7 +12,7 @@ from bot.model.units import DAY_S
 from bot.pipeline.memory_journal import MemoryJournal
 from bot.ports import MarketView, VenuePosition
 from bot.venues.booked import SaleTerms
-from bot.venues.paper import PaperVenue
+from bot.venues.paper import PaperVenue, paper_venues
 
 from .conftest import World, buy_leg
 
@@ -249,6 +249,28 @@ async def test_an_indicative_fill_says_so():
     outcome = await paper.execute(order(), view=view())
     assert outcome.status is LegStatus.FILLED
     assert "indicative: no overrides" in outcome.because
+    assert outcome.indicative
+    exact = await PaperVenue(FakeVenue()).execute(order(), view=view())
+    assert not exact.indicative
+
+
+async def test_the_books_of_two_paper_venues_stay_apart():
+    put = replace(PUT, venue="deribit")
+    shown = FakeVenue(name="deribit", changes={"indicative": True, "instrument": put})
+    venues = paper_venues([FakeVenue(), shown], earlier=())
+    bought = [
+        await venues[name].execute(replace(order(), instrument=instrument), view=view())
+        for name, instrument in (("lyra", PUT), ("deribit", put))
+    ]
+    assert [item.position_id for item in bought] == ["paper-1", "paper-deribit-1"]
+    again = paper_venues([FakeVenue(), shown], earlier=bought)
+    for name, outcome in zip(("lyra", "deribit"), bought, strict=True):
+        (held,) = await again[name].held(view())
+        assert (held.id, held.instrument.venue) == (outcome.position_id, name)
+    closing = replace(order(Side.SELL, key="k/9", limit=0.0, position="paper-deribit-1"), instrument=put)
+    sold = await again["deribit"].execute(closing, view=view())
+    assert (sold.status, sold.indicative) == (LegStatus.FILLED, True)
+    assert "its own bids are not read" in sold.because
 
 
 @pytest.mark.devnet

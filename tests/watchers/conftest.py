@@ -12,7 +12,7 @@ from bot.devnet.deploy_v4 import V4Deployment, deploy_v4
 from bot.devnet.deploy_vault import VaultDeployment, deploy_vault
 from bot.devnet.deployment import CHAIN_ID, Deployment
 from bot.devnet.node import Devnet
-from bot.devnet.packages import fetch
+from bot.devnet.packages import fetch, read_lock
 from bot.watchers.pools import Pool
 
 
@@ -52,8 +52,8 @@ def stable_pool(at: Deployment) -> Pool:
 
 @pytest.fixture
 def bench(rpc: Rpc, at: Deployment, cache_dir: Path) -> Bench:
-    """Deploys more of the locked packages on the devnet."""
-    return Bench(rpc, fetch(cache_dir), at.accounts)
+    """Deploys more of the locked packages on the devnet, also those that only tests use."""
+    return Bench(rpc, fetch(cache_dir, packages=read_lock()), at.accounts)
 
 
 @pytest.fixture

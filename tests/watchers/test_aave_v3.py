@@ -182,6 +182,8 @@ async def test_from_v3_1_the_virtual_balance_is_what_can_be_withdrawn() -> None:
         ({"reserve": (*WORDS[:6], 2**255, *WORDS[7:])}, "allowed is 0..10"),
         ({"paused": None}, "getPaused"),
         ({"balance": None}, "balance of the aToken"),
+        ({"balance": (2**255,), "virtual": (2**255,)}, "no amount of a token"),
+        ({"reserve": (*WORDS[:4], 2**255, *WORDS[5:])}, "no amount of a token"),
         ({"decimals": (18,)}, "configured are 6"),
         ({"decimals": None}, "decimals"),
     ],
@@ -195,12 +197,28 @@ async def test_a_reserve_that_cannot_be_is_unknown(change: dict[str, tuple | Non
 
 
 @pytest.mark.parametrize(
+    ("answer", "health"),
+    [
+        ((30_000 * 10**8, 15_000 * 10**8, 0, 8_250, 0, 165 * 10**16), 1.65),
+        ((30_000 * 10**8, 15_000 * 10**8, 0, 8_250, 0, 165_019 * 10**13), 1.65019),  # 82.5095 %, told as 82.5
+        ((1, 3, 0, 8_250, 0, 333_333_333_333_333_333), 1 / 3),  # rounded up from 0.825 of the least unit
+        ((0, 10**8, 0, 0, 0, 0), 0.0),  # bad debt
+    ],
+)
+async def test_health_is_told_as_it_is(answer: tuple, health: float) -> None:
+    assert (await _faked(account=answer))[Metric.HEALTH_FACTOR].value == pytest.approx(health)
+
+
+@pytest.mark.parametrize(
     ("answer", "words"),
     [
         (None, "getUserAccountData"),
         ((0, 0, 0, 0, 0, 2**256 - 1), "neither collateral nor debt"),
         ((1, 1, 0, 0, 0, 2**256 - 1), "contradicts"),
         ((1, 0, 0, 0, 0, 5), "contradicts"),
+        ((30_000 * 10**8, 15_000 * 10**8, 0, 8_250, 0, 10**30), "is not its collateral"),
+        ((30_000 * 10**8, 15_000 * 10**8, 0, 8_250, 0, 0), "is not its collateral"),
+        ((2**255, 10**8, 0, 0, 0, 2**255), "is not its collateral"),
     ],
 )
 async def test_a_health_that_cannot_be_is_unknown(answer: tuple | None, words: str) -> None:

@@ -1,18 +1,26 @@
 """The Balancer v2 watcher on the real Vault, a composable stable pool and a weighted pool."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from eth_abi.abi import encode
+from balancer_builders import (
+    FEE,
+    SUSD_RAW,
+    USDC_RAW,
+    ZERO,
+    Balancer,
+    create_pool,
+    deploy_balancer,
+    join_pool,
+)
 from fake_chain import BLOCK, FakeChain
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_contracts import deploy_reference
 
 from bot.chain.reader import JsonRpcReader
-from bot.devnet.deploy_bench import Bench, Contract
+from bot.devnet.deploy_bench import Bench
 from bot.devnet.deploy_tokens import UNLIMITED
 from bot.devnet.deployment import Deployment
 from bot.errors import ConfigError
@@ -21,71 +29,12 @@ from bot.watchers.balancer_rows import PoolToken
 from bot.watchers.balancer_v2 import POOL, VAULT, BalancerV2Watcher
 from bot.watchers.pools import ERC20
 
-FEE = 10**14  # 0.01 %
-ZERO = "0x" + "00" * 20
 NOBODY = "0x" + "00" * 19 + "aa"
-USDC_RAW, SUSD_RAW = 3_000_000 * 10**6, 2_000_000 * 10**18
-RATE = 1_250_000_000_000_000_000  # of sUSD, as its rate provider says
-
-
-@dataclass(frozen=True, kw_only=True)
-class Balancer:
-    """The Vault and a composable stable pool of USDC and sUSD."""
-
-    vault: Contract
-    authorizer: Contract
-    fees: Contract
-    pool: Contract
-    watcher: BalancerV2Watcher
 
 
 @pytest.fixture
 async def balancer(bench: Bench, at: Deployment) -> Balancer:
-    authorizer = await bench.deploy("BalancerAuthorizer", bench.deployer)
-    vault = await bench.deploy("BalancerV2Vault", authorizer.address, at.weth, 90 * 86_400, 30 * 86_400)
-    fees = await bench.deploy("ProtocolFeePercentagesProvider", vault.address, 10**18, 10**18)
-    factory = await bench.deploy("ComposableStablePoolFactory", vault.address, fees.address, "f", "p")
-    provider = (await deploy_reference(bench, "RateProvider", RATE)).address
-    tokens = sorted((at.usdc, at.susd), key=lambda token: int(token, 16))
-    providers = [provider if token == at.susd else ZERO for token in tokens]
-    arguments = ("Stable", "BPT", tokens, 200, providers, [3600, 3600], [False, False], FEE, bench.deployer)
-    pool = bench.at("ComposableStablePool", await _create(bench, factory, arguments))
-    amounts = {at.usdc: USDC_RAW, at.susd: SUSD_RAW}
-    pool_id = await pool.call("getPoolId")
-    await _join(bench, vault, pool_id, amounts, owner=at.whale)
-    watcher = BalancerV2Watcher(
-        label="b",
-        pool_id="0x" + pool_id.hex(),
-        tokens=(
-            PoolToken(symbol="sUSD", address=at.susd, decimals=18),
-            PoolToken(symbol="USDC", address=at.usdc, decimals=6),
-        ),
-        vault=vault.address,
-    )
-    return Balancer(vault=vault, authorizer=authorizer, fees=fees, pool=pool, watcher=watcher)
-
-
-async def _create(bench: Bench, factory: Contract, arguments: tuple[Any, ...]) -> str:
-    """Create a pool and return the address that the factory says it will have."""
-    pool = str(await factory.call("create", *arguments))
-    await factory.send("create", *arguments)
-    return pool
-
-
-async def _join(
-    bench: Bench, vault: Contract, pool_id: bytes, amounts: dict[str, int], *, owner: str
-) -> None:
-    """The first deposit (kind 0, INIT), which names the pool's own BPT too where it lists it."""
-    for token, amount in amounts.items():
-        contract = bench.at("TestERC20SetDecimals", token)
-        await contract.send("mint", owner, amount)
-        await contract.send("approve", vault.address, UNLIMITED, sender=owner)
-    tokens, _, _ = await vault.call("getPoolTokens", pool_id)
-    by_lower = {token.lower(): amount for token, amount in amounts.items()}
-    given_raw = [by_lower.get(token.lower(), UNLIMITED) for token in tokens]
-    told_raw = [by_lower.get(token.lower(), 0) for token in tokens]
-    user_data = encode(["uint256", "uint256[]"], [0, told_raw])
-    await vault.send("joinPool", pool_id, owner, owner, (tokens, given_raw, user_data, False), sender=owner)
+    return await deploy_balancer(bench, at)
 
 
 async def _rows(chain: JsonRpcReader, watcher: BalancerV2Watcher) -> dict[str, Observation]:
@@ -158,10 +107,10 @@ async def test_weighted_pool_has_amounts_and_supply_only(
     weights = [8 * 10**17 if token == at.susd else 2 * 10**17 for token in tokens]
     pool = bench.at(
         "WeightedPool",
-        await _create(bench, factory, ("W", "W", tokens, weights, [ZERO, ZERO], FEE, bench.deployer)),
+        await create_pool(bench, factory, ("W", "W", tokens, weights, [ZERO, ZERO], FEE, bench.deployer)),
     )
     pool_id = await pool.call("getPoolId")
-    await _join(bench, balancer.vault, pool_id, {at.usdc: USDC_RAW, at.susd: SUSD_RAW}, owner=at.whale)
+    await join_pool(bench, balancer.vault, pool_id, {at.usdc: USDC_RAW, at.susd: SUSD_RAW}, owner=at.whale)
     watcher = replace(balancer.watcher, pool_id="0x" + pool_id.hex(), stable=False)
     found = {key: row.value for key, row in (await _rows(chain, watcher)).items()}
     assert found == {

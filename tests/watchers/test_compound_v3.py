@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fake_chain import BLOCK, FakeChain
-from reference_contracts import deploy_reference
+from reference_contracts import deploy_comet, deploy_comet_feeds
 
 from bot.chain.reader import JsonRpcReader
 from bot.devnet.deploy_bench import Bench, Contract
@@ -43,22 +43,12 @@ async def _rows(chain: JsonRpcReader, watcher: CompoundV3Watcher) -> dict[tuple[
 
 @pytest.fixture
 async def feeds(bench: Bench) -> dict[str, Contract]:
-    return {
-        name: await bench.deploy_own("ChainlinkFeed", 8, name, round(price * 10**8))
-        for name, price in {"USDC": 1.0, "ETH": 3_000.0}.items()
-    }
+    return await deploy_comet_feeds(bench)
 
 
 @pytest.fixture
 async def comet(bench: Bench, at: Deployment, feeds: dict[str, Contract]) -> Contract:
-    """9,000 of 10,000 USDC are lent; the user owes 15,000 against 10 WETH, liquidated from 82.5 %."""
-    found = await deploy_reference(bench, "Comet", at.usdc, feeds["USDC"].address, 10**6)
-    await found.send("add_asset", at.weth, feeds["ETH"].address, 10**18, 825 * 10**15)
-    await found.send("set_totals", 10_000 * 10**6, 9_000 * 10**6)
-    await found.send("set_account", at.user, 0, 15_000 * 10**6, at.weth, 10 * 10**18)
-    await found.send("set_account", at.whale, 10**6, 0, at.weth, 0)
-    await bench.at("TestERC20SetDecimals", at.usdc).send("mint", found.address, 1_000 * 10**6)
-    return found
+    return await deploy_comet(bench, at, feeds)
 
 
 @pytest.mark.devnet
@@ -185,6 +175,8 @@ async def test_the_made_up_market_is_whole() -> None:
         ({"supply": None}, "getSupplyRate"),
         ({"borrow": (2**64 - 1,)}, "allowed is 0..10"),
         ({"flag": None}, "pause flags"),
+        ({"used": (2**255,)}, "of what is supplied"),
+        ({"held": (2**256 - 1,)}, "no amount of a token"),
     ],
 )
 async def test_a_market_that_cannot_be_is_unknown(change: dict[str, tuple | None], words: str) -> None:
@@ -206,6 +198,7 @@ async def test_a_market_that_cannot_be_is_unknown(change: dict[str, tuple | None
         ({"collateral": None}, "mine"),
         ({"debt": (0,), "collateral": (0, 0)}, "has no position"),
         ({"liquidatable": (True,)}, "can be liquidated, yet"),
+        ({"collateral": (10**18, 0)}, "cannot be liquidated, yet its health comes out as 0.825"),
     ],
 )
 async def test_a_health_that_cannot_be_is_unknown(change: dict[str, tuple | None], words: str) -> None:

@@ -53,7 +53,9 @@ async def test_both_index_types_give_the_same_pool(
     name: str, chain: JsonRpcReader, bench: Bench, at: Deployment, coins: tuple[CurveCoin, ...]
 ) -> None:
     pool = await _stable(bench, at, name)
-    found = await _values(chain, CurveWatcher(label="p", pool=pool.address, coins=coins, quote="USDC"))
+    found = await _values(
+        chain, CurveWatcher(label="p", pool=pool.address, coins=coins, quote="USDC", quote_is_usd=True)
+    )
     assert found["token_units p/USDC"] == 40e6
     assert found["token_units p/sUSD"] == 60e6
     assert found["pool_share p/USDC"] == pytest.approx(0.4)
@@ -72,7 +74,7 @@ async def test_depth_is_where_the_pools_own_marginal_price_has_fallen_2_percent(
 ) -> None:
     """sUSD is in excess: selling more of it is the cheaper direction; checked by get_dy around the size."""
     pool = await _stable(bench, at, name)
-    watcher = CurveWatcher(label="p", pool=pool.address, coins=coins, quote="USDC")
+    watcher = CurveWatcher(label="p", pool=pool.address, coins=coins, quote="USDC", quote_is_usd=True)
     depth = (await _values(chain, watcher))["pool_depth_usd p"]
 
     async def price(size: float) -> float:
@@ -81,7 +83,7 @@ async def test_depth_is_where_the_pools_own_marginal_price_has_fallen_2_percent(
         return float((paid[1] - paid[0]) * 10**12 / (high - low))
 
     assert await price(depth) / await price(100.0) == pytest.approx(0.98, abs=4e-4)
-    turned = CurveWatcher(label="p", pool=pool.address, coins=coins, quote="sUSD")
+    turned = CurveWatcher(label="p", pool=pool.address, coins=coins, quote="sUSD", quote_is_usd=True)
     assert (await _values(chain, turned))["pool_depth_usd p"] == pytest.approx(depth)
     await pool.send("set_balances", [USDC_RAW // 4, SUSD_RAW + 30_000_000 * 10**18])
     assert (await _values(chain, watcher))["pool_depth_usd p"] < depth / 3
@@ -96,7 +98,13 @@ async def test_prices_come_from_the_ema_and_rates_count(
     await pool.send("set_rates", [10**30, 1_250_000_000_000_000_000])
     await pool.send("set_prices", 1_010_000_000_000_000_000, 900_000_000_000_000_000)
     watcher = CurveWatcher(
-        label="p", pool=pool.address, coins=coins, value_by="rates", has_oracle=True, quote="USDC"
+        label="p",
+        pool=pool.address,
+        coins=coins,
+        value_by="rates",
+        has_oracle=True,
+        quote="USDC",
+        quote_is_usd=True,
     )
     rows = await _rows(chain, watcher)
     assert rows["pool_share p/USDC"].value == pytest.approx(40 / 115)
@@ -130,7 +138,13 @@ async def test_crypto_pool_counts_by_its_oracle(chain: JsonRpcReader, bench: Ben
         CurveCoin(symbol="ETH", address=at.weth, decimals=18),
     )
     watcher = CurveWatcher(
-        label="c", pool=pool.address, coins=coins, value_by="oracle", has_oracle=True, quote="USDC"
+        label="c",
+        pool=pool.address,
+        coins=coins,
+        value_by="oracle",
+        has_oracle=True,
+        quote="USDC",
+        quote_is_usd=True,
     )
     found = await _values(chain, watcher)
     assert found["price_usd ETH"] == 3_000.0
@@ -143,15 +157,17 @@ async def test_a_wrong_pool_is_named(
     chain: JsonRpcReader, bench: Bench, at: Deployment, coins: tuple[CurveCoin, ...]
 ) -> None:
     pool = await _stable(bench, at, "CurveStableSwapNG")
-    turned = CurveWatcher(label="p", pool=pool.address, coins=coins[::-1], quote="USDC")
+    turned = CurveWatcher(label="p", pool=pool.address, coins=coins[::-1], quote="USDC", quote_is_usd=True)
     lying = CurveWatcher(label="p", pool=pool.address, coins=(replace(coins[0], decimals=8), coins[1]))
-    nobody = CurveWatcher(label="p", pool=at.user, coins=coins, quote="USDC")
+    nobody = CurveWatcher(label="p", pool=at.user, coins=coins, quote="USDC", quote_is_usd=True)
     for watcher, why in ((turned, "configured as sUSD"), (lying, "has 6 decimals"), (nobody, "check the")):
         for row in (await _rows(chain, watcher)).values():
             assert math.isnan(row.value)
             assert why in row.why_unknown
     await pool.send("set_balances", [0, 0])
-    found = await _rows(chain, CurveWatcher(label="p", pool=pool.address, coins=coins, quote="USDC"))
+    found = await _rows(
+        chain, CurveWatcher(label="p", pool=pool.address, coins=coins, quote="USDC", quote_is_usd=True)
+    )
     assert found["token_units p/USDC"].value == 0, "an empty pool holds nothing: that is known"
     assert found["virtual_price p"].value == 1
     assert "is empty" in found["pool_share p/USDC"].why_unknown
@@ -163,7 +179,9 @@ async def test_without_an_oracle_the_price_is_unknown_not_spot(
     chain: JsonRpcReader, bench: Bench, at: Deployment, coins: tuple[CurveCoin, ...]
 ) -> None:
     pool = await _stable(bench, at, "CurveStableSwapOld")
-    watcher = CurveWatcher(label="p", pool=pool.address, coins=coins, has_oracle=True, quote="USDC")
+    watcher = CurveWatcher(
+        label="p", pool=pool.address, coins=coins, has_oracle=True, quote="USDC", quote_is_usd=True
+    )
     rows = await _rows(chain, watcher)
     assert math.isnan(rows["price_usd sUSD"].value)
     assert "price_oracle" in rows["price_usd sUSD"].why_unknown
@@ -219,8 +237,22 @@ class PoolChain(FakeChain):
         return (paid,) if self.dy_broken is None else self.dy_broken(dx, paid)
 
 
+def test_a_quote_is_no_dollar_unless_it_is_said_so() -> None:
+    keys = CurveWatcher(
+        label="c", pool=POOL, coins=(USDC, ETH), value_by="oracle", has_oracle=True, quote="ETH"
+    ).series
+    assert {key.subject for key in keys if key.metric is Metric.EXCHANGE_RATE} == {"USDC/ETH"}
+    assert not {key.metric for key in keys} & {Metric.PRICE_USD, Metric.POOL_DEPTH_USD}
+
+
 WATCHER = CurveWatcher(
-    label="c", pool=POOL, coins=(USDC, ETH), value_by="oracle", has_oracle=True, quote="USDC"
+    label="c",
+    pool=POOL,
+    coins=(USDC, ETH),
+    value_by="oracle",
+    has_oracle=True,
+    quote="USDC",
+    quote_is_usd=True,
 )
 HUGE, NOTHING = (2**256 - 1,), (0,)
 

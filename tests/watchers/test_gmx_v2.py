@@ -7,7 +7,11 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 from fake_chain import FakeChain
-from reference_contracts import deploy_reference
+from reference_contracts import GMX_HOURLY as HOURLY
+from reference_contracts import GMX_LONG as LONG
+from reference_contracts import GMX_MARKET as MARKET
+from reference_contracts import GMX_SHORT as SHORT
+from reference_contracts import deploy_gmx
 
 from bot.chain.reader import JsonRpcReader
 from bot.devnet.deploy_bench import Bench, Contract
@@ -16,10 +20,7 @@ from bot.errors import ConfigError
 from bot.model.market import Observation
 from bot.watchers.gmx_v2 import STORE, GmxV2Watcher, key, token_key
 
-MARKET = "0x70d95587d40A2caf56bd97485aB3Eec10Bee6336"
-LONG, SHORT = "0x" + "aa" * 20, "0x" + "bb" * 20
 FLOAT = 10**30
-HOURLY = FLOAT // 3_600 // 10_000  # 0.01 % an hour
 
 
 def _watcher(store: str, **changes: Any) -> GmxV2Watcher:
@@ -44,17 +45,7 @@ def test_keys_are_those_of_keys_sol() -> None:
 
 @pytest.fixture
 async def store(bench: Bench) -> Contract:
-    """A market in which both sides hold positions and longs pay 0.01 % an hour."""
-    found = await deploy_reference(bench, "GmxDataStore")
-    await found.send("addAddress", key("MARKET_LIST"), MARKET)
-    for name, token in (("LONG_TOKEN", LONG), ("SHORT_TOKEN", SHORT)):
-        await found.send("setAddress", token_key(MARKET, name), token)
-        for side in (True, False):
-            await found.send("setUint", key("OPEN_INTEREST", MARKET, token, is_long=side), 10**36)
-    await found.send("setUint", key("FUNDING_INCREASE_FACTOR_PER_SECOND", MARKET), 1)
-    await found.send("setUint", key("MAX_FUNDING_FACTOR_PER_SECOND", MARKET), 2 * HOURLY)
-    await found.send("setInt", key("SAVED_FUNDING_FACTOR_PER_SECOND", MARKET), HOURLY)
-    return found
+    return await deploy_gmx(bench)
 
 
 @pytest.mark.devnet

@@ -11,7 +11,7 @@ from bot.chain.reader import JsonRpcReader
 from bot.devnet.deployment import Deployment
 from bot.errors import TransientError
 from bot.model.market import Metric, Observation
-from bot.watchers.lyra_iv import LyraIvWatcher, at_the_money, constant_maturity
+from bot.watchers.lyra_iv import LyraIvWatcher, _points, at_the_money, constant_maturity
 from bot.watchers.rows import Unknown
 
 MARKET = Abi.load("OptionMarket")
@@ -111,6 +111,15 @@ async def test_an_invalid_rate_is_unknown(chain: JsonRpcReader, at: Deployment, 
 def _board(base_iv: float, strikes: list[tuple[float, float]]) -> tuple:
     rows = [(1, round(at * WAD), round(skew * WAD), 0, 0, 0, 0, 0, 7) for at, skew in strikes]
     return ((7, 0, round(base_iv * WAD), False, []), rows, [], 0)
+
+
+def test_a_frozen_board_does_not_count() -> None:
+    board = _board(1.0, [(1_000, 0.9), (2_000, 0.8)])
+    (number, _, base, _, strikes), *rest = board
+    open_, frozen = (((number, 90 * DAY_S, base, is_frozen, strikes), *rest) for is_frozen in (False, True))
+    read = {"spot_usd": 1_000.0, "now_s": 0.0, "cutoff_s": 0.0}
+    assert _points([open_, frozen], **read) == [(pytest.approx(90 / 365), pytest.approx(0.9))]
+    assert _points([frozen], **read) == []
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,17 @@ import math
 from dataclasses import replace
 
 import pytest
+from eth_utils.crypto import keccak
+from v4_builders import v4_pool
 
-from bot.chain.abi import Abi
+from bot.chain.abi import Abi, FixedCall
 from bot.chain.reader import JsonRpcReader
 from bot.devnet.deployment import Deployment
 from bot.errors import ConfigError, InvariantError, NotFoundError, TransientError
 from bot.model.exposure import ExposureKind, LpShape
 from bot.quant import lp
 from bot.watchers.pools import V3_POOL, Pool, sqrt_ratio_x96
-from bot.watchers.positions import V2PositionReader, V3PositionReader, find_positions
+from bot.watchers.positions import V2PositionReader, V3PositionReader, V4PositionReader, find_positions
 from bot.watchers.positions.reading import checked_value
 
 pytestmark = pytest.mark.devnet
@@ -243,3 +245,25 @@ def test_a_curve_that_is_worth_something_else_is_a_bug(v3_pool: Pool) -> None:
     assert checked_value("v3:1", v3_pool, shape, 2_000.0, held) == pytest.approx(2_000 * math.sqrt(2_000))
     with pytest.raises(InvariantError, match="v3:1: its curve is worth"):
         checked_value("v3:1", v3_pool, shape, 2_000.0, (held[0] * 1.001, held[1]))
+
+
+def test_what_never_changes_costs_nothing_per_block(v3_pool: Pool, v2_pool: Pool, at: Deployment) -> None:
+    """A reader asks FixedCalls once per run: only what a block can change is asked at every one."""
+    v3 = V3PositionReader(token_id=1, pool=v3_pool, manager=at.v3_position_manager)
+    v2 = V2PositionReader(holder=at.user, pool=v2_pool)
+    v4 = V4PositionReader(token_id=1, pool=v4_pool(quote_token=at.usdc), manager=at.v4_position_manager)
+    changing = [
+        [call.data[:4].hex() for call in item.calls if not isinstance(call, FixedCall)]
+        for item in (v3, v2, v4)
+    ]
+    names = (
+        ["positions(uint256)", "ownerOf(uint256)", "fee()", "slot0()"],
+        ["getReserves()", "totalSupply()", "balanceOf(address)"],
+        [
+            "getPoolAndPositionInfo(uint256)",
+            "getPositionLiquidity(uint256)",
+            "ownerOf(uint256)",
+            "getSlot0(bytes32)",
+        ],
+    )
+    assert changing == [[keccak(text=name)[:4].hex() for name in group] for group in names]

@@ -17,10 +17,11 @@ from bot.devnet.deployment import Deployment
 from bot.errors import BotError, ConfigError, NotFoundError, TransientError
 from bot.model.exposure import ExposureKind
 from bot.model.lp_position import LpPosition, LpToken
-from bot.watchers.pools import ERC20
+from bot.watchers.pools import ERC20, V2_PAIR, Pool
 from bot.watchers.positions import exposure_of, read_positions
 from bot.watchers.positions.finder import LpContracts, LpFinder, NamedPosition, V4Contracts
 from bot.watchers.positions.tokens import MAX_SYMBOL, KnownTokens, plain_symbol, read_tokens
+from bot.watchers.positions.v2 import PairTerms
 from bot.watchers.rows import Unknown
 from bot.watchers.v4_pools import NATIVE
 
@@ -151,6 +152,30 @@ async def test_an_emptied_v4_position_is_named(
     await withdraw_v4(bench, v4, owner=at.user, token_id=v4.user_token_id, liquidity_raw=item.liquidity_raw)
     (error,) = await read_positions(chain, [reader], block=await chain.head())
     assert str(error) == f"position v4:{v4.user_token_id} holds no liquidity any more"
+
+
+@pytest.mark.devnet
+async def test_the_fee_of_a_pair_is_known_by_its_configuration_or_its_factory(
+    chain: JsonRpcReader, at: Deployment, v2_pool: Pool
+) -> None:
+    named = NamedPosition(text="v2", kind="v2", pair=at.v2_pair, holder=at.user)
+    (factory,) = await chain.read([V2_PAIR.call("factory", at.v2_pair)], block=await chain.head())
+    terms = {v2_pool.label: PairTerms(fee=0.0025, protocol="pancakeswap-v2")}
+    cases = (
+        ({}, math.nan, "a v2 fork that is not known"),
+        ({"factories": {factory[0]: "sushi-v2"}}, 0.003, "sushi-v2"),
+        ({"pairs": (v2_pool,), "terms": terms}, 0.0025, "pancakeswap-v2"),
+        ({"terms": terms}, math.nan, "a v2 fork that is not known"),  # another pair of that label
+    )
+    for more, fee, protocol in cases:
+        finder = LpFinder(chain, contracts(at, **more), vouched(at), look_back=10**6)
+        reader = await finder.named(named, wallet=None, block=await chain.head())
+        (found,) = (await positions_of(chain, [reader])).values()
+        assert found.fee == pytest.approx(fee, nan_ok=True)
+        assert found.protocol == protocol
+    finder = LpFinder(chain, contracts(at, **cases[2][0]), vouched(at), look_back=10**6)
+    readers, _ = await finder.wallet(at.user, block=await chain.head())
+    assert (await positions_of(chain, readers))[f"v2:{at.v2_pair}"].fee == 0.0025
 
 
 # -- staked ----------------------------------------------------------------------------------------------

@@ -42,6 +42,15 @@ async def test_what_cannot_be_read_is_unknown(balance: tuple | None, decimals: t
     assert "USDC" in row.why_unknown
 
 
+async def test_more_than_any_token_has_is_unknown() -> None:
+    chain = FakeChain({ERC20.encode("balanceOf", HOLDER): (2**256 - 1,), ERC20.encode("decimals"): (6,)})
+    (row,) = await TvlWatcher(label="vault", holder=HOLDER, tokens=(USDC,)).read(
+        chain, block=BLOCK, read_at_s=0.0
+    )
+    assert math.isnan(row.value)
+    assert "no amount of a token" in row.why_unknown
+
+
 async def test_an_empty_holder_is_known_to_hold_nothing() -> None:
     chain = FakeChain({ERC20.encode("balanceOf", HOLDER): (0,), ERC20.encode("decimals"): (6,)})
     (row,) = await TvlWatcher(label="vault", holder=HOLDER, tokens=(USDC,)).read(

@@ -103,7 +103,8 @@ async def test_an_empty_pair_has_no_price(pool: Pool, reserves: tuple[int, int, 
             PAIR.encode("token1"): (tokens[1],),
             PAIR.encode("getReserves"): reserves,
             PAIR.encode("totalSupply"): (1_000,),
-        }
+        },
+        decimals=_decimals(pool),
     )
     rows = await UniswapV2Watcher(pool=pool).read(chain, block=BLOCK, read_at_s=0.0)
     assert all("v2:ETH/USDC is empty" in row.why_unknown for row in rows)
@@ -121,6 +122,40 @@ async def test_a_pair_of_other_tokens_is_refused(pool: Pool) -> None:
     )
     rows = await UniswapV2Watcher(pool=pool).read(chain, block=BLOCK, read_at_s=0.0)
     assert all(other in row.why_unknown for row in rows)
+
+
+@pytest.mark.parametrize("lies", ["base", "quote"])
+async def test_decimals_that_lie_are_refused(pool: Pool, lies: str) -> None:
+    """Else the price would be off by a power of ten."""
+    token = pool.base_token if lies == "base" else pool.quote_token
+    tokens = sorted((pool.base_token, pool.quote_token))
+    answers: dict[bytes, tuple[object, ...] | None] = {
+        PAIR.encode("token0"): (tokens[0],),
+        PAIR.encode("token1"): (tokens[1],),
+        PAIR.encode("getReserves"): (10**18, 2_000 * 10**6, 0),
+        PAIR.encode("totalSupply"): (10**12,),
+    }
+    for decimals in ({token: 8}, {}):
+        chain = FakeChain(answers, decimals={**_decimals(pool), **decimals} if decimals else {})
+        rows = await UniswapV2Watcher(pool=pool).read(chain, block=BLOCK, read_at_s=0.0)
+        assert all(math.isnan(row.value) and "decimals" in row.why_unknown for row in rows)
+
+
+async def test_a_supply_that_no_pair_can_have_is_unknown(pool: Pool) -> None:
+    tokens = sorted((pool.base_token, pool.quote_token))
+    answers: dict[bytes, tuple[object, ...] | None] = {
+        PAIR.encode("token0"): (tokens[0],),
+        PAIR.encode("token1"): (tokens[1],),
+        PAIR.encode("getReserves"): (10**18, 2_000 * 10**6, 0),
+        PAIR.encode("totalSupply"): (2**256 - 1,),
+    }
+    chain = FakeChain(answers, decimals=_decimals(pool))
+    rows = await UniswapV2Watcher(pool=pool).read(chain, block=BLOCK, read_at_s=0.0)
+    assert all("no amount of a token" in row.why_unknown for row in rows)
+
+
+def _decimals(pool: Pool) -> dict[str, int]:
+    return {pool.base_token: pool.base_decimals, pool.quote_token: pool.quote_decimals}
 
 
 @pytest.fixture
@@ -157,7 +192,8 @@ async def test_what_makes_no_sense_is_unknown_and_never_zero(
         PAIR.encode("getReserves"): None if None in (reserve0, reserve1) else (reserve0, reserve1, 0),
         PAIR.encode("totalSupply"): None if supply is None else (supply,),
     }
-    rows = await UniswapV2Watcher(pool=pool).read(FakeChain(answers), block=BLOCK, read_at_s=0.0)
+    chain = FakeChain(answers, decimals=_decimals(pool))
+    rows = await UniswapV2Watcher(pool=pool).read(chain, block=BLOCK, read_at_s=0.0)
     assert tuple(row.key for row in rows) == UniswapV2Watcher(pool=pool).series
     if tokens == "right" and reserve0 and reserve1 and supply:
         assert all(row.value > 0 for row in rows)

@@ -261,6 +261,14 @@ def test_ladder_that_does_not_add_up_is_refused() -> None:
         Ladder(pool=ladder.pool, ticks=[(0, 100, 100)]).check(tick=50, in_range=100)
 
 
+@pytest.mark.parametrize("gross", [99, 101])
+def test_a_tick_that_cannot_be_is_refused(gross: int) -> None:
+    """Gross liquidity that no positions make would be POOL_LIQUIDITY without a word."""
+    ladder = Ladder(pool=_fake_pool(base_is_token0=True), ticks=[(0, 100, gross), (200, -100, 100)])
+    with pytest.raises(TransientError, match=f"tick 0 has liquidity {gross} in all and 100 net"):
+        ladder.check(tick=50, in_range=100)
+
+
 async def test_a_pool_that_was_never_initialised_is_unknown() -> None:
     pool = _fake_pool(base_is_token0=True)
     chain = FakeChain(
@@ -268,7 +276,8 @@ async def test_a_pool_that_was_never_initialised_is_unknown() -> None:
             V3_POOL.encode("token0"): (pool.base_token,),
             V3_POOL.encode("token1"): (pool.quote_token,),
             V3_POOL.encode("slot0"): (0, 0, 0, 0, 0, 0, False),
-        }
+        },
+        decimals=_decimals(pool),
     )
     watcher = UniswapV3Watcher(pool=pool, tick_lens=EOA)
     rows = await watcher.read(chain, block=BLOCK, read_at_s=0.0)
@@ -325,6 +334,7 @@ class OnlyLens:
         ((2**96, 900_000), ([0, 1_800],), 500, "no such price"),
         ((5, 0), ([0, 1_800],), 500, "no such price"),
         ((2**160 - 1, 0), ([0, 1_800],), 500, "no such price"),
+        ((2**96, 7), ([0, 1_800],), 500, "does not lie at tick 7"),
         ((2**96, 0), ([0, 1_800],), 1_000_000, "says that its fee is 1000000 millionths"),
     ],
 )
@@ -350,10 +360,39 @@ async def test_a_pool_whose_numbers_cannot_be_is_unknown(
             V3_POOL.encode("tickSpacing"): (10,),
             V3_POOL.encode("fee"): (fee,),
             V3_POOL.encode("observe", [1_800, 0]): observed,
-        }
+        },
+        decimals=_decimals(pool),
     )
     rows = await UniswapV3Watcher(pool=pool, tick_lens=EOA).read(chain, block=BLOCK, read_at_s=0.0)
     assert all(math.isnan(row.value) and reason in row.why_unknown for row in rows)
+
+
+@pytest.mark.parametrize("lies", ["base", "quote"])
+async def test_decimals_that_lie_are_refused(lies: str) -> None:
+    """Else both the spot price and PRICE_USD would be off by a power of ten."""
+    pool = _fake_pool(base_is_token0=True)
+    token = pool.base_token if lies == "base" else pool.quote_token
+    chain = FakeChain(
+        {
+            V3_POOL.encode("token0"): (pool.base_token,),
+            V3_POOL.encode("token1"): (pool.quote_token,),
+            V3_POOL.encode("slot0"): (2**96, 0, 0, 1, 1, 0, True),
+            V3_POOL.encode("liquidity"): (10**18,),
+            V3_POOL.encode("tickSpacing"): (10,),
+            V3_POOL.encode("fee"): (500,),
+            V3_POOL.encode("observe", [1_800, 0]): ([0, 0], [0, 0]),
+        },
+        decimals={**_decimals(pool), token: 6},
+    )
+    watchers = (UniswapV3Watcher(pool=pool, tick_lens=EOA), UniswapV3StableWatcher(pool=pool))
+    for watcher in watchers:
+        for row in await watcher.read(chain, block=BLOCK, read_at_s=0.0):
+            assert math.isnan(row.value)
+            assert "has 6 decimals, configured are 18" in row.why_unknown
+
+
+def _decimals(pool: Pool) -> dict[str, int]:
+    return {pool.base_token: pool.base_decimals, pool.quote_token: pool.quote_decimals}
 
 
 @pytest.mark.parametrize("answer", [[0], [0, 1, 2], [0, 1_800 * 900_000], [1_800 * 10**9, 0]])

@@ -83,18 +83,19 @@ def _fall(policy: Policy, frame: Frame, key: SeriesKey) -> Fall:
     start_s = frame.now_s - policy.hard_triggers.window
     inside, before = column.since(start_s), column.until(start_s)
     oldest_s = start_s - late_after_s(key, before, policy=policy.signals)
-    known = np.isfinite(before.values) & (before.times_s >= oldest_s)
-    opening = before.values[known][-1:]
+    last = before.last_known()
+    is_near = last >= 0 and before.times_s[last] >= oldest_s
+    opening = before.values[last : last + 1] if is_near else before.values[:0]
     seen = np.concatenate((opening, inside.values[np.isfinite(inside.values)]))
     unknown = Fall(source=key.source, fall=math.nan, sigmas=math.nan)
     if not opening.size or not inside.values.size or not math.isfinite(inside.values[-1]):
         return unknown
     if not seen.min() > 0.0:
         return unknown
-    last, high = float(seen[-1]), float(seen.max())
+    now_usd, high = float(seen[-1]), float(seen.max())
     sd = _window_sd(policy, column, now_s=frame.now_s)
-    sigmas = math.log(high / last) / sd if sd > 0.0 else math.nan
-    return Fall(source=key.source, fall=1.0 - last / high, sigmas=sigmas)
+    sigmas = math.log(high / now_usd) / sd if sd > 0.0 else math.nan
+    return Fall(source=key.source, fall=1.0 - now_usd / high, sigmas=sigmas)
 
 
 def _window_sd(policy: Policy, column: Column, *, now_s: float) -> float:

@@ -1,7 +1,7 @@
 """Finds every position of a wallet in known pools, as the engine wants them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from bot.model.market import Block
 from bot.ports import ChainReader
 from bot.watchers.pools import V2_PAIR, Pool
 from bot.watchers.positions.reading import check_contract
-from bot.watchers.positions.v2 import V2PositionReader
+from bot.watchers.positions.v2 import UNISWAP_V2, PairTerms, V2PositionReader
 from bot.watchers.positions.v3 import MANAGER, V3PositionReader, pool_calls, pool_state
 
 MAX_TOKENS = 500  # position NFTs of one wallet that are looked at
@@ -33,9 +33,11 @@ async def find_positions(
     v2_pools: Sequence[Pool] = (),
     v3_pools: Sequence[Pool] = (),
     manager: str | None = None,
+    terms: Mapping[str, PairTerms] | None = None,
 ) -> FoundPositions:
     """Find every LP position of a wallet in the pools given, for the engine.
 
+    ``terms`` are those of pairs that are not Uniswap's own, by label.
     Raises ConfigError when a manager or pool has no code or is of other tokens, TransientError when one did
     not answer, NotFoundError when the wallet holds more than MAX_TOKENS position NFTs.
     """
@@ -44,13 +46,18 @@ async def find_positions(
     if manager is not None:
         found, left_out = await _find_v3(chain, block, wallet, v3_pools, manager)
         readers += found
-    readers += await held_pairs(chain, v2_pools, wallet, block=block)
+    readers += await held_pairs(chain, v2_pools, wallet, block=block, terms=terms)
     parts = await asyncio.gather(*(reader.read(chain, block=block) for reader in readers))
     return FoundPositions(exposures=tuple(item for part in parts for item in part), left_out=tuple(left_out))
 
 
 async def held_pairs(
-    chain: ChainReader, pools: Sequence[Pool], wallet: str, *, block: Block
+    chain: ChainReader,
+    pools: Sequence[Pool],
+    wallet: str,
+    *,
+    block: Block,
+    terms: Mapping[str, PairTerms] | None = None,
 ) -> list[V2PositionReader]:
     """Return a reader for each pair that the wallet has LP tokens of."""
     calls = [V2_PAIR.call("balanceOf", pool.address, wallet) for pool in pools]
@@ -58,7 +65,10 @@ async def held_pairs(
     for pool, balance in zip(pools, await chain.read(calls, block=block), strict=True):
         await check_contract(chain, pool.address, balance, f"Uniswap v2 pair {pool.label}", block)
         if balance is not None and balance[0] > 0:
-            readers.append(V2PositionReader(holder=wallet, pool=pool))
+            of_pair = (terms or {}).get(pool.label, UNISWAP_V2)
+            readers.append(
+                V2PositionReader(holder=wallet, pool=pool, fee=of_pair.fee, protocol=of_pair.protocol)
+            )
     return readers
 
 

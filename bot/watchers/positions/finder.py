@@ -1,5 +1,6 @@
 """Finds readers of positions in any pool: those of a wallet, and those that a person names."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from bot.watchers.positions.history import address_topic, logs_back
 from bot.watchers.positions.reading import LpReader, check_contract
 from bot.watchers.positions.staked import LpStaker, NftStaker
 from bot.watchers.positions.tokens import KnownTokens, read_tokens
-from bot.watchers.positions.v2 import V2PositionReader
+from bot.watchers.positions.v2 import UNISWAP_V2, PairTerms, V2PositionReader
 from bot.watchers.positions.v3 import MANAGER, V3PositionReader
 from bot.watchers.rows import Unknown, need
 from bot.watchers.v4_pools import V4Pool
@@ -41,6 +42,7 @@ class LpContracts:
     v4: V4Contracts | None = None
     pools: tuple[Pool, ...] = ()  # configured; found again by address
     pairs: tuple[Pool, ...] = ()  # v2 pairs that a wallet is looked for in
+    terms: Mapping[str, PairTerms] = field(default_factory=dict)  # of the configured pairs, by label
     factories: Mapping[str, str] = field(default_factory=dict)  # v2 factory, lower case -> "sushi-v2"
 
 
@@ -85,7 +87,8 @@ class LpFinder:
             ids, lines = await self._v4_ids_of(wallet, block)
             named, more = await self._v4(ids, block)
             readers, left_out = [*readers, *named], [*left_out, *lines, *more]
-        readers += await held_pairs(self._chain, self._contracts.pairs, wallet, block=block)
+        contracts = self._contracts
+        readers += await held_pairs(self._chain, contracts.pairs, wallet, block=block, terms=contracts.terms)
         return readers, left_out
 
     async def named(self, item: NamedPosition, *, wallet: str | None, block: Block) -> LpReader:
@@ -270,13 +273,23 @@ class LpFinder:
         pool = self._pool("v2", item.pair, tokens[first], tokens[second])
         if isinstance(pool, Unknown):
             raise NotFoundError(f"{item.text}: {pool.why}")
-        home = factory[0] if factory is not None else ""
+        is_configured = item.pair.lower() in self._configured
+        terms = self._contracts.terms.get(pool.label) if is_configured else None
+        terms = terms or self._terms(factory[0] if factory is not None else "")
         return V2PositionReader(
             holder=holder,
             pool=pool,
             staker=LpStaker(address=item.staker, pool_id=item.pool_id) if item.staker else None,
-            protocol=self._contracts.factories.get(home, "uniswap-v2"),
+            fee=terms.fee,
+            protocol=terms.protocol,
         )
+
+    def _terms(self, factory: str) -> PairTerms:
+        """Return what is known of a factory's pairs: the known ones take 0.3 %, a fork may take anything."""
+        name = self._contracts.factories.get(factory)
+        if name is None:
+            return PairTerms(fee=math.nan, protocol="a v2 fork that is not known")
+        return PairTerms(fee=UNISWAP_V2.fee, protocol=name)
 
     # -- tokens --
 

@@ -8,7 +8,7 @@ was empty in between is compared from there on.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from bot.errors import BotError, StaleDataError, TransientError
 from bot.model.exposure import ExposureKind
@@ -26,6 +26,7 @@ _MONTH_S = 30 * DAY_S
 _ZERO = "0x" + "00" * 32
 
 
+@runtime_checkable
 class HistoryReader(ChainReader, Protocol):
     """A chain whose older blocks can be named. Older state is there only on an archive node."""
 

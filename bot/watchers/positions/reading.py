@@ -82,8 +82,10 @@ def exposure_of(position: LpPosition) -> Exposure:
     """
     if math.isnan(position.fees):
         raise TransientError(f"fees of position {position.id} could not be read: {position.why_no_fees}")
+    # A pair's LP tokens have no id of their own; those with a staker stand beside those that are held.
+    pair = f"{position.pool}@{position.staker}" if position.staker else position.pool
     return Exposure(
-        id=position.pool if position.kind is ExposureKind.UNISWAP_V2 else position.id,
+        id=pair if position.kind is ExposureKind.UNISWAP_V2 else position.id,
         kind=position.kind,
         protocol=position.protocol,
         chain_id=position.chain_id,
@@ -94,6 +96,7 @@ def exposure_of(position: LpPosition) -> Exposure:
         spot_usd=position.spot,
         value_usd=position.value,
         fees_uncollected_usd=position.fees,
+        fee_income_30d_usd=position.fee_income_30d,
         held_units=position.deposits.units,
         held_stable=position.deposits.quote,
     )
@@ -103,8 +106,8 @@ def token_calls(pool: Pool) -> tuple[Call, ...]:
     """Return the calls whose results :func:`check_tokens` takes."""
     return (
         *pool.token_calls,
-        ERC20.call("decimals", pool.base_token),
-        ERC20.call("decimals", pool.quote_token),
+        ERC20.fixed_call("decimals", pool.base_token),
+        ERC20.fixed_call("decimals", pool.quote_token),
     )
 
 

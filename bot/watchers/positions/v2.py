@@ -22,7 +22,16 @@ from bot.watchers.positions.reading import (
 from bot.watchers.positions.staked import LpStaker
 from bot.watchers.rows import BadRead, need
 
-FEE = 0.003  # v2 and Sushi; a fork may take another
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairTerms:
+    """What a pair's contract does not say of itself."""
+
+    fee: float  # fraction of a swap's input; NaN: unknown
+    protocol: str
+
+
+UNISWAP_V2 = PairTerms(fee=0.003, protocol="uniswap-v2")  # UniswapV2Pair.swap; Sushi takes the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +45,8 @@ class V2PositionReader:
     holder: str
     pool: Pool
     staker: LpStaker | None = None  # contract that holds the LP tokens for the holder
-    protocol: str = "uniswap-v2"
+    fee: float = UNISWAP_V2.fee  # of a swap, fraction; NaN: unknown
+    protocol: str = UNISWAP_V2.protocol
 
     async def read(self, chain: ChainReader, *, block: Block) -> tuple[Exposure, ...]:
         return (await read_exposure(chain, self, block=block),)
@@ -92,7 +102,7 @@ class V2PositionReader:
             chain_id=block.chain_id,
             pool=pool.label,
             pool_address=pool.address,
-            fee=FEE,
+            fee=self.fee,
             owner=self.holder,
             staker=self.staker.address if self.staker else "",
             base=base_token,

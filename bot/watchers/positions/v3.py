@@ -57,7 +57,7 @@ class V3PositionReader:
     def calls(self) -> Sequence[Call]:
         staker = self.staker.calls(self.token_id) if self.staker else ()
         return (
-            MANAGER.call("factory", self.manager),
+            MANAGER.fixed_call("factory", self.manager),
             MANAGER.call("positions", self.manager, self.token_id),
             MANAGER.call("ownerOf", self.manager, self.token_id),
             *pool_calls(self.pool),
@@ -126,7 +126,8 @@ class V3PositionReader:
 def pool_calls(pool: Pool) -> tuple[Call, ...]:
     """Return the calls whose results :func:`pool_state` takes."""
     slot0 = Call(pool.address, V3_POOL.encode("slot0"), _SLOT0)
-    factory, fee = (V3_POOL.call(name, pool.address) for name in ("factory", "fee"))
+    # Slipstream's fee can change; its factory cannot.
+    factory, fee = V3_POOL.fixed_call("factory", pool.address), V3_POOL.call("fee", pool.address)
     return (*token_calls(pool), factory, fee, slot0)
 
 

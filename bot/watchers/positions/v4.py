@@ -58,12 +58,12 @@ class V4PositionReader:
         pool = self.pool
         tokens = [token for token in (pool.base_token, pool.quote_token) if token != NATIVE]
         return (
-            MANAGER.call("poolManager", self.manager),
+            MANAGER.fixed_call("poolManager", self.manager),
             MANAGER.call("getPoolAndPositionInfo", self.manager, self.token_id),
             MANAGER.call("getPositionLiquidity", self.manager, self.token_id),
             MANAGER.call("ownerOf", self.manager, self.token_id),
             pool.slot0_call,
-            *(ERC20.call("decimals", token) for token in tokens),
+            *(ERC20.fixed_call("decimals", token) for token in tokens),
         )
 
     async def build(self, chain: ChainReader, results: Results, *, block: Block) -> LpPosition:

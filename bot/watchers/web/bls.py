@@ -18,14 +18,20 @@ from bot.model.market import Metric, Observation, SeriesKey
 from bot.model.units import DAY_S
 from bot.ports import WebReader
 from bot.watchers.web.macro_calendar import Release, packaged, release_of
-from bot.watchers.web.rows import WebRows, check_source, history_row, read_or_unknown, within
+from bot.watchers.web.rows import (
+    LARGEST_MACRO_RATE,
+    WebRows,
+    check_source,
+    history_row,
+    read_or_unknown,
+    within,
+)
 
 SOURCE = "bls"
 BASE_URL = "https://api.bls.gov/publicAPI"
 SERIES = {"CPI": "CUUR0000SA0", "PPI": "WPUFD4"}
 _MOST_YEARS, _MOST_YEARS_WITH_KEY = 10, 20
 _PRINT_EVERY_S = 45 * DAY_S  # prints come monthly; a delayed one may be two weeks late
-_LARGEST_YOY = 0.5
 
 Month = tuple[int, int]
 
@@ -140,7 +146,7 @@ def year_on_year(index: Mapping[Month, float], month: Month) -> float:
     """Return the rate over a year, rounded as published; NaN where a month is missing (October 2025 is)."""
     before = index.get((month[0] - 1, month[1]), math.nan)
     rate = round(index[month] / before - 1.0, 3)
-    return rate if abs(rate) <= _LARGEST_YOY else math.nan
+    return rate if abs(rate) <= LARGEST_MACRO_RATE else math.nan
 
 
 def released_s(event: str, month: Month, releases: Mapping[str, tuple[Release, ...]] | None = None) -> float:

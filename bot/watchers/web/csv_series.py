@@ -7,6 +7,7 @@ that cannot be read are refused with their number, never skipped: the user can m
 import asyncio
 import csv
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,13 +23,14 @@ from bot.model.market import Metric, Observation, SeriesKey
 from bot.model.units import DAY_S
 from bot.ports import WebReader
 from bot.watchers.web.client import check_url
-from bot.watchers.web.rows import WebRows, history_row, read_or_unknown, within
+from bot.watchers.web.rows import WebRows, history_row, in_unit, read_or_unknown, within
 
 MOST_BYTES = 20_000_000
 MOST_ROWS = 1_000_000
 MISSING = frozenset(
     {"", ".", "-", "na", "n/a", "nan", "null"}
 )  # a day without a value, as FRED and BLS write it
+_DATE_ALONE = re.compile(r"\d{4}-?\d{2}-?\d{2}")
 _NEW_YORK = ZoneInfo("America/New_York")
 
 Point = tuple[float, float]
@@ -39,7 +41,8 @@ class CsvSeries:
     """Watches one column of a table. ``scale`` turns its values into the metric's unit: 0.01 for percent.
 
     A row is known when its time comes, at ``hour_new_york`` of its date where that is given ("16:00" for a
-    close), and ``known_after_s`` later. Older than two ``step_s`` it is unknown.
+    close), and ``known_after_s`` later; a date alone is a whole day, known when it has ended (UTC). A value
+    older than two ``step_s`` is unknown.
     """
 
     requests_per_s: ClassVar[float] = 0.5
@@ -151,7 +154,8 @@ class CsvSeries:
             if raw is None or (isinstance(raw, str) and raw.strip().lower() in MISSING):
                 continue
             value = number(raw.strip().replace(",", "") if isinstance(raw, str) else raw, what) * self.scale
-            points.append((self._time(row.get(self.time_column), f"row {place} {self.time_column}"), value))
+            at_s = self._time(row.get(self.time_column), f"row {place} {self.time_column}")
+            points.append((at_s, in_unit(self.metric, value, what)))
         return points
 
     def _time(self, raw: Any, what: str) -> float:
@@ -163,6 +167,8 @@ class CsvSeries:
             at_s = iso_seconds(raw.strip() if isinstance(raw, str) else raw, what)
         if self.hour_new_york:
             at_s = new_york_s(at_s, self.hour_new_york)
+        elif self.time_format == "iso" and _DATE_ALONE.fullmatch(str(raw).strip()):
+            at_s += DAY_S
         return at_s + self.known_after_s
 
 

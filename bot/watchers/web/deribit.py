@@ -5,6 +5,7 @@ and a ``continuation``, the end time of the next older page. ``get_book_summary_
 vol of every option and, as ``underlying_price``, the forward of its expiry.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,16 +15,9 @@ from bot.errors import ConfigError
 from bot.model.market import Metric, Observation, SeriesKey
 from bot.model.units import HOUR_S, MINUTE_S
 from bot.ports import WebReader
+from bot.quant.surface import HIGHEST_IV, LOWEST_IV
 from bot.watchers.web.rows import STALE_INTERVALS, WebRows, check_source, history_row, read_or_unknown, within
-from bot.watchers.web.smile import (
-    HIGHEST_IV,
-    LOWEST_IV,
-    TENORS,
-    StrikeVol,
-    atm_points,
-    checked_iv,
-    constant_maturity,
-)
+from bot.watchers.web.smile import TENORS, StrikeVol, atm_points, checked_iv, constant_maturity
 
 SOURCE = "deribit"
 MAINNET_URL = "https://www.deribit.com/api/v2"
@@ -148,19 +142,9 @@ class DeribitSurface:
         params = {"currency": underlying, "kind": "option"}
         reply = await web.get(f"{self.base_url}/public/get_book_summary_by_currency", params=params)
         items = listing(result_of(reply), "book summary")
-        options, at_s = [], now_s
-        for item in items:
-            vol, stamp_s = _strike_vol(item, underlying, now_s=now_s)
-            if vol is not None and now_s - stamp_s <= STALE_INTERVALS * self.every_s:
-                options.append(vol)
-                at_s = min(at_s, stamp_s)
-        if not options:
-            raise BadReply(
-                f"none of {len(items)} options of {underlying} has a vol of now inside {LOWEST_IV} to "
-                f"{HIGHEST_IV:g} a year: percent and fraction mixed up?"
-            )
-        points = atm_points(options, now_s=now_s)
-        return tenor_rows(iv_keys(underlying, SOURCE), points, WebRows(now_s=now_s), at_s=at_s)
+        options = [_strike_vol(item, underlying, now_s=now_s) for item in items]
+        keys = iv_keys(underlying, SOURCE)
+        return surface_rows(keys, options, now_s=now_s, max_age_s=STALE_INTERVALS * self.every_s)
 
 
 async def vol_index(
@@ -199,11 +183,26 @@ async def vol_index_page(
     return candles, None if older is None else millis(older, f"{what} continuation")
 
 
-def tenor_rows(
-    keys: tuple[SeriesKey, ...], points: list[tuple[float, float]], rows: WebRows, *, at_s: float
+def surface_rows(
+    keys: tuple[SeriesKey, ...],
+    options: Sequence[tuple[StrikeVol | None, float]],
+    *,
+    now_s: float,
+    max_age_s: float,
 ) -> list[Observation]:
-    """Return the vol at each tenor, unknown where the expiries do not reach."""
-    found = []
+    """Return the vol at each tenor at the time of the oldest option, unknown where no expiry is near.
+
+    ``options`` are the vol of every one, None where it has none that is usable, and its time. Raises BadReply
+    when none has a vol that is young enough.
+    """
+    young = [(vol, at_s) for vol, at_s in options if vol is not None and now_s - at_s <= max_age_s]
+    if not young:
+        raise BadReply(
+            f"none of {len(options)} options of {keys[0].subject} has a vol of now inside {LOWEST_IV} to "
+            f"{HIGHEST_IV:g} a year: percent and fraction mixed up?"
+        )
+    points = atm_points([vol for vol, _ in young], now_s=now_s)
+    rows, at_s, found = WebRows(now_s=now_s), min(now_s, *(at_s for _, at_s in young)), []
     for key, (_, days) in zip(keys, TENORS, strict=True):
         try:
             found.append(rows.row(key, constant_maturity(points, days), at_s=at_s))

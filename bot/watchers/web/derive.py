@@ -17,7 +17,8 @@ from bot.errors import ConfigError
 from bot.model.market import Metric, Observation, SeriesKey
 from bot.model.units import DAY_S, HOUR_S
 from bot.ports import WebReader
-from bot.watchers.web.deribit import iv_keys, tenor_rows
+from bot.quant.surface import HIGHEST_IV, LOWEST_IV
+from bot.watchers.web.deribit import iv_keys, surface_rows
 from bot.watchers.web.rows import (
     HOURS_A_YEAR,
     LARGEST_HOURLY_FUNDING,
@@ -29,7 +30,7 @@ from bot.watchers.web.rows import (
     read_or_unknown,
     within,
 )
-from bot.watchers.web.smile import HIGHEST_IV, LOWEST_IV, StrikeVol, atm_points
+from bot.watchers.web.smile import StrikeVol
 
 SOURCE = "derive"
 MAINNET_URL = "https://api.lyra.finance"
@@ -145,24 +146,14 @@ class DeriveSurface:
         listed = await instruments(web, base_url=self.base_url, underlying=underlying)
         names = [string(field(item, "instrument_name", "instrument"), "instrument_name") for item in listed]
         expiries = sorted({derive_option(name).expiry_s for name in names})
-        options, at_s, seen = [], now_s, 0
+        options: list[tuple[StrikeVol | None, float]] = []
         for expiry_s in expiries:
             if expiry_s <= now_s:
                 continue
             page = await expiry_tickers(web, base_url=self.base_url, underlying=underlying, expiry_s=expiry_s)
-            for name, ticker in page.items():
-                seen += 1
-                vol, stamp_s = _strike_vol(name, ticker, underlying, now_s=now_s)
-                if vol is not None and now_s - stamp_s <= STALE_INTERVALS * self.every_s:
-                    options.append(vol)
-                    at_s = min(at_s, stamp_s)
-        if not options:
-            raise BadReply(
-                f"none of {seen} options of {underlying} has a vol of now inside {LOWEST_IV} to "
-                f"{HIGHEST_IV:g} a year: percent and fraction mixed up?"
-            )
-        points = atm_points(options, now_s=now_s)
-        return tenor_rows(iv_keys(underlying, SOURCE), points, WebRows(now_s=now_s), at_s=at_s)
+            options += [_strike_vol(name, item, underlying, now_s=now_s) for name, item in page.items()]
+        keys = iv_keys(underlying, SOURCE)
+        return surface_rows(keys, options, now_s=now_s, max_age_s=STALE_INTERVALS * self.every_s)
 
 
 async def tickers(web: WebReader, *, base_url: str, body: Mapping[str, Any]) -> Mapping[str, Any]:

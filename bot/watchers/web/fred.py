@@ -17,7 +17,7 @@ from bot.model.market import Metric, Observation, SeriesKey
 from bot.model.units import DAY_S
 from bot.ports import WebReader
 from bot.watchers.web.csv_series import hour_minute, new_york_s
-from bot.watchers.web.rows import WebRows, check_source, history_row, read_or_unknown, within
+from bot.watchers.web.rows import WebRows, check_source, history_row, in_unit, read_or_unknown, within
 
 SOURCE = "fred"
 BASE_URL = "https://api.stlouisfed.org/fred"
@@ -50,6 +50,11 @@ class FredSource:
             raise ConfigError(f"fred {self.series_id}: api_key is empty; FRED gives one for free")
         if not self.step_s > 0.0 or not (math.isfinite(self.scale) and self.scale != 0.0):
             raise ConfigError(f"fred {self.series_id}: step_s must be > 0 and scale a number other than 0")
+        if self.metric is Metric.MACRO_PRINT and not self.first_release:
+            raise ConfigError(
+                f"fred {self.series_id}: a macro_print needs first_release = true; without it a figure would "
+                "count as known on the first day of the month or quarter that it is of"
+            )
         hour_minute(self.hour_new_york, what=f"fred {self.series_id}: hour_new_york")
 
     @property
@@ -94,4 +99,5 @@ class FredSource:
         name = "realtime_start" if self.first_release else "date"
         day_s = iso_seconds(field_of(row, name, "observation"), f"{self.series_id} {name}")
         value = number(field_of(row, "value", "observation"), f"{self.series_id} value")
-        return new_york_s(day_s, self.hour_new_york), value * self.scale
+        value = in_unit(self.metric, value * self.scale, f"{self.series_id} value")
+        return new_york_s(day_s, self.hour_new_york), value

@@ -1,8 +1,9 @@
 """When the next US macro release is due: CPI, PPI, GDP, FOMC (S19).
 
 The packaged dates are those that the publishers announced and that were checked; each names its source.
-A file of the user's own, the iCalendar of BLS and the release dates of FRED add to them. An event whose
-dates have run out is unknown: a calendar that ended is no calm month.
+A file of the user's own, the iCalendar of BLS and the release dates of FRED add to them, but for the FOMC:
+what FRED lists for it is a daily series, not the meetings. An event whose dates have run out is unknown: a
+calendar that ended is no calm month.
 """
 
 import re
@@ -29,7 +30,7 @@ from bot.watchers.web.rows import WebRows, history_row, within
 SOURCE = "macro_calendar"
 EVENTS = ("CPI", "PPI", "GDP", "FOMC")
 FRED_URL = "https://api.stlouisfed.org/fred"
-FRED_RELEASES = {"CPI": 10, "PPI": 46, "GDP": 53, "FOMC": 101}
+FRED_RELEASES = {"CPI": 10, "PPI": 46, "GDP": 53}
 HOURS = {"CPI": "08:30", "PPI": "08:30", "GDP": "08:30", "FOMC": "14:00"}
 _ICS_NAMES = {
     "CPI": re.compile(r"consumer price index", re.IGNORECASE),
@@ -103,8 +104,9 @@ class MacroCalendar:
         for key in self.series:
             next_s = _next_s(releases.get(key.subject, ()), now_s)
             if next_s is None:
-                why = f"{SOURCE}: no later {key.subject} release is known; name ics_url, fred_api_key or file"
-                found.append(rows.unknown(key, f"{why}{trouble}"))
+                names = "ics_url, fred_api_key or file" if key.subject in FRED_RELEASES else "file"
+                why = f"{SOURCE}: no later {key.subject} release is known; name {names}{trouble}"
+                found.append(rows.unknown(key, why))
             else:
                 found.append(rows.row(key, next_s, at_s=now_s))
         return found
@@ -136,9 +138,11 @@ class MacroCalendar:
     async def _from_fred(self, web: WebReader) -> dict[str, tuple[Release, ...]]:
         """Return the release dates that FRED knows; it gives dates only, the hour is the usual one."""
         found = {}
-        for event in self.events:
+        for event, release_id in FRED_RELEASES.items():
+            if event not in self.events:
+                continue
             params = {
-                "release_id": str(FRED_RELEASES[event]),
+                "release_id": str(release_id),
                 "include_release_dates_with_no_data": "true",
                 "sort_order": "desc",
                 "limit": "60",

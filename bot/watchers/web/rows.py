@@ -4,13 +4,39 @@ import math
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 
+from bot.chain.json_fields import BadReply
 from bot.errors import ConfigError, TransientError
 from bot.model.market import Metric, Observation, SeriesKey
+from bot.quant.surface import HIGHEST_IV, LOWEST_IV
 from bot.watchers.web.client import check_url
 
 STALE_INTERVALS = 2.0  # a value older than this many of its intervals is unknown
 LARGEST_HOURLY_FUNDING = 0.05  # the widest cap among the venues is 4 % an hour
 HOURS_A_YEAR = 24 * 365
+LARGEST_MACRO_RATE = 0.5
+_MOST = 1e18
+_LEAST = 1e-12  # what must be above zero
+_VOL = (LOWEST_IV, HIGHEST_IV)
+_RATE = (-LARGEST_MACRO_RATE, LARGEST_MACRO_RATE)
+_ABOVE_ZERO = (_LEAST, _MOST)
+_RANGES: dict[Metric, tuple[float, float]] = {
+    Metric.IV_7D: _VOL,
+    Metric.IV_30D: _VOL,
+    Metric.IV_90D: _VOL,
+    Metric.VOL_INDEX: _VOL,
+    Metric.REALISED_VOL: (0.0, 20.0),
+    Metric.FUNDING_APR: (-LARGEST_HOURLY_FUNDING * HOURS_A_YEAR, LARGEST_HOURLY_FUNDING * HOURS_A_YEAR),
+    Metric.MACRO_PRINT: _RATE,
+    Metric.MACRO_CONSENSUS: _RATE,
+    Metric.PRICE_USD: _ABOVE_ZERO,
+    Metric.INDEX_CLOSE: _ABOVE_ZERO,
+    Metric.MARKET_CAP_USD: _ABOVE_ZERO,
+    Metric.TVL_USD: _ABOVE_ZERO,
+    Metric.EXCHANGE_RATE: _ABOVE_ZERO,
+    Metric.TOKEN_UNITS: (0.0, _MOST),
+    Metric.OPEN_INTEREST_USD: (0.0, _MOST),
+    Metric.FEES_USD_1D: (0.0, _MOST),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +93,14 @@ def check_source(*, base_url: str, every_s: float, names: Iterable[str] = ()) ->
     listed = tuple(names)
     if not all(listed) or len(set(listed)) != len(listed):
         raise ConfigError(f"names of a source must be given and differ, were {', '.join(map(repr, listed))}")
+
+
+def in_unit(metric: Metric, value: float, what: str) -> float:
+    """Return a value of a user's series. Raises BadReply for one that its metric's unit does not allow."""
+    least, most = _RANGES.get(metric, (-_MOST, _MOST))
+    if not least <= value <= most:
+        raise BadReply(f"{what} is {value:.6g}, {metric} is {least:g} to {most:g}: is its scale right?")
+    return value
 
 
 def funding_key(underlying: str, source: str) -> SeriesKey:

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from bot.chain.json_fields import BadReply
 from bot.model.market import Metric
 from bot.model.units import DAY_S, HOUR_S, YEAR_S
-from bot.quant.surface import iv_at_tenor
+from bot.quant.surface import HIGHEST_IV, LOWEST_IV, iv_at_tenor, nearest_expiry
 
-LOWEST_IV, HIGHEST_IV = 0.01, 5.0  # fractions a year; outside, percent and fraction were mixed up
 TENORS = ((Metric.IV_7D, 7.0), (Metric.IV_30D, 30.0), (Metric.IV_90D, 90.0))
 _SHORTEST_LIFE_S = 12 * HOUR_S  # the vol of an option that expires today says little about a week
-_MAX_STRETCH = 4.0  # a tenor may be this many times longer or shorter than the nearest expiry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +59,8 @@ def constant_maturity(points: list[tuple[float, float]], days: float) -> float:
         raise BadReply(f"{len(points)} expiries have a vol at the forward, a term structure needs 2")
     years = days * DAY_S / YEAR_S
     expiries = [expiry for expiry, _ in points]
-    nearest = min(max(years, min(expiries)), max(expiries))
-    if not 1 / _MAX_STRETCH <= nearest / years <= _MAX_STRETCH:
+    nearest, is_near = nearest_expiry(expiries, years)
+    if not is_near:
         raise BadReply(f"the expiry nearest to {days:g} days is in {nearest * YEAR_S / DAY_S:.1f} days")
     return float(iv_at_tenor(expiries, [iv for _, iv in points], years))
 

@@ -302,6 +302,16 @@ async def test_fred_gives_release_dates(web: WebClient, served: Sources):
     assert "kkkk" not in repr(source)
 
 
+async def test_fred_is_not_asked_for_the_fomc(web: WebClient, served: Sources):
+    """Its release 101 has a date on every day, so each day would be a meeting."""
+    source = MacroCalendar(events=("CPI", "FOMC"), fred_api_key="k" * 32, fred_url=f"{served.url}/fred")
+    rows = {row.subject: row.value for row in await source.read(web, now_s=served.now_s)}
+    assert rows["FOMC"] == at("2026-12-09T19:00:00")
+    assert rows["CPI"] == at("2026-12-11T13:30:00")
+    (row,) = await MacroCalendar(events=("FOMC",), fred_api_key="k" * 32).read(web, now_s=at("2031-01-01"))
+    assert row.why_unknown.endswith("no later FOMC release is known; name file")
+
+
 async def test_history_says_what_was_next(web: WebClient):
     rows = await MacroCalendar(events=("CPI",)).history(
         web, since_s=at("2026-05-01"), until_s=at("2026-07-01")
@@ -383,6 +393,70 @@ async def test_fred_closes_and_first_releases(web: WebClient, served: Sources):
     assert print_.value == pytest.approx(0.016)
     assert print_.observed_at_s == at("2026-10-29T12:30:00")
     assert "xxxx" not in repr(gdp)
+
+
+@pytest.mark.parametrize(
+    ("date", "known_at"),
+    [
+        ("2026-11-20", "2026-11-21T00:00:00"),
+        ("20261120", "2026-11-21T00:00:00"),
+        ("2026-11-20T21:00:00Z", "2026-11-20T21:00:00"),
+    ],
+)
+async def test_a_day_is_known_when_it_has_ended(tmp_path: Path, web: WebClient, date: str, known_at: str):
+    """Else a replay would see the close of a day at its first minute."""
+    path = tmp_path / "vix.csv"
+    path.write_text(f"date,value\n2026-11-19,17\n{date},18\n", "utf-8")
+    source = csv_of(path, metric=Metric.INDEX_CLOSE, subject="VIX")
+    (before,) = await source.read(web, now_s=at(known_at) - 1)
+    (after,) = await source.read(web, now_s=at(known_at))
+    assert (before.value, after.value) == (17.0, 18.0)
+    assert after.observed_at_s == at(known_at)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [
+        (Metric.IV_30D, "65.2"),  # percent
+        (Metric.VOL_INDEX, "65.2"),
+        (Metric.MACRO_PRINT, "2.8"),
+        (Metric.MACRO_CONSENSUS, "2.8"),
+        (Metric.FUNDING_APR, "1095"),
+        (Metric.INDEX_CLOSE, "0"),
+        (Metric.MARKET_CAP_USD, "-5"),
+        (Metric.FEES_USD_1D, "-5"),
+    ],
+)
+async def test_a_value_in_another_unit_is_unknown(tmp_path: Path, web: WebClient, metric: Metric, value: str):
+    path = tmp_path / "series.csv"
+    path.write_text(f"date,value\n2026-11-20,{value}\n", "utf-8")
+    (row,) = await csv_of(path, metric=metric).read(web, now_s=at("2026-11-21"))
+    assert math.isnan(row.value)
+    assert "is its scale right?" in row.why_unknown
+    if value in ("65.2", "2.8"):
+        (right,) = await csv_of(path, metric=metric, scale=0.01).read(web, now_s=at("2026-11-21"))
+        assert right.value == pytest.approx(float(value) / 100)
+
+
+async def test_a_fred_print_without_its_scale_is_unknown(web: WebClient, served: Sources):
+    gdp = FredSource(
+        series_id="A191RL1Q225SBEA", metric=Metric.MACRO_PRINT, subject="GDP", api_key="x" * 32,
+        hour_new_york="08:30", first_release=True, step_s=100 * DAY_S, base_url=f"{served.url}/fred",
+    )  # fmt: skip
+    (row,) = await gdp.read(web, now_s=served.now_s)
+    assert math.isnan(row.value)
+    assert "is its scale right?" in row.why_unknown
+
+
+def test_a_print_is_known_at_its_release_and_not_at_the_start_of_its_quarter():
+    with pytest.raises(ConfigError, match="a macro_print needs first_release = true"):
+        FredSource(
+            series_id="A191RL1Q225SBEA",
+            metric=Metric.MACRO_PRINT,
+            subject="GDP",
+            api_key="x" * 32,
+            scale=0.01,
+        )
 
 
 async def test_faults_of_tables_are_unknown_and_histories_raise(web: WebClient, served: Sources):
