@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_functions import abi_functions
+from bench_functions import abi_functions, entry_of
 from bench_timers import Figures, timed_s
 
 from bot.app.live import Bot, open_bot
@@ -112,7 +112,7 @@ def web3_calls(url: str, calls: Sequence[Call], *, block_hash: str) -> list[Call
     functions = abi_functions()
 
     def bound(call: Call) -> Callable[[], Any]:
-        entry, arguments = functions[call.data[:4], call.outputs], call.data[4:]
+        entry, arguments = entry_of(functions, call), call.data[4:]
         types = [item["type"] for item in entry["inputs"]]
         given = [
             Web3.to_checksum_address(value) if kind == "address" else value

@@ -18,7 +18,7 @@ from typing import Any
 
 import aiohttp
 import numpy as np
-from bench_functions import abi_functions
+from bench_functions import abi_functions, entry_of
 from bench_timers import Figures
 
 from bot.chain.abi import FixedCall
@@ -298,7 +298,7 @@ class _Peer:
 
 def bound(node: Any, call: Call) -> Any:
     """Return a view call as ``contract.functions.name(*args)``."""
-    entry, arguments = abi_functions()[call.data[:4], call.outputs], call.data[4:]
+    entry, arguments = entry_of(abi_functions(), call), call.data[4:]
     types = [item["type"] for item in entry["inputs"]]
     given = [
         node.to_checksum_address(value) if kind == "address" else value

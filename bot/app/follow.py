@@ -97,8 +97,9 @@ def warming_notice(readings: Sequence[Reading]) -> str:
 def _unfilled(problem: Problem) -> str:
     if not lacks_state(problem.why):
         return str(problem)
-    who = problem.what.partition(" before ")[0]
-    return f"{who}: the node keeps no old states; signals warm up from now on"
+    where, _, _ = problem.what.partition(" before ")
+    who = f"{where}: " if where.startswith("chain ") else ""  # one watcher's old state is the node's
+    return f"{who}the node keeps no old states; signals warm up from now on"
 
 
 def wanted_history(policy: Policy) -> tuple[LookBack, ...]:

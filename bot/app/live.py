@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -120,20 +120,16 @@ async def open_bot(
     password: str | None = None,
     policy: Policy | None = None,
     listener: Listener | None = None,
-    record: Path | None = None,
+    record: Path | None = None,  # a folder in which every step is recorded
 ) -> AsyncIterator[Bot]:
-    """Put a bot together. ``mode`` live and demo sign; dry-run fills on paper; monitor fills nothing.
-
-    ``record`` names a folder in which every step is recorded.
-    """
+    """Put a bot together. ``mode`` live and demo sign; dry-run fills on paper; monitor fills nothing."""
     if mode in SIGNING_MODES:
         refuse_real_money(settings)
     policy, listener = policy or load_policy(settings.policy), listener or Listener()
     async with AsyncExitStack() as stack:
         node, reader = await stack.enter_async_context(open_chain(settings, on_trouble=listener.on_trouble))
         journal = stack.enter_context(open_journal(settings, mode=mode))
-        history = open_history(settings, policy)
-        stack.callback(history.close)
+        history = stack.enter_context(closing(open_history(settings, policy)))
         web = await stack.enter_async_context(web_client(settings))
         if mode in SIGNING_MODES:
             venues = await _signing_venues(settings, node, reader, policy, journal, password=password)

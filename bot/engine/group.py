@@ -39,6 +39,7 @@ class Group:
     var_method: str
     daily_returns: int  # that the paths were drawn from
     confidence: float
+    unseen: tuple[str, ...] = ()  # positions that may belong to it and were not read yet
     terms: dict[tuple[tuple[Instrument, float], ...], "Contracts"] = field(
         default_factory=dict, init=False, repr=False
     )  # what group_contracts worked out already
@@ -98,6 +99,7 @@ def read_group(policy: Policy, frame: Frame, name: str) -> Group:
         var_method=method,
         daily_returns=returns,
         confidence=policy.sizing.confidence,
+        unseen=frame.unseen,
     )
 
 

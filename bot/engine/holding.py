@@ -252,7 +252,11 @@ def _excess(
     """R18: find what no rule wants: closed layers, and units beyond the resize band.
 
     Legs that their own layer lets go leave first, so that none makes a good one unwanted; then the newest.
+    While a position is not seen nothing is unwanted: a leg may be its protection.
     """
+    if group.unseen:
+        review.notes.append(f"nothing is judged unwanted: {', '.join(group.unseen)} was not read yet")
+        return
     newest = sorted(
         (item for item in review.kept if item.id in review.serving),
         key=lambda item: (item.id not in review.aged, -item.opened_at_s, item.instrument, item.id),

@@ -202,4 +202,5 @@ class Frame:
     quotes: tuple["Quote", ...] = ()
     spends: tuple["Spend", ...] = ()
     holds: tuple[str, ...] = field(default=())  # reasons why nothing new may be opened
+    unseen: tuple[str, ...] = field(default=())  # positions that were not read once: not to be taken as gone
     open_legs: tuple[str, ...] = ()  # keys of legs whose layer waits: no final outcome, or refused just now

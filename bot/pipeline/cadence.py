@@ -43,6 +43,7 @@ class Observed:
     rows: tuple[Observation, ...]
     exposures: tuple[Exposure, ...]
     holds: tuple[str, ...]
+    unseen: tuple[str, ...] = ()  # positions that were not read since the start
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,6 +106,15 @@ class ChainObserver:
             rows=tuple([row for batch in batches for row in batch]),
             exposures=tuple([item for number in sorted(self._seen) for item in self._seen[number]]),
             holds=tuple(holds),
+            unseen=self.unseen(block.chain_id),
+        )
+
+    def unseen(self, chain_id: int) -> tuple[str, ...]:
+        """Name the positions of this chain that were not read since the start."""
+        return tuple(
+            f"position {number + 1} of chain {chain_id}"
+            for number in range(len(self.positions))
+            if number not in self._seen
         )
 
     def unknown(self, why: str, *, at_s: float) -> list[Observation]:

@@ -38,6 +38,7 @@ class Moment:
     columns: Columns
     exposures: tuple[Exposure, ...]
     holds: tuple[str, ...] = field(default=())
+    unseen: tuple[str, ...] = field(default=())  # positions that were not read since the start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -150,6 +151,7 @@ class Pipeline:
             quotes=quotes,
             spends=(*self._book.spends, *reserved(open_legs)),
             holds=(*moment.holds, *holds),
+            unseen=moment.unseen,
             open_legs=(
                 *(leg.key for leg in (*open_legs, *(item.leg for item in ahead))),
                 *self._pauses.keys(moment.now_s),

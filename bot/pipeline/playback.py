@@ -121,6 +121,7 @@ def _recorded(line: Line, history: History) -> RecordedStep:
             columns=history.columns(until_s=now_s),
             exposures=tuple(codec.loads(Exposure, item) for item in json.loads(line["exposures"])),
             holds=tuple(json.loads(line["holds"])),
+            unseen=tuple(json.loads(line["unseen"])),
         ),
         answers=tuple(_answer_of(item) for item in json.loads(line["answers"])),
         record=codec.loads(StepRecord, line["record"]),

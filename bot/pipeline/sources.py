@@ -155,10 +155,11 @@ class LiveSource:
         if gap is not None:
             self.on_gap(gap)
         holds = [*found.holds, *(item.why for item in self.history.halts())]
-        blocks, exposures = {block.chain_id: block}, list(found.exposures)
+        blocks, exposures, unseen = {block.chain_id: block}, list(found.exposures), list(found.unseen)
         for side in self.others:
             holds.extend(side.holds(now_s))
             joined = side.joined(now_s)
+            unseen.extend(side.observer.unseen(side.chain_id) if joined is None else joined.unseen)
             if joined is not None:
                 blocks[side.chain_id] = joined.block
                 exposures.extend(joined.exposures)
@@ -168,6 +169,7 @@ class LiveSource:
             columns=self.history.cut(until_s=now_s),
             exposures=tuple(exposures),
             holds=tuple(holds),
+            unseen=tuple(unseen),
         )
 
     def trouble(self, error: BotError) -> None:

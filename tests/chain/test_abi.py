@@ -99,7 +99,7 @@ def test_a_call_that_does_not_fit_is_our_mistake(name: str, arguments: tuple) ->
 
 
 def test_unknown_contract_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="no ABI named 'Nothing'; known are .*Vault$"):
+    with pytest.raises(ConfigError, match=r"no ABI named 'Nothing'; known are .*Vault$"):
         Abi.load("Nothing")
 
 

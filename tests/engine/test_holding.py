@@ -5,13 +5,14 @@ import math
 import pytest
 from engine.factory import GROUP, NOW_S, board, classic, context, frame, held, option, reading
 
+from bot.engine import decide
 from bot.engine.choose import Slot, choose
 from bot.engine.group import read_group
 from bot.engine.holding import review_held, sale_refusal
 from bot.engine.layers import open_layers, plan_layers
 from bot.engine.sizing import size_group
-from bot.model.hedge import Layer, OptionType
-from bot.model.record import GroupState
+from bot.model.hedge import Layer, OptionType, Side
+from bot.model.record import EngineState, GroupState
 from bot.model.tier import Tier
 from bot.model.units import DAY_S, HOUR_S
 
@@ -210,3 +211,21 @@ def test_r18_newest_goes_first():
     new = held(option(1200, 75), Layer.TAIL, 1.5 * size, id="new", age_s=3 * DAY_S)
     found, _ = review(Tier.CALM, old, new, since={"new": NOW_S - 7 * HOUR_S})
     assert [(sale.hedge.id, round(sale.size / size, 6)) for sale in found.sales] == [("new", 1.5)]
+
+
+def test_r18_protection_of_a_position_that_is_not_seen_is_not_sold():
+    """After a restart a position may not be readable yet: its hedges are not unwanted for that."""
+    hedge = held(option(1700, 30), Layer.MID, 2.0, age_s=20 * DAY_S)
+
+    def sales(hours, **changes):
+        state = EngineState()
+        found = []
+        for step in range(hours):
+            now_s = NOW_S + step * HOUR_S
+            at = frame(now_s=now_s, exposures=(), held=(hedge,), quotes=(), **changes)
+            state, decision = decide(POLICY, state, at)
+            found += [leg for leg in decision.plan.legs if leg.side is Side.SELL]
+        return found
+
+    assert sales(8), "without a position it is unwanted and sold"
+    assert sales(8, unseen=("position 1 of chain 1",)) == []
