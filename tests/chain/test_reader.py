@@ -310,7 +310,7 @@ async def test_a_block_that_lacks_a_field_is_refused(faulty: FaultyNode, field: 
         return {key: value for key, value in old._usual(method).items() if key != field}
 
     old = OldNode(faulty, respond)
-    async with Rpc(faulty.url) as rpc:
+    async with Rpc(faulty.url, timeout_s=1.0) as rpc:
         reader = JsonRpcReader(rpc, chain_id=5, multicall3=EOA, pins_by_hash=True)
         with pytest.raises(TransientError, match=field):
             await reader.head()
