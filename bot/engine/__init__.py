@@ -65,7 +65,7 @@ RULES: dict[str, Rule] = {
     ),
     "R4": Rule(
         function=false_breakdown,
-        policy_keys=("signals.macd",),
+        policy_keys=("signals.technical.macd",),
         tests=("test_false_breakdown.py::test_r4_denies_only_technical_alone",),
     ),
     "R7": Rule(

@@ -26,7 +26,7 @@ class Depth:
     metrics: tuple[Metric, ...] = (Metric.POOL_DEPTH_USD,)
 
     def lookback_s(self, policy: SignalsPolicy) -> float:
-        return max(policy.depth_window_s, policy.depth_best_s) + policy.bar_s + policy.slack_s
+        return max(policy.onchain.depth_window_s, policy.onchain.depth_best_s) + policy.bar_s + policy.slack_s
 
     def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
         keys = columns.find(Metric.POOL_DEPTH_USD)
@@ -42,28 +42,28 @@ class Depth:
 
 def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     (depth,) = inputs.columns
-    count = policy.bars(policy.depth_window_s)
-    needed = policy.coverage * inputs.expected(policy.depth_window_s, policy)
+    count = policy.bars(policy.onchain.depth_window_s)
+    needed = policy.coverage * inputs.expected(policy.onchain.depth_window_s, policy)
     bars = inputs.bars(depth, count=count, policy=policy)
     known, median_usd = bars.once("known median", lambda: _known_median(bars.close))
     if known < needed:
         return too_few(
             known,
             needed=needed,
-            window_s=policy.depth_window_s,
+            window_s=policy.onchain.depth_window_s,
             inputs=inputs,
             policy=policy,
             what="depth median",
         )
-    recent = depth.until(inputs.good_s).since(inputs.good_s - policy.depth_best_s).values
+    recent = depth.until(inputs.good_s).since(inputs.good_s - policy.onchain.depth_best_s).values
     best_usd = float(recent[np.isfinite(recent)].max())
     ratio = best_usd / median_usd if median_usd > 0.0 else 0.0  # a pool empty for days has no depth
-    anchors = policy.depth
+    anchors = policy.onchain.depth
     return Measured(
         value=ratio,
         score=anchors.score(ratio),
-        because=f"depth {best_usd:,.0f} USD, best of {policy.depth_best_s / HOUR_S:.0f} h, against "
-        f"{median_usd:,.0f} over {policy.depth_window_s / DAY_S:.0f} days: {ratio:.2f}, "
+        because=f"depth {best_usd:,.0f} USD, best of {policy.onchain.depth_best_s / HOUR_S:.0f} h, against "
+        f"{median_usd:,.0f} over {policy.onchain.depth_window_s / DAY_S:.0f} days: {ratio:.2f}, "
         f"stress from {anchors.calm:g} to {anchors.stress:g}",
     )
 

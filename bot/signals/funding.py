@@ -28,7 +28,7 @@ class Funding:
     metrics: tuple[Metric, ...] = (Metric.FUNDING_APR,)
 
     def lookback_s(self, policy: SignalsPolicy) -> float:
-        return policy.funding_window_s + policy.bar_s + policy.slack_s
+        return policy.technical.funding_window_s + policy.bar_s + policy.slack_s
 
     def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
         keys = columns.find(Metric.FUNDING_APR)
@@ -50,7 +50,7 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
         return too_few(
             int(known.size),
             needed=needed,
-            window_s=policy.funding_window_s,
+            window_s=policy.technical.funding_window_s,
             inputs=inputs,
             policy=policy,
             what="funding mean",
@@ -58,14 +58,14 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     if math.isnan(samples[-1]):
         return no_last_bar("funding")
     mean, latest = float(known.mean()), float(samples[-1])
-    sigma = max(float(known.std()), policy.funding_min_sigma)
+    sigma = max(float(known.std()), policy.technical.funding_min_sigma)
     z = (latest - mean) / sigma
-    anchors, share = policy.funding, min(known.size / count, 1.0)
+    anchors, share = policy.technical.funding, min(known.size / count, 1.0)
     return Measured(
         value=z,
         score=anchors.score(abs(z)),
         because=f"funding {latest:+.1%} a year against {mean:+.1%} +- {sigma:.1%} over "
-        f"{policy.funding_window_s / DAY_S:.0f} days ({share:.0%} known): {z:+.1f} sigma, "
+        f"{policy.technical.funding_window_s / DAY_S:.0f} days ({share:.0%} known): {z:+.1f} sigma, "
         f"stress from {anchors.calm:g} to {anchors.stress:g} either way",
     )
 
@@ -74,7 +74,7 @@ def _samples(inputs: Inputs, policy: SignalsPolicy) -> tuple[FloatArray, int]:
     """Return the samples of the window, newest last, and how many a full window has."""
     (funding,) = inputs.columns
     if inputs.interval_s <= policy.bar_s:
-        count = policy.bars(policy.funding_window_s)
+        count = policy.bars(policy.technical.funding_window_s)
         return inputs.held_bars(funding, count=count, policy=policy).close, count
-    rows = funding.until(inputs.good_s).since(inputs.good_s - policy.funding_window_s)
-    return rows.values, inputs.expected(policy.funding_window_s, policy)
+    rows = funding.until(inputs.good_s).since(inputs.good_s - policy.technical.funding_window_s)
+    return rows.values, inputs.expected(policy.technical.funding_window_s, policy)

@@ -42,7 +42,7 @@ class MacdSignal:
     metrics: tuple[Metric, ...] = (Metric.VOL_INDEX, Metric.PRICE_USD)
 
     def lookback_s(self, policy: SignalsPolicy) -> float:
-        return (policy.macd.lookback_bars + 1) * policy.bar_s + policy.slack_s
+        return (policy.technical.macd.lookback_bars + 1) * policy.bar_s + policy.slack_s
 
     def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
         readings = [
@@ -96,7 +96,7 @@ def price_breakdown(columns: Columns, *, now_s: float, policy: SignalsPolicy, su
     found = _macd(inputs, policy)
     if not isinstance(found, Macd):
         return Breakdown.UNKNOWN
-    prior = found.close[-1 - policy.macd.breakdown_bars : -1]
+    prior = found.close[-1 - policy.technical.macd.breakdown_bars : -1]
     if not found.close[-1] < prior.min():
         return Breakdown.NONE
     confirmed = found.histogram[-1] < 0.0 and found.histogram[-1] < found.histogram[-2]
@@ -105,7 +105,7 @@ def price_breakdown(columns: Columns, *, now_s: float, policy: SignalsPolicy, su
 
 def _macd(inputs: Inputs, policy: SignalsPolicy) -> Macd | Measured | NotYet:
     (column,) = inputs.columns
-    numbers = policy.macd
+    numbers = policy.technical.macd
     bars = inputs.held_bars(column, count=numbers.lookback_bars, policy=policy)
     found = bars.once(
         ("macd", numbers, policy.max_hole_bars),
@@ -137,15 +137,17 @@ def _expansion(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     if not isinstance(found, Macd):
         return found
     level, histogram = float(found.close[-1]), float(found.histogram[-1])
-    bars = bars_since_cross_up(found.line, found.histogram, dead_band=policy.macd.dead_band * abs(level))
+    bars = bars_since_cross_up(
+        found.line, found.histogram, dead_band=policy.technical.macd.dead_band * abs(level)
+    )
     numbers = f"MACD line {found.line[-1]:+.4f}, histogram {histogram:+.4f} at a vol index of {level:.1%}"
     if bars == 0:
         return Measured(value=0.0, score=0.0, because=f"no expansion crossover: {numbers}")
     hours = bars * policy.bar_s / HOUR_S
-    if bars > policy.macd.fresh_bars:
+    if bars > policy.technical.macd.fresh_bars:
         because = f"the expansion crossover is {hours:.0f} h old and no news: {numbers}"
         return Measured(value=0.0, score=0.0, because=because)
-    score = round(min(bars / policy.macd.confirm_bars, 1.0), 9)
+    score = round(min(bars / policy.technical.macd.confirm_bars, 1.0), 9)
     state = "confirmed" if score >= 1.0 else "not yet confirmed"
     return Measured(
         value=score, score=score, because=f"expansion crossover of {hours:.0f} h, {state}: {numbers}"
@@ -156,13 +158,13 @@ def _divergence(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     found = _macd(inputs, policy)
     if not isinstance(found, Macd):
         return found
-    kind = divergence(found.close, found.line, bars=policy.macd.divergence_bars)
+    kind = divergence(found.close, found.line, bars=policy.technical.macd.divergence_bars)
     histogram = float(found.histogram[-1])
     score = 0.0
     if kind is Divergence.BEARISH:
         score = 1.0 if histogram < 0.0 else 0.5
     because = (
-        f"{kind} divergence of price against MACD over {policy.macd.divergence_bars} bars, "
+        f"{kind} divergence of price against MACD over {policy.technical.macd.divergence_bars} bars, "
         f"histogram {histogram:+.2f} at {found.close[-1]:,.2f} USD"
     )
     return Measured(value=score, score=score, because=because.replace("none divergence", "no divergence"))

@@ -43,7 +43,7 @@ class QuickRatio:
     )
 
     def lookback_s(self, policy: SignalsPolicy) -> float:
-        return policy.outflow_window_s + policy.outflow_span_s + policy.bar_s + policy.slack_s
+        return policy.onchain.outflow_window_s + policy.onchain.outflow_span_s + policy.bar_s + policy.slack_s
 
     def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
         subjects = dict.fromkeys(key.subject for key in columns.find(self.metrics[0]))
@@ -67,26 +67,26 @@ class QuickRatio:
 def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     near, _, quote = inputs.columns
     found = _outflows(inputs, policy)
-    needed = policy.coverage * inputs.expected(policy.outflow_window_s, policy)
+    needed = policy.coverage * inputs.expected(policy.onchain.outflow_window_s, policy)
     if found.known < needed:
-        span = inputs.expected(policy.outflow_span_s, policy)  # the first outflow ends so much later
+        span = inputs.expected(policy.onchain.outflow_span_s, policy)  # the first outflow ends so much later
         return too_few(
             found.known + min(found.samples, span),
             needed=needed + span,
-            window_s=policy.outflow_window_s + policy.outflow_span_s,
+            window_s=policy.onchain.outflow_window_s + policy.onchain.outflow_span_s,
             inputs=inputs,
             policy=policy,
             what="24 h outflow",
         )
     reserve_usd, near_usd = (value_at(column, inputs.good_s) for column in (quote, near))
     claim_usd = found.claim_usd
-    floor_usd = policy.outflow_floor * reserve_usd
-    claims = f"P{100 * policy.outflow_quantile:.0f} 24 h outflow {claim_usd:,.0f} USD"
+    floor_usd = policy.onchain.outflow_floor * reserve_usd
+    claims = f"P{100 * policy.onchain.outflow_quantile:.0f} 24 h outflow {claim_usd:,.0f} USD"
     if claim_usd < floor_usd:
         claims += f", floored at {floor_usd:,.0f}"
     divisor = max(claim_usd, floor_usd)
     ratio = near_usd / divisor if divisor > 0.0 else 0.0  # no reserves at all is no cover at all
-    anchors = policy.quick_ratio
+    anchors = policy.onchain.quick_ratio
     return Measured(
         value=ratio,
         score=anchors.score(ratio),
@@ -106,12 +106,12 @@ def _outflows(inputs: Inputs, policy: SignalsPolicy) -> _Outflows:
     if inputs.interval_s > policy.bar_s:
         outflow = row_outflow(liquidity, quote, good_s=inputs.good_s, policy=policy)
         return _summed_up(liquidity.values, outflow, policy)
-    count, span = policy.bars(policy.outflow_window_s), policy.bars(policy.outflow_span_s)
+    count, span = policy.bars(policy.onchain.outflow_window_s), policy.bars(policy.onchain.outflow_span_s)
     shares, reserves = (
         inputs.bars(column, count=count + span, policy=policy) for column in (liquidity, quote)
     )
     return shares.once(
-        ("outflow", span, policy.outflow_quantile),
+        ("outflow", span, policy.onchain.outflow_quantile),
         lambda: _summed_up(shares.close, net_outflow(shares.close, reserves.close, span=span), policy),
         beside=(reserves,),
     )
@@ -119,7 +119,7 @@ def _outflows(inputs: Inputs, policy: SignalsPolicy) -> _Outflows:
 
 def _summed_up(shares: FloatArray, outflow: FloatArray, policy: SignalsPolicy) -> _Outflows:
     known = outflow[np.isfinite(outflow)]
-    claim_usd = float(np.quantile(known, policy.outflow_quantile)) if known.size else math.nan
+    claim_usd = float(np.quantile(known, policy.onchain.outflow_quantile)) if known.size else math.nan
     return _Outflows(int(np.isfinite(shares).sum()), int(known.size), claim_usd)
 
 
@@ -128,8 +128,8 @@ def row_outflow(liquidity: Column, quote: Column, *, good_s: float, policy: Sign
 
     The last rows at or before the start count, if no long hole lies between.
     """
-    ends = liquidity.until(good_s).since(good_s - policy.outflow_window_s)
-    starts_s = ends.times_s - policy.outflow_span_s
+    ends = liquidity.until(good_s).since(good_s - policy.onchain.outflow_window_s)
+    starts_s = ends.times_s - policy.onchain.outflow_span_s
     (was, was_s), (usd, usd_s) = (_known_at(column, starts_s) for column in (liquidity, quote))
     usable = (was > 0.0) & (starts_s - np.minimum(was_s, usd_s) <= policy.max_hole_s)
     start = np.where(usable, was, np.nan)

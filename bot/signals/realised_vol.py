@@ -47,7 +47,7 @@ class RealisedVol:
     metrics: tuple[Metric, ...] = (Metric.PRICE_USD,)
 
     def lookback_s(self, policy: SignalsPolicy) -> float:
-        return policy.vol_window_s + 2 * policy.bar_s + policy.slack_s
+        return policy.technical.vol_window_s + 2 * policy.bar_s + policy.slack_s
 
     def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
         keys = primary_prices(columns, policy)
@@ -81,7 +81,7 @@ def _vols(bars: Bars, span: int, policy: SignalsPolicy) -> _Vols:
 
 def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     (price,) = inputs.columns
-    count, span = policy.bars(policy.vol_window_s), policy.bars(policy.vol_span_s)
+    count, span = policy.bars(policy.technical.vol_window_s), policy.bars(policy.technical.vol_span_s)
     bars = inputs.held_bars(price, count=count + 1, policy=policy)
     close = bars.close
     found = bars.once(
@@ -92,7 +92,7 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
         return too_few(
             int(np.isfinite(close).sum()),
             needed=policy.coverage * count + 1,
-            window_s=policy.vol_window_s,
+            window_s=policy.technical.vol_window_s,
             inputs=inputs,
             policy=policy,
             what="30-day vol",
@@ -105,7 +105,7 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     short, long = found.short, found.long
     if not long > 0.0:
         return Measured(value=math.nan, score=math.nan, because="the price did not move in its whole window")
-    ratio, anchors = short / long, policy.realised_vol
+    ratio, anchors = short / long, policy.technical.realised_vol
     return Measured(
         value=ratio,
         score=anchors.score(ratio),

@@ -66,7 +66,7 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured:
         why = f"pool price {pool_usd:g} or {against} {fair_usd:g} is not a price"
         return Measured(value=math.nan, score=math.nan, because=why)
     gap = abs(pool_usd / fair_usd - 1.0)
-    anchors = policy.pool_imbalance
+    anchors = policy.onchain.pool_imbalance
     return Measured(
         value=gap,
         score=anchors.score(gap),

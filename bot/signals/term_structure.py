@@ -66,7 +66,7 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     if math.isnan(slope):
         why = f"7-day IV {front_iv:g} or 90-day IV {back_iv:g} is not a vol"
         return Measured(value=math.nan, score=math.nan, because=why)
-    anchors, shape = policy.term_structure, "backwardation" if slope > 0.0 else "contango"
+    anchors, shape = policy.technical.term_structure, "backwardation" if slope > 0.0 else "contango"
     return Measured(
         value=slope,
         score=anchors.score(slope),

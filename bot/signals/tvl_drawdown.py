@@ -22,7 +22,7 @@ class TvlDrawdown:
     metrics: tuple[Metric, ...] = (Metric.POOL_LIQUIDITY,)
 
     def lookback_s(self, policy: SignalsPolicy) -> float:
-        return policy.tvl_window_s + policy.bar_s + policy.slack_s
+        return policy.onchain.tvl_window_s + policy.bar_s + policy.slack_s
 
     def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
         keys = columns.find(Metric.POOL_LIQUIDITY)
@@ -38,26 +38,26 @@ class TvlDrawdown:
 
 def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     (liquidity,) = inputs.columns
-    count = policy.bars(policy.tvl_window_s)
-    needed = policy.coverage * inputs.expected(policy.tvl_window_s, policy)
+    count = policy.bars(policy.onchain.tvl_window_s)
+    needed = policy.coverage * inputs.expected(policy.onchain.tvl_window_s, policy)
     bars = inputs.bars(liquidity, count=count, policy=policy)
     known = bars.once("known", lambda: int(np.isfinite(bars.close).sum()))
     if known < needed:
         return too_few(
             known,
             needed=needed,
-            window_s=policy.tvl_window_s,
+            window_s=policy.onchain.tvl_window_s,
             inputs=inputs,
             policy=policy,
             what="liquidity high",
         )
-    window = liquidity.until(inputs.good_s).since(inputs.good_s - policy.tvl_window_s).values
+    window = liquidity.until(inputs.good_s).since(inputs.good_s - policy.onchain.tvl_window_s).values
     values = window[np.isfinite(window)]
     high = float(values.max())
     if not high > 0.0:
         return Measured(value=math.nan, score=math.nan, because="the pool had no liquidity to lose")
     drawdown = float(values[-1]) / high - 1.0
-    anchors, hours = policy.tvl_drawdown, policy.tvl_window_s / 3_600
+    anchors, hours = policy.onchain.tvl_drawdown, policy.onchain.tvl_window_s / 3_600
     return Measured(
         value=drawdown,
         score=anchors.score(drawdown),

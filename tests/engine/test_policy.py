@@ -2,6 +2,8 @@
 
 import copy
 import math
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 import pytest
 from engine.factory import classic, classic_table
@@ -33,10 +35,13 @@ def test_classic_is_the_preset_as_published():
 
 
 def test_every_signal_key_is_stated_in_classic():
-    stated = classic_table()["signals"]
-    from dataclasses import fields
+    def stated(numbers: object, table: dict[str, Any]) -> None:
+        assert {item.name.removesuffix("_s") for item in fields(numbers)} == set(table)
+        for item in fields(numbers):
+            if is_dataclass(value := getattr(numbers, item.name)):
+                stated(value, table[item.name])
 
-    assert {item.name.removesuffix("_s") for item in fields(SignalsPolicy)} == set(stated)
+    stated(SignalsPolicy(), {"fundamental": {}} | classic_table()["signals"])
 
 
 @pytest.mark.parametrize(
@@ -75,7 +80,7 @@ def test_every_signal_key_is_stated_in_classic():
         ("no_loyalty.resize_band", ["150 %", "200 %"], ("resize_band", "100 %")),
         ("roll.easing_to", "20 %", ("roll.easing_to", "under")),
         ("signals.bar", "7 min", ("signals.bar_s", "divide")),
-        ("signals.depth", {"calm": 1.0, "stress": 1.0}, ("anchors", "different")),
+        ("signals.onchain.depth", {"calm": 1.0, "stress": 1.0}, ("anchors", "different")),
     ],
 )
 def test_bad_values_are_refused_in_one_line(path, value, words):
@@ -94,7 +99,7 @@ def test_bad_values_are_refused_in_one_line(path, value, words):
 
 
 @pytest.mark.parametrize(
-    "path", ["extra", "tiers.extra", "sizing.shares.PANIC", "signals.extra", "signals.macd.extra"]
+    "path", ["extra", "tiers.extra", "sizing.shares.PANIC", "signals.extra", "signals.technical.macd.extra"]
 )
 def test_unknown_keys_are_refused_by_name(path):
     table = classic_table()

@@ -26,7 +26,7 @@ def false_breakdown(policy: Policy, context: TierContext) -> tuple[RuleFinding, 
         subject=context.underlying,
     )
     voting = sorted(vote.family for vote in context.votes if vote.voting)
-    text = f"{_SPOKEN[found]} ({policy.signals.macd.breakdown_bars} bars); S16 and S24 absent"
+    text = f"{_SPOKEN[found]} ({policy.signals.technical.macd.breakdown_bars} bars); S16 and S24 absent"
     if found is Breakdown.FALSE and voting == [Family.TECHNICAL]:
         because = f"no escalation on TECHNICAL alone: {text}"
         return (RuleFinding(rule="R4", fired=True, because=because, caps_tier=context.state.tier),)
