@@ -245,6 +245,7 @@ def decide_once(plans: Mapping[float, tuple[HedgeLeg, ...]], seen: list):
 
     def decide(policy, state, frame):
         seen.append(frame)
-        return EngineState(), decision(frame.now_s, plans.get(frame.now_s, ()))
+        made = decision(frame.now_s, plans.get(frame.now_s, ()))
+        return EngineState(), replace(made, holds=frame.holds)
 
     return decide

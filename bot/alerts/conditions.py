@@ -4,7 +4,6 @@ Every text says what happened, what the bot did, what it could not do, and what 
 """
 
 import math
-import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -13,12 +12,9 @@ from bot.errors import ConfigError
 from bot.model.exposure import Exposure
 from bot.model.hedge import LegOutcome, LegStatus, Side
 from bot.model.market import Columns, Metric
+from bot.model.reasons import kind_of
 from bot.model.record import GroupDecision, StepRecord
 from bot.model.tier import Tier
-
-# Figures that change from step to step: ages, differences, heights, hashes, times. A chain's id and an
-# address are names.
-_FIGURE = re.compile(r"(?<!chain )(?<![\w.:#/])(?!0x[0-9a-fA-F]{40}\b)-?\d(?:[\w.,:%-]*\w%?)?")
 
 
 class Severity(IntEnum):
@@ -101,11 +97,6 @@ def of_positions(
         for subject in sorted({key.subject for key in columns.find(Metric.HEALTH_FACTOR)})
     )
     return tuple(item for item in (*ranges, *health) if item is not None)
-
-
-def kind_of(reason: str) -> str:
-    """Return a reason without its figures: "price is 70 s old" and "price is 82 s old" are one condition."""
-    return _FIGURE.sub("#", reason)
 
 
 def unsure_of(

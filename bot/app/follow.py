@@ -150,7 +150,12 @@ async def heads_of(
             )
             await stack.enter_async_context(waker)
         follower = HeadFollower(
-            reader, poll_s=chain.poll_s, on_trouble=on_trouble, wake=waker, final=final_block_of(node)
+            reader,
+            poll_s=chain.poll_s,
+            on_trouble=on_trouble,
+            wake=waker,
+            wake_gap_s=chain.wake_gap_s if chain.clock == "wall" else 0.0,
+            final=final_block_of(node),
         )
         yield _past_breaches(follower, on_breach)
 

@@ -87,7 +87,8 @@ class HeadFollower:
     answers from another chain whose parents cannot be had, is ignored until it catches up.
 
     ``known`` are consecutive blocks, oldest first, that an earlier run saw last: what came since is then
-    listed as skipped and not passed over. ``wake`` ends a wait early; nothing is believed of it.
+    listed as skipped and not passed over. ``wake`` ends a wait early, at most once in ``wake_gap_s``;
+    nothing is believed of it.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class HeadFollower:
         on_trouble: Callable[[TransientError | StaleDataError], None] = lambda _: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         wake: Wake | None = None,
+        wake_gap_s: float = 0.0,
         final: Callable[[], Awaitable[FinalBlock | None]] | None = None,
         known: Sequence[Block] = (),
     ) -> None:
@@ -108,6 +110,7 @@ class HeadFollower:
         self._on_trouble = on_trouble
         self._sleep = sleep
         self._wake = wake
+        self._wake_gap_s = min(wake_gap_s, poll_s)
         self._read_final = final
         self._final: FinalBlock | None = None
         self._violation = ""
@@ -141,7 +144,9 @@ class HeadFollower:
         if self._wake is None:
             await self._sleep(self._poll_s)
         else:
-            await self._wake.wait(self._poll_s)
+            if self._wake_gap_s > 0.0:
+                await self._sleep(self._wake_gap_s)
+            await self._wake.wait(self._poll_s - self._wake_gap_s)
 
     async def _keep_final(self) -> None:
         """Note what is final now, after the head was worked on and not before: it costs a call."""
@@ -224,11 +229,14 @@ class HeadFollower:
 
     async def _parents(self, head: Block) -> list[Block]:
         """Return up to MAX_REORG ancestors, newest first, so that a reorg of them is seen exactly."""
-        found: list[Block] = []
-        cursor = head
-        while cursor.number > 0 and len(found) < MAX_REORG:
-            cursor = await self._parent(cursor)
-            found.append(cursor)
+        heights = range(head.number - 1, max(head.number - MAX_REORG, 0) - 1, -1)
+        found = await asyncio.gather(*(self._source.block(height) for height in heights))
+        for block, child in zip(found, (head, *found), strict=False):
+            if block.hash != child.parent_hash:
+                raise StaleDataError(
+                    f"block {block.number} {block.hash} is not the parent of block {child.number}: the chain "
+                    "changed while it was read"
+                )
         return found
 
     async def _parent(self, block: Block) -> Block:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 from bot.chain.assembler import assemble
-from bot.chain.node_errors import RpcError
+from bot.chain.node_errors import RpcError, is_rate_limit
 from bot.model.market import Block
 
 # The last 20 bytes of keccak256("alvh lens"): nothing lies there.
@@ -182,7 +182,9 @@ class Lenses:
         for way in (Way.OVERRIDE, Way.DEPLOYLESS):
             try:
                 found = await self._run(RESERVES, _PROBE, block, way)
-            except RpcError:
+            except RpcError as error:
+                if is_rate_limit(error):
+                    raise  # it says nothing of lenses
                 continue
             if found == _PROBE_ANSWER:
                 self.way = way

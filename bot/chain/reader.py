@@ -23,7 +23,7 @@ from bot.chain.facts import Facts
 from bot.chain.lens import Lens, Lenses
 from bot.chain.logs import read_logs
 from bot.chain.multicall import decode_aggregate3, encode_aggregate3
-from bot.chain.node_errors import ReplyTooLargeError, RevertError, RpcError
+from bot.chain.node_errors import ReplyTooLargeError, RevertError, RpcError, is_rate_limit
 from bot.chain.replies import hex_bytes, quantity
 from bot.chain.rpc import Node
 from bot.chain.shared_reads import SharedReads
@@ -157,6 +157,8 @@ class JsonRpcReader:
         try:
             return decode_aggregate3(await self.eth_call(request, block), count=len(calls))
         except (RpcError, ReplyTooLargeError) as error:
+            if isinstance(error, RpcError) and is_rate_limit(error):
+                raise  # its halves would be two requests more of what the node has too many of
             if len(calls) == 1:
                 if isinstance(error, RevertError | ReplyTooLargeError):
                     return [None]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.errors import BotError
 from bot.model.market import Block
 from bot.ports import Call
 
@@ -94,7 +95,12 @@ class SharedReads:
     def _send(self, turn: _Turn) -> None:
         """Runs when every task that was ready in this turn has asked for what it needs."""
         del self._turns[turn.block.hash]
-        for calls in self._cut(list(turn.calls)):
+        try:
+            cuts = list(self._cut(list(turn.calls)))
+        except BotError as error:  # of no use to the event loop: it belongs to the callers
+            turn.sent.set_exception(error)
+            return
+        for calls in cuts:
             part = _Part(asyncio.create_task(self._fetch(calls, turn.block)))
             part.task.add_done_callback(_seen)
             for index, call in enumerate(calls):

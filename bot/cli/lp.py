@@ -115,6 +115,6 @@ def _say_once() -> Callable[[BotError], None]:
         nonlocal said
         if str(trouble) != said:
             said = str(trouble)
-            err.print(f"waiting for the next block: {said}", markup=False)
+            err.print(f"not read, tried again at the next block: {said}", markup=False)
 
     return say

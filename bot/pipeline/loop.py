@@ -17,6 +17,7 @@ from bot.errors import (
 from bot.model.exposure import Exposure
 from bot.model.hedge import HedgeLeg, HeldHedge, LegOutcome, LegStatus, Quote
 from bot.model.market import Block, Columns, Frame, Metric
+from bot.model.reasons import kind_of
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.model.units import HOUR_S
 from bot.pipeline.book import Book, book_of, reserved
@@ -333,8 +334,8 @@ def _mark(hedge: HeldHedge) -> float:
 def _is_news(record: StepRecord, last: StepRecord | None) -> bool:
     if last is None or record.outcomes or record.decision.plan.legs:
         return True
-    if record.decision.holds != last.decision.holds:
-        return True
+    if list(map(kind_of, record.decision.holds)) != list(map(kind_of, last.decision.holds)):
+        return True  # the age of a stale price alone is none
     before = {item.group: item.tier for item in last.decision.groups}
     return any(before.get(item.group) != item.tier for item in record.decision.groups)
 

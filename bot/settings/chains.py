@@ -21,6 +21,7 @@ class ChainSettings(Part):
     rpc_urls: tuple[SecretStr, ...] = ()  # several
     agreement: int = Field(default=1, ge=1, le=10)  # providers that must give the same answer
     ws_url: SecretStr | None = None  # new heads wake the poll early; nothing rests on it
+    wake_gap_s: float = Field(default=1.0, ge=0.0, le=3_600.0)  # least time between two wakes; clock "wall"
     allow_plain_http: bool = False
     max_head_lag: int = Field(default=3, ge=0, le=10_000)
     multicall3: Address = "0xcA11bde05977b3631167028862bE2a173976CA11"

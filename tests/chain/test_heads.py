@@ -422,6 +422,33 @@ async def test_a_wake_ends_the_wait_and_is_not_believed() -> None:
     assert wake.waited == [12, 12]
 
 
+async def test_wakes_are_spaced() -> None:
+    """On a chain of four blocks a second, a websocket would else ask for four decisions a second."""
+    chain, slept = Chain(), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    wake = _Waker(chain)
+    events = HeadFollower(chain, poll_s=12, wake=wake, wake_gap_s=1.5, sleep=sleep).events()
+    assert [(await anext(events)).block.number for _ in range(3)] == [99, 100, 101]
+    assert (slept, wake.waited) == ([1.5, 1.5], [10.5, 10.5])
+
+
+async def test_parents_that_were_reorganised_while_they_were_read_are_no_history() -> None:
+    class Moving(Chain):
+        async def block(self, number: int) -> Block:
+            if number == 90 and not self._forks:
+                self.fork(30)
+            return await super().block(number)
+
+    chain = Moving()
+    follower = _follow(chain)
+    with pytest.raises(StaleDataError, match="is not the parent of"):
+        await follower.poll()
+    assert (await follower.poll()) == NewHead(block=chain.blocks[-1])
+
+
 async def _never(_: float) -> None:
     raise AssertionError
 

@@ -17,6 +17,7 @@ BLOCK = Block(chain_id=1, number=7, hash="0x07", parent_hash="0x06", timestamp_s
 POOL = "0x" + "33" * 20
 SOURCE = TickSource(target=POOL, bitmap=b"\1\2\3\4", tick=b"\5\6\7\x08")
 REFUSED = RpcError(-32602, "too many arguments")
+LIMITED = RpcError(-32005, "too many requests")
 
 
 class Node:
@@ -69,6 +70,14 @@ async def test_a_failure_in_transit_decides_nothing() -> None:
     with pytest.raises(TransientError, match="no answer"):
         await lenses.run(RESERVES, b"", block=BLOCK)
     assert lenses.way is None
+    assert await lenses.run(RESERVES, b"", block=BLOCK) == b"one"
+
+
+async def test_a_rate_limit_says_nothing_of_lenses() -> None:
+    node = Node(LIMITED, bytes(33), b"one")
+    lenses = Lenses(node)
+    with pytest.raises(RpcError, match="too many"):
+        await lenses.run(RESERVES, b"", block=BLOCK)
     assert await lenses.run(RESERVES, b"", block=BLOCK) == b"one"
 
 

@@ -300,6 +300,21 @@ async def test_a_node_that_refuses_everything_is_not_read_as_empty(faulty: Fault
     assert len(old.calls) < 15, "one branch of the halves is enough to know"
 
 
+async def test_a_rate_limit_is_not_answered_with_more_requests(faulty: FaultyNode) -> None:
+    def respond(method: str, _: list[Any]) -> Any:
+        return {"code": -32005, "message": "limit exceeded"} if method == "eth_call" else None
+
+    old = OldNode(faulty, respond)
+    async with Rpc(faulty.url, timeout_s=0.05) as rpc:
+        chain = await JsonRpcReader.connect(rpc, chain_id=5)
+        head = await chain.head()
+        before = len(old.calls)
+        with pytest.raises(RpcError, match="limit exceeded"):
+            await chain.read([Call(EOA, bytes([number]), ("uint256",)) for number in range(8)], block=head)
+    sizes = {int(params[0]["data"][74:138], 16) for method, params in old.calls[before:]}
+    assert sizes == {8}, "the same request again after a pause, never its halves"
+
+
 @pytest.mark.parametrize("field", ["number", "hash", "parentHash", "timestamp"])
 async def test_a_block_that_lacks_a_field_is_refused(faulty: FaultyNode, field: str) -> None:
     old: OldNode

@@ -1,7 +1,7 @@
 """Callers of one turn share requests, answers and nothing else."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -9,7 +9,7 @@ from bot.chain.abi import FixedCall
 from bot.chain.facts import Facts
 from bot.chain.multicall import chunks
 from bot.chain.shared_reads import SharedReads
-from bot.errors import TransientError
+from bot.errors import InvariantError, TransientError
 from bot.model.market import Block
 from bot.ports import Call
 
@@ -86,6 +86,15 @@ async def test_many_calls_are_several_requests_at_once(fetch: Fetch) -> None:
     answers = await shared.ask([_call(number) for number in range(5)], _block(1))
     assert answers == [bytes([number]) for number in range(5)]
     assert fetch.requests == [[0, 1], [2, 3], [4]]
+
+
+async def test_calls_that_cannot_be_cut_into_requests_fail_and_do_not_hang(fetch: Fetch) -> None:
+    def refuse(calls: Sequence[Call]) -> Iterator[Sequence[Call]]:
+        raise InvariantError("no request holds this call")
+
+    shared = SharedReads(fetch, refuse)
+    with pytest.raises(InvariantError, match="no request holds"):
+        await shared.ask([_call(1)], _block(1))
 
 
 async def test_a_call_that_fails_beside_others_is_asked_again_alone(

@@ -96,6 +96,17 @@ async def test_a_quiet_step_within_the_hour_is_a_heartbeat():
     assert not (await loop.step(moment(3))).is_heartbeat
 
 
+async def test_the_age_of_a_hold_is_no_news():
+    loop = pipeline(ListJournal(), FakeVenue())
+    held = [
+        replace(moment(1), now_s=moment(1).now_s + 60.0 * minute, holds=(f"price is {age} s old",))
+        for minute, age in enumerate((4_000, 4_060))
+    ]
+    other = replace(held[1], now_s=held[1].now_s + 60.0, holds=("no price of ETH is known",))
+    records = [await loop.step(item) for item in (*held, other)]
+    assert [item.is_heartbeat for item in records] == [False, True, False]
+
+
 async def test_quotes_are_asked_for_three_tenths_of_the_exposure():
     venue = FakeVenue()
     await pipeline(ListJournal(), venue).step(moment(0))

@@ -55,6 +55,7 @@ class DepositBook:
     def start(self, position: LpPosition, block: Block, work: Coroutine[Any, Any, Deposits]) -> None:
         self._of, self._read_at = position, block
         self.task = asyncio.create_task(work)
+        self.task.add_done_callback(_heard)  # at the end of the program nobody takes it
 
     async def take(self) -> None:
         """Wait for what was started. Raises StaleDataError, after which it is started anew."""
@@ -121,3 +122,8 @@ class DepositedPosition:
             return await deposits_of(chain, position, manager=self._manager, oldest=oldest, block=block)
         except _ABSURD as error:
             return Deposits(why_unknown=f"the logs make no sense: {error!r:.200}")
+
+
+def _heard(task: "asyncio.Task[Deposits]") -> None:
+    if not task.cancelled():
+        task.exception()
