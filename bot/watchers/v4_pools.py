@@ -143,9 +143,11 @@ class V4Pool:
     @property
     def check_calls(self) -> tuple[Call, ...]:
         """The calls whose results :meth:`check` takes."""
-        calls = [ERC20.call("decimals", token) for token, _ in self._tokens if token != NATIVE]
+        calls: list[Call] = [
+            ERC20.fixed_call("decimals", token) for token, _ in self._tokens if token != NATIVE
+        ]
         if self.state_view:
-            calls.append(STATE_VIEW.call("poolManager", self.state_view))
+            calls.append(STATE_VIEW.fixed_call("poolManager", self.state_view))
         return tuple(calls)
 
     def check(self, results: Sequence[tuple[Any, ...] | None]) -> None:
