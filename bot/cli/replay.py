@@ -54,9 +54,8 @@ def release(config: ConfigOption = DEFAULT_CONFIG) -> None:
 def _over_recording(
     folder: Path, start: str | None, end: str | None, policy: str | None, config: Path, *, quiet: bool
 ) -> dict[str, Any]:
-    from bot.app.backtest import named_policy
     from bot.app.replay import replay_recording
-    from bot.settings import load_policy
+    from bot.settings import load_policy, named_policy
     from bot.terminal import state_line
 
     chosen = named_policy(policy) if policy is not None else load_policy(settings_of(config).policy)
@@ -78,7 +77,7 @@ def _over_recording(
         for item in found.differences:
             for what in item.what:
                 out.print(f"{iso_utc(item.now_s)} step {item.sequence}: {what}", markup=False, soft_wrap=True)
-        out.print(f"{len(found.records)} steps decided again, {len(found.differences)} differ")
+        out.print(f"{_many(len(found.records), 'step')} decided again, {len(found.differences)} differ")
     return {
         "steps": len(found.records),
         "same_policy": found.same_policy,
@@ -92,11 +91,10 @@ def _over_recording(
 def _over_blocks(
     config: Path, first: int, last: int, every: int, policy: str | None, *, quiet: bool
 ) -> dict[str, Any]:
-    from bot.app.backtest import named_policy
     from bot.app.follow import Listener
     from bot.app.replay import replay_blocks
     from bot.documents import step_document
-    from bot.settings import load_policy
+    from bot.settings import load_policy, named_policy
     from bot.terminal import fill_progress, order_line, state_line
 
     settings = settings_of(config)
@@ -122,7 +120,8 @@ def _over_blocks(
     show = _Changes(lambda record: out.print(state_line(record)))
     asyncio.run(play())
     if not quiet:
-        out.print(f"{len(records)} blocks decided on, {sum(len(item.outcomes) for item in records)} orders")
+        orders = sum(len(item.outcomes) for item in records)
+        out.print(f"{_many(len(records), 'block')} decided on, {_many(orders, 'order')}")
     return {"steps": [step_document(item) for item in records]}
 
 
@@ -138,3 +137,7 @@ class _Changes:
         if tiers != self._tiers:
             self._show(record)
         self._tiers = tiers
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
