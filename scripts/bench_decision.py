@@ -1,4 +1,4 @@
-"""``scripts/bench decision``: pure CPU, on a frame like the demo's."""
+"""``scripts/bench decision``: pure CPU, on a frame like the demo's and on a wide one."""
 
 import math
 from dataclasses import replace
@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 from bench_timers import Figures, median_ms
 
+from bot.engine.group import group_names, read_group
 from bot.engine.policy import Policy
-from bot.engine.step import decide
+from bot.engine.step import decide, decide_tier
 from bot.model.exposure import Exposure, ExposureKind, LpShape
 from bot.model.hedge import HeldHedge, Instrument, Layer, OptionType, Quote
 from bot.model.market import Block, Column, Columns, Frame, Metric, SeriesKey
-from bot.model.record import EngineState
+from bot.model.record import EngineState, GroupState
 from bot.model.units import DAY_S, HOUR_S
 from bot.quant import lp, options
 from bot.settings import PolicySettings, load_policy
@@ -21,6 +22,9 @@ _NOW_S = 1_700_006_400.0  # 2023-11-15T00:00:00Z
 _SPOT = 2_000.0
 _DAYS = 35
 _ROUNDS = 11
+_WIDE_QUOTES, _WIDE_DAYS = 300, 90
+_WIDE_EXPIRIES = (2.0, 5.0, 7.0, 17.0, 24.0, 30.0, 45.0, 62.0, 75.0, 90.0)
+_KINDS = (ExposureKind.UNISWAP_V2, ExposureKind.UNISWAP_V3)
 
 
 def made_up_frame(days: int = _DAYS) -> Frame:
@@ -50,6 +54,38 @@ def made_up_frame(days: int = _DAYS) -> Frame:
 
 
 _MONEYNESS = tuple(np.linspace(0.55, 1.06, 18).round(2).tolist())
+
+
+def wide_frame(exposures: int, *, quotes: int = _WIDE_QUOTES, days: int = _WIDE_DAYS) -> Frame:
+    """Return a frame of many positions in four groups of two underlyings, quotes on a dozen expiries."""
+    made = made_up_frame(days)
+    series = dict(made.columns.series)
+    for key, column in made.columns.series.items():
+        if key.subject == "ETH" or key.subject.endswith(":ETH/USDC"):
+            name = key.subject.replace("ETH", "BTC")
+            series[SeriesKey(key.metric, name, key.source.replace("ETH", "BTC"))] = column
+    places = [(underlying, stable) for underlying in ("ETH", "BTC") for stable in ("USDC", "DAI")]
+    held = (_exposure(f"v{2 + number % 2}:{number}", _KINDS[number % 2]) for number in range(exposures))
+    puts = (
+        _put(_SPOT * part, days_left, underlying=underlying)
+        for underlying in ("ETH", "BTC")
+        for days_left in _WIDE_EXPIRIES
+        for part in np.linspace(0.5, 1.1, quotes // (2 * len(_WIDE_EXPIRIES)))
+    )
+    return replace(
+        made,
+        columns=Columns(series=series),
+        exposures=tuple(
+            replace(
+                item,
+                underlying=places[number // 2 % 4][0],
+                stable=places[number // 2 % 4][1],
+                pool=f"{item.id[:2]}:{places[number // 2 % 4][0]}/USDC",
+            )
+            for number, item in enumerate(held)
+        ),
+        quotes=tuple(_quote(put, size=60.0) for put in puts),
+    )
 
 
 def _columns(days: int) -> dict[SeriesKey, Column]:
@@ -104,11 +140,11 @@ def _exposure(name: str, kind: ExposureKind) -> Exposure:
     )
 
 
-def _put(strike_usd: float, days_left: float) -> Instrument:
+def _put(strike_usd: float, days_left: float, *, underlying: str = "ETH") -> Instrument:
     return Instrument(
         venue="lyra",
-        id=f"strike:{strike_usd:.0f}:{days_left:.0f}",
-        underlying="ETH",
+        id=f"strike:{underlying}:{strike_usd:.0f}:{days_left:.0f}",
+        underlying=underlying,
         option_type=OptionType.PUT,
         strike_usd=strike_usd,
         expiry_s=int(_NOW_S + days_left * DAY_S),
@@ -174,7 +210,37 @@ async def bench_decision() -> Figures:
         "decision_first_ms_p50": first_p50,
         "signals_ms_p50": signals,
         "decision_growth_10x_history": float(np.median(ratios)),
+        **_wide_figures(policy),
     }
+
+
+def _wide_figures(policy: Policy) -> Figures:
+    """Time whole decisions on 5, 50 and 500 exposures, and R1-R6 alone for one group."""
+    taken = {}
+    for count in (5, 50, 500):
+        frame = remembering(wide_frame(count))
+        taken[count], _ = median_ms(lambda frame=frame: decide(policy, EngineState(), frame), rounds=_ROUNDS)
+    fresh = wide_frame(50)
+    first, _ = median_ms(lambda: decide(policy, EngineState(), fresh), rounds=_ROUNDS)
+    return {
+        "decision_ms_5x300": taken[5],
+        "decision_ms_50x300": taken[50],
+        "decision_ms_500x300": taken[500],
+        "decision_first_ms_50x300": first,
+        "decision_growth_5_to_50_exposures": taken[50] / taken[5],
+        "decision_growth_50_to_500_exposures": taken[500] / taken[50],
+        "step_us": _step_us(policy, remembering(wide_frame(50))),
+    }
+
+
+def _step_us(policy: Policy, frame: Frame) -> float:
+    """Return what it takes from a group's readings to its tier."""
+    readings = tuple(read_signals(frame.columns, now_s=frame.now_s, policy=policy.signals))
+    group = read_group(policy, frame, group_names(frame)[0])
+    taken, _ = median_ms(
+        lambda: decide_tier(policy, GroupState(), frame, group, readings, holds=()), rounds=200
+    )
+    return 1e3 * taken
 
 
 def remembering(frame: Frame) -> Frame:

@@ -28,6 +28,9 @@ LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-node.lock")
 SHIPPED = (
     "bot/py.typed",
     "bot/policies/classic.toml",
+    "bot/policies/steward.toml",
+    "bot/policies/fortress.toml",
+    "bot/policies/promoter.toml",
     "bot/simulation/market.toml",
     "bot/simulation/report.css",
     "bot/devnet/packages.lock.json",
@@ -63,7 +66,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def data_files() -> set[str]:
     """Everything that lies beside the code and is not code, as the wheel should name it."""
-    inside = [path for path in (ROOT / "bot").rglob("*") if path.suffix not in (".py", ".pyc")]
+    inside = [
+        path
+        for path in (ROOT / "bot").rglob("*")
+        if path.suffix != ".py" and path.parent.name != "__pycache__"  # numba keeps compiled code there
+    ]
     shipped = {str(path.relative_to(ROOT)) for path in inside if path.is_file()}
     return shipped | {f"bot/contracts_abi/{path.name}" for path in (ROOT / "contracts_abi").glob("*.json")}
 

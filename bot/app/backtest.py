@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from bot.engine.policy import Policy
 from bot.model.units import DAY_S, parse_utc_s
-from bot.settings import PRESETS, PolicySettings, load_policy
+from bot.settings import named_policy
 from bot.simulation.backtest import Progress, run_backtest
 from bot.simulation.exposures import parse_exposure
 from bot.simulation.market_model import load_market
@@ -36,13 +35,6 @@ async def backtest(
     if report is not None:
         write_report(from_backtest(result), report)
     return result
-
-
-def named_policy(name: str) -> Policy:
-    """Return a preset by name, or the policy of a file."""
-    if name in PRESETS:
-        return load_policy(PolicySettings(preset="classic"))
-    return load_policy(PolicySettings(file=Path(name)))
 
 
 def _end_of_day(text: str) -> int:

@@ -15,8 +15,10 @@ from bot.chain.rpc import Node
 from bot.chain.wake import HeadWaker
 from bot.engine.policy import Policy
 from bot.errors import BotError, TransientError
+from bot.model.market import Metric
 from bot.model.record import StepRecord
-from bot.model.tier import Quality, Reading
+from bot.model.tier import Family, Quality, Reading
+from bot.model.units import DAY_S
 from bot.pipeline.backfill import Backfill, Filled, LookBack, Problem, lacks_state, look_backs
 from bot.pipeline.cadence import ChainObserver
 from bot.pipeline.gaps import BETWEEN_POLLS, Gap
@@ -26,7 +28,8 @@ from bot.pipeline.sources import MAX_AHEAD_S
 from bot.pipeline.web_feeds import WebFeeds
 from bot.ports import WebReader
 from bot.settings import ChainSettings, Settings
-from bot.signals import lookback_s
+from bot.signals import metric_lookbacks_s
+from bot.signals.macd import regime_lookback_s
 from bot.simulation.wording import when
 
 _PROBLEMS_SAID = 3  # of one backfill; the rest is counted
@@ -103,12 +106,17 @@ def _unfilled(problem: Problem) -> str:
 
 
 def wanted_history(policy: Policy) -> tuple[LookBack, ...]:
-    """Return the look-backs of a policy."""
-    return look_backs(
-        signals_s=lookback_s(policy.signals),
-        bar_s=policy.signals.bar_s,
-        daily_closes=policy.sizing.history_days,
-    )
+    """Return the look-backs of a policy.
+
+    TECHNICAL and ONCHAIN signals stand on bars; FUNDAMENTAL ones, the regime of MACD and the value at risk
+    (R8) on daily values.
+    """
+    signals = policy.signals
+    daily = metric_lookbacks_s(signals, Family.FUNDAMENTAL)
+    prices_s = max(float((policy.sizing.history_days + 1) * DAY_S), regime_lookback_s(signals))
+    daily[Metric.PRICE_USD] = max(daily.get(Metric.PRICE_USD, 0.0), prices_s)
+    bars = metric_lookbacks_s(signals, Family.TECHNICAL, Family.ONCHAIN)
+    return (*look_backs(bars, step_s=signals.bar_s), *look_backs(daily, step_s=DAY_S))
 
 
 def backfill_of(

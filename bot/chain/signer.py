@@ -18,6 +18,7 @@ from eth_account.signers.local import LocalAccount
 from eth_utils.address import is_checksum_address, to_checksum_address
 
 from bot.chain.fees import GWEI, Fees
+from bot.chain.policy_signature import Grant
 from bot.errors import ConfigError, InvariantError, VenueRejected
 
 MIN_SCRYPT_N = 2**18  # what eth-account writes by default; weaker files are only for tests
@@ -172,18 +173,7 @@ class KeystoreSigner:
         Raises ConfigError: missing, readable by others, not a keystore, weakly encrypted, of another
         address, or a password that does not open it (the same words for a damaged file).
         """
-        fields = _read_keystore(Path(path), min_scrypt_n=min_scrypt_n)
-        try:
-            key = bytes(Account.decrypt(fields, password))
-        except (ValueError, TypeError, KeyError):
-            key = b""
-        if len(key) != 32:
-            raise ConfigError(f"keystore {path} cannot be opened with this password")
-        account = Account.from_key(key)
-        if account.address.lower() != address.lower():
-            raise ConfigError(
-                f"keystore {path} holds the key of {account.address}, the configured account is {address}"
-            )
+        account = _unlock(path, password, address=address, min_scrypt_n=min_scrypt_n)
         return cls(account, rules)
 
     def __repr__(self) -> str:
@@ -262,6 +252,33 @@ class KeystoreSigner:
             )
         if selector == _APPROVE:
             _check_approval(unsigned, rules)
+
+
+def sign_policy(
+    path: Path, password: str, *, address: str, grant: Grant, min_scrypt_n: int = MIN_SCRYPT_N
+) -> bytes:
+    """Sign a policy's grant (R22) with an owner's keystore and forget the key; nothing else is signed so.
+
+    Blocks for about a second. Raises ConfigError as :meth:`KeystoreSigner.open`.
+    """
+    account = _unlock(path, password, address=address, min_scrypt_n=min_scrypt_n)
+    return bytes(account.sign_message(grant.signable).signature)
+
+
+def _unlock(path: Path, password: str, *, address: str, min_scrypt_n: int) -> LocalAccount:
+    fields = _read_keystore(Path(path), min_scrypt_n=min_scrypt_n)
+    try:
+        key = bytes(Account.decrypt(fields, password))
+    except (ValueError, TypeError, KeyError):
+        key = b""
+    if len(key) != 32:
+        raise ConfigError(f"keystore {path} cannot be opened with this password")
+    account: LocalAccount = Account.from_key(key)
+    if account.address.lower() != address.lower():
+        raise ConfigError(
+            f"keystore {path} holds the key of {account.address}, the configured account is {address}"
+        )
+    return account
 
 
 def _check_approval(unsigned: Unsigned, rules: SigningRules) -> None:

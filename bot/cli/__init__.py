@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bot import __version__
-from bot.cli import alerts, checks, devnet, download, operate, replay, simulate
+from bot.cli import alerts, checks, devnet, download, operate, policy, replay, simulate
 from bot.cli.shared import EXIT_CONFIG, EXIT_ERROR, EXIT_NOT_FOUND, EXIT_TIMEOUT, err, out
 from bot.errors import BotError, ConfigError, DeadlineError, NotFoundError
 from bot.output import usage_problem, with_json_target
@@ -44,6 +44,7 @@ for command in COMMANDS:
     cli.command()(command)
 cli.add_typer(alerts.alerts_cli, name="alerts")
 cli.add_typer(devnet.devnet_cli, name="devnet")
+cli.add_typer(policy.policy_cli, name="policy")
 
 
 def _exit_code(error: BotError) -> int:

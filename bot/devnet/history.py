@@ -17,7 +17,7 @@ from bot.errors import InvariantError
 from bot.model.market import Metric, Observation, SeriesKey
 from bot.model.units import HOUR_S, YEAR_S
 
-HISTORY_DAYS = 35
+HISTORY_DAYS = 95
 _MAX_EXCURSION = 0.15  # of the price over the history, as log
 _LIQUIDITY_SIGMA = 0.0008  # small deposits and withdrawals
 _GAP_SIGMA = 0.0004  # of pool prices around the oracle
@@ -70,7 +70,9 @@ def _random(seed: int, scenario: Scenario, name: str) -> np.random.Generator:
 
 def _market(random: np.random.Generator, scenario: Scenario, hours: int) -> _Market:
     sigma = scenario.history_vol * math.sqrt(HOUR_S / YEAR_S)
-    walk = steady_bridge(random, hours, sigma=sigma, max_excursion=_MAX_EXCURSION)
+    walk = steady_bridge(
+        random, hours, sigma=sigma, max_excursion=_MAX_EXCURSION, steadiness=scenario.history_steadiness
+    )
     return _Market(price=np.exp(walk), vol=np.exp(_around(random, hours, _IV_SIGMA)))
 
 

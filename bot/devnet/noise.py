@@ -1,6 +1,7 @@
 """Seeded noise that scenarios and their histories are made of."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -12,7 +13,19 @@ FloatPath: TypeAlias = NDArray[np.float64]
 Knots: TypeAlias = Mapping[int, float]  # hour -> value, ascending, first hour 0
 
 _STEADY_HOURS = 12
-_RUN = 3.2  # the most that a half-day adds up to, in hourly sigmas: a calm market does not run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steadiness:
+    """How far a walk may run: so many consecutive ``hours`` add up to at most ``run`` hourly sigmas."""
+
+    hours: int
+    run: float
+
+
+STEADY = Steadiness(hours=_STEADY_HOURS, run=3.2)
+# Momentum (RSI, MACD of price) reads every few hours' run: with this it hardly leaves its middle.
+PLACID = Steadiness(hours=3, run=0.6)
 _REVERSION = 0.08  # of an hour: half of a deviation is gone after about 8 hours
 
 
@@ -38,18 +51,27 @@ def bridge(random: np.random.Generator, knots: Knots, sigma: FloatPath) -> Float
 
 
 def steady_bridge(
-    random: np.random.Generator, hours: int, *, sigma: float, max_excursion: float, max_day: float = np.inf
+    random: np.random.Generator,
+    hours: int,
+    *,
+    sigma: float,
+    max_excursion: float,
+    max_day: float = np.inf,
+    steadiness: Steadiness = STEADY,
 ) -> FloatPath:
     """Return a walk from 0 to 0 that realises the same ``sigma`` an hour in every half-day.
 
-    So no clustering of vol, and hardly a run, comes from chance alone. A walk that strays further than
-    ``max_excursion``, or moves more than ``max_day`` in 24 hours, is scaled down to it. ``hours`` > 24.
+    So no clustering of vol, and hardly a run (``steadiness``), comes from chance alone. A walk that strays
+    further than ``max_excursion``, or moves more than ``max_day`` in 24 hours, is scaled down to it.
+    ``hours`` > 24.
     """
     shocks = np.clip(random.standard_normal(hours), -2.5, 2.5)
+    for start in range(0, hours, steadiness.hours):
+        block = shocks[start : start + steadiness.hours]
+        total = float(block.sum())
+        block -= (total - min(max(total, -steadiness.run), steadiness.run)) / len(block)
     for start in range(0, hours, _STEADY_HOURS):
         block = shocks[start : start + _STEADY_HOURS]
-        total = float(block.sum())
-        block -= (total - min(max(total, -_RUN), _RUN)) / len(block)
         block *= sigma / float(np.sqrt(np.mean(block**2)))
     walk = np.concatenate(([0.0], np.cumsum(shocks)))
     walk -= walk[-1] * np.linspace(0.0, 1.0, hours + 1)

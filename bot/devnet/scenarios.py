@@ -12,7 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bot.devnet.noise import FloatPath, Knots, bridge, curve, generator, ornstein_uhlenbeck, steady_bridge
+from bot.devnet.noise import (
+    PLACID,
+    STEADY,
+    FloatPath,
+    Knots,
+    Steadiness,
+    bridge,
+    curve,
+    generator,
+    ornstein_uhlenbeck,
+    steady_bridge,
+)
 from bot.errors import InvariantError, NotFoundError
 from bot.model.units import HOUR_S, YEAR_S, parse_utc_s
 
@@ -48,6 +59,7 @@ class Scenario:
     start_s: int
     hours: int
     history_vol: float  # a year, of the made-up history before the path
+    history_steadiness: Steadiness
     stream: int  # keeps scenarios with the same seed apart
     build: Callable[[np.random.Generator, int], dict[str, FloatPath]]
 
@@ -223,7 +235,9 @@ _CALM_IV = 0.65
 
 def _calm(random: np.random.Generator, hours: int) -> dict[str, FloatPath]:
     sigma = CALM_VOL * math.sqrt(HOUR_S / YEAR_S)
-    walk = steady_bridge(random, hours, sigma=sigma, max_excursion=CALM_MAX_EXCURSION, max_day=CALM_MAX_DAY)
+    walk = steady_bridge(
+        random, hours, sigma=sigma, max_excursion=CALM_MAX_EXCURSION, max_day=CALM_MAX_DAY, steadiness=PLACID
+    )
     iv = _CALM_IV * np.exp(ornstein_uhlenbeck(random, hours, sigma=0.004, bound=2.0))
     return {
         "eth_usd": CALM_START_USD * np.exp(walk),
@@ -257,6 +271,7 @@ SCENARIOS: dict[str, Scenario] = {
         start_s=START_S,
         hours=216,
         history_vol=0.60,
+        history_steadiness=PLACID,
         stream=1,
         build=_calm,
     ),
@@ -267,6 +282,7 @@ SCENARIOS: dict[str, Scenario] = {
         start_s=START_S,
         hours=228,
         history_vol=0.60,
+        history_steadiness=STEADY,
         stream=2,
         build=_terra,
     ),

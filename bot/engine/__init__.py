@@ -15,8 +15,10 @@ from bot.engine.layers import near_trigger, plan_layers, weights
 from bot.engine.limits import over_hedge_factor, premium_caps
 from bot.engine.rules.confirmation import confirmed
 from bot.engine.rules.consensus import consensus
+from bot.engine.rules.defi_liquidity import defi_liquidity
 from bot.engine.rules.false_breakdown import false_breakdown
 from bot.engine.rules.hard_triggers import crash
+from bot.engine.rules.outer_wings import outer_wings
 from bot.engine.sizing import size_group
 from bot.engine.step import decide
 from bot.engine.wings import wings_finding
@@ -34,18 +36,32 @@ class Rule:
 RULES: dict[str, Rule] = {
     "R1": Rule(
         function=consensus,
-        policy_keys=("tiers.vote", "tiers.vote_off", "tiers.severe_score", "tiers.fast_vote"),
+        policy_keys=(
+            "tiers.vote",
+            "tiers.vote_off",
+            "tiers.severe_score",
+            "tiers.fast_vote",
+            "dependencies",
+            "signals.technical.modelled_vol_sources",
+        ),
         tests=(
             "test_consensus.py::test_r1_votes_make_tiers",
-            "test_consensus.py::test_r1_another_stressed_signal_never_lowers_the_tier",
+            "test_consensus.py::test_r1_which_readings_count_for_which_group",
+            "test_fast_path.py::test_r1_fast_path",
+            "test_tier_laws.py::test_another_stressed_signal_never_lowers_the_tier",
         ),
     ),
     "R2": Rule(
         function=crash,
-        policy_keys=("hard_triggers", "holds"),
+        policy_keys=("hard_triggers", "holds", "dependencies", "tiers.cooldown"),
         tests=(
             "test_hard_triggers.py::test_r2_two_independent_falls",
             "test_hard_triggers.py::test_r2_holds",
+            "test_protocol_triggers.py::test_r2_powers_in_use",
+            "test_protocol_triggers.py::test_r2_bridge_coverage",
+            "test_protocol_triggers.py::test_r2_a_stable_off_par_at_two_kinds_of_sources",
+            "test_protocol_triggers.py::test_r2_health_factor",
+            "test_protocol_tier.py::test_r2_up_at_once_and_down_after_the_cooldown",
         ),
     ),
     "R3": Rule(
@@ -55,18 +71,41 @@ RULES: dict[str, Rule] = {
             "tiers.confirm_s",
             "tiers.confirm_blocks",
             "tiers.cooldown",
+            "tiers.cooldown_guarded",
             "tiers.step_down",
             "tiers.session",
+            "tiers.fast_vote",
+            "signals.fundamental.macro_near",
         ),
         tests=(
             "test_confirmation.py::test_r3_up_needs_frames_time_and_blocks",
-            "test_confirmation.py::test_r3_noise_moves_the_tier_at_most_once_a_dwell",
+            "test_confirmation.py::test_r3_one_frame_confirms_near_a_release",
+            "test_confirmation.py::test_r3_fast_scores_must_be_low_on_the_way_down",
+            "test_tier_laws.py::test_noise_moves_the_tier_at_most_once_a_dwell",
+            "test_tier_laws.py::test_an_escalation_is_never_refused",
+            "test_tier_laws.py::test_missing_data_never_lowers_the_tier",
         ),
     ),
     "R4": Rule(
         function=false_breakdown,
-        policy_keys=("signals.technical.macd",),
-        tests=("test_false_breakdown.py::test_r4_denies_only_technical_alone",),
+        policy_keys=("signals.technical.macd", "signals.technical.breadth", "tiers.breakdown_sigmas"),
+        tests=(
+            "test_false_breakdown.py::test_r4_denies_only_technical_alone",
+            "test_false_breakdown.py::test_r4_does_not_stop_a_fast_fall",
+        ),
+    ),
+    "R5": Rule(
+        function=outer_wings,
+        policy_keys=("outer_wings", "near.backwardation_over"),
+        tests=(
+            "test_outer_wings.py::test_r5_when_wings_are_added",
+            "test_outer_wings.py::test_r5_where_wings_stand",
+        ),
+    ),
+    "R6": Rule(
+        function=defi_liquidity,
+        policy_keys=("liquidity_rule",),
+        tests=("test_defi_liquidity.py::test_r6_liquidity_leaves_while_prices_rise",),
     ),
     "R7": Rule(
         function=weights,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bot.engine.group import Group, group_contracts
-from bot.engine.policy import Policy, SizingPolicy
+from bot.engine.policy import Policy
+from bot.engine.policy_sizing import SizingPolicy
 from bot.model.hedge import HeldHedge, Quote, Spend, SpendKind
 from bot.model.market import FloatArray, Frame
 from bot.model.tier import RuleFinding

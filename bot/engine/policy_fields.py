@@ -1,150 +1,156 @@
-"""How one policy key is read: its unit, its bounds, and the one line that refuses it.
+"""How a table of a policy file becomes a frozen value, one reader for each key.
 
 Durations are written with their unit ("6 h", "2 d"), shares of money and moves of price as percentages
 ("25 %"), scores, deltas and counts as plain numbers. A key has exactly one form, so 0.25 and 25 can never
 be taken for each other.
 """
 
-import math
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any, TypeAlias, TypeVar, get_type_hints
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
 
-from bot.errors import ConfigError
-from bot.model.units import DAY_S, HOUR_S, MINUTE_S
+from bot.engine.policy_readers import (
+    ChoiceReader,
+    DurationReader,
+    FlagReader,
+    IntervalReader,
+    NumberReader,
+    OptionalReader,
+    PercentReader,
+    Reader,
+    TextReader,
+    WholeSecondsReader,
+    WordsReader,
+    missing_key,
+    refuse,
+    unknown_key,
+)
+from bot.model.units import DAY_S
 
-Reader: TypeAlias = Callable[[object, str], Any]
+__all__ = [
+    "PlainReader",
+    "Reader",
+    "SectionReader",
+    "choice",
+    "duration",
+    "flag",
+    "interval",
+    "number",
+    "off_or",
+    "only",
+    "percent",
+    "plain",
+    "read_section",
+    "readers_of",
+    "refuse",
+    "section",
+    "text",
+    "whole",
+    "words",
+]
+
 SectionT = TypeVar("SectionT")
 
-_QUANTITY = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(s|min|h|d|%)")
-_SECONDS = {"s": 1, "min": MINUTE_S, "h": HOUR_S, "d": DAY_S}
-UNBOUNDED = "unbounded"
+
+@dataclass(frozen=True, slots=True)
+class SectionReader:
+    """A nested table. Every field of ``cls`` that is ``Annotated`` with a reader is a key and needed."""
+
+    cls: type[Any]
+
+    def __call__(self, value: object, name: str) -> Any:
+        return read_section(self.cls, value, name)
+
+    def keys(self) -> Mapping[str, Reader]:
+        return readers_of(self.cls)
 
 
-def refuse(name: str, value: object, allowed: str) -> ConfigError:
-    return ConfigError(f"policy key {name} must be {allowed}, was {value!r}")
+@dataclass(frozen=True, slots=True)
+class PlainReader:
+    """A nested table as a plain dataclass that bounds its own numbers, such as the signals' anchors.
+
+    A field ``*_s`` is written without that ending, as a duration; a nested dataclass is a nested table; all
+    else is a number or a list of words. A field that is not given keeps the dataclass's default.
+    """
+
+    cls: type[Any]
+
+    def __call__(self, value: object, name: str) -> Any:
+        if not isinstance(value, Mapping):
+            raise refuse(name, value, "a table")
+        readers, names = self.keys(), {_key(item): item.name for item in fields(self.cls)}
+        for each in value:
+            if each not in readers:
+                raise unknown_key(name, each, sorted(readers))
+        return self.cls(**{names[each]: readers[each](raw, f"{name}.{each}") for each, raw in value.items()})
+
+    def keys(self) -> Mapping[str, Reader]:
+        return {_key(item): _plain_reader(item) for item in fields(self.cls)}
 
 
 def number(low: float, high: float) -> Reader:
     """Return a reader of a plain number in [low, high]."""
-    allowed = f"a number from {low:g} to {high:g}"
-
-    def read(value: object, name: str) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise refuse(name, value, allowed)
-        return float(value)
-
-    return read
+    return NumberReader(low, high)
 
 
 def whole(low: int, high: int) -> Reader:
     """Return a reader of a whole number in [low, high]."""
-
-    def read(value: object, name: str) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise refuse(name, value, f"a whole number from {low} to {high}")
-        return value
-
-    return read
+    return NumberReader(low, high, is_whole=True)
 
 
 def percent(low: float, high: float) -> Reader:
     """Return a reader of "25 %" as the fraction 0.25, bounds in percent."""
-    allowed = f'a percentage such as "25 %" from {low:g} % to {high:g} %'
-
-    def read(value: object, name: str) -> float:
-        match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
-        if match is None or match[2] != "%" or not low <= float(match[1]) <= high:
-            raise refuse(name, value, allowed)
-        return float(match[1]) / 100.0
-
-    return read
+    return PercentReader(low, high)
 
 
 def duration(low_s: float, high_s: float, *, unbounded: bool = False) -> Reader:
     """Return a reader of "6 h" as seconds; with ``unbounded`` that word reads as infinity."""
-    allowed = f'a duration such as "6 h" (s, min, h, d) from {_spoken(low_s)} to {_spoken(high_s)}'
-    allowed += f' or "{UNBOUNDED}"' if unbounded else ""
-
-    def read(value: object, name: str) -> float:
-        if unbounded and value == UNBOUNDED:
-            return math.inf
-        match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
-        if match is None or match[2] == "%":
-            raise refuse(name, value, allowed)
-        seconds = float(match[1]) * _SECONDS[match[2]]
-        if not low_s <= seconds <= high_s:
-            raise refuse(name, value, allowed)
-        return seconds
-
-    return read
+    return DurationReader(low_s, high_s, unbounded)
 
 
 def choice(*words: str) -> Reader:
     """Return a reader that takes one of ``words``."""
-    allowed = f"one of {', '.join(map(repr, words))}"
-
-    def read(value: object, name: str) -> str:
-        if not isinstance(value, str) or value not in words:
-            raise refuse(name, value, allowed)
-        return value
-
-    return read
+    return ChoiceReader(words)
 
 
 def only(word: str, *, reason: str) -> Reader:
     """Return a reader of a key that can take one value in this release, with the reason."""
+    return ChoiceReader((word,), reason)
 
-    def read(value: object, name: str) -> str:
-        if value != word:
-            raise refuse(name, value, f"{word!r} ({reason})")
-        return word
 
-    return read
+def off_or(reader: Reader, *, word: str = "off") -> Reader:
+    """Return a reader of what ``reader`` takes, or of ``word``, which reads as None."""
+    return OptionalReader(reader, word)
 
 
 def flag() -> Reader:
     """Return a reader of true or false."""
-
-    def read(value: object, name: str) -> bool:
-        if not isinstance(value, bool):
-            raise refuse(name, value, "true or false")
-        return value
-
-    return read
+    return FlagReader()
 
 
 def text() -> Reader:
-    def read(value: object, name: str) -> str:
-        if not isinstance(value, str) or not value.strip():
-            raise refuse(name, value, "a word")
-        return value.strip()
+    """Return a reader of a text that is not empty."""
+    return TextReader()
 
-    return read
+
+def words() -> Reader:
+    """Return a reader of a list of words as a tuple."""
+    return WordsReader()
 
 
 def interval(reader: Reader) -> Reader:
     """Return a reader of ``[low, high]`` with low < high, both read by ``reader``."""
-
-    def read(value: object, name: str) -> tuple[Any, Any]:
-        if not isinstance(value, list | tuple) or len(value) != 2:
-            raise refuse(name, value, "a pair [low, high]")
-        low, high = reader(value[0], f"{name}[0]"), reader(value[1], f"{name}[1]")
-        if not low < high:
-            raise refuse(name, value, "a pair [low, high] with low < high")
-        return low, high
-
-    return read
+    return IntervalReader(reader)
 
 
-def section(cls: type[SectionT]) -> Reader:
+def section(cls: type[Any]) -> Reader:
     """Return a reader of a nested table as ``cls``."""
+    return SectionReader(cls)
 
-    def read(value: object, name: str) -> SectionT:
-        return read_section(cls, value, name)
 
-    return read
+def plain(cls: type[Any]) -> Reader:
+    """Return a reader of a plain dataclass that bounds its own numbers."""
+    return PlainReader(cls)
 
 
 def read_section(cls: type[SectionT], table: object, name: str) -> SectionT:
@@ -154,66 +160,42 @@ def read_section(cls: type[SectionT], table: object, name: str) -> SectionT:
     """
     if not isinstance(table, Mapping):
         raise refuse(name, table, "a table")
-    readers = _readers(cls)
+    readers = readers_of(cls)
     prefix = f"{name}." if name else ""
     for given in table:
         if given not in readers:
-            known = ", ".join(readers)
-            raise ConfigError(f"policy key {prefix}{given} is unknown; allowed here: {known}")
+            raise unknown_key(name, given, readers)
     for each in readers:
         if each not in table:
-            raise ConfigError(f"policy key {prefix}{each} is missing; every number of a rule must be stated")
+            raise missing_key(f"{prefix}{each}")
     return cls(**{each: reader(table[each], f"{prefix}{each}") for each, reader in readers.items()})
 
 
-def _readers(cls: type[Any]) -> dict[str, Reader]:
+def readers_of(cls: type[Any]) -> dict[str, Reader]:
+    """Return the reader of every key of a section class, in the order of its fields."""
     hints = get_type_hints(cls, include_extras=True)
     return {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
 
 
-def plain(cls: type[SectionT]) -> Reader:
-    """Return a reader of a plain dataclass that bounds its own numbers, such as the signals' anchors.
-
-    A field ``*_s`` is written without that ending, as a duration; a nested dataclass is a nested table; all
-    else is a number or a list of words. A field that is not given keeps the dataclass's default.
-    """
-
-    def read(value: object, name: str) -> SectionT:
-        if not isinstance(value, Mapping):
-            raise refuse(name, value, "a table")
-        items = {item.name.removesuffix("_s"): item for item in fields(cls)}  # type: ignore[arg-type]
-        given = {}
-        for each, raw in value.items():
-            if each not in items:
-                raise ConfigError(
-                    f"policy key {name}.{each} is unknown; allowed here: {', '.join(sorted(items))}"
-                )
-            given[items[each].name] = _plain_value(items[each], raw, f"{name}.{each}")
-        return cls(**given)
-
-    return read
+def _key(item: Field[Any]) -> str:
+    return item.name.removesuffix("_s")
 
 
-def _plain_value(item: Field[Any], raw: object, name: str) -> Any:
+def _plain_reader(item: Field[Any]) -> Reader:
     default = item.default if item.default is not MISSING else None
     if default is None and item.default_factory is not MISSING:
         default = item.default_factory()
     if is_dataclass(item.type) and isinstance(item.type, type):
-        return plain(item.type)(raw, name)
+        return PlainReader(item.type)
     if isinstance(default, tuple):
-        if not isinstance(raw, list) or not all(isinstance(word, str) and word for word in raw):
-            raise refuse(name, raw, "a list of words")
-        return tuple(raw)
+        return WordsReader()
+    if isinstance(default, str):
+        return TextReader()
+    if isinstance(default, bool):
+        return FlagReader()
     if item.name.endswith("_s"):
-        seconds = duration(0, 10_000 * DAY_S)(raw, name)
-        return int(seconds) if isinstance(default, int) else seconds
+        seconds = DurationReader(0, 10_000 * DAY_S)
+        return WholeSecondsReader(seconds) if isinstance(default, int) else seconds
     if isinstance(default, int):
-        return whole(-1_000_000, 1_000_000)(raw, name)
-    return number(-1e9, 1e9)(raw, name)
-
-
-def _spoken(seconds: float) -> str:
-    for unit, size in (("d", DAY_S), ("h", HOUR_S), ("min", MINUTE_S)):
-        if seconds and seconds % size == 0:
-            return f"{seconds / size:g} {unit}"
-    return f"{seconds:g} s"
+        return NumberReader(-1_000_000, 1_000_000, is_whole=True)
+    return NumberReader(-1e9, 1e9)

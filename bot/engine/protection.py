@@ -151,7 +151,7 @@ def price_protection(policy: Policy, frame: Frame, *, group: str, tier: Tier) ->
 
 def _context(policy: Policy, frame: Frame, group: Group, tier: Tier) -> TierContext:
     readings = readings_for(
-        frame, group.name, read_signals(frame.columns, now_s=frame.now_s, policy=policy.signals)
+        policy, frame, group.name, read_signals(frame.columns, now_s=frame.now_s, policy=policy.signals)
     )
     state = GroupState(tier=tier)
     return TierContext(

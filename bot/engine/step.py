@@ -24,12 +24,15 @@ from bot.engine.rules.confirmation import confirmed
 from bot.engine.rules.consensus import family_votes, voting_memory
 from bot.engine.rules.context import TierContext, readings_for
 from bot.engine.rules.hard_triggers import find_holds
+from bot.engine.rules.outer_wings import outer_wings
+from bot.engine.rules.protocol_tier import highest_protocol, protocol_step
+from bot.engine.rules.protocol_triggers import health_alarms
 from bot.engine.sentence import Coverage, state_sentence
 from bot.engine.sizing import covered_share, held_path_gains, size_group
 from bot.engine.wings import Wing, whole_break_evens, wings_finding
 from bot.model.hedge import HedgeLeg, HedgePlan, LayerTarget, Side
 from bot.model.market import Frame
-from bot.model.record import Decision, EngineState, GroupDecision, GroupState
+from bot.model.record import Decision, EngineState, GroupDecision, GroupState, ProtocolDecision
 from bot.model.tier import Reading, RuleFinding, Tier
 from bot.signals import read_signals
 
@@ -56,6 +59,8 @@ def decide(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineStat
     """Return the next memory and the decision on a frame. Unknown or bad data hold; they never raise."""
     readings = tuple(read_signals(frame.columns, now_s=frame.now_s, policy=policy.signals))
     holds = find_holds(policy, frame)
+    protocols = protocol_step(policy, state, frame, readings)
+    _, health = health_alarms(policy, frame)
     groups = [read_group(policy, frame, name) for name in group_names(frame)]
     steps, plans, memory = {}, [], dict(state.groups)
     for group in groups:
@@ -76,14 +81,22 @@ def decide(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineStat
         policy_hash=policy.hash,
         readings=readings,
         groups=tuple(
-            _group_decision(plan, steps[plan.group.name], caps, legs, holds=holds, spent_usd=spent_usd)
+            _with_protocols(
+                _group_decision(plan, steps[plan.group.name], caps, legs, holds=holds, spent_usd=spent_usd),
+                protocols.decisions,
+            )
             for plan in plans
         ),
         plan=HedgePlan(key=plan_key(policy, frame.now_s), created_at_s=frame.now_s, legs=legs),
         limits=cap_figures(caps, planned_usd=spent_usd),
         holds=holds,
+        protocols=protocols.decisions,
+        findings=health,
     )
-    return EngineState(groups=memory, protocol_tiers=state.protocol_tiers), decision
+    remembered = EngineState(
+        groups=memory, protocol_tiers=protocols.tiers, protocol_needed_s=protocols.needed_s
+    )
+    return remembered, decision
 
 
 def decide_tier(
@@ -96,7 +109,7 @@ def decide_tier(
     holds: Sequence[str],
 ) -> TierStep:
     """Return a group's memory after R1-R4."""
-    mine = readings_for(frame, group.name, tuple(readings))
+    mine = readings_for(policy, frame, group.name, readings)
     context = TierContext(
         group=group.name,
         underlying=group.underlying,
@@ -114,7 +127,7 @@ def decide_tier(
         context=replace(context, state=after),
         previous=before.tier,
         needed=needed,
-        findings=(*findings, moved),
+        findings=(*findings, moved, outer_wings(policy, context).finding),
     )
 
 
@@ -213,6 +226,27 @@ def _group_decision(
         break_evens_usd=evens,
         because=_because(plan, step, legs, covered=covered, holds=holds, degraded=degraded),
         degraded=degraded,
+    )
+
+
+def _with_protocols(decision: GroupDecision, protocols: Sequence[ProtocolDecision]) -> GroupDecision:
+    """Name the protocol tier beside the market tier, and list R2's protocol findings that fired."""
+    name, tier = highest_protocol(protocols, decision.group)
+    if not name:
+        return decision
+    fired = [
+        RuleFinding(rule=item.rule, fired=True, because=f"{each.protocol} {each.tier.name}: {item.because}")
+        for each in protocols
+        if decision.group in each.groups
+        for item in each.findings
+        if item.fired and item.tier is not None
+    ]
+    return replace(
+        decision,
+        protocol=name,
+        protocol_tier=tier,
+        findings=tuple(sorted((*decision.findings, *fired), key=lambda item: int(item.rule[1:]))),
+        because=f"market {decision.tier.name}, protocol {tier.name} ({name}); {decision.because}",
     )
 
 

@@ -32,6 +32,9 @@ class Metric(StrEnum):
     IV_30D = "iv_30d"
     IV_90D = "iv_90d"
     VOL_INDEX = "vol_index"  # subject: underlying; DVOL-like index, fraction a year
+    # subject: underlying; put-call parity: widest gap between a call and a put of one strike and expiry and
+    # the discounted forward, over its whole cost; positive = the call is dear
+    PARITY_GAP = "parity_gap"
     REALISED_VOL = "realised_vol"  # subject: underlying; of a pool's own observations, fraction a year
     # Pools and vaults
     POOL_SHARE = "pool_share"  # subject: "<pool>/<token>"; share of the pool's value, fraction
@@ -44,6 +47,10 @@ class Metric(StrEnum):
     BORROW_APR = "borrow_apr"
     UTILISATION = "utilisation"  # subject: "<market>/<token>"; fraction
     HEALTH_FACTOR = "health_factor"  # subject: position; inf is written as 1e6
+    # The book's own figures, subject: hedge group ("ETH/USDC") or bridge; fraction a year
+    LP_FEE_APR = "lp_fee_apr"  # fee income over value
+    HEDGE_COST_APR = "hedge_cost_apr"  # what the hedge cost over the value it protects, negative earned
+    HEDGED_IRR = "hedged_irr"  # of the hedged position, or of a bridge's locked liquidity, effective
     # Chain
     BASE_FEE_GWEI = "base_fee_gwei"  # subject: chain id
     PRIORITY_FEE_GWEI = "priority_fee_gwei"  # subject: chain id; a high percentile of what was paid
@@ -56,6 +63,7 @@ class Metric(StrEnum):
     OWNERSHIP_CHANGED = "ownership_changed"
     ROLE_CHANGED = "role_changed"
     # From HTTP sources and files
+    VOLUME_USD_1D = "volume_usd_1d"  # subject: pool id; traded in the 24 h before
     TVL_USD = "tvl_usd"  # subject: protocol; falls when prices fall, so it only confirms
     OPEN_INTEREST_USD = "open_interest_usd"  # subject: underlying
     MARKET_CAP_USD = "market_cap_usd"  # subject: token

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bot.model.hedge import HedgePlan, LayerTarget, LegOutcome, Shortfall
+from bot.model.hedge import HedgePlan, Instrument, Layer, LayerTarget, LegOutcome, Shortfall
 from bot.model.tier import FamilyVote, Reading, RuleFinding, Tier
 
 
@@ -37,7 +37,25 @@ class EngineState:
     """All the engine remembers. A pure function of the journal."""
 
     groups: Mapping[str, GroupState] = field(default_factory=dict)
-    protocol_tiers: Mapping[str, Tier] = field(default_factory=dict)
+    protocol_tiers: Mapping[str, Tier] = field(default_factory=dict)  # protocol, stable or bridge -> its tier
+    protocol_needed_s: Mapping[str, float] = field(default_factory=dict)  # when it was last asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """A listed option that could have served a layer, per contract, and why it does or does not (R24)."""
+
+    layer: Layer
+    instrument: Instrument
+    cost_usd: float  # premium, fees and swap of one contract; gas is per order and left out
+    gain_usd: float  # mean gain of one contract on the paths at or beyond the value at risk; NaN not computed
+    chosen: bool
+    because: str
+
+    @property
+    def cost_per_gain(self) -> float:
+        """Return USD paid for one USD of gain where the group loses most; inf for what never gains."""
+        return self.cost_usd / self.gain_usd if self.gain_usd > 0.0 else math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +77,27 @@ class GroupDecision:
     break_evens_usd: tuple[float, ...]
     because: str  # one sentence a person reads first
     degraded: tuple[str, ...] = ()  # families with too few live signals: shown as GUARDED (data)
+    protocol_tier: Tier = Tier.CALM  # the highest among the protocols it depends on; buys no layer
+    protocol: str = ""  # which protocol, stable or bridge that is; empty at CALM
+    reads: tuple[int, ...] = ()  # places in ``Decision.readings`` of what counts for this group (R1)
+    fast_reads: tuple[int, ...] = ()  # of what its fast mean is made of (R1)
+    alternatives: tuple[Alternative, ...] = ()  # what each open layer could have bought, best first
+
+    @property
+    def shown_tier(self) -> Tier:
+        """The higher of market and protocol tier: what a person reads first, with both named."""
+        return max(self.tier, self.protocol_tier)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolDecision:
+    """The tier of one protocol, stable or bridge (R2, protocol kind), and why."""
+
+    protocol: str
+    tier: Tier
+    previous_tier: Tier
+    groups: tuple[str, ...]  # hedge groups that depend on it
+    findings: tuple[RuleFinding, ...]  # a tier in them is the protocol's, not the market's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +112,8 @@ class Decision:
     plan: HedgePlan
     limits: Mapping[str, float] = field(default_factory=dict)  # R9 figures in USD, by name
     holds: tuple[str, ...] = ()
+    protocols: tuple[ProtocolDecision, ...] = ()  # by name; those that a source speaks of
+    findings: tuple[RuleFinding, ...] = ()  # of no hedge group: health factors (R2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

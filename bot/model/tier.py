@@ -49,6 +49,7 @@ class Reading:
     observed_at_s: float = math.nan
     source: str = ""
     warm_at_s: float = math.nan  # WARMING only: when history will suffice
+    informs: bool = False  # shown and alerted on, but no part of a family: neither votes nor degrades it
 
     @property
     def counts(self) -> bool:
@@ -81,3 +82,6 @@ class RuleFinding:
     because: str
     tier: Tier | None = None  # least market tier the rule asks for
     caps_tier: Tier | None = None  # most market tier the rule allows (R4, single-family R1)
+    latent: bool = False  # R4: it would cap wherever TECHNICAL came to escalate alone
+    missed: float = math.nan  # how far it is from firing, in ``unit``, >= 0; NaN: fired, or no number tells
+    unit: str = ""

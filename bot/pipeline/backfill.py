@@ -8,7 +8,7 @@ cut short goes on where it stopped.
 import asyncio
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -55,13 +55,15 @@ class LookBack:
         return not self.metrics or key.metric in self.metrics
 
 
-def look_backs(*, signals_s: float, bar_s: int, daily_closes: int) -> tuple[LookBack, ...]:
-    """Return what a policy needs: bars for the signals, and daily closes of prices for the VaR (R8)."""
-    bars = LookBack(span_s=signals_s, step_s=bar_s)
-    days = LookBack(
-        span_s=float((daily_closes + 1) * DAY_S), step_s=DAY_S, metrics=frozenset({Metric.PRICE_USD})
+def look_backs(spans_s: Mapping[Metric, float], *, step_s: int) -> tuple[LookBack, ...]:
+    """Return one look-back for all metrics that need the same span, the longest first."""
+    by_span: dict[float, set[Metric]] = {}
+    for metric, span_s in spans_s.items():
+        by_span.setdefault(span_s, set()).add(metric)
+    return tuple(
+        LookBack(span_s=span_s, step_s=step_s, metrics=frozenset(metrics))
+        for span_s, metrics in sorted(by_span.items(), reverse=True)
     )
-    return (bars, days) if days.span_s > bars.span_s else (bars,)
 
 
 def keep_s(wanted: Sequence[LookBack]) -> float:

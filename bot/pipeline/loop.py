@@ -336,12 +336,15 @@ def _is_news(record: StepRecord, last: StepRecord | None) -> bool:
         return True
     if list(map(kind_of, record.decision.holds)) != list(map(kind_of, last.decision.holds)):
         return True  # the age of a stale price alone is none
+    if record.state.protocol_tiers != last.state.protocol_tiers:
+        return True
     before = {item.group: item.tier for item in last.decision.groups}
     return any(before.get(item.group) != item.tier for item in record.decision.groups)
 
 
 def _heartbeat(record: StepRecord) -> StepRecord:
     """Drop what repeats the last full record: readings, votes and findings."""
+    protocols = tuple(replace(item, findings=()) for item in record.decision.protocols)
     groups = tuple(replace(item, votes=(), findings=()) for item in record.decision.groups)
-    decision = replace(record.decision, readings=(), groups=groups)
+    decision = replace(record.decision, readings=(), groups=groups, protocols=protocols, findings=())
     return replace(record, decision=decision, is_heartbeat=True)

@@ -13,6 +13,7 @@ import talib
 
 from bot.errors import InvariantError
 from bot.model.market import FloatArray
+from bot.quant.bars import Bars
 from bot.quant.volatility import after_last_long_hole
 
 LOOKBACK_PER_PERIOD = 10  # method.md: look-back of at least 10 x the longest period
@@ -62,6 +63,38 @@ def rsi(close: FloatArray, *, lookback: int, period: int = 14, max_hole_bars: in
     if known.size <= period:
         return np.full(known.size, np.nan)
     return np.asarray(talib.RSI(known, timeperiod=period))
+
+
+def coarser(bars: Bars, *, bar_s: int) -> Bars:
+    """Return the same closes on longer bars of whole ``bar_s`` of UTC: 4 h bars open at 0:00, 4:00, ...
+
+    Only bars that lie wholly inside ``bars`` count, so each is closed and complete, and equals the one that
+    ``closed_bars`` would build from the observations. Its close is the last known one in it, NaN without any.
+    """
+    factor, rest = divmod(bar_s, bars.bar_s)
+    if factor < 1 or rest:
+        raise InvariantError(f"coarser bars must be a multiple of {bars.bar_s} s, were {bar_s}")
+    opens = bars.times_s.astype(np.int64)
+    first = int(-opens[0] % bar_s) // bars.bar_s if opens.size else 0
+    count = max(opens.size - first, 0) // factor
+    table = bars.close[first : first + count * factor].reshape(count, factor)
+    known = np.isfinite(table)
+    last = factor - 1 - np.argmax(known[:, ::-1], axis=1)  # of a row without any: the last, which is NaN
+    close = np.where(known.any(axis=1), table[np.arange(count), last], np.nan)
+    return Bars(times_s=bars.times_s[first : first + count * factor : factor], close=close, bar_s=bar_s)
+
+
+def exhausted(values: FloatArray, *, below: float, rising_bars: int) -> bool | None:
+    """Return whether an oscillator is under ``below`` and has risen for ``rising_bars`` bars in a row (S14).
+
+    None when one of these values is not known.
+    """
+    if rising_bars < 1:
+        raise InvariantError(f"exhaustion needs a rise of at least 1 bar, was {rising_bars}")
+    recent = values[-rising_bars - 1 :]
+    if recent.size <= rising_bars or not np.isfinite(recent).all():
+        return None
+    return bool(recent[-1] < below and (np.diff(recent) > 0.0).all())
 
 
 def bars_since_cross_up(line: FloatArray, histogram: FloatArray, *, dead_band: float) -> int:

@@ -78,6 +78,20 @@ def impermanent_loss(
     raise InvariantError(f"loss measure must be 'hold' or 'usd', was {measure!r}")
 
 
+def loss_share(
+    shape: LpShape, entry_spot: ArrayLike, spot: ArrayLike, *, measure: LossMeasure = "hold"
+) -> FloatArray:
+    """Return ``impermanent_loss`` as a fraction of the value at entry: -0.02 is a loss of 2 %.
+
+    The two nominal losses of Lipton, Lucic and Sepp (arXiv 2407.05146): ``hold`` is that of a borrowed LP
+    (the tokens are owed, so their price risk is someone else's; v2: ``-(sqrt(S / S0) - 1)^2 / 2``), ``usd``
+    that of a funded LP (the tokens were bought; v2: ``sqrt(S / S0) - 1``). NaN unless the position is worth
+    something at entry.
+    """
+    lost, worth = impermanent_loss(shape, entry_spot, spot, measure=measure), value(shape, entry_spot)
+    return np.asarray(np.where(worth > 0.0, lost / np.where(worth > 0.0, worth, 1.0), np.nan))
+
+
 def loss_against(value: ArrayLike, reference: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return (gain or loss, the same as a fraction of the reference): -0.02 is a loss of 2 %.
 

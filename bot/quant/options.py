@@ -1,26 +1,77 @@
 """European option values and greeks: Black-Scholes-Merton on spot, Black-76 on forwards.
 
-One kernel for both: BSM is Black-76 on the forward ``spot x exp(rate x years)`` (Hull, "Options, Futures
-and Other Derivatives", ch. 15 and 18). Money per unit of the underlying, years of 365 days, vol as a
-fraction a year, rate continuously compounded. All functions broadcast and return float64 arrays.
+Money per unit of the underlying, years of 365 days, vol as a fraction a year, rate and dividend yield
+continuously compounded (for a token the yield is what holding it earns, staking included). Formulas: Hull,
+"Options, Futures and Other Derivatives", ch. 15-19; Haug, "The Complete Guide to Option Pricing Formulas",
+ch. 2. A forward is a spot whose dividend yield is the rate: every greek of Black-76 but rho is the one here
+with ``dividend_yield=rate``. All functions broadcast and return float64 arrays.
 
-At or after expiry (``years <= 0``) a value is intrinsic, delta its slope (one half exactly at the strike)
-and gamma, vega and theta are 0. NaN in gives NaN out; a negative spot, strike or vol is NaN.
+At or after expiry (``years <= 0``) a value is intrinsic, delta its slope (one half exactly at the strike) and
+the greeks of time, vol and curvature are 0. NaN in gives NaN out; a negative spot, strike or vol is NaN.
+``option_kernels`` does price and first greeks of many options at once.
 """
 
-import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 from bot.model.market import FloatArray
+from bot.quant import option_core
+from bot.quant.implied_vol import black76_implied_vol, implied_vol
+from bot.quant.option_core import Terms, life_left, terms
 
-_INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
-_IV_STEPS = 100  # each at least halves the bracket; typical inputs converge in 4 to 8
-_IV_MAX_TOTAL = 64.0  # vol x sqrt(years) beyond which every price equals its upper bound in float64
-_IV_TOLERANCE = 1e-14  # relative step at which the iteration stops
-_TIME_VALUE_FLOOR = 16.0 * float(np.finfo(np.float64).eps)  # of max(forward, strike)
+__all__ = [
+    "Greeks",
+    "black76_greeks",
+    "black76_implied_vol",
+    "black76_price",
+    "black76_rho",
+    "charm",
+    "delta",
+    "dual_delta",
+    "dual_gamma",
+    "gamma",
+    "greeks",
+    "implied_vol",
+    "price",
+    "rho",
+    "theta",
+    "vanna",
+    "vega",
+    "veta",
+    "volga",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeks:
+    """Value and first greeks, with gamma, of options of one shape; units as in this module's functions."""
+
+    price: FloatArray
+    delta: FloatArray
+    gamma: FloatArray
+    vega: FloatArray
+    theta: FloatArray
+    rho: FloatArray
+
+
+def greeks(
+    spot: ArrayLike,
+    strike: ArrayLike,
+    years: ArrayLike,
+    vol: ArrayLike,
+    *,
+    is_put: ArrayLike,
+    rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
+) -> Greeks:
+    """Return value and greeks together: the plain twin of ``option_kernels.greeks``."""
+    at = terms(spot, strike, years, vol, is_put, rate, dividend_yield)
+    return Greeks(
+        price=_price(at), delta=_delta(at), gamma=_gamma(at), vega=_vega(at), theta=_theta(at), rho=_rho(at)
+    )
 
 
 def price(
@@ -31,9 +82,11 @@ def price(
     *,
     is_put: ArrayLike,
     rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
 ) -> FloatArray:
-    """Return the option's value, no dividends."""
-    return black76_price(_forward(spot, years, rate), strike, years, vol, is_put=is_put, rate=rate)
+    """Return the option's value."""
+    at = terms(spot, strike, years, vol, is_put, rate, dividend_yield)
+    return _price(at)
 
 
 def delta(
@@ -44,11 +97,11 @@ def delta(
     *,
     is_put: ArrayLike,
     rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
 ) -> FloatArray:
     """Return dV/dS: 0..1 for a call, -1..0 for a put."""
-    d1, _ = _d1_d2(_forward(spot, years, rate), strike, years, vol)
-    sign = _sign(is_put)
-    return np.asarray(sign * ndtr(sign * d1))
+    at = terms(spot, strike, years, vol, is_put, rate, dividend_yield)
+    return _delta(at)
 
 
 def gamma(
@@ -59,11 +112,11 @@ def gamma(
     *,
     is_put: ArrayLike = False,
     rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
 ) -> FloatArray:
     """Return d2V/dS2 per USD, the same for puts and calls."""
-    d1, total = _d1_and_total(_forward(spot, years, rate), strike, years, vol)
-    scale = np.asarray(spot, dtype=np.float64) * total
-    return _per(_pdf(d1), scale) + _zero_like(is_put)
+    at = terms(spot, strike, years, vol, is_put, rate, dividend_yield)
+    return _gamma(at)
 
 
 def vega(
@@ -74,11 +127,11 @@ def vega(
     *,
     is_put: ArrayLike = False,
     rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
 ) -> FloatArray:
     """Return dV/dvol per 1.00 of vol (divide by 100 for a vol point), the same for puts and calls."""
-    d1, total = _d1_and_total(_forward(spot, years, rate), strike, years, vol)
-    root = np.where(total > 0.0, np.sqrt(_life(years)), total)  # total is 0 or NaN elsewhere
-    return np.asarray(np.asarray(spot, dtype=np.float64) * _pdf(d1) * root) + _zero_like(is_put)
+    at = terms(spot, strike, years, vol, is_put, rate, dividend_yield)
+    return _vega(at)
 
 
 def theta(
@@ -89,37 +142,118 @@ def theta(
     *,
     is_put: ArrayLike,
     rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
 ) -> FloatArray:
     """Return the change of value per year of passing time (divide by 365 for a day)."""
-    life = _life(years)
-    forward = _forward(spot, years, rate)
-    d1, total = _d1_and_total(forward, strike, years, vol)
-    sign, growth = _sign(is_put), np.asarray(rate, dtype=np.float64)
-    decay = np.asarray(spot, dtype=np.float64) * _pdf(d1) * _per(total, 2.0 * life)
-    interest = growth * np.asarray(strike) * np.exp(-growth * life) * ndtr(sign * (d1 - total))
-    return np.asarray(np.where(life == 0.0, 0.0 * total, -decay - sign * interest))
+    at = terms(spot, strike, years, vol, is_put, rate, dividend_yield)
+    return _theta(at)
 
 
-def implied_vol(
-    price: ArrayLike,
+def rho(
     spot: ArrayLike,
     strike: ArrayLike,
     years: ArrayLike,
+    vol: ArrayLike,
     *,
     is_put: ArrayLike,
     rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
 ) -> FloatArray:
-    """Return the vol at which the option is worth ``price``.
+    """Return dV/drate per 1.00 of rate, the spot and its dividend yield held."""
+    at = terms(spot, strike, years, vol, is_put, rate, dividend_yield)
+    return _rho(at)
 
-    NaN where no vol is: a price at or outside its no-arbitrage bounds, an expired option, or an in-the-money
-    price whose time value is lost in float64 rounding (then no vol is identified).
-    """
-    life = _life(years)
-    forward, discount = _forward(spot, years, rate), np.exp(-np.asarray(rate, dtype=np.float64) * life)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        undiscounted = np.asarray(price, dtype=np.float64) / discount
-    total = _implied_total(undiscounted, forward, np.asarray(strike, dtype=np.float64), _sign(is_put))
-    return _per(total, np.sqrt(life), at_zero=math.nan)
+
+def vanna(
+    spot: ArrayLike,
+    strike: ArrayLike,
+    years: ArrayLike,
+    vol: ArrayLike,
+    *,
+    is_put: ArrayLike = False,
+    rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
+) -> FloatArray:
+    """Return d2V/dS dvol: what delta gains per 1.00 of vol, the same for puts and calls."""
+    at = terms(spot, strike, years, vol, is_put, rate, dividend_yield)
+    return _per(-at.weight * at.d2 * at.root, at.spot * at.total)
+
+
+def volga(
+    spot: ArrayLike,
+    strike: ArrayLike,
+    years: ArrayLike,
+    vol: ArrayLike,
+    *,
+    is_put: ArrayLike = False,
+    rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
+) -> FloatArray:
+    """Return d2V/dvol2 (vomma) per 1.00 of vol squared, the same for puts and calls."""
+    at = terms(spot, strike, years, vol, is_put, rate, dividend_yield)
+    return _per(_vega(at) * at.d1 * at.d2 * at.root, at.total)
+
+
+def charm(
+    spot: ArrayLike,
+    strike: ArrayLike,
+    years: ArrayLike,
+    vol: ArrayLike,
+    *,
+    is_put: ArrayLike,
+    rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
+) -> FloatArray:
+    """Return what delta gains per year of passing time (divide by 365 for a day)."""
+    at = terms(spot, strike, years, vol, is_put, rate, dividend_yield)
+    drift = at.weight * (_per(at.rate - at.growth, at.total) - _per(0.5 * at.d2, at.life))
+    return np.asarray(at.growth * _delta(at) * (at.life > 0.0) - _per(drift, at.spot))
+
+
+def veta(
+    spot: ArrayLike,
+    strike: ArrayLike,
+    years: ArrayLike,
+    vol: ArrayLike,
+    *,
+    is_put: ArrayLike = False,
+    rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
+) -> FloatArray:
+    """Return what vega gains per year of passing time, the same for puts and calls."""
+    at = terms(spot, strike, years, vol, is_put, rate, dividend_yield)
+    carry = at.growth + _per((at.rate - at.growth) * at.d1, at.total)
+    return np.asarray(_vega(at) * (carry - _per(0.5 * (1.0 + at.d1 * at.d2), at.life)))
+
+
+def dual_delta(
+    spot: ArrayLike,
+    strike: ArrayLike,
+    years: ArrayLike,
+    vol: ArrayLike,
+    *,
+    is_put: ArrayLike,
+    rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
+) -> FloatArray:
+    """Return dV/dK: -1..0 for a call, 0..1 for a put; its size is the discounted chance of exercise."""
+    at = terms(spot, strike, years, vol, is_put, rate, dividend_yield)
+    return np.asarray(-at.sign * at.cash_discount * _tail(at, at.d2))
+
+
+def dual_gamma(
+    spot: ArrayLike,
+    strike: ArrayLike,
+    years: ArrayLike,
+    vol: ArrayLike,
+    *,
+    is_put: ArrayLike = False,
+    rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
+) -> FloatArray:
+    """Return d2V/dK2: the discounted density of the price at the strike (Breeden, Litzenberger 1978)."""
+    at = terms(spot, strike, years, vol, is_put, rate, dividend_yield)
+    return _per(_per(at.weight, at.strike * at.total), at.strike)
 
 
 def black76_price(
@@ -132,131 +266,72 @@ def black76_price(
     rate: ArrayLike = 0.0,
 ) -> FloatArray:
     """Return the discounted value of an option on a forward."""
-    d1, d2 = _d1_d2(forward, strike, years, vol)
-    sign = _sign(is_put)
-    value = np.asarray(forward) * ndtr(sign * d1) - np.asarray(strike) * ndtr(sign * d2)
-    # Rounding may leave -1e-17 far out of the money; maximum keeps NaN.
-    worth = np.asarray(np.maximum(sign * value, 0.0))
-    if _is_zero(rate):
-        return worth
-    return np.asarray(np.exp(-np.asarray(rate, dtype=np.float64) * _life(years)) * worth)
+    return price(forward, strike, years, vol, is_put=is_put, rate=rate, dividend_yield=rate)
 
 
-def black76_implied_vol(
-    price: ArrayLike,
+def black76_rho(
     forward: ArrayLike,
     strike: ArrayLike,
     years: ArrayLike,
+    vol: ArrayLike,
     *,
     is_put: ArrayLike,
     rate: ArrayLike = 0.0,
 ) -> FloatArray:
-    """Return the Black-76 vol of a discounted price on a forward; NaN as in ``implied_vol``."""
-    discount = np.exp(-np.asarray(rate, dtype=np.float64) * _life(years))
-    return implied_vol(np.asarray(price) / discount, forward, strike, years, is_put=is_put)
+    """Return dV/drate with the forward held: only the discount moves."""
+    value = black76_price(forward, strike, years, vol, is_put=is_put, rate=rate)
+    return np.asarray(-life_left(years) * value)
 
 
-def _life(years: ArrayLike) -> FloatArray:
-    return np.maximum(np.asarray(years, dtype=np.float64), 0.0)
+def black76_greeks(
+    forward: ArrayLike,
+    strike: ArrayLike,
+    years: ArrayLike,
+    vol: ArrayLike,
+    *,
+    is_put: ArrayLike,
+    rate: ArrayLike = 0.0,
+) -> Greeks:
+    """Return value and greeks with respect to the forward, which is held for theta and rho."""
+    found = greeks(forward, strike, years, vol, is_put=is_put, rate=rate, dividend_yield=rate)
+    return replace(found, rho=np.asarray(-life_left(years) * found.price))
 
 
-def _sign(is_put: ArrayLike) -> FloatArray:
-    return np.where(np.asarray(is_put, dtype=np.bool_), -1.0, 1.0)
+def _price(at: Terms) -> FloatArray:
+    return option_core.value(at.asset, at.cash, at.moneyness, at.total, at.sign)
 
 
-def _zero_like(is_put: ArrayLike) -> FloatArray:
-    """Return zeros in the shape of ``is_put``, so that it broadcasts where it has no effect."""
-    return np.zeros(np.shape(is_put))
+def _delta(at: Terms) -> FloatArray:
+    return np.asarray(at.sign * at.asset_discount * _tail(at, at.d1))
 
 
-def _forward(spot: ArrayLike, years: ArrayLike, rate: ArrayLike) -> FloatArray:
-    if _is_zero(rate):
-        return np.asarray(spot, dtype=np.float64)
-    return np.asarray(spot, dtype=np.float64) * np.exp(np.asarray(rate, dtype=np.float64) * _life(years))
+def _gamma(at: Terms) -> FloatArray:
+    return _per(_per(at.weight, at.spot * at.total), at.spot)
 
 
-def _is_zero(rate: object) -> bool:
-    """Say whether money does not grow at all: then a factor of exactly 1 is left out."""
-    return isinstance(rate, float) and rate == 0.0
+def _vega(at: Terms) -> FloatArray:
+    return np.asarray(at.weight * at.root)
 
 
-def _per(numerator: ArrayLike, denominator: ArrayLike, *, at_zero: float = 0.0) -> FloatArray:
-    """Return the ratio, ``at_zero`` where the denominator is 0; NaN stays NaN."""
+def _theta(at: Terms) -> FloatArray:
+    decay = _per(at.weight * at.total, 2.0 * at.life)
+    held = at.growth * at.asset * _tail(at, at.d1)
+    owed = at.rate * at.cash * _tail(at, at.d2)
+    return np.asarray(np.where(at.life == 0.0, 0.0 * decay, at.sign * (held - owed) - decay))
+
+
+def _rho(at: Terms) -> FloatArray:
+    return np.asarray(at.sign * at.life * at.cash * _tail(at, at.d2))
+
+
+def _tail(at: Terms, d: FloatArray) -> FloatArray:
+    """Return N(d) for a call, N(-d) for a put: 1, one half or 0 without time or vol."""
+    return np.asarray(ndtr(at.sign * d))
+
+
+def _per(numerator: ArrayLike, denominator: ArrayLike) -> FloatArray:
+    """Return the ratio, 0 where the denominator is 0; NaN stays NaN."""
     above, below = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
     safe = np.where(below == 0.0, 1.0, below)
-    return np.asarray(np.where((below == 0.0) & ~np.isnan(above), at_zero, above / safe))
-
-
-def _pdf(x: FloatArray) -> FloatArray:
-    return np.asarray(_INV_SQRT_2PI * np.exp(-0.5 * x * x))
-
-
-def _d1_and_total(
-    forward: ArrayLike, strike: ArrayLike, years: ArrayLike, vol: ArrayLike
-) -> tuple[FloatArray, FloatArray]:
-    """Return d1 and vol x sqrt(years). Without time or vol, d1 is -inf, 0 or inf by moneyness."""
-    ahead, level = np.asarray(forward, dtype=np.float64), np.asarray(strike, dtype=np.float64)
-    sigma = np.asarray(vol, dtype=np.float64)
-    total = np.where(sigma < 0.0, np.nan, sigma) * np.sqrt(_life(years))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        moneyness = np.log(ahead) - np.log(level)  # a negative price gives NaN, 0 gives -inf
-        spread = moneyness / total + 0.5 * total
-        is_certain = total == 0.0
-        if not is_certain.any():
-            return spread, total
-        certain = np.where(moneyness == 0.0, 0.0, np.copysign(np.inf, moneyness)) + 0.0 * level
-    return np.where(is_certain, np.where(np.isnan(moneyness), np.nan, certain), spread), total
-
-
-def _d1_d2(
-    forward: ArrayLike, strike: ArrayLike, years: ArrayLike, vol: ArrayLike
-) -> tuple[FloatArray, FloatArray]:
-    d1, total = _d1_and_total(forward, strike, years, vol)
-    return d1, d1 - total
-
-
-def _implied_total(
-    undiscounted: FloatArray, forward: FloatArray, strike: FloatArray, sign: FloatArray
-) -> FloatArray:
-    """Return vol x sqrt(years) by bracketed Newton steps on the log of the out-of-the-money value.
-
-    Parity turns every option into its out-of-the-money twin, whose log value is smooth and concave in the
-    total vol below the inflection point of Manaster and Koehler (1982), where the search starts.
-    """
-    value, ahead, level, side = np.broadcast_arrays(undiscounted, forward, strike, sign)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        intrinsic = np.maximum(side * (ahead - level), 0.0)
-        extrinsic = value - intrinsic
-        lost = (intrinsic > 0.0) & (extrinsic < _TIME_VALUE_FLOOR * np.maximum(ahead, level))
-        valid = (extrinsic > 0.0) & (extrinsic < np.minimum(ahead, level)) & (level > 0.0) & ~lost
-    shape = value.shape
-    out = np.full(value.size, np.nan)
-    chosen = np.flatnonzero(valid.ravel())
-    if chosen.size:
-        smaller = np.minimum(ahead, level).ravel()[chosen]
-        # In units of the smaller of forward and strike both kinds are one function of |log moneyness|.
-        distance = np.abs(np.log(ahead.ravel()[chosen]) - np.log(level.ravel()[chosen]))
-        out[chosen] = _solve_total(extrinsic.ravel()[chosen] / smaller, distance)
-    return out.reshape(shape)
-
-
-def _solve_total(target: FloatArray, distance: FloatArray) -> FloatArray:
-    """Return s with N(d) - exp(distance) N(d - s) = target, d = -distance / s + s / 2."""
-    low, high = np.zeros_like(target), np.full_like(target, _IV_MAX_TOTAL)
-    total = np.maximum(np.sqrt(2.0 * distance), target * math.sqrt(2.0 * math.pi))
-    ratio = np.exp(distance)
-    for _ in range(_IV_STEPS):
-        d1 = -distance / total + 0.5 * total
-        value = ndtr(d1) - ratio * ndtr(d1 - total)
-        above = value > target
-        high, low = np.where(above, total, high), np.where(above, low, total)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            step = np.log(value / target) * value / _pdf(d1)
-            newton = total - step
-        inside = (newton > low) & (newton < high)
-        following = np.where(inside, newton, 0.5 * (low + high))
-        done = np.abs(following - total) <= _IV_TOLERANCE * total
-        total = following
-        if done.all():
-            break
-    return total
+    with np.errstate(over="ignore"):
+        return np.asarray(np.where((below == 0.0) & ~np.isnan(above), 0.0, above / safe))

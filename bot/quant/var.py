@@ -21,7 +21,7 @@ VOL_MEDIAN_DAYS = 180  # R8: vol is floored at its median over these days
 VOL_CAP = 1.5  # and capped at this multiple of it
 _COVERAGE = 0.6
 _MAX_HOLE_DAYS = 1  # a daily hole of one bar is 24 h and skipped, two are 48 h > 36 h
-_WARM_UP = 20  # returns before an EWMA forecast standardises another: over 70 % of its weight is there
+WARM_UP_RETURNS = 20  # returns before an EWMA forecast standardises another: over 70 % of its weight is there
 _STUDENT_DF = 4
 _LEVELS = 200  # probability grid 1/200 .. 199/200
 
@@ -66,25 +66,15 @@ def spot_paths(
     to the Student-t(4) quantiles (not rescaled to unit variance, so the tail stays fat) of max(EWMA vol,
     ``vol_floor``) x sqrt(horizon). Raises InvariantError for a spot or horizon that is not positive.
     """
-    if not 0.0 < spot < math.inf or horizon_days < 1:
-        raise InvariantError(f"paths need spot > 0 and horizon_days >= 1, were {spot} and {horizon_days}")
-    past = _past(np.asarray(daily_close, dtype=np.float64), decay=decay, median_days=median_days)
-    vol = _held(past.last_vol, median=past.median_vol, cap=vol_cap)
+    check_path(spot=spot, horizon_days=horizon_days)
+    past = past_shocks(np.asarray(daily_close, dtype=np.float64), decay=decay, median_days=median_days)
     windows = [sliding_window_view(part, horizon_days) for part in past.shocks if part.size >= horizon_days]
-    warmed = past.returns_known >= min_returns and math.isfinite(past.median_vol)
-    if warmed and windows and vol > 0.0:
-        logs = np.cumsum(np.concatenate(windows) * vol / math.sqrt(DAYS_PER_YEAR), axis=1)
-        method = FILTERED_HISTORICAL
-    else:
-        vol = max(vol, vol_floor) if math.isfinite(vol) else vol_floor
-        logs, method = _student_logs(vol, horizon_days), EWMA_STUDENT
-    return PathSet(
-        spots=spot * np.exp(np.pad(logs, ((0, 0), (1, 0)))),
-        method=method,
-        warmed=method == FILTERED_HISTORICAL,
-        vol=vol,
-        returns_known=past.returns_known,
-    )
+    if windows and past.speaks(min_returns=min_returns, cap=vol_cap):
+        vol = past.held_vol(cap=vol_cap)
+        return historical_paths(np.concatenate(windows), spot=spot, vol=vol, past=past)
+    quantiles = student_quantiles(np.arange(1, _LEVELS) / _LEVELS)
+    vol = past.short_vol(cap=vol_cap, floor=vol_floor)
+    return straight_paths(quantiles, spot=spot, vol=vol, past=past, horizon_days=horizon_days)
 
 
 def value_at_risk(losses: FloatArray, *, confidence: float = 0.99) -> float:
@@ -225,37 +215,99 @@ def _best_scale(lines: _Lines, *, base: float, share: float, rank: int, max_scal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Past:
-    """What the daily history says; NaN vols where it says nothing."""
+class Past:
+    """What a daily history says; NaN vols where it says nothing."""
 
     shocks: tuple[FloatArray, ...]  # standardised returns, one array per stretch without a long hole
-    last_vol: float
-    median_vol: float
+    by_day: FloatArray  # the same on their days, as long as the history; NaN where there is none
+    last_vol: float  # EWMA, a year
+    median_vol: float  # of the last ``median_days``
     returns_known: int
 
+    def held_vol(self, *, cap: float) -> float:
+        """Return the last vol held within [median, cap x median] (R8); unchanged when that is unknown."""
+        if not math.isfinite(self.median_vol):
+            return self.last_vol
+        return min(max(self.last_vol, self.median_vol), cap * self.median_vol)
 
-def _past(close: FloatArray, *, decay: float, median_days: int) -> _Past:
+    def short_vol(self, *, cap: float, floor: float) -> float:
+        """Return the vol for a history that is too short to speak for itself: at least ``floor``."""
+        vol = self.held_vol(cap=cap)
+        return max(vol, floor) if math.isfinite(vol) else floor
+
+    def speaks(self, *, min_returns: int, cap: float) -> bool:
+        """Return whether R8 lets this history speak for itself."""
+        long_enough = self.returns_known >= min_returns and math.isfinite(self.median_vol)
+        return long_enough and self.held_vol(cap=cap) > 0.0
+
+
+def check_path(*, spot: float, horizon_days: int) -> None:
+    if not 0.0 < spot < math.inf or horizon_days < 1:
+        raise InvariantError(f"paths need spot > 0 and horizon_days >= 1, were {spot} and {horizon_days}")
+
+
+def past_shocks(
+    close: FloatArray, *, decay: float = RISKMETRICS_DECAY, median_days: int = VOL_MEDIAN_DAYS
+) -> Past:
+    """Filter daily closes, oldest first: each log return over the EWMA vol forecast of the day before.
+
+    The first 20 returns after a hole of more than 36 h only warm the forecast up.
+    """
     returns = log_returns(close)
-    variance = np.full(close.shape, np.nan)  # after each day; NaN in holes
+    variance, by_day = (np.full(close.shape, np.nan) for _ in range(2))  # variance after each day
     shocks = []
     for part in segments(close, max_hole_bars=_MAX_HOLE_DAYS):
         variance[part] = np.where(np.isfinite(close[part]), ewma_variance(returns[part], decay=decay), np.nan)
-        shocks.append(_standardised(returns[part], variance[part]))
-    return _Past(
+        by_day[part] = _standardised(returns[part], variance[part])
+        shocks.append(by_day[part][~np.isnan(by_day[part])])
+    return Past(
         shocks=tuple(shocks),
+        by_day=by_day,
         last_vol=_last_vol(variance),
         median_vol=_median_vol(variance[-median_days:], days=median_days),
         returns_known=int(np.count_nonzero(np.isfinite(returns))),
     )
 
 
+def straight_paths(
+    quantiles: FloatArray, *, spot: float, vol: float, past: Past, horizon_days: int
+) -> PathSet:
+    """Return paths straight in the log to these quantiles x ``vol`` (a year) x sqrt(horizon); not warmed."""
+    ends = quantiles * vol * math.sqrt(horizon_days / DAYS_PER_YEAR)
+    logs = np.outer(ends, np.arange(1, horizon_days + 1) / horizon_days)
+    return _path_set(logs, spot=spot, method=EWMA_STUDENT, vol=vol, returns_known=past.returns_known)
+
+
+def historical_paths(windows: FloatArray, *, spot: float, vol: float, past: Past) -> PathSet:
+    """Return paths of standardised shocks [path, day] x ``vol`` (a year)."""
+    logs = np.cumsum(windows * vol / math.sqrt(DAYS_PER_YEAR), axis=1)
+    return _path_set(logs, spot=spot, method=FILTERED_HISTORICAL, vol=vol, returns_known=past.returns_known)
+
+
+def student_quantiles(levels: FloatArray) -> FloatArray:
+    """Return quantiles of Student's t with 4 degrees of freedom, not rescaled to unit variance (R8)."""
+    return np.asarray(student_t.ppf(levels, _STUDENT_DF))
+
+
+def _path_set(logs: FloatArray, *, spot: float, method: str, vol: float, returns_known: int) -> PathSet:
+    return PathSet(
+        spots=spot * np.exp(np.pad(logs, ((0, 0), (1, 0)))),
+        method=method,
+        warmed=method == FILTERED_HISTORICAL,
+        vol=vol,
+        returns_known=returns_known,
+    )
+
+
 def _standardised(returns: FloatArray, variance: FloatArray) -> FloatArray:
-    """Return the known returns over the vol forecast of the day before, warm-up left out."""
-    known = np.isfinite(returns)
-    shocks, after = returns[known], np.sqrt(variance[known])
-    shocks, forecast = shocks[_WARM_UP:], after[_WARM_UP - 1 : -1]
+    """Return known returns over the vol forecast of the day before, NaN elsewhere and in the warm-up."""
+    out = np.full(returns.shape, np.nan)
+    known = np.flatnonzero(np.isfinite(returns))
+    days, after = known[WARM_UP_RETURNS:], np.sqrt(variance[known])
+    forecast = after[WARM_UP_RETURNS - 1 : -1]
     moving = forecast > 0.0
-    return np.asarray(shocks[moving] / forecast[moving])
+    out[days[moving]] = returns[days[moving]] / forecast[moving]
+    return out
 
 
 def _median_vol(variance: FloatArray, *, days: int) -> float:
@@ -268,14 +320,3 @@ def _median_vol(variance: FloatArray, *, days: int) -> float:
 def _last_vol(variance: FloatArray) -> float:
     known = variance[np.isfinite(variance)]
     return math.sqrt(float(known[-1]) * DAYS_PER_YEAR) if known.size else math.nan
-
-
-def _held(vol: float, *, median: float, cap: float) -> float:
-    """Return the vol held within [median, cap x median]; unchanged when the median is unknown."""
-    return min(max(vol, median), cap * median) if math.isfinite(median) else vol
-
-
-def _student_logs(vol: float, horizon_days: int) -> FloatArray:
-    quantiles = student_t.ppf(np.arange(1, _LEVELS) / _LEVELS, _STUDENT_DF)
-    ends = quantiles * vol * math.sqrt(horizon_days / DAYS_PER_YEAR)
-    return np.asarray(np.outer(ends, np.arange(1, horizon_days + 1) / horizon_days))

@@ -11,10 +11,12 @@ import numpy as np
 from scipy.signal import lfilter
 
 from bot.errors import InvariantError
-from bot.model.market import FloatArray
+from bot.model.market import Column, FloatArray
 from bot.model.units import YEAR_S
+from bot.quant.bars import Bars
 
 RISKMETRICS_DECAY = 0.94
+_ROUNDING = 1e-9  # of one bar: 0.55 x 100 is 55.00000000000001
 
 
 def periods_per_year(bar_s: float) -> float:
@@ -92,6 +94,58 @@ def close_to_close_vol(returns: FloatArray, *, periods_per_year: float, coverage
     return math.sqrt(float(np.mean(known**2)) * periods_per_year) if known.size else math.nan
 
 
+def downside_deviation(
+    returns: FloatArray, *, periods_per_year: float, target: float = 0.0, coverage: float = 0.6
+) -> float:
+    """Return the deviation under ``target`` (a return a period) as a vol a year (S26).
+
+    Square root of the mean of min(return - target, 0)^2 over all known returns, those above included (lower
+    partial moment of order 2: Sortino and van der Meer 1991). NaN as in ``close_to_close_vol``.
+    """
+    known = covered(returns, coverage=coverage)
+    if not known.size:
+        return math.nan
+    return math.sqrt(float(np.mean(np.minimum(known - target, 0.0) ** 2)) * periods_per_year)
+
+
+def high_low(column: Column, bars: Bars, *, min_observations: int) -> tuple[FloatArray, FloatArray]:
+    """Return the highest and the lowest observation in each bar.
+
+    NaN in bars with fewer than ``min_observations`` known ones: an hourly table has one close an hour and no
+    range. The range of few observations is smaller than that of the path: Parkinson's vol is low then.
+    """
+    if min_observations < 2:
+        raise InvariantError(f"a range needs at least 2 observations in a bar, was {min_observations}")
+    high, low = np.full(bars.close.shape, -np.inf), np.full(bars.close.shape, np.inf)
+    if not bars.close.size:
+        return high, low
+    span = (float(bars.times_s[0]), bars.end_s)
+    first, last = column.times_s.searchsorted(span, side="left").tolist()
+    values, times = column.values[first:last], column.times_s[first:last]
+    known = np.isfinite(values)
+    place = ((times[known] - span[0]) // bars.bar_s).astype(np.intp)
+    np.maximum.at(high, place, values[known])
+    np.minimum.at(low, place, values[known])
+    enough = np.bincount(place, minlength=high.size) >= min_observations
+    return np.where(enough, high, np.nan), np.where(enough, low, np.nan)
+
+
+def parkinson_vol(
+    high: FloatArray, low: FloatArray, *, periods_per_year: float, coverage: float = 0.6
+) -> float:
+    """Return the vol a year from the ranges of bars: variance is the mean of ln(high / low)^2 / (4 ln 2).
+
+    Parkinson, "The Extreme Value Method for Estimating the Variance of the Rate of Return" (1980). NaN when
+    less than ``coverage`` of the bars have a range; a bar whose low is not > 0 or over its high has none.
+    """
+    sound = (low > 0.0) & (high >= low)
+    ranges = np.log(np.where(sound, high, np.nan) / np.where(sound, low, np.nan))
+    known = covered(ranges, coverage=coverage)
+    if not known.size:
+        return math.nan
+    return math.sqrt(float(np.mean(known**2)) / (4.0 * math.log(2.0)) * periods_per_year)
+
+
 def window_mean_vol(means: FloatArray, *, window_s: float) -> float:
     """Return the zero-mean vol a year from log prices averaged over equal, adjoining windows.
 
@@ -117,7 +171,12 @@ def decay_of_span(span_bars: float) -> float:
 def covered(values: FloatArray, *, coverage: float) -> FloatArray:
     """Return the known values, or none of them when they are less than ``coverage`` of all."""
     known = values[np.isfinite(values)]
-    return known if known.size and known.size >= coverage * values.size else known[:0]
+    return known if known.size and known.size >= least_known(values.size, coverage=coverage) else known[:0]
+
+
+def least_known(count: int, *, coverage: float) -> float:
+    """Return how many of ``count`` must be known, less a trifle: 55 of 100 are 55 %, whatever floats say."""
+    return coverage * count - _ROUNDING
 
 
 def _check_decay(decay: float) -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,11 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
 from bot.chain.address import Address
-from bot.engine.policy import Policy, parse_policy
+from bot.engine.policy import Policy
 from bot.errors import ConfigError
 from bot.settings.chains import ChainSettings
 from bot.settings.indicative import IndicativeSettings
+from bot.settings.policies import PRESETS, PolicySource, bot_policy, named_policy, read_source
 from bot.settings.root import Settings
 from bot.settings.sections import (
     AccountSettings,
@@ -50,6 +50,7 @@ __all__ = [
     "ManagerSettings",
     "PerpSettings",
     "PolicySettings",
+    "PolicySource",
     "PoolSettings",
     "PositionSettings",
     "Settings",
@@ -59,10 +60,11 @@ __all__ = [
     "keystore_password",
     "load_policy",
     "load_settings",
+    "named_policy",
+    "read_source",
 ]
 
 DEFAULT_CONFIG = Path("alvh.toml")
-PRESETS = ("classic",)
 _ENV_IN_TEXT = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")
 _SECRET = re.compile(
     r"(^|\.)(\w*(url|urls|key|secret|password))(\.|$)|^chains?(\.\d+)?$"
@@ -86,11 +88,8 @@ def load_settings(path: Path) -> Settings:
 
 
 def load_policy(settings: PolicySettings) -> Policy:
-    """Return the policy of the file, or of the preset."""
-    if settings.file is not None:
-        return parse_policy(_read_toml(settings.file, what="policy"))
-    text = (resources.files("bot") / "policies" / f"{settings.preset}.toml").read_text("utf-8")
-    return parse_policy(tomllib.loads(text))
+    """Return the policy of the file, or of the preset. Raises ConfigError also where no bot may run it."""
+    return bot_policy(settings.preset if settings.file is None else settings.file)
 
 
 def keystore_password(account: AccountSettings) -> SecretStr | None:

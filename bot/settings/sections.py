@@ -203,5 +203,17 @@ class AlertSettings(Part):
 
 
 class PolicySettings(Part):
-    preset: Literal["classic"] = "classic"
+    """Which policy decides, and whose signatures make it valid (R22)."""
+
+    preset: Literal["classic", "steward", "fortress"] = "classic"
     file: Path | None = None  # in place of a preset
+    owners: tuple[Address, ...] = ()
+    threshold: int = Field(default=1, ge=1)  # owners that must have signed
+
+    @model_validator(mode="after")
+    def _check_owners(self) -> Self:
+        if len(set(self.owners)) != len(self.owners):
+            raise ValueError("owners: an address stands there twice; name each owner once")
+        if self.owners and self.threshold > len(self.owners):
+            raise ValueError(f"threshold {self.threshold} is over the {len(self.owners)} owners")
+        return self

@@ -1,15 +1,15 @@
 """S4: how much money it takes to move the price."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from bot.model.market import Columns, FloatArray, Metric
+from bot.model.market import Columns, Metric
 from bot.model.tier import Family, Reading
 from bot.model.units import DAY_S, HOUR_S
 from bot.signals.policy import SignalsPolicy
 from bot.signals.reading import Inputs, Measured, NotYet, absent_metric, read_subject, too_few
+from bot.signals.samples import known_median
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     count = policy.bars(policy.onchain.depth_window_s)
     needed = policy.coverage * inputs.expected(policy.onchain.depth_window_s, policy)
     bars = inputs.bars(depth, count=count, policy=policy)
-    known, median_usd = bars.once("known median", lambda: _known_median(bars.close))
+    known, median_usd = bars.once("known median", lambda: known_median(bars.close))
     if known < needed:
         return too_few(
             known,
@@ -66,8 +66,3 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
         f"{median_usd:,.0f} over {policy.onchain.depth_window_s / DAY_S:.0f} days: {ratio:.2f}, "
         f"stress from {anchors.calm:g} to {anchors.stress:g}",
     )
-
-
-def _known_median(close: FloatArray) -> tuple[int, float]:
-    known = close[np.isfinite(close)]
-    return int(known.size), float(np.median(known)) if known.size else math.nan

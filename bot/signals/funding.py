@@ -57,8 +57,12 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
         )
     if math.isnan(samples[-1]):
         return no_last_bar("funding")
-    mean, latest = float(known.mean()), float(samples[-1])
-    sigma = max(float(known.std()), policy.technical.funding_min_sigma)
+    with np.errstate(over="ignore", invalid="ignore"):  # absurd rates: told as unknown below
+        mean, latest = float(known.mean()), float(samples[-1])
+        sigma = max(float(known.std()), policy.technical.funding_min_sigma)
+    if not math.isfinite(sigma):
+        because = f"a funding of {np.abs(known).max():g} a year is in the window: no rate is that large"
+        return Measured(value=math.nan, score=math.nan, because=because)
     z = (latest - mean) / sigma
     anchors, share = policy.technical.funding, min(known.size / count, 1.0)
     return Measured(

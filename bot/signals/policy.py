@@ -45,6 +45,7 @@ class SignalsPolicy:
             within(name, getattr(self, name), 0.0, 30 * DAY_S)
         for family in ("onchain", "technical", "fundamental"):
             check_windows(family, getattr(self, family), bar_s=self.bar_s)
+        self.technical.check_bars(self.bar_s)
 
     @property
     def max_hole_bars(self) -> int:
@@ -54,8 +55,12 @@ class SignalsPolicy:
     @property
     def slack_s(self) -> float:
         """Return how far behind now the last good observation may lie before a reading is missing."""
-        slowest = max(self.late_intervals * self.max_interval_s, self.feed_heartbeat_s)
-        return slowest + max(self.hold_chain_s, self.hold_http_intervals * self.max_interval_s)
+        return self.slack_of_s(self.max_interval_s)
+
+    def slack_of_s(self, interval_s: float) -> float:
+        """Return ``slack_s`` of a source whose rows come at most so far apart."""
+        late_s = max(self.late_intervals * interval_s, self.feed_heartbeat_s)
+        return late_s + max(self.hold_chain_s, self.hold_http_intervals * interval_s)
 
     def bars(self, span_s: float) -> int:
         """Return how many whole bars a span has."""

@@ -79,26 +79,32 @@ class Inputs:
     interval_s: float  # the slowest cadence among them
     patience_s: float  # how old an observation may be and still hold
 
-    def bars(self, column: Column, *, count: int, policy: SignalsPolicy) -> Bars:
-        """Return the last bars that are closed now and not past the bar of the last good observation."""
-        good_end_s = (math.floor(self.good_s / policy.bar_s) + 1) * policy.bar_s
-        return closed_bars(column, bar_s=policy.bar_s, now_s=min(self.now_s, good_end_s), count=count)
+    def bars(self, column: Column, *, count: int, policy: SignalsPolicy, bar_s: int | None = None) -> Bars:
+        """Return the last bars that are closed now and not past the bar of the last good observation.
 
-    def patience_bars(self, policy: SignalsPolicy) -> int:
-        return int(self.patience_s // policy.bar_s)
+        ``bar_s`` asks for longer ones than the policy's, which must be a multiple of these.
+        """
+        good_end_s = (math.floor(self.good_s / policy.bar_s) + 1) * policy.bar_s
+        end_s = min(self.now_s, good_end_s)
+        return closed_bars(column, bar_s=bar_s or policy.bar_s, now_s=end_s, count=count)
+
+    def patience_bars(self, policy: SignalsPolicy, *, bar_s: int | None = None) -> int:
+        return int(self.patience_s // (bar_s or policy.bar_s))
 
     def expected(self, span_s: float, policy: SignalsPolicy) -> int:
         """Return how many samples a whole span has: its bars, or the rows of a source slower than a bar."""
         return int(span_s // max(float(policy.bar_s), self.interval_s))
 
-    def held_bars(self, column: Column, *, count: int, policy: SignalsPolicy) -> Bars:
+    def held_bars(
+        self, column: Column, *, count: int, policy: SignalsPolicy, bar_s: int | None = None
+    ) -> Bars:
         """Return ``bars`` that end with a known one, stepping back as far as patience goes.
 
         A quiet feed may leave a bar empty without failing. The last close is NaN when patience ran out: the
         source was away for longer and is back in the open bar.
         """
-        patience = self.patience_bars(policy)
-        longer = self.bars(column, count=count + patience, policy=policy)
+        patience = self.patience_bars(policy, bar_s=bar_s)
+        longer = self.bars(column, count=count + patience, policy=policy, bar_s=bar_s)
         return longer.once(("held", patience), lambda: _held(longer, patience))
 
 
@@ -131,7 +137,7 @@ def freshness(key: SeriesKey, column: Column, *, now_s: float, policy: SignalsPo
     LIVE while its newest row is known and not late; HELD while the last known row is within ``hold`` of that;
     MISSING after it, and when no row is known at all.
     """
-    interval = _interval(column, policy)
+    interval = _interval(key, column, policy)
     late_s = _late_after_s(key, interval, policy)
     patience_s = late_s + max(policy.hold_chain_s, policy.hold_http_intervals * interval)
     last = column.last_known()
@@ -153,9 +159,17 @@ def freshness(key: SeriesKey, column: Column, *, now_s: float, policy: SignalsPo
     )
 
 
+def quiet_bars(key: SeriesKey, policy: SignalsPolicy) -> int:
+    """Return how many bars in a row a source may leave empty without a hole: those of a feed's heartbeat.
+
+    A feed keeps the time of its own updates; any other source has a row for each bar, or a hole.
+    """
+    return math.ceil(policy.feed_heartbeat_s / policy.bar_s) if key.source.startswith(_FEED) else 0
+
+
 def late_after_s(key: SeriesKey, column: Column, *, policy: SignalsPolicy) -> float:
     """Return the age from which the newest observation of a column is late."""
-    return _late_after_s(key, _interval(column, policy), policy)
+    return _late_after_s(key, _interval(key, column, policy), policy)
 
 
 def _late_after_s(key: SeriesKey, interval_s: float, policy: SignalsPolicy) -> float:
@@ -303,27 +317,28 @@ def _reading(
     )
 
 
-def _interval(column: Column, policy: SignalsPolicy) -> float:
-    """Return the median spacing of the newest rows, failed reads included, within ``max_interval_s``."""
+def _interval(key: SeriesKey, column: Column, policy: SignalsPolicy) -> float:
+    """Return the median spacing of the newest rows, failed reads included, within what the metric allows."""
+    least_s, most_s = policy.fundamental.intervals.of(key) or (0.0, policy.max_interval_s)
+    if least_s == most_s:
+        return least_s
     newest_s = column.times_s[-_CADENCE_ROWS:]
     if column.memo is None or not newest_s.size:
-        return _median_step(newest_s, policy)
+        return min(_median_step(newest_s, policy), most_s)
     # Rows are only added at the end, so as many rows between the same times are the same rows.
-    place = ("interval", policy.bar_s, policy.max_interval_s)
+    place = ("interval", policy.bar_s)
     version = (newest_s.size, newest_s[0], newest_s[-1])
     kept: tuple[Any, float] | None = column.memo.get(place)
     if kept is None or kept[0] != version:
         kept = column.memo[place] = (version, _median_step(newest_s, policy))
-    return kept[1]
+    return min(kept[1], most_s)
 
 
 def _median_step(newest_s: FloatArray, policy: SignalsPolicy) -> float:
     times_s = newest_s.tolist()
     # A feed may be read often between its updates: rows of one time are one.
     steps_s = [later - earlier for earlier, later in pairwise(times_s) if later > earlier]
-    if not steps_s:
-        return float(policy.bar_s)  # cadence not known yet
-    return float(min(median(steps_s), policy.max_interval_s))
+    return float(median(steps_s)) if steps_s else float(policy.bar_s)  # cadence not known yet
 
 
 _RANK = {Quality.LIVE: 0, Quality.HELD: 1, Quality.MISSING: 2}

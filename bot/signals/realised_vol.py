@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +15,9 @@ from bot.quant.volatility import (
     close_to_close_vol,
     decay_of_span,
     ewma_vol,
-    log_returns,
     periods_per_year,
 )
+from bot.signals.moves import moves
 from bot.signals.policy import SignalsPolicy
 from bot.signals.reading import (
     Inputs,
@@ -25,6 +26,7 @@ from bot.signals.reading import (
     absent_metric,
     no_last_bar,
     not_yet,
+    quiet_bars,
     read_subject,
     too_few,
 )
@@ -38,6 +40,7 @@ class RealisedVol:
     Short: RiskMetrics recursion (zero mean) with an effective span of 24 bars, decay 1 - 2/25 = 0.92, over
     the 30 days, restarted behind a hole of more than 36 h. Long: zero-mean deviation of the known returns of
     the 30 days. Both a year of 365 days, so the ratio is 1 on average in a steady market.
+    Late by nature: the move that raises it has happened.
     """
 
     id: str = "S11"
@@ -55,7 +58,12 @@ class RealisedVol:
             return absent_metric(self, Metric.PRICE_USD)
         return tuple(
             read_subject(
-                self, (key,), columns, lambda inputs: _measure(inputs, policy), now_s=now_s, policy=policy
+                self,
+                (key,),
+                columns,
+                partial(_measure, quiet=quiet_bars(key, policy), policy=policy),
+                now_s=now_s,
+                policy=policy,
             )
             for key in keys
         )
@@ -68,9 +76,9 @@ class _Vols(NamedTuple):
     long: float
 
 
-def _vols(bars: Bars, span: int, policy: SignalsPolicy) -> _Vols:
-    returns, yearly = log_returns(bars.close)[1:], periods_per_year(bars.bar_s)
-    recent = log_returns(after_last_long_hole(bars.close, max_hole_bars=policy.max_hole_bars))
+def _vols(bars: Bars, span: int, quiet: int, policy: SignalsPolicy) -> _Vols:
+    returns, yearly = moves(bars.close, quiet_bars=quiet)[1:], periods_per_year(bars.bar_s)
+    recent = moves(after_last_long_hole(bars.close, max_hole_bars=policy.max_hole_bars), quiet_bars=quiet)
     return _Vols(
         known=int(np.isfinite(returns).sum()),
         fresh=int(np.isfinite(recent).sum()),
@@ -79,13 +87,14 @@ def _vols(bars: Bars, span: int, policy: SignalsPolicy) -> _Vols:
     )
 
 
-def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
+def _measure(inputs: Inputs, *, quiet: int, policy: SignalsPolicy) -> Measured | NotYet:
     (price,) = inputs.columns
     count, span = policy.bars(policy.technical.vol_window_s), policy.bars(policy.technical.vol_span_s)
     bars = inputs.held_bars(price, count=count + 1, policy=policy)
     close = bars.close
     found = bars.once(
-        ("vols", span, policy.max_hole_bars, policy.coverage), lambda: _vols(bars, span, policy)
+        ("vols", span, quiet, policy.max_hole_bars, policy.coverage),
+        lambda: _vols(bars, span, quiet, policy),
     )
     known, fresh = found.known, found.fresh
     if known < policy.coverage * count:

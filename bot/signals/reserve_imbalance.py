@@ -1,4 +1,4 @@
-"""S3: a pool whose price left the market's."""
+"""S3: a pool whose price left the market's, or whose value shares left their target."""
 
 import math
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bot.model.market import Columns, Metric, SeriesKey
 from bot.model.tier import Family, Reading
 from bot.signals.policy import SignalsPolicy
+from bot.signals.pool_shares import read_shares
 from bot.signals.reading import (
     Inputs,
     Measured,
@@ -19,27 +20,40 @@ from bot.signals.subjects import pool_underlying, primary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReserveImbalance:
-    """abs(pool price / oracle price - 1) of a constant-product or concentrated pool, both at one time.
+    """Distance of a pool from balance.
 
+    Constant-product and concentrated pools: abs(pool price / oracle price - 1), both at one time.
     That time is the pool's last known row: an old pool price is not held against a newer oracle.
     The oracle is the primary PRICE_USD series of the pool's underlying; a pool of two stables is compared
     to 1.
+
+    Stable pools: half the sum of abs(value share - target), the part of the pool that would have to change
+    sides, from POOL_SHARE as the watcher values it (par, rates or EMA oracle). Weighted pools hold their
+    weights at their own prices, so their shares are TOKEN_UNITS at oracle prices; they are read where the
+    policy states their targets. Other targets are equal shares.
     """
 
     id: str = "S3"
     name: str = "reserve_imbalance"
     family: Family = Family.ONCHAIN
     unit: str = "fraction"
-    metrics: tuple[Metric, ...] = (Metric.POOL_PRICE_USD, Metric.PRICE_USD)
+    metrics: tuple[Metric, ...] = (
+        Metric.POOL_PRICE_USD,
+        Metric.PRICE_USD,
+        Metric.POOL_SHARE,
+        Metric.TOKEN_UNITS,
+    )
 
     def lookback_s(self, policy: SignalsPolicy) -> float:
         return policy.bar_s + policy.slack_s
 
     def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
-        keys = columns.find(Metric.POOL_PRICE_USD)
-        if not keys:
-            return absent_metric(self, Metric.POOL_PRICE_USD)
-        return tuple(self._read_pool(columns, key, now_s=now_s, policy=policy) for key in keys)
+        found = [
+            self._read_pool(columns, key, now_s=now_s, policy=policy)
+            for key in columns.find(Metric.POOL_PRICE_USD)
+        ]
+        found += read_shares(self, columns, now_s=now_s, policy=policy)
+        return tuple(found) or absent_metric(self, Metric.POOL_PRICE_USD)
 
     def _read_pool(
         self, columns: Columns, pool: SeriesKey, *, now_s: float, policy: SignalsPolicy

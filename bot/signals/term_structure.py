@@ -23,7 +23,11 @@ from bot.signals.reading import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermStructure:
-    """7-day IV / 90-day IV - 1 of one source at its last closed bar; positive is backwardation."""
+    """7-day IV / 90-day IV - 1 of one source at its last closed bar; positive is backwardation.
+
+    Late by nature. A source whose tenors are worked out from one level (``modelled_vol_sources`` of the
+    policy, such as a backtest's from DVOL) says here what S12 says of that level: R1 hears both once.
+    """
 
     id: str = "S13"
     name: str = "term_structure"

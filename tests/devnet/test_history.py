@@ -1,6 +1,7 @@
 """Laws of the made-up history: it joins the live rows, depends on names alone, and warms every signal."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from bot.devnet.history import HISTORY_DAYS, history
 from bot.devnet.scenarios import SCENARIOS, MarketPoint, Scenario
 from bot.errors import InvariantError
 from bot.model.market import Columns, Metric, Observation, SeriesKey, columns_from
-from bot.model.tier import Family, Quality
+from bot.model.tier import Family, Quality, Reading
 from bot.signals import read_signals
 from bot.signals.policy import SignalsPolicy
 
@@ -127,14 +128,22 @@ def test_an_unknown_level_is_refused(scenario: Scenario) -> None:
 
 
 def family_scores(columns: Columns, now_s: float) -> tuple[list[float], list[float]]:
-    """(TECHNICAL, ONCHAIN) scores, highest first; nothing may be warming or missing."""
+    """(TECHNICAL, ONCHAIN) scores, each signal's highest, falling; nothing may be warming or missing."""
     readings = read_signals(columns, now_s=now_s, policy=SignalsPolicy())
     for reading in readings:
         assert reading.quality in (Quality.LIVE, Quality.ABSENT), reading
     return tuple(  # type: ignore[return-value]
-        sorted((r.score for r in readings if r.counts and r.family is family), reverse=True)
+        sorted((max(scores) for scores in by_signal(readings, family).values()), reverse=True)
         for family in (Family.TECHNICAL, Family.ONCHAIN)
     )
+
+
+def by_signal(readings: Sequence[Reading], family: Family) -> dict[str, list[float]]:
+    scores: dict[str, list[float]] = {}
+    for reading in readings:
+        if reading.counts and reading.family is family:
+            scores.setdefault(reading.signal, []).append(reading.score)
+    return scores
 
 
 def whole(scenario: Scenario, seed: int) -> Columns:
@@ -158,18 +167,26 @@ def at(columns: Columns, now_s: float) -> Columns:
 def test_nothing_is_warming_at_the_first_point(scenario: Scenario) -> None:
     technical, onchain = family_scores(at(whole(scenario, 1), scenario.first_point_s), scenario.first_point_s)
     assert len(technical) >= 5
-    assert len(onchain) >= 8
+    assert len(onchain) >= 4
 
 
-@pytest.mark.parametrize("seed", [1, 5, 9, 13, 17])
-def test_calm_gives_no_family_a_vote(seed: int) -> None:
-    """R1: ONCHAIN stays at rest, and TECHNICAL's third score never backs a vote of its first two."""
-    scenario = SCENARIOS["calm"]
-    columns = whole(scenario, seed)
-    for point in scenario.path(seed)[::6]:
-        technical, onchain = family_scores(at(columns, point.at_s), point.at_s)
-        assert max(onchain) == 0.0
-        assert technical[2] < 0.35 or sum(technical[:2]) < 1.0
+def asks_for_guarded(technical: list[float]) -> bool:
+    """R1: TECHNICAL votes by its two highest scores, and GUARDED wants its third over vote_off too."""
+    return sum(technical[:2]) / 2 > 0.5 and technical[2] > 0.35
+
+
+def test_calm_hardly_ever_asks_for_a_tier() -> None:
+    """R1: ONCHAIN stays at rest; TECHNICAL's noise asks for GUARDED at no two points in a row."""
+    scenario, asked = SCENARIOS["calm"], 0
+    for seed in (1, 5, 9, 13, 17):
+        columns, before = whole(scenario, seed), False
+        for point in scenario.path(seed)[::6]:
+            technical, onchain = family_scores(at(columns, point.at_s), point.at_s)
+            assert max(onchain) == 0.0
+            asks = asks_for_guarded(technical)
+            assert not (asks and before), (seed, point.at_s)
+            asked, before = asked + asks, asks
+    assert asked <= 2  # of 185
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -180,7 +197,7 @@ def test_terra_wakes_the_families_in_time_and_fully(seed: int) -> None:
     for hour in (6, 18, 30, 40):
         technical, onchain = family_scores(at(columns, path[hour].at_s), path[hour].at_s)
         assert sum(onchain[:2]) / 2 < 0.5
-        assert technical[2] < 0.35
+        assert not asks_for_guarded(technical)
     before = family_scores(at(columns, path[120].at_s), path[120].at_s)
     assert all(sum(scores[:2]) / 2 > 0.5 for scores in before)
     low = family_scores(at(columns, path[175].at_s), path[175].at_s)

@@ -2,16 +2,19 @@
 
 import itertools
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from engine.factory import NOW_S, block, classic, context, frame, reading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.engine.rules.confirmation import confirmed
-from bot.engine.rules.consensus import family_votes
+from bot.engine.rules.consensus import family_votes, voting_memory
+from bot.model.market import Column, Metric, SeriesKey
 from bot.model.record import GroupState
-from bot.model.tier import Tier
+from bot.model.tier import Quality, Tier
 
 POLICY = classic()
 HOUR = 3600.0
@@ -116,6 +119,87 @@ def test_r3_cooldown_counts_from_when_the_tier_was_last_needed():
     assert state.tier is Tier.GUARDED
     state, _ = step(state, Tier.CALM, NOW_S + 11 * HOUR)
     assert state.tier is Tier.CALM
+
+
+def walk(state, needed, now_s, *, columns=None, readings=(), policy=POLICY):
+    found = context(policy, readings, state=state, at=frame(columns or {}, now_s=now_s, quotes=()))
+    return confirmed(policy, found, needed, holds=())
+
+
+def calendar(at_s, event="CPI"):
+    key = SeriesKey(Metric.MACRO_RELEASE_S, event, "macro_calendar")
+    return {key: Column(times_s=np.array([NOW_S - HOUR]), values=np.array([at_s]))}
+
+
+@pytest.mark.parametrize(
+    ("hours", "event", "tier"),
+    [
+        (24.0, "CPI", Tier.SEVERE),
+        (24.01, "CPI", Tier.CALM),
+        (1.0, "FOMC", Tier.SEVERE),
+        (-0.5, "PPI", Tier.SEVERE),
+        (1.0, "GDP", Tier.CALM),  # no release that counts
+        (math.nan, "CPI", Tier.CALM),
+    ],
+)
+def test_r3_one_frame_confirms_near_a_release(hours, event, tier):
+    state, finding = walk(GroupState(), Tier.SEVERE, NOW_S, columns=calendar(NOW_S + hours * HOUR, event))
+    assert state.tier is tier
+    assert ("one frame confirms" in finding.because) is (tier is Tier.SEVERE)
+
+
+FAST = classic(tiers={"fast_vote": 0.75})
+
+
+@pytest.mark.parametrize(
+    ("score", "quality", "tier"),
+    [
+        (0.624, Quality.LIVE, Tier.GUARDED),  # 3 x 0.624 / 5 = 0.3744, under half of 0.75
+        (0.625, Quality.LIVE, Tier.ELEVATED),  # 0.375 is not under it
+        (math.nan, Quality.MISSING, Tier.ELEVATED),  # not known to be low
+        (math.nan, Quality.ABSENT, Tier.GUARDED),
+        (math.nan, Quality.WARMING, Tier.GUARDED),
+    ],
+)
+def test_r3_fast_scores_must_be_low_on_the_way_down(score, quality, tier):
+    fast = [reading("S24", score, quality=quality), reading("S24", score, subject="BTC", quality=quality)]
+    fast += [reading("S25", score, quality=quality)]
+    # Nothing here is a vote: S24 counts once, and one family score of 0.625 would keep the tier by itself.
+    fast = [replace(item, informs=True) for item in fast]
+    state = GroupState(tier=Tier.ELEVATED, last_needed_s=NOW_S - 100 * HOUR)
+    assert walk(state, Tier.CALM, NOW_S, readings=fast, policy=FAST)[0].tier is tier
+    assert walk(state, Tier.CALM, NOW_S, readings=fast)[0].tier is Tier.GUARDED  # classic has no fast path
+
+
+@pytest.mark.parametrize(("hours", "tier"), [(5.9, Tier.GUARDED), (6.0, Tier.CALM)])
+def test_r3_guarded_has_a_cooldown_of_its_own(hours, tier):
+    policy = classic(tiers={"cooldown": "48 h", "cooldown_guarded": "6 h", "step_down": "straight"})
+    guarded = GroupState(tier=Tier.GUARDED, last_needed_s=NOW_S)
+    assert walk(guarded, Tier.CALM, NOW_S + hours * HOUR, policy=policy)[0].tier is tier
+    elevated = GroupState(tier=Tier.ELEVATED, last_needed_s=NOW_S)
+    assert walk(elevated, Tier.CALM, NOW_S + 47.9 * HOUR, policy=policy)[0].tier is Tier.ELEVATED
+    assert walk(elevated, Tier.CALM, NOW_S + 48.0 * HOUR, policy=policy)[0].tier is Tier.CALM
+
+
+def test_r3_a_degraded_family_blocks_the_step_down():
+    state = GroupState(tier=Tier.ELEVATED, last_needed_s=NOW_S - 100 * HOUR)
+    dead = [reading(name, math.nan, quality=Quality.MISSING) for name in ("S1", "S2")]
+    state, finding = walk(state, Tier.CALM, NOW_S, readings=[*dead, reading("S3", 0.0)])
+    assert state.tier is Tier.ELEVATED
+    assert "ONCHAIN is degraded" in finding.because
+
+
+@pytest.mark.parametrize(("voted", "tier"), [(True, Tier.ELEVATED), (False, Tier.GUARDED)])
+def test_r3_a_vote_that_ends_for_want_of_data_has_not_ended(voted, tier):
+    state = GroupState(
+        tier=Tier.ELEVATED, last_needed_s=NOW_S - 100 * HOUR, voting={"ONCHAIN": voted, "TECHNICAL": False}
+    )
+    some = [reading("S1", math.nan, quality=Quality.MISSING), *(reading(f"S{n}", 0.0) for n in (2, 3, 4))]
+    after, finding = walk(state, Tier.CALM, NOW_S, readings=some)
+    assert after.tier is tier
+    assert ("S1 missing" in finding.because) is voted
+    found = context(POLICY, some, state=state)
+    assert voting_memory(POLICY, found)["ONCHAIN"] is voted
 
 
 @settings(deadline=None, max_examples=40)

@@ -148,12 +148,86 @@ def test_r1_another_stressed_signal_never_lowers_the_tier(first, second):
     ],
 )
 def test_r1_signals_count_for_groups_that_depend_on_them(subject, counts):
-    assert depends_on(GROUP, (exposure(),), reading("S1", 1.0, subject=subject)) is counts
+    assert depends_on(POLICY, GROUP, (exposure(),), reading("S1", 1.0, subject=subject)) is counts
+
+
+@pytest.mark.parametrize(
+    ("signal", "subject", "source", "counts"),
+    [
+        ("S1", "v3:BTC/USDC", "pool", False),  # a volatile pool that only shares the stable
+        ("S1", "curve:DAI/USDC/USDT", "curve", True),
+        ("S1", "curve:DAI/USDT", "curve", False),
+        ("S1", "uniswap-v2", "defillama", True),  # the protocol itself
+        ("S1", "uniswap-v3", "defillama", False),
+        ("S2", "v2:ETH/USDC/USDC", "pool", True),  # a token of our pool
+        ("S2", "aave-v3/USDC", "aave_v3", False),  # idle money of a market we do not use
+        ("S2", "v2:1", "vault", True),  # an exposure by its id
+        ("S5", "USDC", "chainlink", True),
+        ("S5", "DAI", "chainlink", False),
+        ("S6", "USDC", "basket", True),
+        ("S7", "arbitrum", "locked:USDC", True),  # listed under USDC
+        ("S7", "arbitrum", "locked:DAI", False),
+        ("S7", "optimism", "locked:USDC", False),
+        ("S8", "31337", "fee_history", True),
+        ("S8", "1", "fee_history", False),
+        ("S9", "v2-factory", "admin_events:paused", True),  # listed under uniswap-v2
+        ("S9", "aave-pool", "admin_events:paused", False),
+        ("S17", "aave-v3/USDC", "aave_v3", True),  # what our stable costs to borrow
+        ("S17", "aave-v3/DAI", "aave_v3", False),
+        ("S18", "UNI", "defillama", True),  # listed under uniswap-v2
+        ("S18", "AAVE", "defillama", False),
+        ("S19", "CPI", "bls", True),
+        ("S20", "ETH", "fred", True),
+        ("S21", "ETH/USDC", "book", True),
+        ("S21", "ETH/DAI", "book", False),
+        ("S23", "stablecoins", "defillama", True),
+        ("S10", "BTC", "perp", True),
+    ],
+)
+def test_r1_which_readings_count_for_which_group(signal, subject, source, counts):
+    parts = {"uniswap-v2": ["v2-factory", "UNI"], "USDC": ["arbitrum/USDC"]}
+    policy = classic(dependencies=parts)
+    read = reading(signal, 1.0, subject=subject, source=source)
+    assert depends_on(policy, GROUP, (exposure(),), read) is counts
+
+
+def test_r1_a_vault_or_bridge_counts_where_the_exposure_lies_in_it():
+    lockbox = exposure(pool="arbitrum", protocol="arbitrum-bridge", id="lockbox")
+    assert depends_on(POLICY, GROUP, (lockbox,), reading("S7", 1.0, subject="arbitrum", source="locked:ETH"))
+    assert not depends_on(POLICY, GROUP, (exposure(),), reading("S7", 1.0, subject="arbitrum"))
+
+
+def test_r1_what_informs_and_s9_have_no_vote():
+    calm = [*technical(0.0, 0.0), *onchain(0.0, 0.0)]
+    loud = [
+        *fundamental(1.0),
+        reading("S20", 1.0, informs=True),
+        reading("S9", 1.0, subject="v2:ETH/USDC"),
+        reading("S1", 0.9),
+    ]
+    found = context(POLICY, [*calm, *loud])
+    assert [vote.score for vote in found.votes] == [0.0, 0.5, 0.45]
+    assert [vote.configured for vote in found.votes] == [2, 1, 2]
+    dead = reading("S9", math.nan, quality=Quality.MISSING, subject="v2:ETH/USDC")
+    assert not any(vote.degraded for vote in context(POLICY, [reading("S1", 0.0), dead]).votes)
+
+
+@pytest.mark.parametrize(("source", "score"), [("dvol", 0.5), ("lyra", 0.9)])
+def test_s13_modelled_from_the_level_counts_once_with_s12(source, score):
+    both = [reading("S12", 0.8, source=source), reading("S13", 1.0, source=source)]
+    assert context(POLICY, both).votes[0].score == score
+
+
+def test_r1_a_family_of_one_signal_takes_nothing_from_the_lone_one():
+    alone = technical(0.9, 0.9, 0.6)
+    assert tier_of(alone) is Tier.ELEVATED
+    assert tier_of([*alone, reading("S19", 1.0, subject="CPI")]) is Tier.ELEVATED
+    assert tier_of([*alone, reading("S19", 1.0), reading("S17", 0.0)]) is Tier.GUARDED
 
 
 def test_r1_a_market_signal_counts_for_every_group():
     other = reading("S11", 1.0, subject="BTC")
-    assert depends_on(GROUP, (exposure(),), other)
+    assert depends_on(POLICY, GROUP, (exposure(),), other)
     found = context(POLICY, [other, reading("S10", 1.0)])
     assert found.votes[0].score == 1.0
     assert found.reading("S11") is None  # it votes, but ETH's own layers follow ETH's own reading

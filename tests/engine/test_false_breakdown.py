@@ -1,14 +1,17 @@
 """R4: an unconfirmed break of price does not escalate on TECHNICAL alone."""
 
+import math
+
 import numpy as np
 import pytest
 from engine.factory import FEED, NOW_S, calm_columns, classic, context, flat, frame, reading
 
+from bot.engine.rules.consensus import consensus
 from bot.engine.rules.false_breakdown import false_breakdown
 from bot.engine.step import needed_tier
-from bot.model.market import Column
+from bot.model.market import Column, Metric, SeriesKey
 from bot.model.record import GroupState
-from bot.model.tier import RuleFinding, Tier
+from bot.model.tier import Quality, RuleFinding, Tier
 from bot.signals.macd import Breakdown, price_breakdown
 
 POLICY = classic()
@@ -59,7 +62,72 @@ def test_r4_denies_only_technical_alone(kind, readings, fired):
     (finding,) = false_breakdown(POLICY, context(POLICY, readings, state=state, at=frame(columns_of(kind))))
     assert finding.fired is fired
     assert finding.caps_tier is (Tier.GUARDED if fired else None)
-    assert "S16 and S24 absent" in finding.because
+
+
+SPEED = {"underlying": "ETH", "bitcoin": "BTC", "other": "LINK"}
+
+
+@pytest.mark.parametrize(
+    ("whose", "sigmas", "fired"),
+    [
+        ("underlying", -1.49, True),
+        ("underlying", -1.5, True),  # beyond, not at
+        ("underlying", -1.500001, False),
+        ("bitcoin", -1.6, False),
+        ("other", -3.0, True),
+        ("underlying", 3.0, True),  # a rise is no fall
+        ("underlying", math.nan, True),
+    ],
+)
+def test_r4_does_not_stop_a_fast_fall(whose, sigmas, fired):
+    quality = Quality.MISSING if math.isnan(sigmas) else Quality.LIVE
+    speed = reading("S24", abs(sigmas) / 10.0, value=sigmas, subject=SPEED[whose], quality=quality)
+    at = frame(columns_of("false"))
+    (finding,) = false_breakdown(POLICY, context(POLICY, [*TECHNICAL, speed], at=at))
+    assert finding.fired is fired
+
+
+@pytest.mark.parametrize(
+    ("path", "fired"),
+    [("rising", True), ("falling", False)],
+)
+def test_r4_breadth_that_falls_too_confirms_the_break(path, fired):
+    """Four more tokens make a market of five: while they make new lows too, the break is real."""
+    columns = columns_of("false")
+    steps = np.arange(columns[FEED].values.size)
+    drift = {"rising": 1e-4, "falling": -1e-4}[path]
+    for token in ("AAA", "BBB", "CCC", "DDD"):
+        key = SeriesKey(Metric.PRICE_USD, token, "chainlink:x")
+        columns[key] = Column(times_s=columns[FEED].times_s, values=10.0 * np.exp(drift * steps))
+    (finding,) = false_breakdown(POLICY, context(POLICY, TECHNICAL, at=frame(columns)))
+    assert finding.fired is fired
+    assert ("breadth confirms" in finding.because) is not fired
+
+
+def test_r4_breadth_that_is_missing_denies_nothing():
+    gone = reading("S16", math.nan, quality=Quality.MISSING)
+    at = frame(columns_of("false"))
+    (finding,) = false_breakdown(POLICY, context(POLICY, [*TECHNICAL, gone], at=at))
+    assert not finding.fired
+    assert "may confirm" in finding.because
+
+
+def test_r4_denies_the_fast_path_too():
+    policy = classic(tiers={"fast_vote": 0.5})
+    fast = [
+        reading("S24", 1.0, value=-1.4),
+        reading("S24", 1.0, value=-1.4, subject="BTC"),
+        reading("S25", 1.0),
+    ]
+    calm = [reading("S1", 0.0), reading("S2", 0.0)]
+    at = frame(columns_of("false"))
+    readings = [*fast, *calm]
+    state = GroupState(tier=Tier.GUARDED)
+    found = context(policy, readings, state=state, at=at)
+    assert consensus(policy, found)[0].tier is Tier.ELEVATED
+    (finding,) = false_breakdown(policy, found)
+    assert finding.caps_tier is Tier.GUARDED
+    assert needed_tier([*consensus(policy, found), finding]) is Tier.GUARDED
 
 
 def test_r4_unknown_data_denies_nothing():

@@ -133,10 +133,6 @@ def test_r2_the_deviation_needs_most_of_its_bars():
     assert "sd unknown" in found(columns).because
 
 
-def test_r2_names_absent_terms():
-    assert "S5, S7, S9" in found(calm_columns()).because
-
-
 def cut(columns, key, seconds):
     return columns[key].until(NOW_S - seconds)
 

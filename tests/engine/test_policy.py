@@ -53,7 +53,7 @@ def test_every_signal_key_is_stated_in_classic():
         ("tiers.vote", math.nan, ("tiers.vote", "nan")),
         ("tiers.vote_off", 0.5, ("tiers.vote_off", "under tiers.vote")),
         ("tiers.severe_score", 0.4, ("tiers.severe_score", "at least")),
-        ("tiers.fast_vote", 0.75, ("tiers.fast_vote", "S24")),
+        ("tiers.fast_vote", 0.01, ("tiers.fast_vote", "off", "0.05")),
         ("tiers.cooldown", 6, ("tiers.cooldown", "6 h")),
         ("tiers.cooldown", "6 %", ("tiers.cooldown", "duration")),
         ("tiers.cooldown", "90 d", ("tiers.cooldown", "30 d")),

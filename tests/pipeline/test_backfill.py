@@ -173,7 +173,10 @@ async def test_a_gap_is_filled_only_from_where_it_began():
 
 
 async def test_the_var_gets_daily_closes_past_the_bars_of_the_signals():
-    wanted = look_backs(signals_s=2.0 * DAY_S, bar_s=HOUR_S, daily_closes=10)
+    wanted = (
+        *look_backs({Metric.PRICE_USD: 2.0 * DAY_S, Metric.VOL_INDEX: 3.0 * DAY_S}, step_s=HOUR_S),
+        *look_backs({Metric.PRICE_USD: 11.0 * DAY_S}, step_s=DAY_S),
+    )
     chain, history = Archive(), History([KEY])
     head = await chain.at_time(END_S + 12)
     await Backfill(history=history, wanted=wanted, deadline_s=5.0).chain(

@@ -84,6 +84,7 @@ def test_the_bytes_do_not_depend_on_the_order_of_a_mapping(value):
     turned = EngineState(
         groups=dict(reversed(value.groups.items())),
         protocol_tiers=dict(reversed(value.protocol_tiers.items())),
+        protocol_needed_s=dict(reversed(value.protocol_needed_s.items())),
     )
     assert dumps(turned) == dumps(value)
 
@@ -110,7 +111,7 @@ def test_whole_numbers_in_float_fields_have_one_form():
 
 
 def test_the_golden_text():
-    """The stored form is a promise to journals on disk: change it only with a new schema version."""
+    """The stored form is a promise to journals on disk: a field may only be added, with a default."""
     value = FamilyVote(
         family=Family.ONCHAIN,
         score=math.nan,
@@ -125,7 +126,7 @@ def test_the_golden_text():
         '"voting":true}'
     )
     assert dumps(EngineState(protocol_tiers={"x": Tier.CRISIS, "a": Tier.CALM})) == (
-        '{"groups":{},"protocol_tiers":{"a":0,"x":4}}'
+        '{"groups":{},"protocol_needed_s":{},"protocol_tiers":{"a":0,"x":4}}'
     )
 
 

@@ -138,3 +138,73 @@ def test_an_empty_position_is_worth_nothing_anywhere():
     empty = LpShape(liquidity=0.0)
     np.testing.assert_array_equal(lp.value(empty, [0.0, 1.0, 1e6]), 0.0)
     np.testing.assert_array_equal(lp.delta(empty, [0.0, 1.0, 1e6]), 0.0)
+
+
+# Lipton, Lucic, Sepp (arXiv 2407.05146): p0 = 2000, notional 1m USDT; v2, and v3 on 1500..2500.
+MILLION = 1e6
+PAPER_V2 = LpShape(liquidity=lp.liquidity_for_value(MILLION, 2000.0))
+PAPER_V3 = LpShape(
+    liquidity=lp.liquidity_for_value(MILLION, 2000.0, 1500.0, 2500.0), lower_usd=1500.0, upper_usd=2500.0
+)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spot", "units", "stable"),
+    [
+        (PAPER_V2, 2000.0, 250, 500_000),
+        (PAPER_V2, 1500.0, 289, 433_013),
+        (PAPER_V2, 2500.0, 224, 559_017),
+        (PAPER_V3, 2000.0, 220, 559_282),
+        (PAPER_V3, 1500.0, 543, 0),
+        (PAPER_V3, 2500.0, 0, 1_052_020),
+    ],
+)
+def test_units_of_the_papers_examples(shape, spot, units, stable):
+    """The figures that the paper prints, rounded to whole units (its sections 3.1 and 3.2)."""
+    found = lp.amounts(shape, spot)
+    assert (round(float(found[0])), round(float(found[1]))) == (units, stable)
+
+
+@given(ratio=st.floats(0.01, 100.0), entry=st.floats(1.0, 1e5))
+def test_nominal_losses_of_v2_are_the_papers(ratio, entry):
+    """Funded: sqrt(r) - 1. Borrowed: -(sqrt(r) - 1)^2 / 2 (eq. 24)."""
+    funded = float(lp.loss_share(PAPER_V2, entry, entry * ratio, measure="usd"))
+    borrowed = float(lp.loss_share(PAPER_V2, entry, entry * ratio, measure="hold"))
+    assert funded == pytest.approx(math.sqrt(ratio) - 1.0, abs=1e-9)
+    assert borrowed == pytest.approx(-0.5 * (math.sqrt(ratio) - 1.0) ** 2, abs=1e-9)
+
+
+@pytest.mark.parametrize("spot", [800.0, 1500.0, 1700.0, 2000.0, 2400.0, 2500.0, 4000.0])
+def test_funded_loss_of_v3_is_the_papers_proposition(spot):
+    """Eq. 40 and 41: three regimes in closed form."""
+    low, high, entry = 1500.0, 2500.0, 2000.0
+    liquidity = MILLION / (2 * entry**0.5 - entry / high**0.5 - low**0.5)
+    assert liquidity == pytest.approx(PAPER_V3.liquidity)
+    if spot <= low:
+        part = spot * (low**-0.5 - high**-0.5) + entry / high**0.5 - 2 * entry**0.5 + low**0.5
+    elif spot < high:
+        part = 2 * (spot**0.5 - entry**0.5) + (entry - spot) / high**0.5
+    else:
+        part = high**0.5 + entry / high**0.5 - 2 * entry**0.5
+    found = float(lp.loss_share(PAPER_V3, entry, spot, measure="usd"))
+    assert found == pytest.approx(liquidity * part / MILLION, abs=1e-12)
+    units = float(lp.delta(PAPER_V3, entry))
+    borrowed = float(lp.loss_share(PAPER_V3, entry, spot, measure="hold"))
+    assert borrowed == pytest.approx(found - units * (spot - entry) / MILLION, abs=1e-12)
+
+
+def test_a_narrow_range_loses_more_at_a_fall_of_a_fifth():
+    """The paper's figure 3, borrowed: v2 about -0.6 %, and the narrower the range the more."""
+    losses = []
+    for width in (0.5, 0.2, 0.1):
+        low, high = 2000.0 * (1 - width), 2000.0 * (1 + width)
+        shape = LpShape(
+            liquidity=lp.liquidity_for_value(1.0, 2000.0, low, high), lower_usd=low, upper_usd=high
+        )
+        losses.append(float(lp.loss_share(shape, 2000.0, 1600.0)))
+    assert losses[2] < losses[1] < losses[0] < float(lp.loss_share(PAPER_V2, 2000.0, 1600.0)) < 0.0
+
+
+@pytest.mark.parametrize("entry", [0.0, -1.0, math.nan])
+def test_the_share_of_a_worthless_entry_is_unknown(entry):
+    assert math.isnan(lp.loss_share(V3, entry, 2000.0, measure="usd"))

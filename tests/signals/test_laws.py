@@ -7,15 +7,25 @@ import pytest
 from signals.series import START_S, columns_of, end_s, stressed, with_holes
 
 from bot.model.market import Column, Columns
-from bot.model.tier import Quality, Reading
+from bot.model.tier import Family, Quality, Reading
 from bot.model.units import HOUR_S
 from bot.signals import SIGNALS, lookback_s, read_signals
 from bot.signals.policy import SignalsPolicy
 
 POLICY = SignalsPolicy()
-HOURS = 70 * 24
-# Bar closes, the last second of a bar, and moments inside one; from the end of the longest look-back on.
-MOMENTS = [end_s(hour) + offset for hour in range(35 * 24, HOURS, 41) for offset in (0.0, -1.0, 12.0, 1801.0)]
+# Those that read hourly series; the laws of slow sources are in test_fundamental_laws.py.
+HOURLY = [name for name, signal in SIGNALS.items() if signal.family is not Family.FUNDAMENTAL]
+HOURS = 100 * 24
+WARM_HOURS = {"S12": 60 * 24}  # when a long look-back has its share of bars; the others by 35 days
+
+
+def moments_of(name=None):
+    """Bar closes, the last second of a bar, and moments inside one; from when the signal is warm."""
+    hours = range(WARM_HOURS.get(name, 35 * 24), HOURS, 67)
+    return [end_s(hour) + offset for hour in hours for offset in (0.0, -1.0, 12.0, 1801.0)]
+
+
+MOMENTS = moments_of()
 
 
 def cut(columns, *, after_s, until_s):
@@ -55,17 +65,17 @@ def test_a_memo_that_lives_from_frame_to_frame_changes_no_reading(kind):
         expected = read_signals(Columns(series=plain), now_s=now_s, policy=POLICY)
         for _ in range(2):
             assert repr(read_signals(Columns(series=kept), now_s=now_s, policy=POLICY)) == repr(expected)
-    assert all(len(memo) <= 8 for memo in memos.values()), "one entry per kind of bars, not per frame"
+    assert all(len(memo) <= 16 for memo in memos.values()), "one entry per kind of bars, not per frame"
 
 
 @pytest.mark.parametrize("kind", ["whole", "holes", "blocks"])
-@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("name", HOURLY)
 def test_prefix_trailing_window_and_whole_history_agree_exactly(name, kind):
     """No look-ahead, and the live window equals the backtest (R25)."""
     hourly = stressed(HOURS)
     columns = {"whole": hourly, "holes": with_holes(hourly, share=0.1), "blocks": block_feed(hourly)}[kind]
     signal, scores, qualities = SIGNALS[name], [], set()
-    moments = MOMENTS if kind != "blocks" else MOMENTS[::3]
+    moments = moments_of(name)[:: 3 if kind == "blocks" else 1]
     for now_s in moments:
         whole = signal.read(columns, now_s=now_s, policy=POLICY)
         window_start_s = now_s - signal.lookback_s(POLICY)
@@ -77,15 +87,18 @@ def test_prefix_trailing_window_and_whole_history_agree_exactly(name, kind):
         scores += [reading.score for reading in whole if reading.counts]
         qualities |= {reading.quality for reading in whole}
     assert len(scores) > 0.9 * len(moments)
-    assert len(set(scores)) >= 3 or (name == "S15" and set(scores) >= {0.0, 1.0})
+    assert len(set(scores)) >= 3 or (name in ("S9", "S15", "S16") and set(scores) >= {0.0, 1.0})
     assert Quality.LIVE in qualities
 
 
-@pytest.mark.parametrize("name", ["S10", "S11", "S13", "S15"])
+ON_BARS = ("S10", "S11", "S12", "S13", "S14", "S15", "S16", "S22", "S24", "S25", "S26")
+
+
+@pytest.mark.parametrize("name", ON_BARS)
 def test_block_feed_and_hourly_table_give_the_same_bars(name):
     hourly = stressed(HOURS)
     blocks = block_feed(hourly)
-    for hour in range(40 * 24, HOURS, 53):
+    for hour in range(WARM_HOURS.get(name, 40 * 24), HOURS, 53):
         from_table = SIGNALS[name].read(hourly, now_s=end_s(hour), policy=POLICY)
         from_blocks = SIGNALS[name].read(blocks, now_s=end_s(hour), policy=POLICY)
         assert [(r.score, r.because) for r in from_table if r.counts] == [
@@ -94,7 +107,7 @@ def test_block_feed_and_hourly_table_give_the_same_bars(name):
         assert any(r.counts for r in from_table)
 
 
-@pytest.mark.parametrize("name", ["S10", "S11", "S13", "S15"])
+@pytest.mark.parametrize("name", ON_BARS)
 def test_open_bar_is_never_used(name):
     """A wild last observation in the open bar changes nothing until the bar closes."""
     columns = stressed(HOURS)
@@ -128,7 +141,7 @@ def test_no_series_configured_is_absent(name):
 
 
 @pytest.mark.parametrize("rows", ["empty", "all NaN"])
-@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("name", HOURLY)
 def test_configured_without_a_known_value_is_missing(name, rows):
     """Unknown is not calm: no score, and the family is degraded by it."""
     columns = stressed(24 * 40)
@@ -139,9 +152,8 @@ def test_configured_without_a_known_value_is_missing(name, rows):
             for key, column in columns.series.items()
         }
     )
-    readings = [
-        r for r in SIGNALS[name].read(blind, now_s=end_s(24 * 40), policy=POLICY) if r.source != "volume"
-    ]
+    readings = SIGNALS[name].read(blind, now_s=end_s(24 * 40), policy=POLICY)
+    readings = [r for r in readings if r.quality is not Quality.ABSENT]
     assert readings
     for reading in readings:
         assert reading.quality is Quality.MISSING
@@ -149,7 +161,7 @@ def test_configured_without_a_known_value_is_missing(name, rows):
         assert not reading.counts
 
 
-@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("name", HOURLY)
 def test_failing_source_holds_its_last_score_then_is_missing(name):
     """The score of the last good evaluation holds for two intervals of an hourly source, then goes."""
     columns = stressed(HOURS)
@@ -180,17 +192,21 @@ def test_failing_source_holds_its_last_score_then_is_missing(name):
         assert "fails" in after.because
 
 
-@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("name", HOURLY)
 def test_silent_source_goes_missing_too(name):
     """A feed that just stops is no better than one that fails."""
-    columns = stressed(50 * 24)
+    end_h = 60 * 24
+    columns = stressed(end_h)
     for hours, expected in ((0, Quality.LIVE), (3, Quality.HELD), (5, Quality.MISSING)):
-        readings = SIGNALS[name].read(columns, now_s=end_s(50 * 24 + hours), policy=POLICY)
+        readings = SIGNALS[name].read(columns, now_s=end_s(end_h + hours), policy=POLICY)
         found = {r.quality for r in readings if r.quality is not Quality.ABSENT}
         assert found == {expected}
 
 
-@pytest.mark.parametrize("name", [name for name in SIGNALS if name != "S3"])
+AT_ONCE = ("S3", "S7", "S9")  # need no history
+
+
+@pytest.mark.parametrize("name", [name for name in HOURLY if name not in AT_ONCE])
 def test_warming_ends_when_it_said(name):
     """A history that began just now is warming, with an end time that an unbroken feed keeps."""
     columns = stressed(HOURS)
@@ -200,27 +216,27 @@ def test_warming_ends_when_it_said(name):
         readings = SIGNALS[name].read(seen, now_s=now_s, policy=POLICY)
         return [r for r in readings if r.quality is not Quality.ABSENT]
 
-    first_s = START_S + HOUR_S - 1.0 if name == "S13" else end_s(5)
+    first_s = START_S + HOUR_S - 1.0 if name in ("S5", "S13", "S22") else end_s(5)
     for position, reading in enumerate(at(first_s)):
         assert reading.quality is Quality.WARMING
         assert not reading.counts
-        assert first_s < reading.warm_at_s <= START_S + 32 * 24 * HOUR_S
+        assert first_s < reading.warm_at_s <= START_S + WARM_HOURS.get(name, 32 * 24) * HOUR_S
         before_s = max(first_s, reading.warm_at_s - HOUR_S / 2)
         assert at(before_s)[position].quality is Quality.WARMING
         assert at(reading.warm_at_s)[position].quality is Quality.LIVE
 
 
-@pytest.mark.parametrize("name", [name for name in SIGNALS if name not in ("S3", "S13")])
+@pytest.mark.parametrize("name", [name for name in HOURLY if name not in (*AT_ONCE, "S5", "S13", "S22")])
 def test_a_source_that_fails_too_often_is_missing_never_calm(name):
     """Its history is as long as the window: it would be warming for ever, and blind without a word."""
-    columns = with_holes(stressed(60 * 24), share=0.6)
-    readings = SIGNALS[name].read(columns, now_s=end_s(60 * 24), policy=POLICY)
+    columns = with_holes(stressed(HOURS), share=0.72)
+    readings = SIGNALS[name].read(columns, now_s=end_s(HOURS), policy=POLICY)
     for reading in readings:
         assert reading.quality in (Quality.MISSING, Quality.ABSENT)
         assert reading.quality is Quality.ABSENT or "fails too often" in reading.because
 
 
-@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("name", HOURLY)
 def test_every_reading_has_its_declared_face(name):
     signal = SIGNALS[name]
     assert signal.id == name

@@ -7,6 +7,13 @@ import pytest
 
 from bot.errors import ConfigError
 from bot.signals.policy import Anchors, MacdPolicy, SignalsPolicy
+from bot.signals.technical_policy import (
+    BreadthPolicy,
+    MacdEntryPolicy,
+    MacdRegimePolicy,
+    RsiPolicy,
+    TechnicalPolicy,
+)
 
 
 def test_defaults_are_those_of_the_method():
@@ -27,6 +34,11 @@ def test_defaults_are_those_of_the_method():
             "funding": (1.0, 3.0),
             "realised_vol": (1.0, 2.0),
             "term_structure": (0.0, 0.25),
+            "iv_percentile": (0.70, 0.98),
+            "parity_gap": (0.0, 2.0),
+            "drawdown_speed": (-0.5, -2.0),
+            "vol_jump": (0.03, 0.15),
+            "semivariance": (1.0, 2.5),
         }.items()
     )
     macd = policy.technical.macd
@@ -54,6 +66,11 @@ def test_defaults_are_those_of_the_method():
         ("onchain.tvl_window_s", 0.0),
         ("technical.vol_span_s", 60.0),
         ("technical.vol_span_s", 60 * 86_400.0),
+        ("technical.iv_window_s", 3_600.0),
+        ("technical.drawdown_span_s", 3_600.0),
+        ("technical.vol_jump_span_s", 401 * 86_400.0),
+        ("technical.semivariance_span_s", 31 * 86_400.0),
+        ("technical.semivariance_window_s", 401 * 86_400.0),
         ("onchain.depth_best_s", 0.0),
         ("onchain.depth_best_s", 8 * 86_400.0),
     ],
@@ -86,6 +103,44 @@ def _with(key: str, value: float) -> SignalsPolicy:
 def test_a_macd_value_out_of_bounds_is_refused_by_name(key, value):
     with pytest.raises(ConfigError, match=rf"signals\.technical\.macd\.{key} .*was {value}"):
         MacdPolicy(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("make", "key", "value"),
+    [
+        (MacdEntryPolicy, "macd.entry.lookback_bars", 259),
+        (MacdEntryPolicy, "macd.entry.bar_s", 59),
+        (MacdEntryPolicy, "macd.entry.confirm_bars", 0),
+        (MacdEntryPolicy, "macd.entry.fresh_bars", 0),
+        (MacdEntryPolicy, "macd.entry.divergence_bars", 114),  # 2 x 114 + 34 bars do not fit into 260
+        (MacdRegimePolicy, "macd.regime.lookback_bars", 259),
+        (MacdRegimePolicy, "macd.regime.bar_s", 8 * 86_400),
+        (RsiPolicy, "rsi.period", 1),
+        (RsiPolicy, "rsi.lookback_bars", 139),
+        (RsiPolicy, "rsi.exhausted_below", 50.1),
+        (RsiPolicy, "rsi.exhausted_bars", 0),
+        (BreadthPolicy, "breadth.members_min", 1),
+        (BreadthPolicy, "breadth.lookback_bars", 7),
+        (BreadthPolicy, "breadth.divergence_bars", 85),
+        (BreadthPolicy, "breadth.dead_band", math.nan),
+    ],
+)
+def test_a_technical_value_out_of_bounds_is_refused_by_name(make, key, value):
+    table, *inner, name = key.split(".")
+
+    def built():
+        part = make(**{name: value})
+        return MacdPolicy(**{inner[0]: part}) if table == "macd" else part
+
+    with pytest.raises(ConfigError, match=rf"signals\.technical\.{key} .*was {value}"):
+        built()
+
+
+@pytest.mark.parametrize(("bar_s", "entry_s"), [(3_600, 5_400), (7_200, 3_600)])
+def test_longer_bars_of_macd_are_multiples_of_the_bar(bar_s, entry_s):
+    technical = TechnicalPolicy(macd=MacdPolicy(entry=MacdEntryPolicy(bar_s=entry_s)))
+    with pytest.raises(ConfigError, match=rf"macd\.entry\.bar_s must be a multiple .*was {entry_s}"):
+        SignalsPolicy(bar_s=bar_s, technical=technical)
 
 
 @pytest.mark.parametrize(("calm", "stress"), [(1.0, 1.0), (math.nan, 1.0), (0.0, math.inf)])

@@ -171,17 +171,21 @@ def test_s15_falling_index_is_no_expansion():
     assert set(expansion_scores(values, first=399)) == {0.0}
 
 
-def test_r12_trigger_is_the_confirmed_expansion():
-    values = np.concatenate((np.full(400, 0.70), 0.70 * 1.01 ** np.arange(1, 31)))
+def test_r12_trigger_is_an_expansion_on_closed_bars_of_four_hours():
+    """One closed 4 h bar after the turn fires, for a day; the hours inside an open one do not."""
+    flat_h = 4 * 200
+    values = np.concatenate((np.full(flat_h, 0.70), 0.70 * 1.01 ** np.arange(1, 61)))
     columns = columns_of(VOL_INDEX=hourly(values))
 
     def fired(hour, subject="ETH"):
         return vol_expansion(columns, now_s=end_s(hour), policy=POLICY, subject=subject)
 
-    assert [fired(hour) for hour in (400, 401, 402)] == [False, False, True]
-    assert fired(100) is None  # warming
-    assert fired(402, subject="BTC") is None  # absent
-    assert fired(450) is None  # missing
+    assert [fired(flat_h + hour) for hour in range(9)] == [False] * 4 + [True] * 5
+    assert [fired(flat_h + hour) for hour in (24, 27, 28)] == [True, True, False]  # 6 bars, then old
+    assert fired(4 * 155) is None  # warming: 60 % of 260 bars
+    assert fired(4 * 156) is False
+    assert fired(flat_h, subject="BTC") is None  # absent
+    assert fired(flat_h + 90) is None  # missing
 
 
 def test_s15_names_what_is_absent():

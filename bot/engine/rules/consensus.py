@@ -1,53 +1,110 @@
-"""R1: families of signals vote, no signal votes alone.
+"""R1: families of signals vote, no signal votes alone; the fast path asks without them.
 
 "From different sources" is read as "of different signals": two pools' S1, or one vol's term structure from
-two venues, are one signal twice, so each signal enters its family once, with its highest score.
+two venues, are one signal twice, so each signal enters its family once, with its highest score. S13 that is
+modelled from the level of S12 enters with it, as one. What informs (S20) has no vote, and S9 speaks through
+R2 alone: a pause or a change of powers raises the protocol tier and buys no market layer.
 """
 
 from collections.abc import Sequence
 
-from bot.engine.policy import Policy, TierPolicy
+from bot.engine.policy import Policy
+from bot.engine.policy_tiers import TierPolicy
 from bot.engine.rules.context import SCORE_DIGITS, TierContext
+from bot.engine.rules.fast_path import fast_mean, is_fast
 from bot.model.record import GroupState
 from bot.model.tier import Family, FamilyVote, Quality, Reading, RuleFinding, Tier
 
+R2_ALONE = ("S9",)
+MODELLED_TOGETHER = ("S12", "S13")
+IV_LEVEL = "S12"  # what both are filed under
 LONE_FAMILY = "third"  # memory of the vote that stands for a second family
 
 
 def family_votes(policy: Policy, state: GroupState, readings: Sequence[Reading]) -> tuple[FamilyVote, ...]:
     """Return the vote of every family, with hysteresis from what the group remembers."""
-    return tuple(_vote(policy.tiers, state, family, readings) for family in Family)
+    return tuple(_vote(policy, state, family, readings) for family in Family)
 
 
 def consensus(policy: Policy, context: TierContext) -> tuple[RuleFinding, ...]:
     """Return the tier that the votes ask for, and a finding for every blind family."""
     tier, because = _tier(policy.tiers, context)
+    fast, words = _fast(policy.tiers, context)
+    tier = max(tier, fast)
     return (
-        RuleFinding(rule="R1", fired=tier > Tier.CALM, because=because, tier=tier),
+        RuleFinding(rule="R1", fired=tier > Tier.CALM, because=f"{because}; {words}", tier=tier),
         *(_blind(vote, context) for vote in context.votes if vote.degraded),
     )
 
 
+def _fast(tiers: TierPolicy, context: TierContext) -> tuple[Tier, str]:
+    """Return what the fast path asks for, and its words."""
+    if tiers.fast_vote is None:
+        return Tier.CALM, "the fast path is off"
+    found = fast_mean(context)
+    if is_fast(tiers, found):
+        return Tier.ELEVATED, f"fast path: {found.spoken} over {tiers.fast_vote:g}"
+    return Tier.CALM, f"{found.spoken}; the fast path missed by {tiers.fast_vote - found.mean:.3f}"
+
+
 def voting_memory(policy: Policy, context: TierContext) -> dict[str, bool]:
     """Return what the group must remember for the hysteresis of its next votes."""
-    memory = {vote.family.value: vote.voting for vote in context.votes}
+    unproven = unproven_calm(policy, context)
+    memory = {vote.family.value: vote.voting or vote.family in unproven for vote in context.votes}
     lone = lone_family(context)
-    memory[LONE_FAMILY] = lone is not None and _lone_second(policy.tiers, context.state, lone)
+    was_second = context.state.voting.get(LONE_FAMILY, False)
+    memory[LONE_FAMILY] = lone is not None and (
+        (was_second and lone.family in unproven) or _lone_second(policy.tiers, context.state, lone)
+    )
     return memory
 
 
+def unproven_calm(policy: Policy, context: TierContext) -> dict[Family, str]:
+    """Return the families that voted and cannot be shown to have stopped, each with its missing signals.
+
+    A vote that ends only because its signals went missing has not ended: counted at their worst they would
+    still hold it (missing data never reads as calm). It asks for nothing new and keeps the tier (R3).
+    """
+    found = {}
+    for vote in context.votes:
+        if vote.voting or not context.state.voting.get(vote.family.value, False):
+            continue
+        mine = _voters(vote.family, context.readings)
+        live = {item.signal for item in mine if item.counts}
+        lost = sorted({item.signal for item in mine} - live)
+        scores = sorted([score for score, _ in _ranked(policy, mine)] + [1.0] * len(lost), reverse=True)
+        worst = round(sum(scores[:2]) / 2.0, SCORE_DIGITS)
+        if lost and worst >= policy.tiers.vote_off:
+            found[vote.family] = ", ".join(lost)
+    return found
+
+
 def lone_family(context: TierContext) -> FamilyVote | None:
-    """Return the only family with configured sources (warming ones too), None when there are several."""
-    families = {item.family for item in context.readings if item.quality is not Quality.ABSENT}
-    mine = [vote for vote in context.votes if vote.family in families]
+    """Return the only family that can vote, None when there are several or none.
+
+    A family with one configured signal (warming ones count) cannot: its missing second counts 0. It is no
+    second family either, so that adding a source never takes the lone family's stand-in away.
+    """
+    named: dict[Family, set[str]] = {}
+    for item in context.readings:
+        if item.quality is not Quality.ABSENT and may_vote(item):
+            named.setdefault(item.family, set()).add(item.signal)
+    mine = [vote for vote in context.votes if vote.family in named]
+    able = [vote for vote in mine if len(named[vote.family]) > 1]
+    if len(mine) > 1:
+        mine = able
     return mine[0] if len(mine) == 1 else None
 
 
-def _vote(tiers: TierPolicy, state: GroupState, family: Family, readings: Sequence[Reading]) -> FamilyVote:
-    mine = [item for item in readings if item.family is family and item.quality is not Quality.ABSENT]
-    voters = [item for item in mine if item.quality is not Quality.WARMING]
+def may_vote(item: Reading) -> bool:
+    return not item.informs and item.signal not in R2_ALONE
+
+
+def _vote(policy: Policy, state: GroupState, family: Family, readings: Sequence[Reading]) -> FamilyVote:
+    tiers = policy.tiers
+    voters = _voters(family, readings)
     live = [item for item in voters if item.counts]
-    ranked = _ranked(live)
+    ranked = _ranked(policy, live)
     first, second, third = (*(score for score, _ in ranked[:3]), 0.0, 0.0, 0.0)[:3]
     score = round((first + second) / 2.0, SCORE_DIGITS)
     voting = hysteresis(score, was=state.voting.get(family.value, False), on=tiers.vote, off=tiers.vote_off)
@@ -61,8 +118,22 @@ def _vote(tiers: TierPolicy, state: GroupState, family: Family, readings: Sequen
         voting=voting,
         configured=len({item.signal for item in voters}),
         live=len({item.signal for item in live}),
-        because=f"{family} {score:.3f} ({top}) {mark}{held}" if mine else f"{family} has no source",
+        because=f"{family} {score:.3f} ({top}) {mark}{held}"
+        if any(item.family is family and item.quality is not Quality.ABSENT for item in readings)
+        else f"{family} has no source",
     )
+
+
+def _voters(family: Family, readings: Sequence[Reading]) -> list[Reading]:
+    """Return the family's readings that count as configured: not absent, not warming, not informative."""
+    out = (Quality.ABSENT, Quality.WARMING)
+    return [item for item in readings if item.family is family and item.quality not in out and may_vote(item)]
+
+
+def stress_of(policy: Policy, reading: Reading) -> str:
+    """Return under which name a reading enters its family: its signal, or the level that it is modelled from."""
+    modelled = policy.signals.technical.modelled_vol_sources
+    return IV_LEVEL if reading.signal in MODELLED_TOGETHER and reading.source in modelled else reading.signal
 
 
 def hysteresis(score: float, *, was: bool, on: float, off: float) -> bool:
@@ -70,11 +141,21 @@ def hysteresis(score: float, *, was: bool, on: float, off: float) -> bool:
     return score > on or (was and score >= off)
 
 
-def _ranked(live: Sequence[Reading]) -> list[tuple[float, str]]:
-    best: dict[str, float] = {}
-    for item in live:
-        best[item.signal] = max(best.get(item.signal, 0.0), round(item.score, SCORE_DIGITS))
-    return sorted(((score, signal) for signal, score in best.items()), key=lambda pair: (-pair[0], pair[1]))
+def _ranked(policy: Policy, voters: Sequence[Reading]) -> list[tuple[float, str]]:
+    """Return (score, signal) of what counts, highest first, each source of a stress once."""
+    best: dict[str, tuple[float, str]] = {}
+    for item in voters:
+        if not item.counts:
+            continue
+        source = stress_of(policy, item)
+        # The lower id names equal scores, so that the order of readings says nothing.
+        best[source] = min(
+            best.get(source, (0.0, item.signal)),
+            (0.0 - round(item.score, SCORE_DIGITS), item.signal),
+        )
+    return sorted(
+        ((0.0 - score, signal) for score, signal in best.values()), key=lambda pair: (-pair[0], pair[1])
+    )
 
 
 def _tier(tiers: TierPolicy, context: TierContext) -> tuple[Tier, str]:
@@ -107,7 +188,7 @@ def _single_vote(tiers: TierPolicy, vote: FamilyVote, votes: Sequence[FamilyVote
 
 def _lone_tier(tiers: TierPolicy, state: GroupState, vote: FamilyVote) -> tuple[Tier, str]:
     """One family has sources: its third score stands for a second one, ELEVATED is the most."""
-    only = f"only {vote.family} has sources"
+    only = f"only {vote.family} can vote"
     if not vote.voting:
         return (
             Tier.CALM,
@@ -135,7 +216,7 @@ def _blind(vote: FamilyVote, context: TierContext) -> RuleFinding:
         {
             item.signal
             for item in context.readings
-            if item.family is vote.family and item.quality is Quality.MISSING
+            if item.family is vote.family and item.quality is Quality.MISSING and may_vote(item)
         }
     )
     return RuleFinding(

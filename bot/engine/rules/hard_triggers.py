@@ -2,8 +2,8 @@
 and of a sequencer that is not known to be up.
 
 Sources are independent when their kind differs: the part of the source's name before the colon (a feed, a
-pool's TWAP, a second venue). The spot price of one pool is never read here. R6 and the protocol kind need
-S1 with S19, S5, S7 and S9; they are absent in this release and named in the finding.
+pool's TWAP, a second venue). The spot price of one pool is never read here. R6 (defi_liquidity.py) and the
+protocol kind (protocol_triggers.py) are files of their own.
 """
 
 import math
@@ -21,7 +21,6 @@ from bot.quant.bars import closed_bars
 from bot.quant.volatility import after_last_long_hole, covered, ewma_vol, log_returns
 from bot.signals.reading import late_after_s
 
-ABSENT_TERMS = "R6 (S19), S5, S7, S9 and health factors have no rule in this release"
 _BARS = 24 * 30  # hourly bars that the EWMA looks back on; at decay 0.94 the weight beyond is nil
 
 
@@ -32,6 +31,7 @@ class Fall:
     source: str
     fall: float  # fraction, >= 0; NaN unknown
     sigmas: float  # of its EWMA standard deviation per window; NaN unknown
+    sd: float = math.nan  # that standard deviation, of log returns
 
 
 def crash(policy: Policy, context: TierContext) -> tuple[RuleFinding, ...]:
@@ -53,7 +53,9 @@ def crash(policy: Policy, context: TierContext) -> tuple[RuleFinding, ...]:
         missed = f"no two independent sources fell more than {rule.sigmas:g} sd"
     else:
         missed = f"{tier.name} missed by {limit - second:.2%} of the second source's fall"
-    return (RuleFinding(rule="R2", fired=False, because=f"{text}; {missed}; {ABSENT_TERMS}"),)
+    distance = _distance(falls, limit=rule.elevated_fall, sigmas=rule.sigmas)
+    because = f"{text}; {missed}"
+    return (RuleFinding(rule="R2", fired=False, because=because, missed=distance, unit="fraction of price"),)
 
 
 def find_holds(policy: Policy, frame: Frame) -> tuple[str, ...]:
@@ -95,7 +97,7 @@ def _fall(policy: Policy, frame: Frame, key: SeriesKey) -> Fall:
     now_usd, high = float(seen[-1]), float(seen.max())
     sd = _window_sd(policy, column, now_s=frame.now_s)
     sigmas = math.log(high / now_usd) / sd if sd > 0.0 else math.nan
-    return Fall(source=key.source, fall=1.0 - now_usd / high, sigmas=sigmas)
+    return Fall(source=key.source, fall=1.0 - now_usd / high, sigmas=sigmas, sd=sd)
 
 
 def _window_sd(policy: Policy, column: Column, *, now_s: float) -> float:
@@ -122,6 +124,19 @@ def _second_independent(falls: list[Fall], *, sigmas: float) -> float:
             kind = _kind(item.source)
             largest[kind] = max(largest.get(kind, 0.0), item.fall)
     return sorted(largest.values(), reverse=True)[1] if len(largest) > 1 else math.nan
+
+
+def _distance(falls: list[Fall], *, limit: float, sigmas: float) -> float:
+    """Return how much further two independent sources must fall, fraction of the high; NaN unknown.
+
+    Each must pass both limits, so what it needs is the larger of them; of a kind its nearest source counts.
+    """
+    needs: dict[str, float] = {}
+    for item in falls:
+        need = max(limit, -math.expm1(0.0 - sigmas * item.sd)) - item.fall
+        if math.isfinite(need):
+            needs[_kind(item.source)] = min(needs.get(_kind(item.source), math.inf), need)
+    return max(sorted(needs.values())[1], 0.0) if len(needs) > 1 else math.nan
 
 
 def _kind(source: str) -> str:
