@@ -8,6 +8,7 @@ from bot.app.demo import DemoResult
 from bot.app.lp import ChainLp, LpRow, LpView
 from bot.app.plan import Plan
 from bot.engine.protection import MoveLoss, Protection, ProtectionLeg
+from bot.model.base_layers import Proposal
 from bot.model.exposure import Exposure
 from bot.model.hedge import LegOutcome, LegStatus, Shortfall, Side
 from bot.model.lp_position import LpToken
@@ -96,6 +97,26 @@ def shortfall_document(item: Shortfall) -> Document:
     }
 
 
+def proposal_document(item: Proposal) -> Document:
+    """What the base layers want done (R19-R21, R29), and who must act on it."""
+    return {
+        "rule": item.rule,
+        "layer": item.layer.value,
+        "action": item.action.value,
+        "subject": item.subject,
+        "amount_usd": number(item.amount_usd),
+        "part": number(item.part),
+        "from_reserve_usd": item.from_reserve_usd,
+        "health_after": number(item.health_after),
+        "health_after_reserve": number(item.health_after_reserve),
+        "moves": [{"from": move.source, "to": move.target, "usd": move.usd} for move in item.moves],
+        "due_at": time(item.due_s),
+        "needs": item.needs.value,
+        "follows": item.follows or None,
+        "because": item.because,
+    }
+
+
 def step_document(record: StepRecord) -> Document:
     """One step of `alvh monitor`, `run` and `status`."""
     decision = record.decision
@@ -112,6 +133,7 @@ def step_document(record: StepRecord) -> Document:
         "indicative": record.indicative,
         "limits": {name: number(value) for name, value in decision.limits.items()},
         "holds": list(decision.holds),
+        "proposals": [proposal_document(item) for item in decision.proposals],
         "groups": [group_document(group) for group in decision.groups],
         "readings": [reading_document(reading) for reading in decision.readings],
         "orders": [order_json(outcome) for outcome in record.outcomes],

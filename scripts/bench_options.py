@@ -6,6 +6,7 @@ Half the processor time of a kernel is what two cores would take on the clock wi
 """
 
 import math
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -17,6 +18,10 @@ from bench_timers import Figures
 from scipy.special import ndtr
 
 from bot.model.market import FloatArray
+
+# Read when numba's threads start: a thread that is done must not spin on the core that the other waits for.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 from bot.quant import option_kernels, options
 
 _COUNT, _VOLS = 1_000_000, 100_000

@@ -43,8 +43,7 @@ class DataFolder:
 
     def write_all(self) -> "DataFolder":
         hours = range(self.hours)
-        spot = [(stamp(self.start_s + h * HOUR_S), *[price_at(h)] * 4, 10.0, "te") for h in hours]
-        self.write("eth_usdt_spot_1h_binance", ("ts", "open", "high", "low", "close", "volume", "src"), spot)
+        self.write_prices("eth")
         dvol = [(stamp(self.start_s + h * HOUR_S), *[dvol_at(h)] * 4) for h in hours]
         self.write("btc_dvol_1h_deribit", ("ts", "open", "high", "low", "close"), dvol)
         funding = [
@@ -60,6 +59,11 @@ class DataFolder:
         ]
         self.write("uniswapv3_usdc_usdt_1h", ("ts", "block", "tick", "liquidity"), pool)
         return self
+
+    def write_prices(self, asset: str) -> None:
+        spot = [(stamp(self.start_s + h * HOUR_S), *[price_at(h)] * 4, 10.0, "te") for h in range(self.hours)]
+        columns = ("ts", "open", "high", "low", "close", "volume", "src")
+        self.write(f"{asset}_usdt_spot_1h_binance", columns, spot)
 
     def write(self, name: str, columns: tuple[str, ...], rows: list[tuple]) -> None:
         kept = [row for i, row in enumerate(rows) if i not in self.dropped.get(name, set())]

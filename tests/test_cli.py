@@ -319,6 +319,53 @@ def test_backtest_without_a_required_file(server: CommandServer, tmp_path: Path,
     ended.refused(4, name, str(data.path))
 
 
+WINDOWS = "id,start_utc,end_utc_exclusive,kind\nquiet,2022-04-04,2022-04-06,calm\n"
+
+
+def test_a_backtest_over_windows(server: CommandServer, tmp_path: Path, data: DataFolder):
+    (tmp_path / "windows.csv").write_text(WINDOWS + "crash,2022-04-10,2022-04-12,crisis\n")
+    given = (
+        *BACKTEST,
+        "--data",
+        str(data.path),
+        "--windows",
+        "windows.csv",
+        "--lead",
+        "1",
+        "--processes",
+        "1",
+    )
+    ended = server.start(*given, "--policy", "classic", "--policy", "steward", cwd=tmp_path).wait()
+    assert ended.code == 0, ended
+    for words in ("quiet", "crash", "classic", "steward", "false alarms a year", "removed, mean of 1"):
+        assert words in ended.out
+    document = server.start(*given, "--json", cwd=tmp_path).wait().document
+    assert [item["id"] for item in document["policies"][0]["windows"]] == ["quiet", "crash"]
+    assert document["policies"][0]["windows"][1]["market_crisis"] is True
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (("--windows", "nowhere.csv"), ("nowhere.csv", "cannot be read")),
+        (("--windows", "windows.csv", "--from", "2022-04-04"), ("--windows", "--from")),
+        (("--windows", "windows.csv", "--lead", "-2"), ("--lead", "-2")),
+        (("--windows", "windows.csv", "--processes", "0"), ("--processes", "0")),
+        (("--from", "2022-04-25"), ("--to", "--windows")),
+        (
+            ("--from", "2022-04-25", "--to", "2022-04-26", "--policy", "classic", "--policy", "steward"),
+            ("--policy", "classic, steward", "--windows"),
+        ),
+    ],
+    ids=str,
+)
+def test_a_backtest_over_windows_that_cannot_be(
+    server: CommandServer, tmp_path: Path, data: DataFolder, changes, words
+):
+    (tmp_path / "windows.csv").write_text(WINDOWS)
+    server.start(*BACKTEST, "--data", str(data.path), *changes, cwd=tmp_path).wait().refused(4, *words)
+
+
 # what is printed
 
 
@@ -454,6 +501,31 @@ def test_what_a_journal_tells(untouched: Home):
     assert check_times(untouched.alvh("explain", "--json").document) > 10
     untouched.alvh("explain", "--at", "1999-01-01").refused(2, "1999-01-01")
     untouched.alvh("explain", "--at", "soon").refused(4, "--at", "soon")
+    untouched.alvh("explain", "--at", "1999-01-01", "--sequence", "1").refused(4, "--at", "--sequence")
+    untouched.alvh("explain", "--sequence", "99").refused(2, "step 99")
+    untouched.alvh("explain", "--live").refused(2, "journal-live.sqlite")
+    untouched.alvh("explain", "--journal", "none.sqlite").refused(2, "none.sqlite")
+    untouched.alvh("explain", "--journal", "a", "--recording", "b").refused(4, "--journal", "--recording")
+    untouched.alvh("explain", "--recording", "none").refused(2, "none")
+
+
+def test_an_explanation_answers_on_its_first_screen(untouched: Home):
+    assert untouched.alvh("run", "--once").code == 0
+    shown = untouched.alvh("explain", "--dry-run").out.splitlines()
+    assert max(map(len, shown)) <= 80
+    first = " ".join(" ".join(shown[:24]).split())
+    for words in ("CALM ETH/USDC", "why no family votes", "up GUARDED", "or R2, without votes", "hedge "):
+        assert words in first
+    journal = str(untouched.journal("dry-run"))
+    same = untouched.alvh("explain", "--journal", journal, "--sequence", "1", "--config", "none.toml")
+    assert same.out.splitlines() == shown
+    document = untouched.alvh("explain", "--json").document
+    (group,) = document["groups"]
+    assert document["explains"]["policy_is_the_decisions"] is True
+    assert group["next"]["down"] is None
+    assert {item["rule"] for item in group["next"]["hard_triggers"]} == {"R2", "R6"}
+    assert any(item["chosen"] for item in group["alternatives"])
+    assert {item["rule"] for item in group["limits"]} == {"R9", "R10", "R11"}
 
 
 def test_the_report_of_a_journal(untouched: Home):

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from engine.factory import NOW_S, calm_columns
 from presented import plan, record, stressed_record
 
 from bot import documents
 from bot.app.demo import DemoResult
 from bot.devnet.scenarios import scenario_named
 from bot.model.hedge import LegStatus, Side
+from bot.model.market import Column, Metric, SeriesKey
 from bot.model.tier import Quality
 from bot.simulation.report_data import from_steps
 from bot.simulation.results import order_json, tier_changes, tier_json
@@ -106,6 +108,26 @@ def test_a_step_without_a_number_says_null():
     assert (document["readings"][0]["value"], document["readings"][0]["warm_at"]) == (None, None)
     assert document["groups"][0]["tier"] == "SEVERE"
     assert document["orders"] == [strict(order_json(item)) for item in base.outcomes]
+
+
+def test_a_step_has_what_the_base_layers_propose():
+    """Figures that are not known are null: a loan by its health factor alone has a part and no sum."""
+    series = calm_columns() | {
+        SeriesKey(Metric.HEALTH_FACTOR, "loan", "aave_v3"): Column(
+            times_s=NOW_S - np.array([120.0, 60.0, 1.0]), values=np.full(3, 1.2)
+        )
+    }
+    made = record(series)
+    document = strict(documents.step_document(made))
+    assert len(document["proposals"]) == len(made.decision.proposals)
+    first = document["proposals"][0]
+    assert (first["rule"], first["layer"], first["action"]) == ("R21", "RESERVE", "repay")
+    assert (first["subject"], first["amount_usd"]) == ("loan", None)
+    assert first["part"] == pytest.approx(0.25)
+    assert first["health_after"] == pytest.approx(1.6)
+    assert first["needs"] == "a person confirms, or a Safe signs"
+    moves = [item["moves"] for item in document["proposals"] if item["subject"] == "protocol"]
+    assert moves == [[{"from": "uniswap-v2", "to": "another protocol", "usd": 5e5}]]
 
 
 def test_a_plan_has_every_tier_with_legs_costs_and_losses():

@@ -6,15 +6,18 @@ import re
 from dataclasses import replace
 
 import pytest
+from engine.factory import classic
 from presented import POLICY, plan, record, stressed_record
 from rich.console import Console
 
 from bot import terminal
 from bot.engine.explain import explain
+from bot.model.base_layers import BaseLayer
 from bot.model.hedge import LegStatus
 from bot.model.tier import Quality, Tier
 
 WIDTHS = (80, 60, 45)
+OTHER = classic(tiers={"cooldown": "7 h"})
 
 
 def text_of(view, width=80):
@@ -34,7 +37,9 @@ VIEWS = {
     "held status": lambda: terminal.status_view(record(holds=("feed is down",))),
     "plan": lambda: terminal.plan_view(plan()),
     "state": lambda: terminal.state_line(stressed_record()),
-    "explain": lambda: terminal.explain_view(explain(POLICY, stressed_record().decision)),
+    "explain": lambda: terminal.explain_view(explain(POLICY, stressed_record())),
+    "calm explain": lambda: terminal.explain_view(explain(POLICY, record())),
+    "explain under another policy": lambda: terminal.explain_view(explain(OTHER, stressed_record())),
 }
 
 
@@ -117,6 +122,20 @@ def test_a_heartbeat_shows_the_readings_of_the_last_full_record():
     beat = replace(full, decision=replace(full.decision, readings=()))
     assert "S10" not in text_of(terminal.status_view(beat))
     assert "S10 funding" in text_of(terminal.status_view(beat, full=full))
+
+
+def test_proposals_stand_in_the_state_and_those_that_hurry_say_why():
+    full = record()
+    lines = [line for line in text_of(terminal.status_view(full), 160).splitlines() if "PROPOSAL" in line]
+    assert lines[0].startswith("PROPOSAL R20  buy cover 50,000 USD: uniswap-v2")
+    assert lines[1].startswith("PROPOSAL R19  move 500,000 USD from uniswap-v2 to another protocol")
+    leave = replace(
+        full.decision.proposals[0], rule="R29", layer=BaseLayer.EXIT, because="uniswap-v2 is paused: withdraw"
+    )
+    beat = replace(full, decision=replace(full.decision, proposals=()))
+    urgent = replace(full, decision=replace(full.decision, proposals=(leave,)))
+    assert "PROPOSAL" not in text_of(terminal.status_view(beat))
+    assert "PROPOSAL R29  uniswap-v2 is paused: withdraw" in text_of(terminal.status_view(beat, full=urgent))
 
 
 def test_mode_block_and_time_are_always_there():
@@ -212,3 +231,59 @@ def test_an_indicative_order_and_the_sums_with_it_say_so():
     assert re.search(r"bought .* for ~\$[\d.,]+, on paper at indicative", words)
     assert "in this step ~$" in words
     assert "Sums with ~ are indicative" in words
+
+
+def explained(made):
+    return words_of(terminal.explain_view(explain(POLICY, made)))
+
+
+def test_an_explanation_begins_with_tier_why_and_what_would_change_it():
+    made = stressed_record()
+    (group,) = made.decision.groups
+    first = text_of(terminal.explain_view(explain(POLICY, made))).splitlines()[:24]
+    assert first[2] == "SEVERE ETH/USDC"
+    starts = [line.split()[0] for line in first if re.match(r"(why|up|down|hedge) ", line)]
+    assert starts == ["why", "up", "down", "hedge"]
+    words = explained(made)
+    assert group.because in words
+    assert "up CRISIS cannot be voted with what is live" in words
+    assert "down ELEVATED 6.0 h after all of: S10 funding of ETH from -15.21 back past -1." in words
+
+
+def test_an_explanation_names_units_and_what_else_would_move_the_tier():
+    words = explained(record())
+    assert "up GUARDED by the vote of" in words
+    assert "for 2 frames over 60 s and 6 blocks" in words
+    assert "or R2, without votes: another 8.00 % of price for ELEVATED" in words
+    assert "or R6, without votes: another 8.00 % of S1" in words
+
+
+def test_an_explanation_shows_what_each_signal_added_and_the_tier_without_it():
+    words = explained(stressed_record())
+    assert re.search(r"S10 TECH 1\.000 \+0\.500 SEVERE highest: funding of ETH perp_v2", words)
+    assert re.search(r"S4 ONCH 1\.000 - SEVERE third: depth of v2:ETH/USDC", words)
+    assert "S12 warming until" in words
+    assert "absent, so neither voting nor degrading: S5 peg" in words
+
+
+def test_an_explanation_shows_alternatives_and_limits_with_their_figures():
+    words = explained(stressed_record())
+    assert re.search(r"TAIL \* [\d,]+ put 24-01-29 \$[\d.]+ \$[\d.]+ 0\.\d+ paper: most gain per cost", words)
+    assert re.search(r"\d+\.\d% dearer for the same gain", words)
+    assert re.search(r"30-day budget \(R9\) \$0 \$7,519 \$7,519 cut ", words)
+    assert "over-hedge guard (R10) did not bind" in words
+    assert "cost guard (R11) did not bind: no limit" in words
+
+
+def test_an_explanation_of_a_heartbeat_says_so():
+    full = stressed_record()
+    beat = replace(full, sequence=7, is_heartbeat=True)
+    words = words_of(terminal.explain_view(explain(POLICY, full, shown_for=beat)))
+    assert "Step 7 of 2023-11-15 00:00 is a heartbeat: no news since step 1, the last full record" in words
+
+
+def test_an_explanation_under_another_policy_works_nothing_out_anew():
+    words = words_of(terminal.explain_view(explain(OTHER, stressed_record())))
+    assert f"change unknown: decided under policy {POLICY.hash[:12]}, at hand is classic" in words
+    assert "(--policy)" in words
+    assert "Signals" not in words

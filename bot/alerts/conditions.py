@@ -13,8 +13,8 @@ from bot.model.exposure import Exposure
 from bot.model.hedge import LegOutcome, LegStatus, Side
 from bot.model.market import Columns, Metric
 from bot.model.reasons import kind_of
-from bot.model.record import GroupDecision, StepRecord
-from bot.model.tier import Tier
+from bot.model.record import GroupDecision, ProtocolDecision, StepRecord
+from bot.model.tier import Reading, Tier
 
 
 class Severity(IntEnum):
@@ -80,6 +80,10 @@ def of_step(record: StepRecord) -> tuple[Condition, ...]:
     ]
     for group in record.decision.groups:
         found.extend(_of_group(group))
+    found.extend(_of_protocol(item) for item in record.decision.protocols if item.tier > Tier.CALM)
+    found.extend(
+        _of_information(item) for item in record.decision.readings if item.informs and item.score > 0.0
+    )
     found.extend(_of_outcome(outcome) for outcome in record.outcomes)
     return tuple(found)
 
@@ -108,6 +112,8 @@ def unsure_of(
     stood for it goes on standing.
     """
     kind, _, rest = key.partition(":")
+    if kind == "informs":
+        return record.is_heartbeat  # which keeps no readings
     if not active_holds:
         return False
     if kind == "range":
@@ -150,6 +156,31 @@ def _of_group(group: GroupDecision) -> Iterator[Condition]:
             title=f"{short.layer} of {group.group} is not fully protected",
             text=f"{short.missing:.0%} of its target is missing: {short.reason}.",
         )
+
+
+def _of_protocol(item: ProtocolDecision) -> Condition:
+    asked = "; ".join(found.because for found in item.findings if found.tier is not None and found.fired)
+    behind = f"{', '.join(item.groups)} depends on it. " if item.groups else ""
+    return Condition(
+        key=f"protocol:{item.protocol}",
+        severity=_TIER_SEVERITY[item.tier],
+        title=f"{item.tier.name} for the protocol {item.protocol}",
+        text=(
+            f"{asked + '. ' if asked else ''}{behind}No option pays for what happens to a protocol, so none "
+            "is bought for it. See alvh explain; leave the position if you do not trust it."
+        ),
+        level=item.tier.value,
+    )
+
+
+def _of_information(item: Reading) -> Condition:
+    """A reading that never votes and that a person should know of (S20)."""
+    return Condition(
+        key=f"informs:{item.signal}:{item.subject}:{item.source}",
+        severity=Severity.INFO,
+        title=f"{item.signal} {item.name} of {item.subject} is {item.value:.3g} {item.unit}".rstrip(),
+        text=f"{item.because}. It moves no tier.",
+    )
 
 
 def _of_outcome(outcome: LegOutcome) -> Condition:

@@ -1,16 +1,15 @@
-"""What is read from journals: status, explain and report. Never writes."""
+"""What is read from journals: status and report; and the journal of a backtest, written at its end."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from bot.app.live import open_journal
-from bot.errors import NotFoundError
+from bot.errors import ConfigError, NotFoundError
 from bot.model.record import StepRecord
-from bot.model.units import HOUR_S, parse_utc_s
-from bot.pipeline.journal import SqlJournal
+from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.settings import Settings
 from bot.simulation.report_data import ReportData, from_steps
-
-_FULL_EVERY_S = 2 * HOUR_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,34 +28,8 @@ def status(settings: Settings, *, mode: str) -> Status:
         running = journal.is_written_by_another()
         if last is None:
             raise NotFoundError(f"the {mode} journal in {settings.state_dir} has no step yet; start alvh run")
-        full = _last_full(journal, until_s=last.decision.now_s)
+        full = journal.step_until(full=True)
     return Status(last=last, last_full=full or last, running=running)
-
-
-def decision_at(settings: Settings, *, mode: str, at: str | None) -> StepRecord:
-    """Return the last full record at or before a time. Raises NotFoundError when there is none."""
-    with open_journal(settings, mode=mode, read_only=True) as journal:
-        last = journal.last_step()
-        until_s = parse_utc_s(at, field="--at") if at is not None else last.decision.now_s if last else 0.0
-        found = _last_full(journal, until_s=until_s)
-    if found is None:
-        raise NotFoundError(
-            f"the {mode} journal in {settings.state_dir} has no decision at or before {at or 'now'}"
-        )
-    return found
-
-
-def _last_full(journal: SqlJournal, *, until_s: float) -> StepRecord | None:
-    """Return the last full record at or before a time; one is written every hour at least, while it runs."""
-    for since_s in (until_s - _FULL_EVERY_S, 0.0):
-        found = None
-        for record in journal.steps(since_s=since_s):
-            if record.decision.now_s > until_s:
-                break
-            found = found if record.is_heartbeat else record
-        if found is not None:
-            return found
-    return None
 
 
 def journal_report(settings: Settings, *, mode: str) -> ReportData:
@@ -64,3 +37,18 @@ def journal_report(settings: Settings, *, mode: str) -> ReportData:
     with open_journal(settings, mode=mode, read_only=True) as journal:
         records = list(journal.steps())
     return from_steps(records, title=f"{mode} on chain {settings.chain.id}")
+
+
+def new_journal(path: Path) -> None:
+    """Make the file of a backtest's journal before the work. Raises ConfigError when it is there already."""
+    if path.exists():
+        raise ConfigError(f"--journal {path} exists already: name a new file")
+    write_journal(path, ())
+
+
+def write_journal(path: Path, records: Iterable[StepRecord]) -> None:
+    """Append the steps of a backtest to its journal. Raises ConfigError when it cannot be written."""
+    identity = JournalIdentity(mode="backtest", chain_id=0, account="")
+    with SqlJournal(path, identity=identity) as journal:
+        for record in records:
+            journal.append_step(record)

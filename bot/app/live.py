@@ -171,6 +171,7 @@ def _live_source(
         on_gap=listener.gap,
         others=side_chains(settings, policy, history, listener),
         web=web_feeds(settings, web, listener),
+        base=settings.base,
         deadline_s=settings.chain.timeout_s,
         guard=guard_of(node, reader),
     )

@@ -141,6 +141,7 @@ async def _past_source(
         positions=position_readers(settings),
         history=history,
         clock=chain_clock,
+        base=settings.base,
         deadline_s=settings.chain.timeout_s,
     )
 

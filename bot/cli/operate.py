@@ -142,23 +142,40 @@ def status(
 def explain(
     config: ConfigOption = DEFAULT_CONFIG,
     mode: ModeOption = "dry-run",
+    live: Annotated[
+        bool | None, typer.Option("--live/--dry-run", help="The journal of a live or of a dry run.")
+    ] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="A journal file, of a backtest or of another place.")
+    ] = None,
+    recording: Annotated[Path | None, typer.Option(help="Folder of `alvh run --record`.")] = None,
     at: Annotated[
         str | None, typer.Option(help="The decision in force at this time (ISO 8601, UTC).")
     ] = None,
+    sequence: Annotated[int | None, typer.Option(help="The decision of this step.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Preset or policy file that it was decided under, if not at hand.")
+    ] = None,
     json_to: JsonOption = None,
 ) -> None:
-    """Say which signals, votes, rules and data led to a decision, and what would change it."""
-    from bot.app.journals import decision_at
-    from bot.documents import step_document
-    from bot.engine.explain import explain as explain_decision
-    from bot.settings import load_policy
+    """Say what led to a decision, now or then, and the smallest change that would move its tier."""
+    from bot.app import explain as app
+    from bot.explain_document import explain_document
     from bot.terminal import explain_view
 
-    settings = settings_of(config)
-    record = decision_at(settings, mode=mode, at=at)
+    which = app.Which(at=at, sequence=sequence)
+    if journal is not None and recording is not None:
+        raise ConfigError("explain takes either --journal or --recording, not both")
+    if journal is not None or recording is not None:
+        settings = settings_of(config) if config.is_file() else None
+        read = app.explain_file if journal is not None else app.explain_recording
+        found = read(journal or recording or Path(), which, settings=settings, policy=policy)
+    else:
+        chosen = mode if live is None else "live" if live else "dry-run"
+        found = app.explain_journal(settings_of(config), which, mode=chosen, policy=policy)
     if json_to is None:
-        out.print(explain_view(explain_decision(load_policy(settings.policy), record.decision)))
-    write_json(step_document(record), json_to)
+        out.print(explain_view(found))
+    write_json(explain_document(found), json_to)
 
 
 def report(

@@ -1,12 +1,14 @@
 """Commands that need no network: the demonstration and what works on history."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bot.cli.shared import JsonOption, ReportOption, err, out
+from bot.errors import ConfigError
 from bot.output import refuse_lost_results, write_json
 
 
@@ -44,23 +46,102 @@ def demo(
 
 def backtest(
     data: Annotated[Path, typer.Option(help="Folder with history files.")],
-    start: Annotated[str, typer.Option("--from", help="First day, UTC.")],
-    end: Annotated[str, typer.Option("--to", help="Last day, UTC, included.")],
     exposure: Annotated[str, typer.Option(help="v2:ETH/USDC:1000000 or v3:ETH/USDC:1000000:-20%:+20%.")],
-    policy: Annotated[str, typer.Option(help="Preset or policy file.")] = "classic",
+    start: Annotated[str | None, typer.Option("--from", help="First day, UTC.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Last day, UTC, included.")] = None,
+    windows: Annotated[
+        Path | None,
+        typer.Option(help="CSV of crisis and calm windows (id, start_utc, end_utc_exclusive, kind)."),
+    ] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="Preset or policy file; with --windows as often as wanted.")
+    ] = None,
     market: Annotated[
         Path | None, typer.Option(help="Market assumptions in place of the packaged ones.")
+    ] = None,
+    lead: Annotated[float, typer.Option(help="Days run before each window.")] = 30.0,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Windows run at once; one per core if not said.")
+    ] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="Write every step to this new journal, for alvh explain --journal.")
     ] = None,
     json_to: JsonOption = None,
     report: ReportOption = None,
 ) -> None:
-    """Run the same engine over real history, against static and Cboe-like hedges."""
+    """Run the same engine over real history, against static and Cboe-like hedges.
+
+    With --from and --to one stretch and one policy; with --windows crises and calm periods, policies side by
+    side: how early each tier came, what hedging removed, what calm cost, how often it alarmed in vain.
+    """
+    named = policy or ["classic"]
+    if windows is not None:
+        if start or end or report or journal:
+            raise ConfigError(
+                "--windows takes no --from, --to, --report or --journal; leave them out, or leave it out"
+            )
+        _windows(data, exposure, windows, named, market, lead, processes, json_to)
+        return
+    if start is None or end is None:
+        raise ConfigError("backtest needs --from and --to, or --windows; give the first and the last day")
+    if len(named) > 1:
+        raise ConfigError(
+            f"--policy takes one policy without --windows, was {', '.join(named)}; name one, or add --windows"
+        )
+    _stretch(data, exposure, start, end, named[0], market, journal, json_to, report)
+
+
+def _windows(
+    data: Path,
+    exposure: str,
+    windows: Path,
+    policies: list[str],
+    market: Path | None,
+    lead_days: float,
+    processes: int | None,
+    json_to: str | None,
+) -> None:
+    from bot.app.backtest_windows import backtest_windows
+    from bot.simulation.window_terminal import print_windows
+    from bot.terminal import hours_progress
+
+    refuse_lost_results(json_to, None)
+    with hours_progress(err) as on_hour:
+        result = backtest_windows(
+            data=data,
+            windows=windows,
+            exposure=exposure,
+            policies=policies,
+            market=market,
+            lead_days=lead_days,
+            processes=processes or os.cpu_count() or 1,
+            progress=on_hour,
+        )
+    if json_to != "-":
+        print_windows(result, out)
+    write_json(result.to_json(), json_to)
+
+
+def _stretch(
+    data: Path,
+    exposure: str,
+    start: str,
+    end: str,
+    policy: str,
+    market: Path | None,
+    journal: Path | None,
+    json_to: str | None,
+    report: Path | None,
+) -> None:
     from bot.app.backtest import backtest as run_history
+    from bot.app.journals import new_journal, write_journal
     from bot.simulation.report_data import from_backtest
     from bot.simulation.report_terminal import print_report
     from bot.terminal import hours_progress
 
     refuse_lost_results(json_to, report)
+    if journal is not None:
+        new_journal(journal)
     with hours_progress(err) as on_hour:
         result = asyncio.run(
             run_history(
@@ -74,8 +155,12 @@ def backtest(
                 progress=on_hour,
             )
         )
+    if journal is not None:
+        write_journal(journal, result.records)
     if json_to != "-":
         print_report(from_backtest(result), out)
         if report is not None:
             out.print(f"report: {report}", soft_wrap=True)
+        if journal is not None:
+            out.print(f"journal: {journal}; alvh explain --journal {journal} --at TIME", soft_wrap=True)
     write_json(result.to_json(), json_to)

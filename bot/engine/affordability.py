@@ -83,7 +83,7 @@ def _most_usd(policy: Policy, protection: Protection) -> float:
 
 
 def _without_caps(policy: Policy) -> Policy:
-    """Return the policy with R9 set aside: all of the exposure may be spent at once."""
+    """Return the policy with R9 and R11 set aside: all of the exposure may be spent at once."""
     budget = replace(
         policy.budget,
         defined_risk_capital=1.0,
@@ -91,8 +91,10 @@ def _without_caps(policy: Policy) -> Policy:
         budget_30d=1.0,
         budget_365d=1.0,
         escalation_reserve=False,
+        venue_share=1.0,
     )
-    return replace(policy, budget=budget)
+    guard = replace(policy.cost_guard, carry_floor=1.0)
+    return replace(policy, budget=budget, cost_guard=guard)
 
 
 def _unique(names: Sequence[str | Layer]) -> tuple[str, ...]:

@@ -1,4 +1,6 @@
-"""Which listed option serves each layer: DTE band, delta band, then the most R8 gain per all-in cost.
+"""Which listed options may serve each layer: DTE band, delta band, most R8 gain per all-in cost first.
+
+The first is what a layer is sized on; the planner may take others beside it or in its place.
 
 Where no expiry is listed in a layer's entry band (R17), the nearest listed expiry serves, in days from the
 band, as long as the option would keep its layer (beyond ``roll_at``) and lies within or before the next
@@ -15,7 +17,7 @@ import numpy as np
 from bot.engine.group import Group, group_contracts
 from bot.engine.layers import NEXT_FARTHER, option_types
 from bot.engine.policy import Policy
-from bot.model.hedge import Layer, OptionType, Quote
+from bot.model.hedge import HeldHedge, Layer, OptionType, Quote
 from bot.model.market import FloatArray
 from bot.model.units import DAY_S
 from bot.quant.var import value_at_risk
@@ -31,13 +33,27 @@ class Slot(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A quote in a slot's bands that gains where the group loses most."""
+
+    quote: Quote
+    gain_usd: float  # mean gain of one contract on the paths at or beyond the value at risk; > 0
+
+    @property
+    def gain_per_cost(self) -> float:
+        return self.gain_usd / self.quote.unit_cost_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """The option that a slot would buy now, or why there is none."""
 
     slot: Slot
     quote: Quote | None
-    gain_usd: float  # mean gain of one contract on the paths at or beyond the value at risk
+    gain_usd: float  # of the quote, as a candidate's
     because: str
+    candidates: tuple[Candidate, ...] = ()  # the quote first, then by falling gain per cost
+    dropped: tuple[str, ...] = ()  # quotes of any slot that may not be traded on, each with its reason
 
     @property
     def gain_per_cost(self) -> float:
@@ -58,23 +74,28 @@ def choose(
 ) -> Mapping[Slot, Choice]:
     """Return the best usable quote of every slot; ties go to the smaller instrument, whatever the order."""
     mine = sorted(
-        (item for item in quotes if item.instrument.underlying == group.underlying),
+        (item for item in quotes if item.instrument.underlying == group.hedged_by),
         key=lambda item: (item.instrument, item.size),
     )
     refusals = [refuse_quote(policy, group, item, allow_indicative=allow_indicative) for item in mine]
     usable = [item for item, refusal in zip(mine, refusals, strict=True) if not refusal]
-    refused = [f"{item.instrument.id}: {why}" for item, why in zip(mine, refusals, strict=True) if why]
+    refused = tuple(f"{item.instrument.id}: {why}" for item, why in zip(mine, refusals, strict=True) if why)
+    if group.unhedged:
+        return {slot: _none(slot, f"{slot.layer}: {group.unhedged}") for slot in slots_of(policy, layers)}
     return {slot: _choose_slot(policy, group, slot, usable, refused) for slot in slots_of(policy, layers)}
 
 
 def refuse_quote(policy: Policy, group: Group, quote: Quote, *, allow_indicative: bool = False) -> str:
     """Return why a quote may not be traded on; empty when it may."""
     numbers = (quote.size, quote.premium_usd, quote.iv, quote.model_usd, quote.liquidity)
-    costs = (quote.fee_usd, quote.gas_usd, quote.swap_usd, quote.min_size, quote.lot)
+    costs = (quote.fee_usd, quote.gas_usd, quote.gas_most_usd, quote.swap_usd, quote.min_size, quote.lot)
     if not all(0.0 < value < math.inf for value in numbers):
         return "size, premium, iv, model value and liquidity must be finite and > 0"
     if not all(0.0 <= value < math.inf for value in costs) or not math.isfinite(quote.delta):
         return "fee, gas, swap cost, minimum and lot must be finite and >= 0, delta finite"
+    terms = _refuse_terms(policy, group, quote)
+    if terms:
+        return terms
     if quote.valid_until_s < group.now_s:
         return f"expired {group.now_s - quote.valid_until_s:.0f} s ago"
     if quote.indicative and not (allow_indicative or quote.on_paper):
@@ -82,6 +103,21 @@ def refuse_quote(policy: Policy, group: Group, quote: Quote, *, allow_indicative
     if math.isnan(group.stable_usd.get(quote.instrument.settlement, 1.0)):
         return f"price of {quote.instrument.settlement} is unknown (R10)"
     return _refuse_price(policy, group, quote)
+
+
+def _refuse_terms(policy: Policy, group: Group, quote: Quote) -> str:
+    """Return what no listed option can be: dead, without strike or size, over the vol that is believed."""
+    instrument = quote.instrument
+    if not instrument.expiry_s > group.now_s:
+        return f"expired {group.now_s - instrument.expiry_s:.0f} s ago: time to expiry must be > 0"
+    if not (0.0 < instrument.strike_usd < math.inf and 0.0 < instrument.multiplier < math.inf):
+        return "strike and multiplier must be finite and > 0"
+    if quote.iv > policy.orders.max_iv:
+        return f"implied vol is {quote.iv:.0%}, allowed up to {policy.orders.max_iv:.0%}"
+    sign = -1.0 if instrument.option_type is OptionType.PUT else 1.0
+    if not 0.0 <= sign * quote.delta <= 1.0:
+        return f"delta of a {instrument.option_type} is {quote.delta:+.2f}, must be 0 to {sign:+.0f}"
+    return ""
 
 
 def _refuse_price(policy: Policy, group: Group, quote: Quote) -> str:
@@ -96,26 +132,30 @@ def _refuse_price(policy: Policy, group: Group, quote: Quote) -> str:
 
 
 def _choose_slot(
-    policy: Policy, group: Group, slot: Slot, usable: Sequence[Quote], refused: Sequence[str]
+    policy: Policy, group: Group, slot: Slot, usable: Sequence[Quote], refused: tuple[str, ...]
 ) -> Choice:
     fitting = [item for item in usable if _fits_delta(policy, slot, item)]
     inside, note = _in_expiry_band(policy, slot.layer, fitting, now_s=group.now_s)
     if not inside:
-        return _none(slot, _why_none(policy, slot, usable, refused))
-    gains = _worst_gains(group, slot, inside)
+        return _none(slot, _why_none(policy, slot, usable, refused), dropped=refused)
+    gains = worst_gains(group, slot, inside).tolist()
     ranked = sorted(
         range(len(inside)),
-        key=lambda i: (-round(float(gains[i]) / inside[i].unit_cost_usd, _DIGITS), inside[i].instrument),
+        key=lambda i: (-round(gains[i] / inside[i].unit_cost_usd, _DIGITS), inside[i].instrument),
     )
-    best, gain_usd = inside[ranked[0]], float(gains[ranked[0]])
+    best, gain_usd = inside[ranked[0]], gains[ranked[0]]
     if not gain_usd > 0.0:
-        return _none(slot, f"{slot.layer}: no listed {slot.option_type} gains where the group loses most")
+        because = f"{slot.layer}: no listed {slot.option_type} gains where the group loses most"
+        return _none(slot, because, dropped=refused)
     because = (
         f"{slot.layer} {best.instrument.strike_usd:,.0f} {slot.option_type}, "
         f"{best.instrument.dte(group.now_s):.1f} d, delta {best.delta:+.2f}: most gain per cost "
         f"({gain_usd / best.unit_cost_usd:.2f}) of {len(inside)} in band{note}"
     )
-    return Choice(slot=slot, quote=best, gain_usd=gain_usd, because=because)
+    gaining = tuple(Candidate(quote=inside[i], gain_usd=gains[i]) for i in ranked if gains[i] > 0.0)
+    return Choice(
+        slot=slot, quote=best, gain_usd=gain_usd, because=because, candidates=gaining, dropped=refused
+    )
 
 
 def _fits_delta(policy: Policy, slot: Slot, quote: Quote) -> bool:
@@ -149,7 +189,7 @@ def _in_expiry_band(
     return [item for item in quotes if item.instrument.expiry_s == nearest], note
 
 
-def _worst_gains(group: Group, slot: Slot, quotes: Sequence[Quote]) -> FloatArray:
+def worst_gains(group: Group, slot: Slot, quotes: Sequence[Quote | HeldHedge]) -> FloatArray:
     """Return the mean gain per contract over the worst paths on the option's own side of the spot.
 
     Worst is a loss of at least the value at risk, or of that side's own where it is less: under ``hold`` one
@@ -177,5 +217,5 @@ def _band(low_s: float, high_s: float) -> str:
     return f"{low_s / DAY_S:g}+ d" if math.isinf(high_s) else f"{low_s / DAY_S:g}-{high_s / DAY_S:g} d"
 
 
-def _none(slot: Slot, because: str) -> Choice:
-    return Choice(slot=slot, quote=None, gain_usd=0.0, because=because)
+def _none(slot: Slot, because: str, *, dropped: tuple[str, ...] = ()) -> Choice:
+    return Choice(slot=slot, quote=None, gain_usd=0.0, because=because, dropped=dropped)

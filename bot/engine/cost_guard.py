@@ -93,7 +93,8 @@ def cost_finding(cap: CarryCap, *, planned_usd: float, bound: bool) -> RuleFindi
         f"net carry of the plan {planned_usd:,.0f} USD and {cap.used_usd:,.0f} spent in {WINDOW_DAYS} days, "
         f"allowed {cap.limit_usd:,.0f}: {cap.because}; TAIL's standing share is not counted"
     )
-    return RuleFinding(rule=RULE, fired=bound, because=because)
+    missed = math.nan if bound else max(cap.room_usd - planned_usd, 0.0)
+    return RuleFinding(rule=RULE, fired=bound, because=because, missed=missed, unit="USD of net carry")
 
 
 def _counts(item: Spend, group: Group, *, now_s: float) -> bool:

@@ -1,102 +1,246 @@
-"""R24: a decision in words: what was read, voted, ruled and bought, and what would have changed it."""
+"""R24: everything that led to a decision, and what would change it, as plain facts.
+
+``explain`` reads a journal's record and the policy that it was decided under, nothing else; the terminal and
+the JSON document say what it found. Where the policy at hand is another one nothing is worked out anew.
+"""
 
 import math
+from dataclasses import dataclass
 
+from bot.engine.limits import (
+    BUDGET_30D_CAP,
+    BUDGET_365D_CAP,
+    DEFINED_RISK_CAP,
+    OVER_HEDGE_CAP,
+    SESSION_CAP,
+)
+from bot.engine.nearest import Nearest, nearest
 from bot.engine.policy import Policy
-from bot.model.record import Decision, GroupDecision
-from bot.model.tier import Family, FamilyVote, Quality, Reading, Tier
-from bot.model.units import iso_utc
+from bot.engine.standing import FAST_COUNT, Standing, standings
+from bot.model.record import Decision, GroupDecision, StepRecord
+from bot.model.tier import Family, Quality, Reading, RuleFinding, Tier
+
+_CAPS = (  # of R9: how shortfalls name it, and its figures in ``Decision.limits``
+    (SESSION_CAP, "session"),
+    (DEFINED_RISK_CAP, "defined_risk"),
+    (BUDGET_30D_CAP, "budget_30d"),
+    (BUDGET_365D_CAP, "budget_365d"),
+)
+_COST_GUARD = "R11"
+_RANKS = ("highest", "second", "third")
 
 
-def explain(policy: Policy, decision: Decision) -> tuple[str, ...]:
-    """Return the lines of ``alvh explain``. ``policy`` should be the one the decision was made under."""
-    lines = [f"{iso_utc(decision.now_s)}, policy {decision.policy_hash[:12]}"]
-    if policy.hash != decision.policy_hash:
-        lines.append(f"thresholds below are of another policy, {policy.name} {policy.hash[:12]}")
-    lines += [f"HOLD: {hold}" for hold in decision.holds]
-    for group in decision.groups:
-        lines += _group_lines(policy, group)
-    lines += ["readings"] + [f"  {_reading(item)}" for item in decision.readings]
-    lines += ["limits"] + [f"  {name} {value:,.2f}" for name, value in sorted(decision.limits.items())]
-    lines += ["orders"] + [
-        f"  {leg.side} {leg.size:.6g} {leg.layer} {leg.instrument.id}, limit "
-        f"{'indicative ~' * leg.indicative}{leg.limit_usd:,.2f} USD: {leg.because}"
-        for leg in decision.plan.legs
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contribution:
+    """What one reading did for one group (R1)."""
+
+    place: int  # in ``Decision.readings``
+    reading: Reading
+    role: str  # "highest", "second", "third", "fast", or why it has none
+    adds: float  # to its family's score: half of its own where it is one of the two highest
+    adds_fast: float  # to the fast mean
+    without: Tier | None  # the tier that would be asked for were its score 0; None: it has no score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """One limit on new protection, and whether it cut this group's plan. USD, NaN where it has no sum."""
+
+    rule: str
+    name: str
+    limit_usd: float
+    used_usd: float
+    bound: bool
+    because: str
+
+    @property
+    def room_usd(self) -> float:
+        return max(self.limit_usd - self.used_usd, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupExplanation:
+    """One hedge group of a decision."""
+
+    decision: GroupDecision
+    asked: Tier | None  # what the rules asked for; None where it cannot be worked out
+    contributions: tuple[Contribution, ...]  # most stressed first within each family
+    limits: tuple[Limit, ...]
+    nearest: Nearest | None  # None where ``unknown`` says why
+    unknown: str = ""
+
+    @property
+    def fired(self) -> tuple[RuleFinding, ...]:
+        return tuple(item for item in self.decision.findings if item.fired)
+
+    @property
+    def not_fired(self) -> tuple[RuleFinding, ...]:
+        return tuple(item for item in self.decision.findings if not item.fired)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """One decision."""
+
+    record: StepRecord  # the full record that is explained
+    shown_for: StepRecord  # what was asked for: the same, or a heartbeat that repeats it
+    policy: Policy
+    groups: tuple[GroupExplanation, ...]
+    doubtful: tuple[Reading, ...]  # held, missing or warming
+    absent: tuple[str, ...]  # signals without any source, "S8 mev_flow"
+
+    @property
+    def decision(self) -> Decision:
+        return self.record.decision
+
+    @property
+    def is_heartbeat(self) -> bool:
+        return self.shown_for.sequence != self.record.sequence
+
+    @property
+    def is_same_policy(self) -> bool:
+        return self.policy.hash == self.decision.policy_hash
+
+
+def explain(policy: Policy, record: StepRecord, *, shown_for: StepRecord | None = None) -> Explanation:
+    """Return what led to a decision. ``policy`` should be the one that it was made under."""
+    decision = record.decision
+    shown = {item.signal for item in decision.readings if item.quality is not Quality.ABSENT}
+    doubt = (Quality.HELD, Quality.MISSING, Quality.WARMING)
+    return Explanation(
+        record=record,
+        shown_for=shown_for or record,
+        policy=policy,
+        groups=tuple(_group(item, decision) for item in standings(policy, decision, record.state)),
+        doubtful=tuple(item for item in decision.readings if item.quality in doubt),
+        absent=tuple(
+            dict.fromkeys(
+                f"{item.signal} {item.name}" for item in decision.readings if item.signal not in shown
+            )
+        ),
+    )
+
+
+def _group(standing: Standing, decision: Decision) -> GroupExplanation:
+    unknown = _why_unknown(standing, decision)
+    return GroupExplanation(
+        decision=standing.decision,
+        asked=None if unknown else standing.needed(),
+        contributions=() if unknown else contributions(standing),
+        limits=_limits(standing.decision, decision),
+        nearest=None if unknown else nearest(standing),
+        unknown=unknown,
+    )
+
+
+def _why_unknown(standing: Standing, decision: Decision) -> str:
+    """Return why nothing can be worked out from the record; empty when it can."""
+    if standing.policy.hash != decision.policy_hash:
+        return (
+            f"decided under policy {decision.policy_hash[:12]}, at hand is {standing.policy.name} "
+            f"{standing.policy.hash[:12]}: name the policy file of that time (--policy)"
+        )
+    if not standing.decision.reads and not standing.decision.votes:
+        return "the record is a heartbeat, which keeps no readings"
+    return ""
+
+
+def contributions(standing: Standing) -> tuple[Contribution, ...]:
+    """Return what every reading that has a source did for a group, by family, the most stressed first."""
+    ranks: dict[int, int] = {}
+    counted: dict[int, str] = {}  # readings of a source whose highest reading counts in their place
+    for family in Family:
+        for rank, source in enumerate(standing.sources(family)):
+            first, *others = (standing.place(item) for item in source.readings)
+            ranks[first] = rank
+            top = source.readings[0]
+            name = " ".join(part for part in (top.signal, top.subject, top.source.partition(":")[0]) if part)
+            counted.update({place: f"not counted beside the higher {name}" for place in others})
+    fast = standing.fast_slots({}) if standing.policy.tiers.fast_vote is not None else ()
+    tops = [slot.scores[0][1] for slot in fast if slot.scores]
+    made = [
+        Contribution(
+            place=place,
+            reading=item,
+            role=_role(item, ranks.get(place), counted.get(place, "")),
+            adds=item.score / 2.0 if ranks.get(place, 2) < 2 else 0.0,
+            adds_fast=tops.count(place) * item.score / FAST_COUNT if place in tops else 0.0,
+            without=standing.needed({place: 0.0}) if item.counts else None,
+        )
+        for place, item in zip(standing.places, standing.readings, strict=True)
+        if item.quality is not Quality.ABSENT
     ]
-    if not decision.plan.legs:
-        lines.append("  none")
-    return tuple(lines)
+    order = list(Family)
+    return tuple(
+        sorted(
+            made,
+            key=lambda item: (order.index(item.reading.family), -_known(item.reading.score), item.place),
+        )
+    )
 
 
-def nearest_change(policy: Policy, group: GroupDecision) -> str:
-    """Return the smallest rise of one family's score that would ask for the next tier up."""
-    if group.tier >= Tier.CRISIS:
-        return "no tier is above CRISIS"
-    tier, tiers = Tier(group.tier + 1), policy.tiers
-    if not group.votes:
-        return "a heartbeat keeps no votes; the last full record has them"
-    configured = [vote for vote in group.votes if vote.configured]
-    needed = {Tier.GUARDED: 1, Tier.ELEVATED: 2, Tier.SEVERE: 2, Tier.CRISIS: 3}[tier]
-    if len(configured) == 1:
-        return _lone_change(policy, tier, configured[0])
-    if len(configured) < needed:
-        names = ", ".join(vote.family for vote in group.votes if not vote.configured)
-        return f"{tier.name} cannot be voted: {names} has no live source"
-    ranked = sorted(configured, key=lambda vote: (-vote.voting, -vote.score, vote.family))[:needed]
-    changes = [(vote, 0.0 if vote.voting else max(0.0, tiers.vote - vote.score)) for vote in ranked]
-    if tier is Tier.SEVERE and all(vote.score <= tiers.severe_score for vote in ranked):
-        changes[0] = (ranked[0], tiers.severe_score - ranked[0].score)
-    moves = [_move(vote, gap) for vote, gap in changes if gap > 0.0 or not vote.voting]
-    if tier is Tier.GUARDED and ranked[0].family is Family.TECHNICAL:
-        third = tiers.vote_off - ranked[0].third_score
-        moves += [f"its third score by over {third:.3f}"] if third >= 0.0 else []
-    return f"{tier.name} needs {' and '.join(moves) or 'confirmation (R3)'}"
+def _role(reading: Reading, rank: int | None, counted: str) -> str:
+    if reading.informs:
+        return "informs only"
+    if not reading.counts:
+        return reading.quality.value if reading.quality is not Quality.LIVE else "unknown"
+    if rank is None:
+        return counted or "speaks through R2 alone"
+    return _RANKS[rank] if rank < len(_RANKS) else "below the third"
 
 
-def _move(vote: FamilyVote, gap: float) -> str:
-    return f"{vote.family} up by over {gap:.3f} (one of its two highest signals by {2.0 * gap:.3f})"
+def _known(score: float) -> float:
+    return score if math.isfinite(score) else -1.0
 
 
-def _lone_change(policy: Policy, tier: Tier, vote: FamilyVote) -> str:
-    tiers = policy.tiers
-    if tier > Tier.ELEVATED:
-        return f"{tier.name} cannot be voted: only {vote.family} has sources, ELEVATED is the most"
-    gap = max(0.0, tiers.vote - vote.score)
-    parts = [] if vote.voting else [_move(vote, gap)]
-    least = tiers.vote if tier is Tier.ELEVATED else tiers.vote_off
-    if (tier is Tier.ELEVATED or vote.family is Family.TECHNICAL) and vote.third_score <= least:
-        parts.append(f"its third score by over {least - vote.third_score:.3f}")
-    return f"{tier.name} needs {' and '.join(parts) or 'confirmation (R3)'}"
-
-
-def _group_lines(policy: Policy, group: GroupDecision) -> list[str]:
-    spoken = f"{group.tier.name} (was {group.previous_tier.name})"
-    lines = [f"{group.group}: {spoken}", f"  {group.because}"]
-    lines.append(f"  what would move it up: {nearest_change(policy, group)}")
-    lines += [f"  vote: {vote.because}{'' if vote.voting else ', no vote'}" for vote in group.votes]
-    for fired, word in ((True, "fired"), (False, "not fired")):
-        lines += [f"  {item.rule} {word}: {item.because}" for item in group.findings if item.fired is fired]
-    lines += [
-        f"  {item.layer} {'open' if item.open else 'closed'}: wants {item.wanted_contracts:.4g}, "
-        f"holds {item.held_contracts:.4g}; {item.because}"
-        for item in group.targets
+def _limits(group: GroupDecision, decision: Decision) -> tuple[Limit, ...]:
+    """Return R9's caps, R10 and R11, each with what it cut of this group's plan."""
+    figures = decision.limits
+    caps = [
+        Limit(
+            rule="R9",
+            name=name,
+            limit_usd=figures[f"{key}_cap_usd"],
+            used_usd=figures[f"{key}_used_usd"],
+            bound=_binds(group, name),
+            because=_cut(group, name),
+        )
+        for name, key in _CAPS
+        if f"{key}_cap_usd" in figures
     ]
-    return lines + _shortfall_lines(group)
+    return (
+        *caps,
+        *_spoken(group, "R10", OVER_HEDGE_CAP, _binds(group, OVER_HEDGE_CAP)),
+        *_spoken(group, _COST_GUARD, "cost guard (R11)", _fires(group, _COST_GUARD)),
+    )
 
 
-def _shortfall_lines(group: GroupDecision) -> list[str]:
-    lines = []
-    for item in group.shortfalls:
-        cap = f" [{item.cap}{_frees(item.frees_at_s)}]" if item.cap else ""
-        lines.append(f"  shortfall {item.layer} {item.missing:.0%}: {item.reason}{cap}")
-    return lines
+def _spoken(group: GroupDecision, rule: str, name: str, bound: bool) -> tuple[Limit, ...]:
+    """Return a limit that is told by its rule's finding; none where the rule was not asked."""
+    said = [item.because for item in group.findings if item.rule == rule]
+    if not said:
+        return ()
+    return (
+        Limit(
+            rule=rule,
+            name=name,
+            limit_usd=math.nan,
+            used_usd=math.nan,
+            bound=bound or _fires(group, rule),
+            because="; ".join(said),
+        ),
+    )
 
 
-def _frees(frees_at_s: float) -> str:
-    return f", frees {iso_utc(frees_at_s)}" if math.isfinite(frees_at_s) else ""
+def _fires(group: GroupDecision, rule: str) -> bool:
+    return any(item.rule == rule and item.fired for item in group.findings)
 
 
-def _reading(item: Reading) -> str:
-    score = f"{item.score:.3f}" if item.quality in (Quality.LIVE, Quality.HELD) else item.quality.value
-    where = " ".join(part for part in (item.subject, item.source) if part)
-    return f"{item.signal} {item.name} {where} {score} ({item.family}): {item.because}"
+def _binds(group: GroupDecision, name: str) -> bool:
+    return any(item.cap.startswith(name) for item in group.shortfalls)
+
+
+def _cut(group: GroupDecision, name: str) -> str:
+    """Say what a cap cut off, by layer; empty where it cut nothing."""
+    cut = [item for item in group.shortfalls if item.cap.startswith(name)]
+    return ", ".join(f"{item.layer} {item.missing:.0%} of its target" for item in cut)

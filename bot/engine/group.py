@@ -3,29 +3,38 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.engine.policy import Policy, SizingPolicy
+from bot.engine.group_paths import group_paths
+from bot.engine.policy import Policy
 from bot.model.exposure import Exposure, LpShape
-from bot.model.hedge import HeldHedge, Instrument, OptionType
+from bot.model.hedge import HeldCondor, HeldHedge, Instrument, OptionType, Quote
 from bot.model.market import Column, FloatArray, Frame, Metric
 from bot.model.units import DAY_S, YEAR_DAYS
 from bot.quant import lp, payoff
-from bot.quant.bars import closed_bars
 from bot.quant.options import price
-from bot.quant.var import PathSet, spot_paths, value_at_risk
+from bot.quant.var import value_at_risk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Group:
-    """One hedge group at one frame. Losses are positive USD, on the same paths as every gain (R8)."""
+    """One hedge group at one frame. Losses are positive USD, on the same paths as every gain (R8).
+
+    Spots and paths are those of ``hedged_by``, which is the group's own underlying unless it is a token that
+    options on ETH or BTC stand in for: then its losses are on its own paths, row by row beside these.
+    """
 
     name: str
     underlying: str
     stable: str
+    hedged_by: str  # underlying of the options
+    beta: float  # of the underlying's log return on that of ``hedged_by``; 1 where they are the same
+    basis: str  # what another underlying's options leave unhedged, for R8's finding
+    unhedged: str  # why no option may be bought at all; empty where one may
+    own_spot_usd: float
     exposures: tuple[Exposure, ...]
     held: tuple[HeldHedge, ...]
     now_s: float
@@ -40,6 +49,8 @@ class Group:
     daily_returns: int  # that the paths were drawn from
     confidence: float
     unseen: tuple[str, ...] = ()  # positions that may belong to it and were not read yet
+    quotes: tuple[Quote, ...] = ()  # all of the frame
+    condors: tuple[HeldCondor, ...] = ()  # sold on top (R16); their losses are in ``losses_usd``
     terms: dict[tuple[tuple[Instrument, float], ...], "Contracts"] = field(
         default_factory=dict, init=False, repr=False
     )  # what group_contracts worked out already
@@ -54,12 +65,21 @@ class Group:
         return np.asarray(np.flatnonzero(self.losses_usd >= self.var_usd))
 
     def loss_at(self, spots: FloatArray) -> FloatArray:
-        """Return the group's loss in USD if the spot went from today's to ``spots``."""
-        return group_loss(self.exposures, self.spot_usd, spots, measure=self.measure)
+        """Return the group's loss in USD if the spot went from today's to ``spots``, the token's by beta."""
+        own = np.asarray(spots)
+        if self.hedged_by != self.underlying:
+            own = self.own_spot_usd * (own / self.spot_usd) ** self.beta
+        return group_loss(self.exposures, self.own_spot_usd, own, measure=self.measure)
+
+    @property
+    def fee_income_usd(self) -> float:
+        """Return the fee income of the last 30 days as far as it is known; 0 where none is."""
+        known = (item.fee_income_30d_usd for item in self.exposures)
+        return math.fsum(usd for usd in known if math.isfinite(usd))
 
 
 def group_names(frame: Frame) -> tuple[str, ...]:
-    """Return the groups of all exposures, and of hedges whose exposure is gone, in a stable order."""
+    """Return the groups of all exposures, and of hedges and condors whose exposure is gone, in order."""
     names = {item.group for item in frame.exposures}
     covered = {name.split("/")[0] for name in names}
     orphans = {
@@ -67,7 +87,7 @@ def group_names(frame: Frame) -> tuple[str, ...]:
         for hedge in frame.held
         if hedge.instrument.underlying not in covered
     }
-    return tuple(sorted(names | orphans))
+    return tuple(sorted(names | orphans | {item.group for item in frame.condors}))
 
 
 def read_group(policy: Policy, frame: Frame, name: str) -> Group:
@@ -75,32 +95,78 @@ def read_group(policy: Policy, frame: Frame, name: str) -> Group:
     exposures = tuple(item for item in frame.exposures if item.group == name)
     underlying, _, stable = name.partition("/")
     measure, horizon = policy.sizing.loss_measure, policy.sizing.horizon_days
-    spot_usd = spot_of(frame, underlying, exposures)
-    paths, method, returns = np.full((1, horizon + 1), spot_usd), "nothing to lose", 0
-    if exposures and 0.0 < spot_usd < math.inf:
-        found = _unit_paths(policy.sizing, frame, underlying)
-        paths, method, returns = spot_usd * found.spots, found.method, found.returns_known
-    losses = group_loss(exposures, spot_usd, paths[:, -1], measure=measure)
+    own_usd, held = spot_of(frame, underlying, exposures), held_by(frame, name)
+    flat = np.ones((1, horizon + 1))
+    drawn = _Drawn(spots=flat, own=flat, hedged_by=_settled_hedge(frame, underlying, held) or underlying)
+    if exposures and 0.0 < own_usd < math.inf:
+        drawn = _draw(policy, frame, underlying, held)
+    spot_usd = own_usd if drawn.hedged_by == underlying else spot_of(frame, drawn.hedged_by)
+    losses = group_loss(exposures, own_usd, own_usd * drawn.own[:, -1], measure=measure)
     at_risk = value_at_risk(losses, confidence=policy.sizing.confidence)
     return Group(
         name=name,
         underlying=underlying,
         stable=stable,
+        hedged_by=drawn.hedged_by,
+        beta=drawn.beta,
+        basis=drawn.basis,
+        unhedged=drawn.unhedged,
+        own_spot_usd=own_usd,
         exposures=exposures,
-        held=held_by(frame, name),
+        held=held,
         now_s=frame.now_s,
         spot_usd=spot_usd,
-        value_usd=float(sum(value_now(item, spot_usd) for item in exposures)),
+        value_usd=float(sum(value_now(item, own_usd) for item in exposures)),
         measure=measure,
         stable_usd=stable_values(policy, frame),
-        paths=paths,
+        paths=spot_usd * drawn.spots,
         losses_usd=losses,
         var_usd=at_risk if at_risk > 0.0 or math.isnan(at_risk) else 0.0,
-        var_method=method,
-        daily_returns=returns,
+        var_method=drawn.method,
+        daily_returns=drawn.returns,
         confidence=policy.sizing.confidence,
         unseen=frame.unseen,
+        quotes=frame.quotes,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Drawn:
+    """Unit paths of what the options are on and of the group's underlying, and what they rest on."""
+
+    spots: FloatArray
+    own: FloatArray
+    hedged_by: str
+    beta: float = 1.0
+    basis: str = ""
+    unhedged: str = ""
+    method: str = "nothing to lose"
+    returns: int = 0
+
+
+def _draw(policy: Policy, frame: Frame, underlying: str, held: Sequence[HeldHedge]) -> _Drawn:
+    """Return the unit paths of a group with something to lose."""
+    found = group_paths(policy, frame, underlying, hedge=_settled_hedge(frame, underlying, held))
+    fit, unhedged = found.stands_in, found.unhedged
+    return _Drawn(
+        spots=found.hedge.spots,
+        own=found.own.spots,
+        hedged_by=found.hedged_by or underlying,
+        beta=fit.fit.slope if fit and found.hedged_by else 1.0,
+        basis=f"hedged by options on {found.hedged_by}: {fit.because}" if fit and not unhedged else "",
+        unhedged=unhedged,
+        method=found.own.method,
+        returns=found.own.returns_known,
+    )
+
+
+def _settled_hedge(frame: Frame, underlying: str, held: Sequence[HeldHedge]) -> str:
+    """Return the underlying of the group's options where that is no question: of what it holds, else its own
+    where any option on it is quoted; empty where a factor may stand in (R8)."""
+    alive = [item.instrument.underlying for item in held if item.instrument.expiry_s > frame.now_s]
+    if alive:
+        return underlying if underlying in alive else alive[0]
+    return underlying if any(item.instrument.underlying == underlying for item in frame.quotes) else ""
 
 
 def spot_of(frame: Frame, underlying: str, exposures: Sequence[Exposure] = ()) -> float:
@@ -252,21 +318,11 @@ def contracts_of(
 
 
 def group_contracts(group: Group, options: Sequence[tuple[Instrument, float]]) -> Contracts:
-    """Return the terms of options at this group's spot and time."""
-    key = tuple(options)
+    """Return the terms of options at this group's spot and time; NaN for one on another underlying."""
+    key = tuple((item, iv if item.underlying == group.hedged_by else math.nan) for item, iv in options)
     found = group.terms.get(key)
     if found is None:
         found = group.terms[key] = contracts_of(
-            options, now_s=group.now_s, spot_usd=group.spot_usd, stable_usd=group.stable_usd
+            key, now_s=group.now_s, spot_usd=group.spot_usd, stable_usd=group.stable_usd
         )
     return found
-
-
-def _unit_paths(sizing: SizingPolicy, frame: Frame, underlying: str) -> PathSet:
-    """Return paths from a price of 1, worked out once a day."""
-    horizon = sizing.horizon_days
-    for key in frame.columns.find(Metric.PRICE_USD, underlying)[:1]:
-        bars = closed_bars(frame.columns[key], bar_s=DAY_S, now_s=frame.now_s, count=sizing.history_days)
-        make = partial(spot_paths, bars.close, spot=1.0, horizon_days=horizon)
-        return bars.once(("paths", horizon), make)
-    return spot_paths(np.empty(0), spot=1.0, horizon_days=horizon)

@@ -30,14 +30,14 @@ class GroupPaths:
     own: PathSet
     hedge: PathSet  # the same object where the options are on the underlying itself
     hedged_by: str  # underlying of the options; "" where nothing can stand in
-    follows: FactorFit | None  # of a token: the factor, None where it was drawn from its own history
+    stands_in: FactorFit | None = None  # what the options of another underlying rest on; None: its own
 
     @property
-    def basis(self) -> str:
-        """Return why no option of another underlying may stand in; empty where that is no question."""
-        if self.follows is None or self.own is self.hedge or self.follows.hedgeable:
+    def unhedged(self) -> str:
+        """Return why no option of another underlying may stand in; empty where one may, or need not."""
+        if self.stands_in is None or self.stands_in.hedgeable:
             return ""
-        return f"basis risk: {self.follows.because}, so that no option of another underlying stands in (R8)"
+        return f"basis risk: {self.stands_in.because}, so that no option of another underlying stands in (R8)"
 
 
 def group_paths(policy: Policy, frame: Frame, underlying: str, *, hedge: str = "") -> GroupPaths:
@@ -51,17 +51,20 @@ def group_paths(policy: Policy, frame: Frame, underlying: str, *, hedge: str = "
     if underlying in sizing.factors.assets or not leaders:
         found = _leader_paths(sizing, leaders)[underlying] if underlying in leaders else None
         paths = found or _alone(sizing, _history(sizing, frame, underlying))
-        return GroupPaths(own=paths, hedge=paths, hedged_by=underlying, follows=None)
+        return GroupPaths(own=paths, hedge=paths, hedged_by=underlying)
     bars = _history(sizing, frame, underlying)
     if bars is None:
         paths = _alone(sizing, None)
-        return GroupPaths(own=paths, hedge=paths, hedged_by=underlying, follows=None)
+        return GroupPaths(own=paths, hedge=paths, hedged_by=underlying)
     drawn = _leader_paths(sizing, leaders)
     held = {hedge: leaders[hedge]} if hedge in leaders else leaders
     token = _token(sizing, underlying, bars, held, drawn)
+    if hedge == underlying:
+        return GroupPaths(own=token.paths, hedge=token.paths, hedged_by=underlying)
     by = hedge or token.follows.factor
-    other = drawn.get(by, token.paths) if by != underlying else token.paths
-    return GroupPaths(own=token.paths, hedge=other, hedged_by=by, follows=token.follows)
+    return GroupPaths(
+        own=token.paths, hedge=drawn.get(by, token.paths), hedged_by=by, stands_in=token.follows
+    )
 
 
 def _leaders(sizing: SizingPolicy, frame: Frame, underlying: str) -> dict[str, Bars]:
@@ -78,9 +81,7 @@ def _leaders(sizing: SizingPolicy, frame: Frame, underlying: str) -> dict[str, B
 def _history(sizing: SizingPolicy, frame: Frame, asset: str) -> Bars | None:
     """Return the daily closes of an asset's first price source; None where it has none."""
     for key in frame.columns.find(Metric.PRICE_USD, asset)[:1]:
-        return closed_bars(
-            frame.columns[key], bar_s=DAY_S, now_s=frame.now_s, count=sizing.history_days
-        )
+        return closed_bars(frame.columns[key], bar_s=DAY_S, now_s=frame.now_s, count=sizing.history_days)
     return None
 
 

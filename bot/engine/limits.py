@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bot.engine.condors import capital_at_risk, losses_over
 from bot.engine.group import Group, group_contracts
 from bot.engine.policy import Policy
 from bot.engine.policy_sizing import SizingPolicy
@@ -19,6 +20,7 @@ DEFINED_RISK_CAP = "defined-risk capital (R9)"
 BUDGET_30D_CAP = "30-day budget (R9)"
 BUDGET_365D_CAP = "365-day budget (R9)"
 RESERVED_CAPS = frozenset({SESSION_CAP, BUDGET_30D_CAP})  # of which lower tiers leave a part
+VENUE_CAP = "share of a session"
 OVER_HEDGE_CAP = "over-hedge guard (R10)"
 
 
@@ -30,6 +32,7 @@ class Cap:
     limit_usd: float
     used_usd: float
     frees_at_s: float  # when the next part of what is used frees; NaN when nothing is known to
+    venue: str = ""  # only purchases there count
 
     @property
     def room_usd(self) -> float:
@@ -47,6 +50,7 @@ def premium_caps(policy: Policy, frame: Frame, *, exposure_usd: float) -> tuple[
     session_s = policy.tiers.session
     reserved_usd = sum((item.usd for item in frame.spends if item.kind is SpendKind.RESERVED), 0.0)
     open_usd = sum((hedge.cost_usd for hedge in frame.held), 0.0) + reserved_usd
+    open_usd += capital_at_risk(frame.condors)
     next_expiry_s = min((float(hedge.instrument.expiry_s) for hedge in frame.held), default=math.nan)
     return (
         Cap(
@@ -69,12 +73,44 @@ def premium_caps(policy: Policy, frame: Frame, *, exposure_usd: float) -> tuple[
                 (BUDGET_365D_CAP, budget.budget_365d, 365),
             )
         ),
+        *_venue_caps(
+            policy, frame, session_usd=budget.session_share * capital_usd, reserved_usd=reserved_usd
+        ),
     )
 
 
+def _venue_caps(policy: Policy, frame: Frame, *, session_usd: float, reserved_usd: float) -> tuple[Cap, ...]:
+    """Return what each venue may still take of a session's new premium; none where all may go to one.
+
+    What was bought there in the session is what is held of it, at cost. The ledger does not say where an open
+    intent would be filled, so it counts at every venue.
+    """
+    share, since_s = policy.budget.venue_share, frame.now_s - policy.tiers.session
+    if share >= 1.0:
+        return ()
+    recent = [hedge for hedge in frame.held if hedge.opened_at_s > since_s]
+    caps = []
+    for venue in sorted({quote.instrument.venue for quote in frame.quotes}):
+        there = [hedge for hedge in recent if hedge.instrument.venue == venue]
+        oldest_s = min((hedge.opened_at_s for hedge in there), default=math.nan)
+        caps.append(
+            Cap(
+                name=f"{VENUE_CAP} at {venue}",
+                limit_usd=share * session_usd,
+                used_usd=math.fsum(hedge.cost_usd for hedge in there) + reserved_usd,
+                frees_at_s=oldest_s + policy.tiers.session,
+                venue=venue,
+            )
+        )
+    return tuple(caps)
+
+
 def tightest(caps: Sequence[Cap], *, spent_usd: float = 0.0) -> tuple[float, Cap]:
-    """Return the room in USD that is left after ``spent_usd`` more, and the cap that sets it."""
-    cap = min(caps, key=lambda item: (item.room_usd, item.name))
+    """Return the room in USD that is left after ``spent_usd`` more, and the cap that sets it.
+
+    Caps of one venue are left out.
+    """
+    cap = min((item for item in caps if not item.venue), key=lambda item: (item.room_usd, item.name))
     return max(0.0, cap.room_usd - spent_usd), cap
 
 
@@ -87,7 +123,7 @@ def cap_figures(caps: Sequence[Cap], *, planned_usd: float) -> Mapping[str, floa
         BUDGET_365D_CAP: "budget_365d",
     }
     figures = {"planned_usd": planned_usd}
-    for cap in caps:
+    for cap in (item for item in caps if not item.venue):
         figures[f"{keys[cap.name]}_cap_usd"] = cap.limit_usd
         figures[f"{keys[cap.name]}_used_usd"] = cap.used_usd
     return figures
@@ -125,34 +161,46 @@ def over_hedge_factor(
     """
     if not new:
         return 1.0
+    gains, room = stress_grid(policy, group, kept=kept, leaving=leaving, quotes=[quote for quote, _ in new])
+    sizes, lots = np.array([size for _, size in new]), np.array([quote.lot for quote, _ in new])
+    wanted, room = sizes @ gains, room + lots @ gains
+    if not (np.isfinite(wanted).all() and np.isfinite(room).all()):
+        return 0.0
+    tight = wanted > np.maximum(room, 0.0)
+    return float(np.min(np.maximum(room[tight], 0.0) / wanted[tight], initial=1.0))
+
+
+def stress_grid(
+    policy: Policy,
+    group: Group,
+    *,
+    kept: Sequence[HeldHedge],
+    leaving: frozenset[str],
+    quotes: Sequence[Quote],
+) -> tuple[FloatArray, FloatArray]:
+    """Return R10's grid flattened: gain of one contract [quote, point], never under 0, and room [point], USD.
+
+    Points are spots x (now, horizon, each expiry). The room is what held legs leave of the loss with its
+    tolerance, without the lot that each new leg has on top; under 0 where they gain more already.
+    """
     spots = spot_grid(policy.sizing, group.spot_usd)
-    fresh = group_contracts(group, [(quote.instrument, quote.iv) for quote, _ in new])
+    fresh = group_contracts(group, [(quote.instrument, quote.iv) for quote in quotes])
     held = group_contracts(group, [(hedge.instrument, hedge.iv) for hedge in kept]) if kept else None
-    sizes = np.array([size for _, size in new])
-    lots = np.array([quote.lot for quote, _ in new])
-    held_sizes = np.array([hedge.size for hedge in kept])
-    goes = np.array([hedge.id in leaving for hedge in kept], dtype=np.bool_)
-    limit = np.maximum(group.loss_at(spots), 0.0) * (1.0 + policy.sizing.over_hedge_tolerance)
-    factor = 1.0
     ends = fresh.dte.tolist() if held is None else [*fresh.dte.tolist(), *held.dte.tolist()]
     days = np.array(sorted({0.0, float(group.horizon_days), *ends}))
-    before = np.zeros((days.size, spots.size))
+    limit = np.maximum(group.loss_at(spots), 0.0) * (1.0 + policy.sizing.over_hedge_tolerance)
+    room = limit[np.newaxis] + losses_over(group, spots, days)  # what R16's condors lose there, too
     if held is not None:
-        gained = held_sizes[:, np.newaxis] * held.gains_over(spots, days)
-        before = np.where(goes[:, np.newaxis], np.maximum(gained, 0.0), gained).sum(axis=1)
-    for gains, had in zip(np.maximum(fresh.gains_over(spots, days), 0.0), before, strict=True):
-        wanted, room = sizes @ gains, limit + lots @ gains - had
-        if not (np.isfinite(wanted).all() and np.isfinite(room).all()):
-            return 0.0
-        tight = wanted > np.maximum(room, 0.0)
-        if tight.any():
-            factor = min(factor, float(np.min(np.maximum(room[tight], 0.0) / wanted[tight])))
-    return factor
+        goes = np.array([hedge.id in leaving for hedge in kept], dtype=np.bool_)
+        gained = np.array([hedge.size for hedge in kept])[:, np.newaxis] * held.gains_over(spots, days)
+        room = room - np.where(goes[:, np.newaxis], np.maximum(gained, 0.0), gained).sum(axis=1)
+    gains = np.maximum(fresh.gains_over(spots, days), 0.0)
+    return gains.swapaxes(0, 1).reshape(len(quotes), -1), room.ravel()
 
 
 def _spent(frame: Frame, *, since_s: float, net: bool) -> float:
     counted = (
-        (SpendKind.PREMIUM, SpendKind.RESERVED, SpendKind.PROCEEDS)
+        (SpendKind.PREMIUM, SpendKind.RESERVED, SpendKind.PROCEEDS, SpendKind.SET_ASIDE)
         if net
         else (
             SpendKind.PREMIUM,

@@ -10,19 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated
 
-from bot.engine.policy_fields import (
-    duration,
-    flag,
-    interval,
-    number,
-    percent,
-    plain,
-    read_section,
-    refuse,
-    section,
-    text,
-)
+from bot.engine.policy_base import DiversificationPolicy, ExitPolicy, InsurancePolicy, ReservePolicy
+from bot.engine.policy_fields import plain, read_section, refuse, section, text
 from bot.engine.policy_holding import LoyaltyPolicy, MonetisePolicy, OverlayPolicy, RollPolicy
+from bot.engine.policy_orders import BudgetPolicy, OrderPolicy
 from bot.engine.policy_sizing import (
     CostGuardPolicy,
     LayersPolicy,
@@ -41,35 +32,7 @@ from bot.engine.policy_tiers import (
     OuterWingPolicy,
     TierPolicy,
 )
-from bot.model.units import DAY_S
 from bot.signals.policy import SignalsPolicy
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetPolicy:
-    """R9 caps, fractions of exposure (session: of defined-risk capital)."""
-
-    defined_risk_capital: Annotated[float, percent(0, 100)]
-    session_share: Annotated[float, percent(0, 25)]  # method.md R9: never more than 25 %
-    budget_30d: Annotated[float, percent(0, 100)]
-    budget_365d: Annotated[float, percent(0, 100)]
-    escalation_reserve: Annotated[bool, flag()]  # docs/adr/0004
-
-    def __post_init__(self) -> None:
-        if self.budget_365d < self.budget_30d:
-            raise refuse("budget.budget_365d", f"{self.budget_365d:.2%}", "at least budget.budget_30d")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderPolicy:
-    """Limits of every order."""
-
-    max_slippage: Annotated[float, percent(0, 50)]
-    valid_for: Annotated[float, duration(1, DAY_S)]  # seconds
-    max_price_ratio: Annotated[float, number(1.5, 1_000)]
-    min_order: Annotated[float, percent(0, 100)]
-    quote_share: Annotated[float, percent(1, 100)]  # of what the exposure is worth, in the underlying
-    refusal_pause: Annotated[tuple[float, float], interval(duration(1, DAY_S))]  # seconds: first, longest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,16 +60,19 @@ class Policy:
     monetise: Annotated[MonetisePolicy, section(MonetisePolicy)]
     overlay: Annotated[OverlayPolicy, section(OverlayPolicy)]
     orders: Annotated[OrderPolicy, section(OrderPolicy)]
+    diversification: Annotated[DiversificationPolicy, section(DiversificationPolicy)]
+    insurance: Annotated[InsurancePolicy, section(InsurancePolicy)]
+    reserve: Annotated[ReservePolicy, section(ReservePolicy)]
+    exit: Annotated[ExitPolicy, section(ExitPolicy)]
     hash: str = field(init=False, compare=False, default="")
 
     def __post_init__(self) -> None:
-        least = self.sizing.weight_bounds.NEAR[0]
-        if self.outer_wings.near_cap < least:  # R5 could not hold R7's bounds
-            raise refuse(
-                "outer_wings.near_cap",
-                self.outer_wings.near_cap,
-                f"at least sizing.weight_bounds.NEAR ({least:g})",
-            )
+        bounds, cap = self.sizing.weight_bounds, self.outer_wings.near_cap
+        least = max(bounds.NEAR[0], 100.0 - bounds.MID[1] - bounds.TAIL[1])
+        if cap < least:  # R5 could not hold R7's bounds
+            allowed = f"at least {least:g}: with less, sizing.weight_bounds cannot hold"
+            raise refuse("outer_wings.near_cap", cap, allowed)
+        self.reserve.check(hf_min=self.hard_triggers.hf_min)
         content = asdict(self)
         del content["hash"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)

@@ -190,6 +190,7 @@ class MidPolicy:
 class TailPolicy:
     """R14."""
 
+    ladder: Annotated[int, whole(1, 12)]  # expiries that entries are spread over
     index_product: Annotated[
         str, only("off", reason="no venue of this release lists a vol or basket index product")
     ]
@@ -200,4 +201,5 @@ class WingsPolicy:
     """R15."""
 
     fees_to_width: Annotated[tuple[float, float], interval(percent(0, 1_000))]
+    roll: Annotated[float, duration(DAY_S, 365 * DAY_S)]  # seconds; fees are counted over it
     rise_span: Annotated[float, duration(HOUR_S, 30 * DAY_S)]  # seconds; S13 rises when over its value before

@@ -1,12 +1,14 @@
 """What protection would cost now, by tier: the same sizing and guards as a decision, nothing remembered."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bot.engine.group import Group, group_contracts, group_names, read_group
 from bot.engine.limits import premium_caps
-from bot.engine.planner import GroupPlan, Want, allocate, plan_gains
+from bot.engine.plan import GroupPlan, Purchase, plan_gains
+from bot.engine.planner import allocate
 from bot.engine.policy import Policy
 from bot.engine.rules.consensus import family_votes
 from bot.engine.rules.context import TierContext, readings_for
@@ -18,7 +20,7 @@ from bot.errors import NotFoundError
 from bot.model.hedge import Instrument, Layer, Shortfall
 from bot.model.market import Frame
 from bot.model.record import GroupState
-from bot.model.tier import Tier
+from bot.model.tier import Reading, Tier
 from bot.model.units import YEAR_DAYS
 from bot.signals import read_signals
 
@@ -118,11 +120,13 @@ def price_protection(policy: Policy, frame: Frame, *, group: str, tier: Tier) ->
         known = ", ".join(group_names(frame)) or "none"
         raise NotFoundError(f"no hedge group {group!r} to price; the frame has: {known}")
     view = read_group(policy, frame, group)
+    readings = tuple(read_signals(frame.columns, now_s=frame.now_s, policy=policy.signals))
     plan, _, _ = plan_group(
         policy,
         frame,
         view,
-        _context(policy, frame, view, tier),
+        _context(policy, frame, view, tier, readings),
+        readings=readings,
         holds=(),
         force_layers=True,
         allow_indicative=True,
@@ -140,19 +144,19 @@ def price_protection(policy: Policy, frame: Frame, *, group: str, tier: Tier) ->
         var_method=view.var_method,
         wanted_share=plan.sizing.share,
         covered_share=covered_share(view, plan_gains(plan)),
-        legs=tuple(_leg(view, want, contracts) for want, contracts in plan.bought.values()),
+        legs=tuple(_leg(view, item) for item in plan.purchases),
         losses=tuple(_loss(plan, wings, move) for move in MOVES),
         break_evens_usd=evens,
-        payoff=wings_finding(view, wings, evens).because,
+        payoff=wings_finding(policy, view, wings, evens).because,
         shortfalls=tuple(plan.shortfalls),
         holds=find_holds(policy, frame),
     )
 
 
-def _context(policy: Policy, frame: Frame, group: Group, tier: Tier) -> TierContext:
-    readings = readings_for(
-        policy, frame, group.name, read_signals(frame.columns, now_s=frame.now_s, policy=policy.signals)
-    )
+def _context(
+    policy: Policy, frame: Frame, group: Group, tier: Tier, everything: Sequence[Reading]
+) -> TierContext:
+    readings = readings_for(policy, frame, group.name, everything)
     state = GroupState(tier=tier)
     return TierContext(
         group=group.name,
@@ -165,15 +169,14 @@ def _context(policy: Policy, frame: Frame, group: Group, tier: Tier) -> TierCont
     )
 
 
-def _leg(group: Group, want: Want, contracts: float) -> ProtectionLeg:
-    quote, share = want.quote, contracts / want.quote.size
-    cost_usd = contracts * quote.unit_cost_usd + quote.gas_usd
+def _leg(group: Group, item: Purchase) -> ProtectionLeg:
+    quote, share, cost_usd = item.quote, item.contracts / item.quote.size, item.expected_usd
     dte = quote.instrument.dte(group.now_s)
-    wing = Wing(layer=want.layer, instrument=quote.instrument, contracts=contracts, cost_usd=cost_usd)
+    wing = Wing(layer=item.layer, instrument=quote.instrument, contracts=item.contracts, cost_usd=cost_usd)
     return ProtectionLeg(
-        layer=want.layer,
+        layer=item.layer,
         instrument=quote.instrument,
-        contracts=contracts,
+        contracts=item.contracts,
         dte=dte,
         delta=quote.delta,
         premium_usd=share * quote.premium_usd,
@@ -182,7 +185,7 @@ def _leg(group: Group, want: Want, contracts: float) -> ProtectionLeg:
         gas_usd=quote.gas_usd,
         carry_usd_year=cost_usd / dte * YEAR_DAYS,
         break_even_usd=wing_break_even(wing),
-        because=want.target.choice.because,
+        because=item.because,
         indicative=quote.indicative,
     )
 
@@ -193,7 +196,7 @@ def _loss(plan: GroupPlan, wings: tuple[Wing, ...], move: float) -> MoveLoss:
     unhedged_usd = float(group.loss_at(spots)[0])
     paid_usd = sum((wing.cost_usd for wing in wings), 0.0)
     ivs = {hedge.instrument: hedge.iv for hedge in plan.review.kept}
-    ivs |= {want.quote.instrument: want.quote.iv for want, _ in plan.bought.values()}
+    ivs |= {item.quote.instrument: item.quote.iv for item in plan.purchases}
     contracts = group_contracts(group, [(wing.instrument, ivs[wing.instrument]) for wing in wings])
     sizes = np.array([wing.contracts for wing in wings], dtype=np.float64)
     worth_usd = float(sizes @ (contracts.gains_at(spots, 0.0)[:, 0] + contracts.marks_usd))

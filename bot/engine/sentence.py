@@ -7,21 +7,37 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bot.model.market import Metric
 from bot.model.tier import FamilyVote, Reading, RuleFinding, Tier
 
 _NOTABLE = 0.05  # a score below it is not worth a word while no family votes
 _TOP = 2  # a family's score is the mean of its two highest signals (R1)
 # What a signal says of its value, in words short enough for two of them in one sentence.
 _SAID = {
-    "S1": "pool liquidity {0:+.1%}",
     "S2": "quick ratio {0:.2f}",
-    "S3": "pool price {0:.1%} off",
+    "S3": "pool {0:.1%} off",
     "S4": "depth x{0:.2f}",
+    "S5": "stable {0:.2%} off par",
+    "S6": "stables' vol x{0:.1f}",
+    "S7": "bridge coverage {0:.1%}",
+    "S8": "priority fees x{0:.1f}",
     "S10": "funding {0:+.1f} sigma",
     "S11": "vol x{0:.1f}",
+    "S12": "vol rank {0:.2f}",
     "S13": "short vol {0:+.0%} on long",
+    "S14": "RSI {0:.0f}",
     "S15": "MACD {0:.2f}",
+    "S17": "loan spread x{0:.1f}",
+    "S18": "price to fees x{0:.2f}",
+    "S20": "beta {0:.1f}",
+    "S21": "carry {0:+.1%} a year",
+    "S22": "parity gap {0:+.1f} x cost",
+    "S23": "risk flow {0:+.1f} sigma",
+    "S24": "24 h move {0:+.1f} sigma",
+    "S25": "vol jump {0:+.0%}",
+    "S26": "downside vol x{0:.1f}",
 }
+_SHARES = (Metric.VIRTUAL_PRICE, Metric.EXCHANGE_RATE)  # S1 of what one share is worth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +90,19 @@ def leading_numbers(vote: FamilyVote, readings: Sequence[Reading]) -> str:
 
 def spoken_value(reading: Reading) -> str:
     """Return what a signal says of its value in a few words: ``funding +3.1 sigma``."""
-    said = _SAID.get(reading.signal, f"{reading.name} {{0:.2f}}")
+    said = _liquidity(reading) if reading.signal == "S1" else _SAID.get(reading.signal, _plain(reading))
     return said.format(reading.value).replace("%", " %") if math.isfinite(reading.value) else "unknown"
+
+
+def _plain(reading: Reading) -> str:
+    return f"{reading.name.replace('_', ' ')} {{0:.2f}}"
+
+
+def _liquidity(reading: Reading) -> str:
+    """Say what S1 is of: a share's worth, a pool ("venue:A/B"), or what a vault, bridge or market holds."""
+    if reading.source.endswith(tuple(f":{metric}" for metric in _SHARES)):
+        return "share value {0:+.2%}"
+    return "pool liquidity {0:+.1%}" if "/" in reading.subject.partition(":")[2] else "funds held {0:+.1%}"
 
 
 def _voted(tier: Tier, votes: Sequence[FamilyVote], readings: Sequence[Reading]) -> str:

@@ -1,12 +1,13 @@
 """R8: how many units of the underlying each layer should hold, losses and gains on the same paths.
 
-Units are contracts x multiplier, so that layers' notionals keep R7's proportions whatever a venue's contract
-is. A layer for which nothing usable is listed holds its share back as a shortfall: the others do not swell.
+Units are contracts x multiplier, so that layers' notionals, or the premium they cost, keep R7's proportions
+whatever a venue's contract is. A layer for which nothing usable is listed holds its share back as a
+shortfall: the others do not swell. A token that no listed option may stand in for is all shortfall.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,7 +32,11 @@ class Target:
     choice: Choice
     units: float  # of the underlying; NaN when the value at risk is unknown
     unit_gains: FloatArray  # USD per unit of the underlying, one per path; zeros without an instrument
-    weight: float  # its layer's share of option notional; R7's unless TAIL is lifted to its standing share
+    weight: (
+        float  # its layer's share of notional or premium; R7's unless TAIL is lifted to its standing share
+    )
+    standing_units: float = 0.0  # of ``units``: TAIL's standing share (R14), which R11 does not hold back
+    rung_units: Mapping[int, float] = field(default_factory=dict)  # expiry -> most units to add there (R14)
 
     @property
     def released_units(self) -> float:
@@ -62,8 +67,9 @@ def size_group(
     listed = [slot for slot in slots if choices[slot].quote is not None]
     present = sum(by_layer[layer].weight for layer in {slot.layer for slot in listed})
     share = policy.sizing.shares.of(tier)
-    units = _solve(policy, group, listed, gains, by_layer, share=share * present)
-    weights = _real_weights(units, by_layer, present=present)
+    parts = _proportions(policy, by_layer, {slot: choices[slot] for slot in listed})
+    units, standing = _solve(policy, group, parts, gains, share=share * present)
+    weights = _real_weights(units, by_layer, _prices(policy, choices), present=present)
     targets = {
         slot: Target(
             slot=slot,
@@ -72,6 +78,8 @@ def size_group(
             units=units.get(slot, 0.0),
             unit_gains=gains[slot],
             weight=weights[slot.layer],
+            standing_units=standing if slot.layer is Layer.TAIL and slot in units else 0.0,
+            rung_units=_rungs(policy, group, choices[slot], units.get(slot, 0.0)),
         )
         for slot in slots
     }
@@ -79,7 +87,10 @@ def size_group(
     reached = covered_share(group, covered)
     lifted = weights if any(weights[layer] != by_layer[layer].weight for layer in weights) else {}
     return Sizing(
-        targets=targets, share=share, reached=reached, finding=_finding(group, tier, share, reached, lifted)
+        targets=targets,
+        share=share,
+        reached=reached,
+        finding=_finding(policy, group, tier, share, reached, lifted),
     )
 
 
@@ -128,44 +139,90 @@ def scale_to_share(
     )
 
 
+def _rungs(policy: Policy, group: Group, choice: Choice, units: float) -> Mapping[int, float]:
+    """Return the most units that may be added in each listed expiry, so that TAIL is a ladder (R14).
+
+    Its target in equal parts over ``tail.ladder`` expiries, or as many as are listed in its band; what is
+    held in one counts. Empty where there is no ladder: another layer, a ladder of one, one expiry listed.
+    """
+    expiries = sorted({item.quote.instrument.expiry_s for item in choice.candidates})
+    rungs = min(policy.tail.ladder, len(expiries))
+    if choice.slot.layer is not Layer.TAIL or rungs < 2 or math.isnan(units):
+        return {}
+    held = dict.fromkeys(expiries, 0.0)
+    for item in group.held:
+        slot = Slot(item.layer, item.instrument.option_type)
+        if slot == choice.slot and item.instrument.expiry_s in held:
+            held[item.instrument.expiry_s] += item.size * item.instrument.multiplier
+    return {expiry: max(0.0, units / rungs - held[expiry]) for expiry in expiries}
+
+
+def _prices(policy: Policy, choices: Mapping[Slot, Choice]) -> Mapping[Slot, float]:
+    """Return what one unit of each listed slot weighs: 1 of notional, or the premium that it costs in USD."""
+    by_premium = policy.sizing.weights_of == "premium"
+    return {
+        slot: quote.unit_cost_usd / quote.instrument.multiplier if by_premium else 1.0
+        for slot, choice in choices.items()
+        if (quote := choice.quote) is not None
+    }
+
+
+def _proportions(
+    policy: Policy, plans: Mapping[Layer, LayerPlan], choices: Mapping[Slot, Choice]
+) -> dict[Slot, float]:
+    """Return units in R7's proportions, up to one scale: put and call of a layer in equal numbers.
+
+    Of notional: each slot its layer's weight. Of premium: what that weight buys of both together.
+    """
+    if policy.sizing.weights_of == "notional":
+        return {slot: plans[slot.layer].weight for slot in choices}
+    prices = _prices(policy, choices)
+    cost = {layer: sum(prices[slot] for slot in choices if slot.layer is layer) for layer in Layer}
+    return {slot: plans[slot.layer].weight / cost[slot.layer] for slot in choices}
+
+
 def _solve(
     policy: Policy,
     group: Group,
-    listed: Sequence[Slot],
+    parts: Mapping[Slot, float],
     gains: Mapping[Slot, FloatArray],
-    plans: Mapping[Layer, LayerPlan],
     *,
     share: float,
-) -> dict[Slot, float]:
-    """Return units per slot in R7's proportions, TAIL lifted to its standing share where that is more."""
+) -> tuple[dict[Slot, float], float]:
+    """Return units per slot in proportion to ``parts``, TAIL lifted to its standing share where that is more,
+    and the units of that standing share."""
     nothing = np.zeros(group.losses_usd.shape)
-    weighted = {slot: plans[slot.layer].weight for slot in listed}
-    scale = scale_to_share(group, nothing, _mix(weighted, gains, nothing), share=share)
-    tails = {slot: 1.0 for slot in listed if slot.layer is Layer.TAIL}
+    scale = scale_to_share(group, nothing, _mix(parts, gains, nothing), share=share)
+    tails = {slot: 1.0 for slot in parts if slot.layer is Layer.TAIL}
     calm_share = policy.sizing.shares.of(Tier.CALM)
-    if (tails, calm_share) == (weighted, share):  # CALM: the same question twice
-        return {slot: scale for slot in tails}
+    if (tails, calm_share) == (parts, share):  # CALM: the same question twice
+        return {slot: scale for slot in tails}, scale
     standing = scale_to_share(group, nothing, _mix(tails, gains, nothing), share=calm_share) if tails else 0.0
-    if not standing > scale * plans[Layer.TAIL].weight:
-        return {slot: scale * weight for slot, weight in weighted.items()}
+    if not any(standing > scale * parts[slot] for slot in tails):
+        return {slot: scale * part for slot, part in parts.items()}, standing
     floor = {slot: standing for slot in tails}
-    others = {slot: weight for slot, weight in weighted.items() if slot not in tails}
+    others = {slot: part for slot, part in parts.items() if slot not in tails}
     rest = scale_to_share(group, _mix(floor, gains, nothing), _mix(others, gains, nothing), share=share)
-    return floor | {slot: rest * weight for slot, weight in others.items()}
+    return floor | {slot: rest * part for slot, part in others.items()}, standing
 
 
 def _real_weights(
-    units: Mapping[Slot, float], plans: Mapping[Layer, LayerPlan], *, present: float
+    units: Mapping[Slot, float],
+    plans: Mapping[Layer, LayerPlan],
+    prices: Mapping[Slot, float],
+    *,
+    present: float,
 ) -> Mapping[Layer, float]:
-    """Return the open layers' shares of notional: R7's, unless TAIL stands at more than its own.
+    """Return the open layers' shares of notional or premium: R7's, unless TAIL stands at more than its own.
 
     An unlisted layer keeps its share, which is a shortfall; the listed ones share ``present``.
     """
     planned = {layer: plan.weight for layer, plan in plans.items() if plan.open}
-    total = sum(units.values())
-    held = {layer: 0.0 for layer in {slot.layer for slot in units}}
-    for slot, amount in units.items():
-        held[slot.layer] += present * amount / total if total > 0.0 else 0.0
+    sizes = {slot: amount * prices[slot] for slot, amount in units.items()}
+    total = sum(sizes.values())
+    held = {layer: 0.0 for layer in {slot.layer for slot in sizes}}
+    for slot, size in sizes.items():
+        held[slot.layer] += present * size / total if total > 0.0 else 0.0
     tail = held.get(Layer.TAIL, 0.0)
     if not tail > planned.get(Layer.TAIL, 0.0) * (1.0 + _ROUNDING):  # NaN too
         return planned
@@ -177,7 +234,7 @@ def _mix(amounts: Mapping[Slot, float], gains: Mapping[Slot, FloatArray], nothin
 
 
 def _finding(
-    group: Group, tier: Tier, share: float, reached: float, lifted: Mapping[Layer, float]
+    policy: Policy, group: Group, tier: Tier, share: float, reached: float, lifted: Mapping[Layer, float]
 ) -> RuleFinding:
     because = (
         f"{tier.name} covers {share:.0%} of the {group.horizon_days}-day {group.confidence:.0%} VaR "
@@ -186,5 +243,8 @@ def _finding(
     )
     if lifted:
         real = ", ".join(f"{layer} {100 * weight:.1f}" for layer, weight in lifted.items())
-        because += f"; TAIL stands at its CALM share (R14), so notionals are {real}"
+        what = "notionals" if policy.sizing.weights_of == "notional" else "premiums"
+        because += f"; TAIL stands at its CALM share (R14), so {what} are {real}"
+    for note in (group.basis, group.unhedged):
+        because += f"; {note}" if note else ""
     return RuleFinding(rule="R8", fired=group.var_usd > 0.0 and share > 0.0, because=because)

@@ -4,33 +4,36 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bot.engine.choose import Slot, choose
+from bot.engine.alternatives import alternatives, refused_quotes
+from bot.engine.base_layers import base_layers
+from bot.engine.choose import Slot
+from bot.engine.condors import with_condors
+from bot.engine.cost_guard import carry_caps
 from bot.engine.group import Group, group_names, read_group
 from bot.engine.holding import review_held
-from bot.engine.layers import LayerPlan, open_layers, plan_layers
-from bot.engine.limits import Cap, cap_figures, caps_finding, premium_caps
-from bot.engine.planner import (
-    GroupPlan,
-    allocate,
-    blocked_layers,
-    collect_wants,
-    legs_of,
-    plan_gains,
-    plan_key,
-)
+from bot.engine.layers import LayerPlan
+from bot.engine.legs import legs_of
+from bot.engine.limits import DEFINED_RISK_CAP, Cap, cap_figures, caps_finding, premium_caps
+from bot.engine.overlay import overlay
+from bot.engine.plan import GroupPlan, blocked_layers, plan_gains, plan_key
+from bot.engine.planner import allocate, collect_wants
 from bot.engine.policy import Policy
 from bot.engine.rules import TIER_RULES
-from bot.engine.rules.confirmation import confirmed
+from bot.engine.rules.confirmation import confirmed, height_of
 from bot.engine.rules.consensus import family_votes, voting_memory
 from bot.engine.rules.context import TierContext, readings_for
+from bot.engine.rules.fast_path import fast_readings
 from bot.engine.rules.hard_triggers import find_holds
-from bot.engine.rules.outer_wings import outer_wings
 from bot.engine.rules.protocol_tier import highest_protocol, protocol_step
 from bot.engine.rules.protocol_triggers import health_alarms
 from bot.engine.sentence import Coverage, state_sentence
-from bot.engine.sizing import covered_share, held_path_gains, size_group
+from bot.engine.settlement import shrink_new
+from bot.engine.sizing import covered_share, held_path_gains
+from bot.engine.standing import places_of
+from bot.engine.targets import group_targets
+from bot.engine.time_shift import eases
 from bot.engine.wings import Wing, whole_break_evens, wings_finding
-from bot.model.hedge import HedgeLeg, HedgePlan, LayerTarget, Side
+from bot.model.hedge import CondorAction, CondorOrder, HedgeLeg, HedgePlan, LayerTarget, Side
 from bot.model.market import Frame
 from bot.model.record import Decision, EngineState, GroupDecision, GroupState, ProtocolDecision
 from bot.model.tier import Reading, RuleFinding, Tier
@@ -45,6 +48,8 @@ class TierStep:
     previous: Tier
     needed: Tier  # what the rules ask for in this frame
     findings: tuple[RuleFinding, ...]
+    reads: tuple[int, ...]  # places of the context's readings among all
+    fast_reads: tuple[int, ...]  # of those in its fast mean
 
     @property
     def moved(self) -> str:
@@ -61,12 +66,12 @@ def decide(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineStat
     holds = find_holds(policy, frame)
     protocols = protocol_step(policy, state, frame, readings)
     _, health = health_alarms(policy, frame)
-    groups = [read_group(policy, frame, name) for name in group_names(frame)]
+    groups = [with_condors(read_group(policy, frame, name), frame.condors) for name in group_names(frame)]
     steps, plans, memory = {}, [], dict(state.groups)
     for group in groups:
         before = state.groups.get(group.name, GroupState())
         step = decide_tier(policy, before, frame, group, readings, holds=holds)
-        plan, after, found = plan_group(policy, frame, group, step.context, holds=holds)
+        plan, after, found = plan_group(policy, frame, group, step.context, readings=readings, holds=holds)
         steps[group.name] = replace(step, findings=step.findings + found)
         memory[group.name] = after
         plans.append(plan)
@@ -75,23 +80,30 @@ def decide(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineStat
     legs = legs_of(policy, frame, plans)
     for plan in plans:
         memory[plan.group.name] = _still_easing(memory[plan.group.name], plan, legs)
+    condors = _overlays(policy, frame, plans, steps, caps, holds=holds, spent_usd=spent_usd)
+    decisions = tuple(
+        _with_protocols(
+            _group_decision(
+                policy, plan, steps[plan.group.name], caps, legs, holds=holds, spent_usd=spent_usd
+            ),
+            protocols.decisions,
+        )
+        for plan in plans
+    )
+    base = base_layers(policy, frame, decisions, protocols.decisions)
     decision = Decision(
         now_s=frame.now_s,
         blocks={chain_id: block.number for chain_id, block in sorted(frame.blocks.items())},
         policy_hash=policy.hash,
         readings=readings,
-        groups=tuple(
-            _with_protocols(
-                _group_decision(plan, steps[plan.group.name], caps, legs, holds=holds, spent_usd=spent_usd),
-                protocols.decisions,
-            )
-            for plan in plans
-        ),
+        groups=decisions,
         plan=HedgePlan(key=plan_key(policy, frame.now_s), created_at_s=frame.now_s, legs=legs),
         limits=cap_figures(caps, planned_usd=spent_usd),
         holds=holds,
         protocols=protocols.decisions,
-        findings=health,
+        findings=(*health, *base.findings),
+        proposals=base.proposals,
+        condors=condors,
     )
     remembered = EngineState(
         groups=memory, protocol_tiers=protocols.tiers, protocol_needed_s=protocols.needed_s
@@ -127,7 +139,9 @@ def decide_tier(
         context=replace(context, state=after),
         previous=before.tier,
         needed=needed,
-        findings=(*findings, moved, outer_wings(policy, context).finding),
+        findings=(*findings, moved),
+        reads=places_of(readings, mine),
+        fast_reads=places_of(readings, fast_readings(context)),
     )
 
 
@@ -150,27 +164,36 @@ def plan_group(
     group: Group,
     context: TierContext,
     *,
+    readings: Sequence[Reading],
     holds: Sequence[str],
     force_layers: bool = False,
     allow_indicative: bool = False,
 ) -> tuple[GroupPlan, GroupState, tuple[RuleFinding, ...]]:
-    """Return what a group wants at its tier, its memory after that, and the findings of R7-R18."""
+    """Return what a group wants at its tier, its memory after that, and the findings of R5-R18."""
     tier = context.state.tier
-    layer_plans, state, found = plan_layers(policy, context, force=force_layers)
-    choices = choose(policy, group, open_layers(tier), frame.quotes, allow_indicative=allow_indicative)
-    sizing = size_group(policy, group, tier, layer_plans, choices)
+    aims = group_targets(
+        policy,
+        frame,
+        group,
+        context,
+        readings=readings,
+        force=force_layers,
+        allow_indicative=allow_indicative,
+    )
     easing, wide = _time_shift(policy, context, holds=holds)
-    review = review_held(policy, group, tier, sizing.targets, state.unwanted_since_s, easing=easing)
+    height = height_of(frame.blocks)
+    review = review_held(policy, group, tier, aims.sizing.targets, aims.state, easing=easing, block=height)
     plan = GroupPlan(
         group=group,
-        sizing=sizing,
+        sizing=shrink_new(aims.sizing, review.counted, aims.stress),
         review=review,
         blocked=blocked_layers(frame, group.name),
-        layers=layer_plans,
+        layers=aims.layers,
+        carry=carry_caps(policy, group, tier, frame),
     )
     collect_wants(policy, plan, holds=holds)
-    state = replace(state, wide_term=wide, unwanted_since_s=dict(sorted(review.unwanted.items())))
-    return plan, state, (*found, sizing.finding, *plan.findings, *review.findings())
+    state = review.remembered(replace(aims.state, wide_term=wide))
+    return plan, state, (*aims.findings, *review.findings())
 
 
 def _time_shift(policy: Policy, context: TierContext, *, holds: Sequence[str]) -> tuple[bool, bool]:
@@ -179,12 +202,37 @@ def _time_shift(policy: Policy, context: TierContext, *, holds: Sequence[str]) -
     That memory ends with the easing; ``_still_easing`` keeps it while MID legs wait to be rolled.
     """
     term = context.reading("S13")
-    slope, wide = term.value if term else math.nan, context.state.wide_term
-    if slope > policy.roll.easing_from:
-        return False, True
-    if wide and slope < policy.roll.easing_to and not holds:
-        return True, False
-    return False, wide
+    slope = term.value if term else math.nan
+    return eases(policy, slope, wide=context.state.wide_term, held_back=bool(holds))
+
+
+def _overlays(
+    policy: Policy,
+    frame: Frame,
+    plans: Sequence[GroupPlan],
+    steps: dict[str, TierStep],
+    caps: Sequence[Cap],
+    *,
+    holds: Sequence[str],
+    spent_usd: float,
+) -> tuple[CondorOrder, ...]:
+    """R16: return the orders of all groups, one after the other in what is left of defined-risk capital.
+
+    Each group's finding is added to its step. A sale wants calm that nothing puts in doubt.
+    """
+    orders: list[CondorOrder] = []
+    room_usd = next(cap.room_usd for cap in caps if cap.name == DEFINED_RISK_CAP) - spent_usd
+    for plan in plans:
+        step = steps[plan.group.name]
+        degraded = [f"{vote.family.value} is degraded" for vote in step.context.votes if vote.degraded]
+        asked = [f"{step.needed.name} is asked for"] if step.needed > Tier.CALM else []
+        doubt = next(iter((*holds, *degraded, *asked)), "")
+        tier = step.context.state.tier
+        found, finding = overlay(policy, frame, plan.group, tier, doubt=doubt, room_usd=room_usd)
+        room_usd -= sum(item.worst_loss_usd for item in found if item.action is CondorAction.OPEN)
+        orders.extend(found)
+        steps[plan.group.name] = replace(step, findings=(*step.findings, finding))
+    return tuple(orders)
 
 
 def _still_easing(state: GroupState, plan: GroupPlan, legs: Sequence[HedgeLeg]) -> GroupState:
@@ -194,6 +242,7 @@ def _still_easing(state: GroupState, plan: GroupPlan, legs: Sequence[HedgeLeg]) 
 
 
 def _group_decision(
+    policy: Policy,
     plan: GroupPlan,
     step: TierStep,
     caps: Sequence[Cap],
@@ -207,9 +256,16 @@ def _group_decision(
     wings = planned_wings(plan)
     evens = whole_break_evens(group, wings)
     degraded = tuple(vote.family.value for vote in step.context.votes if vote.degraded)
+    choices = [target.choice for target in plan.sizing.targets.values()]
     bound = any(item.cap.startswith(cap.name) for item in plan.shortfalls for cap in caps)
     r9 = caps_finding(caps, planned_usd=spent_usd, bound=bound)
-    findings = (*step.findings, *_unreplaced(plan), r9, wings_finding(group, wings, evens))
+    findings = (
+        *step.findings,
+        *_unreplaced(plan),
+        *plan.findings,
+        r9,
+        wings_finding(policy, group, wings, evens),
+    )
     return GroupDecision(
         group=group.name,
         tier=state.tier,
@@ -226,6 +282,10 @@ def _group_decision(
         break_evens_usd=evens,
         because=_because(plan, step, legs, covered=covered, holds=holds, degraded=degraded),
         degraded=degraded,
+        reads=step.reads,
+        fast_reads=step.fast_reads,
+        alternatives=alternatives(choices, [leg for leg in legs if leg.group == group.name]),
+        refused_quotes=refused_quotes(choices),
     )
 
 
@@ -269,12 +329,12 @@ def planned_wings(plan: GroupPlan) -> tuple[Wing, ...]:
     ]
     new = [
         Wing(
-            layer=want.layer,
-            instrument=want.quote.instrument,
-            contracts=contracts,
-            cost_usd=contracts * want.quote.unit_cost_usd + want.quote.gas_usd,
+            layer=item.layer,
+            instrument=item.quote.instrument,
+            contracts=item.contracts,
+            cost_usd=item.expected_usd,
         )
-        for want, contracts in plan.bought.values()
+        for item in plan.purchases
     ]
     return (*held, *new)
 

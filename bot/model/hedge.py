@@ -1,6 +1,7 @@
 """Instruments, quotes, held hedges, targets, plans and outcomes."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -75,6 +76,7 @@ class Quote:
     on_paper: bool = False  # indicative, of a venue that trades with nobody here: a dry run may fill at it
     because: str = ""
     gas_most_usd: float = 0.0  # what gas may come to cost at most; 0 where only ``gas_usd`` is known
+    bid_usd: float = math.nan  # selling all of ``size`` to open would bring it, net of fees; NaN: no buyer
 
     @property
     def gas_reserve_usd(self) -> float:
@@ -108,6 +110,7 @@ class SpendKind(StrEnum):
     PREMIUM = "premium"  # premium, fees, swap cost and gas of a purchase
     RESERVED = "reserved"  # an open intent that may still spend
     PROCEEDS = "proceeds"  # negative
+    SET_ASIDE = "set_aside"  # part of a profit that goes to RESERVE (R28): positive, and nobody is paid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +142,7 @@ class LayerTarget:
 
     layer: Layer
     open: bool
-    weight: float  # share of option notional, fraction
+    weight: float  # share of option notional or of premium (R7), fraction
     instrument: Instrument | None
     wanted_contracts: float
     held_contracts: float
@@ -164,12 +167,89 @@ class HedgeLeg:
     only_after: str = ""  # key of a leg of the same plan without whose fill this one is not executed
     because: str = ""
     indicative: bool = False  # BUY: priced at an indicative quote, to be filled on paper only
+    set_aside: float = 0.0  # SELL: fraction of its profit that goes to RESERVE (R28)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.size < math.inf:  # also rejects NaN
             raise InvariantError(f"leg {self.key}: size must be finite and > 0, was {self.size}")
         if not 0.0 <= self.limit_usd < math.inf:
             raise InvariantError(f"leg {self.key}: limit_usd must be finite and >= 0, was {self.limit_usd}")
+        if not 0.0 <= self.set_aside <= 1.0:
+            raise InvariantError(f"leg {self.key}: set_aside must lie in [0, 1], was {self.set_aside}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CondorLeg:
+    """One option of a sold condor."""
+
+    instrument: Instrument
+    size: float  # contracts; positive bought, negative sold
+    iv: float  # mid implied vol, fraction a year; NaN unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldCondor:
+    """An iron condor that was sold (R16), open as one position."""
+
+    id: str
+    group: str
+    legs: tuple[CondorLeg, ...]
+    credit_usd: float  # received when it was sold, net of all costs
+    opened_at_s: float
+    close_usd: float  # all-in cost of closing it now, >= 0; NaN when it cannot be quoted
+
+    @property
+    def expiry_s(self) -> int:
+        return min(leg.instrument.expiry_s for leg in self.legs)
+
+    @property
+    def worst_loss_usd(self) -> float:
+        """Most that can be lost at expiry, credit deducted, >= 0; inf where a sold call stands uncovered."""
+        return worst_loss_usd(self.legs, credit_usd=self.credit_usd)
+
+
+class CondorAction(StrEnum):
+    OPEN = "open"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CondorOrder:
+    """One order for all legs of a condor together, or none of them: it never stands naked."""
+
+    key: str
+    group: str
+    action: CondorAction
+    legs: tuple[CondorLeg, ...]  # as they are, or will be, held
+    limit_usd: float  # OPEN: least net credit to take; CLOSE: most to pay
+    expected_usd: float
+    worst_loss_usd: float  # of the position, at expiry
+    valid_until_s: float
+    position_id: str = ""  # CLOSE
+    because: str = ""
+
+
+def worst_loss_usd(legs: Sequence[CondorLeg], *, credit_usd: float) -> float:
+    """Return the most that signed option legs of one expiry lose there, less the credit; at least 0.
+
+    The payoff is linear between strikes, so it is lowest at 0, at a strike or, falling for ever, nowhere.
+    """
+    slope = sum(
+        leg.size * leg.instrument.multiplier for leg in legs if leg.instrument.option_type is OptionType.CALL
+    )
+    if slope < -1e-9 * sum(abs(leg.size * leg.instrument.multiplier) for leg in legs):
+        return math.inf
+    spots = (0.0, *(leg.instrument.strike_usd for leg in legs))
+    return max(0.0, -min(_payoff(legs, spot) for spot in spots) - credit_usd)
+
+
+def _payoff(legs: Sequence[CondorLeg], spot_usd: float) -> float:
+    total = 0.0
+    for leg in legs:
+        sign = -1.0 if leg.instrument.option_type is OptionType.PUT else 1.0
+        inner = max(0.0, sign * (spot_usd - leg.instrument.strike_usd))
+        total += leg.size * leg.instrument.multiplier * inner
+    return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

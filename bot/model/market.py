@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from bot.model.base_layers import NOTHING_STATED, BaseHoldings
+
 if TYPE_CHECKING:
     from bot.model.exposure import Exposure
-    from bot.model.hedge import HeldHedge, Quote, Spend
+    from bot.model.hedge import HeldCondor, HeldHedge, Quote, Spend
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -207,8 +209,10 @@ class Frame:
     columns: Columns
     exposures: tuple["Exposure", ...]
     held: tuple["HeldHedge", ...] = ()
+    condors: tuple["HeldCondor", ...] = ()  # sold by R16's overlay
     quotes: tuple["Quote", ...] = ()
     spends: tuple["Spend", ...] = ()
     holds: tuple[str, ...] = field(default=())  # reasons why nothing new may be opened
     unseen: tuple[str, ...] = field(default=())  # positions that were not read once: not to be taken as gone
+    base: BaseHoldings = NOTHING_STATED  # reserves, covers and loans that a user states (R20, R21)
     open_legs: tuple[str, ...] = ()  # keys of legs whose layer waits: no final outcome, or refused just now

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bot.model.hedge import HedgePlan, Instrument, Layer, LayerTarget, LegOutcome, Shortfall
+from bot.model.base_layers import Proposal
+from bot.model.hedge import CondorOrder, HedgePlan, Instrument, Layer, LayerTarget, LegOutcome, Shortfall
 from bot.model.tier import FamilyVote, Reading, RuleFinding, Tier
 
 
@@ -19,6 +20,18 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProfitTaking:
+    """How far R28 is with one held leg."""
+
+    whole: float  # contracts, the most that was held since it began; parts are shares of it
+    frames: int  # consecutive frames that asked for the next part, this one included; 0 once one was due
+    since_s: float  # the first of these
+    since_block: int  # 0: that frame had no block
+    last_s: float  # when its delta or value was last over its limit
+    begun: bool = False  # a part was due: the leg no longer serves its layer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupState:
     """What the engine remembers of one hedge group between frames."""
 
@@ -26,10 +39,14 @@ class GroupState:
     last_needed_s: float = -math.inf  # when the present tier was last asked for
     pending: tuple[Pending, ...] = ()  # one per higher tier that is asked for now
     last_step_down_s: float = -math.inf
-    voting: Mapping[str, bool] = field(default_factory=dict)  # family -> voting, for hysteresis
+    voting: Mapping[str, bool] = field(default_factory=dict)  # memory of votes and high scores (consensus.py)
     near_triggered: bool = False  # R12's own trigger, held until the tier closes the layer
+    wider_wings: bool = False  # R15: wings stand one listed strike wider
     wide_term: bool = False  # S13 has been over its easing level (R17)
     unwanted_since_s: Mapping[str, float] = field(default_factory=dict)  # held id -> since (R18)
+    profits: Mapping[str, ProfitTaking] = field(default_factory=dict)  # held id -> R28
+    liquidity: Mapping[str, float] = field(default_factory=dict)  # position -> most seen since one left (R18)
+    shrunk: bool = False  # positions left, and their hedges are not gone yet (R18)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +99,7 @@ class GroupDecision:
     reads: tuple[int, ...] = ()  # places in ``Decision.readings`` of what counts for this group (R1)
     fast_reads: tuple[int, ...] = ()  # of what its fast mean is made of (R1)
     alternatives: tuple[Alternative, ...] = ()  # what each open layer could have bought, best first
+    refused_quotes: tuple[str, ...] = ()  # quotes that may not be traded on, with the reason; the first few
 
     @property
     def shown_tier(self) -> Tier:
@@ -113,7 +131,9 @@ class Decision:
     limits: Mapping[str, float] = field(default_factory=dict)  # R9 figures in USD, by name
     holds: tuple[str, ...] = ()
     protocols: tuple[ProtocolDecision, ...] = ()  # by name; those that a source speaks of
-    findings: tuple[RuleFinding, ...] = ()  # of no hedge group: health factors (R2)
+    findings: tuple[RuleFinding, ...] = ()  # of no hedge group: health factors (R2), base layers
+    proposals: tuple[Proposal, ...] = ()  # what the base layers want done, the most urgent first
+    condors: tuple[CondorOrder, ...] = ()  # of R16's overlay; only where a venue quotes bids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

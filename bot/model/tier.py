@@ -49,6 +49,7 @@ class Reading:
     observed_at_s: float = math.nan
     source: str = ""
     warm_at_s: float = math.nan  # WARMING only: when history will suffice
+    held_until_s: float = math.nan  # HELD only: when it is missing unless its source is back
     informs: bool = False  # shown and alerted on, but no part of a family: neither votes nor degrades it
 
     @property

@@ -45,11 +45,26 @@ class Book:
     def after(self, outcome: LegOutcome) -> "Book":
         """Return the book with one more closed leg in it."""
         spend = _spend_of(outcome)
+        entries = [item for item in (spend, self._set_aside(outcome, spend)) if item.usd != 0.0]
         return Book(
             purchases=_purchases_after(self.purchases, outcome),
-            spends=(*self.spends, spend) if spend.usd != 0.0 else self.spends,
+            spends=(*self.spends, *entries),
             cash_flow_usd=self.cash_flow_usd - spend.usd,
         )
+
+    def _set_aside(self, outcome: LegOutcome, spend: Spend) -> Spend:
+        """Return what of a sale's profit goes to RESERVE (R28): so much less comes back to R9's budgets.
+
+        The profit is what came in net of all costs less what the sold part had cost. Nothing of a loss, nor
+        of a position that the journal knows no cost of.
+        """
+        bought = self.purchases.get((outcome.leg.instrument.venue, outcome.position_id))
+        sold = outcome.leg.side is Side.SELL and outcome.status in _DONE and bought is not None
+        profit_usd = 0.0
+        if bought is not None and sold:
+            part = min(1.0, outcome.filled_size / bought.size)
+            profit_usd = max(0.0, -spend.usd - part * bought.cost_usd)
+        return replace(spend, usd=outcome.leg.set_aside * profit_usd, kind=SpendKind.SET_ASIDE)
 
     def hedges(self, positions: Iterable[VenuePosition], *, now_s: float) -> tuple[HeldHedge, ...]:
         """Join venue positions with their purchases.

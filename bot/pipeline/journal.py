@@ -157,6 +157,18 @@ class SqlJournal:
         rows = self._rows(select(STEPS.c.body).order_by(STEPS.c.seq.desc()).limit(1))
         return codec.loads(StepRecord, rows[0].body) if rows else None
 
+    def step_until(
+        self, *, at_s: float = math.inf, sequence: int | None = None, full: bool = False
+    ) -> StepRecord | None:
+        """Return the newest step at or before a time and a sequence number; ``full``: no heartbeat."""
+        query = select(STEPS.c.body).order_by(STEPS.c.seq.desc()).limit(1)
+        if math.isfinite(at_s):
+            query = query.where(STEPS.c.at_s <= at_s)
+        if sequence is not None:
+            query = query.where(STEPS.c.sequence <= sequence)
+        rows = self._rows(query.where(STEPS.c.is_heartbeat.is_(False)) if full else query)
+        return codec.loads(StepRecord, rows[0].body) if rows else None
+
     def steps(self, *, since_s: float = 0.0) -> Iterator[StepRecord]:
         """Yield the steps decided at or after ``since_s``, read in pages."""
         after = 0

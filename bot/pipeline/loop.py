@@ -14,6 +14,7 @@ from bot.errors import (
     TransientError,
     VenueRejected,
 )
+from bot.model.base_layers import NOTHING_STATED, BaseHoldings
 from bot.model.exposure import Exposure
 from bot.model.hedge import HedgeLeg, HeldHedge, LegOutcome, LegStatus, Quote
 from bot.model.market import Block, Columns, Frame, Metric
@@ -40,6 +41,7 @@ class Moment:
     exposures: tuple[Exposure, ...]
     holds: tuple[str, ...] = field(default=())
     unseen: tuple[str, ...] = field(default=())  # positions that were not read since the start
+    base: BaseHoldings = NOTHING_STATED  # of the base layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,6 +73,7 @@ class Pipeline:
     _book: Book = field(init=False)
     _last: StepRecord | None = field(init=False)
     _last_full_s: float = field(init=False, default=-math.inf)
+    _proposed: frozenset[tuple[str, str, str]] = field(init=False, default=frozenset())  # in that record
     _unread: bool = field(init=False, default=False)  # a venue could not be read in this step
     _pauses: Pauses = field(init=False)
     _executed: tuple[LegOutcome, ...] = field(init=False)  # in blocks that no moment has reached yet
@@ -153,6 +156,7 @@ class Pipeline:
             spends=(*self._book.spends, *reserved(open_legs)),
             holds=(*moment.holds, *holds),
             unseen=moment.unseen,
+            base=moment.base,
             open_legs=(
                 *(leg.key for leg in (*open_legs, *(item.leg for item in ahead))),
                 *self._pauses.keys(moment.now_s),
@@ -257,8 +261,10 @@ class Pipeline:
             cash_flow_usd=cash_flow_usd,
             indicative=self._indicative,
         )
-        if _is_news(record, last) or frame.now_s - self._last_full_s >= HOUR_S:
-            self._last_full_s = frame.now_s
+        proposed = frozenset(item.key for item in decision.proposals)
+        is_due = frame.now_s - self._last_full_s >= HOUR_S
+        if is_due or _is_news(record, last) or proposed != self._proposed:
+            self._last_full_s, self._proposed = frame.now_s, proposed
             return record
         return _heartbeat(record)
 
@@ -314,13 +320,18 @@ def frame_hash(frame: Frame) -> str:
 
 
 def quote_sizes(policy: Policy, exposures: Sequence[Exposure], view: MarketView) -> dict[str, float]:
-    """Return, per underlying with a known price, how many contracts to ask quotes for."""
+    """Return, per underlying with a known price, how many contracts to ask quotes for.
+
+    A token's exposure asks for the factors' options too, which may stand in for its own (R8).
+    """
     sizes: dict[str, float] = {}
+    factors = policy.sizing.factors.assets
     for item in exposures:
-        spot = view.spot_usd.get(item.underlying, math.nan)
-        if spot > 0.0 and item.value_usd > 0.0:
-            units = policy.orders.quote_share * item.value_usd / spot
-            sizes[item.underlying] = sizes.get(item.underlying, 0.0) + units
+        for name in (item.underlying, *(factors if item.underlying not in factors else ())):
+            spot = view.spot_usd.get(name, math.nan)
+            if spot > 0.0 and item.value_usd > 0.0:
+                units = policy.orders.quote_share * item.value_usd / spot
+                sizes[name] = sizes.get(name, 0.0) + units
     return sizes
 
 
@@ -343,8 +354,12 @@ def _is_news(record: StepRecord, last: StepRecord | None) -> bool:
 
 
 def _heartbeat(record: StepRecord) -> StepRecord:
-    """Drop what repeats the last full record: readings, votes and findings."""
+    """Drop what repeats the last full record: readings, votes, findings and proposals."""
     protocols = tuple(replace(item, findings=()) for item in record.decision.protocols)
-    groups = tuple(replace(item, votes=(), findings=()) for item in record.decision.groups)
+    groups = tuple(
+        replace(item, votes=(), findings=(), reads=(), fast_reads=(), alternatives=(), refused_quotes=())
+        for item in record.decision.groups
+    )
     decision = replace(record.decision, readings=(), groups=groups, protocols=protocols, findings=())
+    decision = replace(decision, proposals=())
     return replace(record, decision=decision, is_heartbeat=True)

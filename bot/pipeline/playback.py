@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bot.errors import ConfigError, TransientError
+from bot.model.base_layers import NOTHING_STATED, BaseHoldings
 from bot.model.exposure import Exposure
 from bot.model.hedge import HedgeLeg, LegOutcome, LegStatus, Quote
 from bot.model.market import Block, Metric, Observation, SeriesKey
@@ -51,6 +52,11 @@ class RecordedPart:
         history = History()
         history.load(_stored_rows(_read_parquet(self.folder / BASE)))
         return history
+
+    def records(self) -> Iterator[StepRecord]:
+        """Yield what the run left of each step, oldest first."""
+        for line in self._lines():
+            yield codec.loads(StepRecord, line["record"])
 
     def steps(self, history: History) -> Iterator[RecordedStep]:
         """Yield the steps, oldest first, and bring the history to each of them."""
@@ -122,6 +128,8 @@ def _recorded(line: Line, history: History) -> RecordedStep:
             exposures=tuple(codec.loads(Exposure, item) for item in json.loads(line["exposures"])),
             holds=tuple(json.loads(line["holds"])),
             unseen=tuple(json.loads(line["unseen"])),
+            # An older program recorded none.
+            base=codec.loads(BaseHoldings, line["base"]) if line.get("base") else NOTHING_STATED,
         ),
         answers=tuple(_answer_of(item) for item in json.loads(line["answers"])),
         record=codec.loads(StepRecord, line["record"]),

@@ -58,6 +58,7 @@ STEP_COLUMNS = (
     "exposures",
     "holds",
     "unseen",
+    "base",
     "held",
     "answers",
     "record",
@@ -258,7 +259,7 @@ def close_tail(part: Path) -> None:
     lines = tail_lines(part)
     if lines:
         number = len(list(part.glob("steps-*.parquet"))) + 1
-        steps = pd.DataFrame([{name: line[name] for name in STEP_COLUMNS} for line in lines])
+        steps = pd.DataFrame([{name: line.get(name, "") for name in STEP_COLUMNS} for line in lines])
         changes = [[line["sequence"], *change] for line in lines for change in line["changes"]]
         write_parquet(part / f"rows-{number:04d}.parquet", _changes_table(changes))
         # Last, since a file of steps is what says that its rows are there too.
@@ -330,6 +331,7 @@ def _line(step: Step, changes: Iterable[Change], answers: Iterable[Answer]) -> L
         "exposures": _many(moment.exposures),
         "holds": json.dumps(list(moment.holds)),
         "unseen": json.dumps(list(moment.unseen)),
+        "base": codec.dumps(moment.base),
         "held": _many(step.frame.held),
         "answers": json.dumps([_answer(item) for item in answers]),
         "record": codec.dumps(step.record),

@@ -9,6 +9,7 @@ from typing import Any
 
 from bot.chain.heads import NewHead
 from bot.errors import BotError, ConfigError, InvariantError, StaleDataError, TransientError
+from bot.model.base_layers import NOTHING_STATED, BaseHoldings
 from bot.model.market import Block
 from bot.model.units import DAY_S, MINUTE_S, iso_utc
 from bot.pipeline.cadence import ChainObserver, Scheduled, check_series
@@ -44,6 +45,7 @@ class LiveSource:
     on_gap: Callable[[Gap], None] = lambda _: None
     others: Sequence[SideChain] = ()
     web: WebFeeds | None = None
+    base: BaseHoldings = NOTHING_STATED  # what the configuration states of the base layers
     deadline_s: float = math.inf  # for one watcher or position
     guard: Callable[[], Awaitable[None]] | None = (
         None  # beside each reading; raises on another chain (REL-R1)
@@ -170,6 +172,7 @@ class LiveSource:
             exposures=tuple(exposures),
             holds=tuple(holds),
             unseen=tuple(unseen),
+            base=self.base,
         )
 
     def trouble(self, error: BotError) -> None:

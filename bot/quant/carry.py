@@ -147,4 +147,5 @@ def hedged_irr(flows: CashFlows) -> Figure:
 
 
 def _paid(spends: Iterable[Spend], *, since_s: float, until_s: float) -> list[Spend]:
-    return [item for item in spends if item.kind is not SpendKind.RESERVED and since_s < item.at_s <= until_s]
+    moved = (SpendKind.PREMIUM, SpendKind.PROCEEDS)  # not what is only reserved, or set aside
+    return [item for item in spends if item.kind in moved and since_s < item.at_s <= until_s]

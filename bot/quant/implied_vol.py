@@ -14,7 +14,7 @@ from bot.quant.option_core import density, log_ratio, value
 
 _STEPS = 100  # each at least halves the bracket; typical inputs converge in 4 to 8
 _MAX_TOTAL = 64.0  # vol x sqrt(years) beyond which every price equals its upper bound in float64
-_TOLERANCE = 1e-14  # relative step at which the iteration stops
+_TOLERANCE = 1e-12  # relative step at which the iteration stops; the step after a Newton step is its square
 _LARGEST_LOG = 700.0  # of a float64, with room
 _TIME_VALUE_FLOOR = 16.0 * float(np.finfo(np.float64).eps)  # of the larger leg
 

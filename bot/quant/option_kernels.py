@@ -4,6 +4,9 @@ For surfaces, grids and sweeps of some thousand options and more. The decision n
 differ from the plain functions, and all modes must decide alike. Importing this module costs numba's import,
 the first call of a kernel its compilation, which is kept on disk; so import it where it is used.
 
+Threads are numba's; on a machine that is busy with other work ``OMP_WAIT_POLICY=passive`` in the environment
+keeps one that is done from spinning. After a fork the child must not call a kernel that the parent called.
+
 What lies outside the kernels' range (expired, without vol, unknown, out of any scale, next to a bound) goes
 to the plain twin, so that its rules for NaN and edges hold here too.
 """

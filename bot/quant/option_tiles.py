@@ -172,7 +172,7 @@ def greeks_of_all(
     pays: bool,
     out: FloatArray,
 ) -> int:
-    """Fill the rows of ``out`` and return how many options of the tiles are left to the plain twin."""
+    """Fill the rows of ``out`` and return how many options are left to the plain twin."""
     size = out.shape[1]
     span = _TILE * _TILES_PER_TASK
     unknowns = np.zeros((size + span - 1) // span, dtype=np.int64)
@@ -191,7 +191,7 @@ def greeks_of_all(
             _greeks_tile(tile, pays)
             for row in range(6):
                 _store(tile, 7 + row, count, out[row, start : start + count])
-            unknown += _count_unknown(tile, 7)
+            unknown += _count_unknown(tile, 7, count)
         unknowns[task] = unknown
     return int(unknowns.sum())
 
@@ -258,8 +258,8 @@ def _count_moving(tile: FloatArray) -> int:
 
 
 @compiled_kernel()
-def _count_unknown(tile: FloatArray, row: int) -> int:
-    count = 0
+def _count_unknown(tile: FloatArray, row: int, filled: int) -> int:
+    count = filled - _TILE  # what fills the tile up is unknown too
     for i in range(_TILE):
         count += 1 if tile[row * _TILE + i] != tile[row * _TILE + i] else 0
     return count
@@ -284,7 +284,7 @@ def vols_of_all(
     growth: FloatArray,
     out: FloatArray,
 ) -> int:
-    """Fill ``out`` and return how many options of the tiles are left to the plain twin."""
+    """Fill ``out`` and return how many options are left to the plain twin."""
     size = out.size
     span = _TILE * _TILES_PER_TASK
     unknowns = np.zeros((size + span - 1) // span, dtype=np.int64)
@@ -307,6 +307,6 @@ def vols_of_all(
                     break
             _vol_finish(tile)
             _store(tile, 9, count, out[start : start + count])
-            unknown += _count_unknown(tile, 9)
+            unknown += _count_unknown(tile, 9, count)
         unknowns[task] = unknown
     return int(unknowns.sum())

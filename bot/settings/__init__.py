@@ -18,6 +18,7 @@ from pydantic_settings import SettingsError
 from bot.chain.address import Address
 from bot.engine.policy import Policy
 from bot.errors import ConfigError
+from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings
 from bot.settings.chains import ChainSettings
 from bot.settings.indicative import IndicativeSettings
 from bot.settings.policies import PRESETS, PolicySource, bot_policy, named_policy, read_source
@@ -43,9 +44,11 @@ __all__ = [
     "AccountSettings",
     "Address",
     "ChainSettings",
+    "CoverSettings",
     "ExecutionSettings",
     "FeedSettings",
     "IndicativeSettings",
+    "LoanSettings",
     "LyraSettings",
     "ManagerSettings",
     "PerpSettings",
@@ -53,6 +56,7 @@ __all__ = [
     "PolicySource",
     "PoolSettings",
     "PositionSettings",
+    "ReserveSettings",
     "Settings",
     "WatchSettings",
     "WebSettings",

@@ -76,7 +76,13 @@ def bot_policy(name: str | Path) -> Policy:
             f"policy {source.name} rests on {source.simulation_only}, which is for simulation only; "
             "use it with alvh backtest, or name another policy"
         )
-    return parse_policy(source.table)
+    policy = parse_policy(source.table)
+    if policy.exit.without_asking:
+        raise ConfigError(
+            f"policy {source.name}: exit.consent is {policy.exit.consent!r}, and nothing in this release "
+            'withdraws by itself; write "ask", and a proposal says when to leave'
+        )
+    return policy
 
 
 def _preset(name: str) -> str:

@@ -15,6 +15,8 @@ from pydantic_settings import (
 
 from bot.deployments import known
 from bot.errors import ConfigError
+from bot.model.base_layers import BaseHoldings
+from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings, base_holdings
 from bot.settings.chains import ChainSettings
 from bot.settings.indicative import IndicativeSettings
 from bot.settings.sections import (
@@ -53,6 +55,9 @@ class Settings(BaseSettings):
     indicative: IndicativeSettings | None = None
     managers: ManagerSettings | None = None
     positions: tuple[PositionSettings, ...] = ()
+    reserves: tuple[ReserveSettings, ...] = ()
+    covers: tuple[CoverSettings, ...] = ()
+    loans: tuple[LoanSettings, ...] = ()
     account: AccountSettings | None = None
     web: WebSettings = WebSettings()
     alerts: AlertSettings = AlertSettings()
@@ -65,6 +70,11 @@ class Settings(BaseSettings):
     def all_chains(self) -> tuple[ChainSettings, ...]:
         """The home chain, then the others."""
         return (self.chain, *self.chains)
+
+    @property
+    def base(self) -> BaseHoldings:
+        """What is stated for the base layers."""
+        return base_holdings(self.reserves, self.covers, self.loans)
 
     def chain_named(self, chain_id: int) -> ChainSettings:
         """Return a configured chain. Raises ConfigError with those there are."""
@@ -83,6 +93,11 @@ class Settings(BaseSettings):
     @classmethod
     def _resolve_names(cls, data: Any) -> Any:
         return _resolved(cls, data) if isinstance(data, Mapping) else data
+
+    @model_validator(mode="after")
+    def _check_base(self) -> Self:
+        _ = self.base
+        return self
 
     @model_validator(mode="after")
     def _check_chains(self) -> Self:

@@ -231,6 +231,7 @@ def read_subject(
         observed_at_s=inputs.good_s,
         value=result.value,
         score=result.score,
+        held_until_s=worst.good_s + worst.patience_s if quality is Quality.HELD else math.nan,
     )
 
 
@@ -300,6 +301,7 @@ def _reading(
     value: float = math.nan,
     score: float = math.nan,
     warm_at_s: float = math.nan,
+    held_until_s: float = math.nan,
 ) -> Reading:
     return Reading(
         signal=signal.id,
@@ -314,6 +316,7 @@ def _reading(
         observed_at_s=observed_at_s,
         source=key.source,
         warm_at_s=warm_at_s,
+        held_until_s=held_until_s,
     )
 
 

@@ -1,7 +1,7 @@
 """Runs the engine and the benchmarks over real history, hour by hour, on one simulated market."""
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from bot.engine.step import decide as engine_decide
 from bot.errors import ConfigError
 from bot.model.exposure import Exposure
 from bot.model.hedge import HedgeLeg, Layer, LegOutcome, LegStatus, Side
-from bot.model.market import Block, Columns, FloatArray
+from bot.model.market import Block, Columns, FloatArray, SeriesKey
 from bot.model.record import StepRecord
 from bot.model.units import DAY_S, HOUR_S, YEAR_S, iso_utc
 from bot.pipeline.loop import Decide, Moment, Pipeline, view_of
@@ -112,7 +112,7 @@ def cut_moments(history: History, spec: ExposureSpec, *, fee_apr: float = 0.0) -
 
     A series whose file has ended, or not begun, is left out: its source is absent, not failing.
     """
-    price = history.price
+    price, columns = history.price, _remembering(history.columns)
     ends_s = np.ceil(price.times_s / HOUR_S) * HOUR_S
     inside = (ends_s >= history.from_s) & (ends_s <= history.to_s)
     entry: Exposure | None = None
@@ -132,16 +132,21 @@ def cut_moments(history: History, spec: ExposureSpec, *, fee_apr: float = 0.0) -
         yield Moment(
             now_s=now_s,
             blocks={exposure.chain_id: _block(exposure.chain_id, now_s)},
-            columns=_columns_at(history, now_s),
+            columns=_columns_at(columns, history.ends_s, now_s),
             exposures=(exposure,),
         )
 
 
-def _columns_at(history: History, now_s: float) -> Columns:
+def _remembering(columns: Columns) -> Columns:
+    """Give each series a memo, so that the bars of an hour serve the next one too."""
+    return Columns(series={key: replace(column, memo={}) for key, column in columns.series.items()})
+
+
+def _columns_at(columns: Columns, ends_s: Mapping[SeriesKey, float], now_s: float) -> Columns:
     series = {}
-    for key, column in history.columns.series.items():
+    for key, column in columns.series.items():
         part = column.until(now_s)
-        if part.times_s.size and now_s <= history.ends_s.get(key, math.inf) + _ENDED_S:
+        if part.times_s.size and now_s <= ends_s.get(key, math.inf) + _ENDED_S:
             series[key] = part
     return Columns(series=series)
 
@@ -170,20 +175,13 @@ async def _run_alvh(
     moments: Sequence[Moment], policy: Policy, market: Market, decide: Decide, progress: Progress | None
 ) -> tuple[tuple[StepRecord, ...], Path, tuple[VenuePosition, ...]]:
     """Drive the program's own loop over the moments; also return what is held at the end."""
-    venue = SimulatedVenue(market.options)
     journal = MemoryJournal()
-    pipeline = Pipeline(
-        mode="backtest", policy=policy, decide=decide, venues={venue.name: venue}, journal=journal
-    )
     records: list[StepRecord] = []
     marks: list[float] = []
     positions: tuple[VenuePosition, ...] = ()
-    async for record in pipeline.run(_feed(moments)):
-        view = view_of(moments[len(records)])
+    async for record, positions in alvh_steps(moments, policy, market, decide=decide, journal=journal):
         records.append(record)
-        # A record's own cash and mark are of before its trades; the path wants those after them.
-        positions = await venue.held(view)
-        marks.append(_marks_usd(positions))
+        marks.append(marks_usd(positions))
         if progress:
             progress(len(records), len(moments))
     path = Path(
@@ -192,6 +190,27 @@ async def _run_alvh(
         outcomes=journal.outcomes(),
     )
     return tuple(records), path, positions
+
+
+async def alvh_steps(
+    moments: Sequence[Moment],
+    policy: Policy,
+    market: Market,
+    *,
+    journal: MemoryJournal,
+    decide: Decide = engine_decide,
+) -> AsyncIterator[tuple[StepRecord, tuple[VenuePosition, ...]]]:
+    """Yield each step's record and what is held after its trades.
+
+    A record's own cash and mark are of before its trades; a path wants those after them.
+    """
+    venue = SimulatedVenue(market.options)
+    pipeline = Pipeline(
+        mode="backtest", policy=policy, decide=decide, venues={venue.name: venue}, journal=journal
+    )
+    views = map(view_of, moments)
+    async for record in pipeline.run(_feed(moments)):
+        yield record, await venue.held(next(views))
 
 
 async def _feed(moments: Sequence[Moment]) -> AsyncIterator[Moment]:
@@ -206,7 +225,7 @@ async def run_strategy(strategy: Strategy, moments: Sequence[Moment], market: Ma
     for moment in moments:
         view = view_of(moment)
         await desk.step(moment, view)
-        hedge_usd.append(_marks_usd(await desk.venue.held(view)))
+        hedge_usd.append(marks_usd(await desk.venue.held(view)))
         cash.append(desk.cash_usd)
     return Path(hedge_usd=np.array(hedge_usd), cash_usd=np.array(cash), outcomes=tuple(desk.outcomes))
 
@@ -304,7 +323,7 @@ def _position_usd(moment: Moment) -> float:
     return sum(item.value_usd + item.fees_uncollected_usd for item in moment.exposures)
 
 
-def _marks_usd(positions: Sequence[VenuePosition]) -> float:
+def marks_usd(positions: Sequence[VenuePosition]) -> float:
     """Return what hedges are worth: a sale where one is possible, else the model's value."""
     return sum(
         item.liquidation_usd if math.isfinite(item.liquidation_usd) else item.model_usd for item in positions

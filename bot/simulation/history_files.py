@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bot.model.market import Column, FloatArray, Metric, SeriesKey
-from bot.model.units import HOUR_S
-from bot.simulation.exposures import ExposureSpec
+from bot.model.units import DAY_S, HOUR_S
+from bot.simulation.exposures import UNDERLYINGS, ExposureSpec
 
 SPOT_SOURCE = "binance:spot"
 DVOL_KEY = SeriesKey(Metric.VOL_INDEX, "BTC", "deribit")
@@ -22,10 +22,20 @@ STABLE_POOL = "v3:USDC/USDT"
 _HOUR_END_S = HOUR_S - 1
 _FUNDINGS_A_YEAR = 3 * 365  # Binance settles every 8 h
 _TWO_PERCENT_UP = math.sqrt(1.02) - 1.0
+# New York closes at 20:00 or 21:00 UTC; the later one is taken all year, so that no close is known early.
+_NEW_YORK_CLOSE_S = 21 * HOUR_S
+_SPY_TO_SPX = 10.0  # the fund's share is about a tenth of the index; S20 reads returns alone
+_LONGEST_BREAK_S = 3 * DAY_S  # Friday's close to Monday's
+_RELEASES = {"CPI": "cpi", "PPI": "ppi", "FOMC": "fomc_decision"}  # intermeeting moves are not scheduled
+_STABLECOINS = ("usdt_mcap", "usdc_mcap", "busd_mcap")
 _TWO_PERCENT_DOWN = 1.0 - math.sqrt(0.98)
 _V2_FILES = {"v2:ETH/USDC": "uniswapv2_usdc_weth_4h", "v2:ETH/DAI": "uniswapv2_dai_weth_4h"}
 
 Rows = Mapping[str, FloatArray]  # numeric columns by name, and "at_s": when each row was known
+
+
+def _as_read(rows: Rows) -> Rows:
+    return rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,8 @@ class HistoryTable:
     not_negative: tuple[str, ...] = ()
     any_sign: tuple[str, ...] = ()
     keep: Mapping[str, str] = field(default_factory=dict)  # text column -> the value of the rows to use
+    may_be_blank: bool = False  # a row with an empty number is a day without one, not a bad row
+    prepare: Callable[[Rows], Rows] = _as_read  # of the whole file, before a range is cut from it
     is_required: bool = False
 
     @property
@@ -61,6 +73,12 @@ def tables_for(spec: ExposureSpec) -> tuple[HistoryTable, ...]:
         _perpetual(spec.underlying),
         _funding(spec.underlying),
         _stable_pool(),
+        *(_spot(other, is_required=False) for other in UNDERLYINGS if other != spec.underlying),
+        *(_funding(other) for other in UNDERLYINGS if other != spec.underlying),
+        _stablecoin_flow(),
+        _index("SPX", "spy_close", "S&P 500, daily close of the fund SPY x 10", times=_SPY_TO_SPX),
+        _index("VIX", "vix_close", "VIX, daily close (Cboe)"),
+        *(_releases(subject, event) for subject, event in _RELEASES.items()),
     ]
     if spec.pool in _V2_FILES:
         tables.append(_v2_pool(spec.pool))
@@ -75,7 +93,7 @@ def column_of(rows: Rows, values: FloatArray) -> Column:
     return Column(times_s=rows["at_s"], values=values)
 
 
-def _spot(underlying: str) -> HistoryTable:
+def _spot(underlying: str, *, is_required: bool = True) -> HistoryTable:
     return HistoryTable(
         file=f"{underlying.lower()}_usdt_spot_1h_binance",
         what=f"{underlying} spot price, hourly close, USDT taken as USD (Binance)",
@@ -83,8 +101,8 @@ def _spot(underlying: str) -> HistoryTable:
         step_s=HOUR_S,
         shift_s=_HOUR_END_S,
         series=lambda rows: {spot_key(underlying): rows["close"]},
-        without="no price of the underlying",
-        is_required=True,
+        without="no price of the underlying" if is_required else f"no {underlying} price (its S24, S14, S20)",
+        is_required=is_required,
     )
 
 
@@ -126,7 +144,7 @@ def _funding(underlying: str) -> HistoryTable:
         step_s=8 * HOUR_S,
         shift_s=0,
         series=lambda rows: {key: rows["rate"] * _FUNDINGS_A_YEAR},
-        without="no funding signal (S10)",
+        without=f"no funding signal of {underlying} (S10)",
     )
 
 
@@ -149,6 +167,56 @@ def _stable_pool() -> HistoryTable:
         shift_s=0,  # the state at the first block of the hour
         series=series,
         without="no stable-pool depth and imbalance (S3, S4)",
+    )
+
+
+def _stablecoin_flow() -> HistoryTable:
+    def prepare(rows: Rows) -> Rows:
+        # A change over more than a day is no day's flow: unknown, as is the first row's.
+        change = np.diff(np.sum([rows[name] for name in _STABLECOINS], axis=0), prepend=np.nan)
+        is_day = np.diff(rows["at_s"], prepend=-np.inf) <= DAY_S
+        return {"at_s": rows["at_s"], "flow_usd": np.where(is_day, change, np.nan)}
+
+    return HistoryTable(
+        file="stablecoin_mcap_daily",
+        what="issuance of USDT, USDC and BUSD: daily change of their market value",
+        positive=_STABLECOINS,
+        step_s=DAY_S,
+        shift_s=DAY_S,
+        series=lambda rows: {SeriesKey(Metric.FLOW_USD_1D, "stablecoins", "market-value"): rows["flow_usd"]},
+        without="no stablecoin issuance (S23)",
+        prepare=prepare,
+    )
+
+
+def _index(subject: str, column: str, what: str, *, times: float = 1.0) -> HistoryTable:
+    return HistoryTable(
+        file="vix_spx_daily",
+        what=what,
+        positive=(column,),
+        may_be_blank=True,
+        step_s=_LONGEST_BREAK_S,
+        shift_s=_NEW_YORK_CLOSE_S,
+        series=lambda rows: {SeriesKey(Metric.INDEX_CLOSE, subject, "daily-close"): rows[column] * times},
+        without=f"no close of {subject}" + (" (S20)" if subject == "SPX" else ""),
+    )
+
+
+def _releases(subject: str, event: str) -> HistoryTable:
+    """The calendar as it was known: each release names the one after it, which is published far ahead."""
+
+    def prepare(rows: Rows) -> Rows:
+        return {"at_s": rows["at_s"][:-1], "next_s": rows["at_s"][1:]}
+
+    return HistoryTable(
+        file="macro_events_us",
+        what=f"times of {subject} releases (BLS and Federal Reserve schedules), without the figures",
+        keep={"event": event},
+        step_s=49 * DAY_S,  # FOMC meetings are up to seven weeks apart
+        shift_s=0,
+        series=lambda rows: {SeriesKey(Metric.MACRO_RELEASE_S, subject, "calendar"): rows["next_s"]},
+        without=f"no {subject} calendar (S19)",
+        prepare=prepare,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from bot.errors import ConfigError
 from bot.model.market import Column, Columns, FloatArray, Metric, SeriesKey
 from bot.model.units import DAY_S, HOUR_S
+from bot.simulation.history_files import DVOL_KEY
 from bot.simulation.tables import History
 from bot.venues.simulated import OptionMarket
 
@@ -132,7 +133,8 @@ def parse_market(tables: Mapping[str, object], *, name: str = "market.toml") -> 
 def with_implied_vols(history: History, market: Market) -> History:
     """Return the history with IV_7D, IV_30D, IV_90D and VOL_INDEX of the underlying added.
 
-    Each row is a function of the index up to its own time. Hours without an index have no row.
+    Each row is a function of the index up to its own time. Hours without an index have no row, and what is
+    modelled ends with the index.
     """
     underlying = history.underlying
     if underlying not in market.vol_spread:
@@ -142,12 +144,20 @@ def with_implied_vols(history: History, market: Market) -> History:
     index = history.vol_index
     vols = index.values + market.vol_spread[underlying]
     mean = mean_variance(index.times_s, vols, mean_days=market.mean_days)
-    series = dict(history.columns.series)
-    for metric, days in _TENORS:
-        values = tenor_vols(vols, mean, days=days, half_life_days=market.half_life_days)
-        series[SeriesKey(metric, underlying, VOL_SOURCE)] = Column(times_s=index.times_s, values=values)
-    series[SeriesKey(Metric.VOL_INDEX, underlying, VOL_SOURCE)] = Column(times_s=index.times_s, values=vols)
-    return replace(history, columns=Columns(series=series))
+    modelled = {Metric.VOL_INDEX: vols} | {
+        metric: tenor_vols(vols, mean, days=days, half_life_days=market.half_life_days)
+        for metric, days in _TENORS
+    }
+    series = {
+        SeriesKey(metric, underlying, VOL_SOURCE): Column(times_s=index.times_s, values=values)
+        for metric, values in modelled.items()
+    }
+    end_s = history.ends_s.get(DVOL_KEY, math.inf)
+    return replace(
+        history,
+        columns=Columns(series={**history.columns.series, **series}),
+        ends_s={**history.ends_s, **dict.fromkeys(series, end_s)},
+    )
 
 
 def mean_variance(times_s: FloatArray, vols: FloatArray, *, mean_days: float) -> FloatArray:

@@ -121,13 +121,33 @@ def load_history(
         underlying=spec.underlying,
         from_s=from_s,
         to_s=to_s,
-        vol_index=read.series.pop(DVOL_KEY, EMPTY_COLUMN),
+        vol_index=_index_of(read.series, spec.underlying),
         columns=Columns(series=read.series),
         ends_s=read.ends_s,
         found=tuple(read.found),
         missing=tuple(read.missing),
         gaps=tuple(read.gaps),
     )
+
+
+def _index_of(series: dict[SeriesKey, Column], underlying: str) -> Column:
+    """Return the published index. It stays a series of its own asset, unless the model's stands for it."""
+    index = series.get(DVOL_KEY, EMPTY_COLUMN)
+    if underlying == DVOL_KEY.subject:
+        series.pop(DVOL_KEY, None)
+    return index
+
+
+def price_file(data_dir: Path, spec: ExposureSpec) -> Column:
+    """Return the whole price file of the underlying. Raises ConfigError."""
+    if not data_dir.is_dir():
+        raise ConfigError(f"--data must be a folder with history files, {data_dir} is not there")
+    table = tables_for(spec)[0]
+    path = _locate(data_dir, table)
+    if path is None:
+        return EMPTY_COLUMN
+    rows, _ = read_rows(path, table)
+    return column_of(rows, table.series(rows)[spot_key(spec.underlying)])
 
 
 @dataclass(slots=True)
@@ -163,6 +183,8 @@ def read_rows(path: Path, table: HistoryTable) -> tuple[Rows, tuple[str, ...]]:
     frame, bad = _read_csv(path, table)
     for column, value in table.keep.items():
         frame = frame[frame[column] == value]
+    if table.may_be_blank:
+        frame = frame[(frame[list(table.numeric)] != "").all(axis=1)]
     stamps = pd.to_datetime(frame["ts"], format="ISO8601", utc=True, errors="coerce")
     # The unit of a parsed stamp depends on the pandas version; seconds do not.
     seconds = ((stamps - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(np.float64)
@@ -177,7 +199,8 @@ def read_rows(path: Path, table: HistoryTable) -> tuple[Rows, tuple[str, ...]]:
         numbers[column] = values
     lines = frame.index[usable]
     numbers = {name: values[usable] for name, values in numbers.items()}
-    return _in_order(numbers, lines, bad)
+    rows, bad = _in_order(numbers, lines, bad)
+    return (table.prepare(rows) if rows["at_s"].size else rows), bad
 
 
 def _in_order(

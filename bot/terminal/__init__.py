@@ -1,9 +1,9 @@
 """What a person reads in a terminal of 80 columns, without needing colour."""
 
+from bot.terminal.explain import explain_view
 from bot.terminal.lp import lp_view
 from bot.terminal.views import (
     StepPrinter,
-    explain_view,
     fill_progress,
     hours_progress,
     order_line,

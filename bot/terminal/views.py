@@ -15,6 +15,7 @@ from rich.text import Text
 from bot.app.plan import Plan
 from bot.engine.protection import Protection, ProtectionLeg
 from bot.engine.sentence import spoken_value
+from bot.model.base_layers import Action, BaseLayer, Proposal
 from bot.model.hedge import LayerTarget, LegOutcome, LegStatus, Shortfall
 from bot.model.record import GroupDecision, StepRecord
 from bot.model.tier import Quality, Reading, Tier
@@ -61,7 +62,7 @@ def order_line(outcome: LegOutcome) -> RenderableType:
 def status_view(record: StepRecord, *, full: StepRecord | None = None) -> RenderableType:
     """Return the whole state: sentence, protection, orders, money, signals, trust.
 
-    ``full`` has the readings where ``record`` is a heartbeat.
+    ``full`` has the readings and proposals where ``record`` is a heartbeat.
     """
     decision = record.decision
     parts: list[RenderableType] = []
@@ -72,13 +73,19 @@ def status_view(record: StepRecord, *, full: StepRecord | None = None) -> Render
     parts += [order_line(outcome) for outcome in record.outcomes]
     parts.append(_money(record))
     parts += [hanging("", Text(f"HOLD: {reason}", style="bold yellow")) for reason in decision.holds]
+    parts += [_proposal_line(item) for item in (full or record).decision.proposals]
     parts += [Text(""), *_signals((full or record).decision.readings), Text(""), _trust(record)]
     return Group(*parts)
 
 
-def explain_view(lines: Iterable[str]) -> RenderableType:
-    """Return the lines of ``alvh explain``, each wrapped under its own indent."""
-    return Group(*(hanging(" " * (len(line) - len(line.lstrip())), Text(line.lstrip())) for line in lines))
+def _proposal_line(item: Proposal) -> RenderableType:
+    """Return what the base layers want done in one line; an exit and a loan in trouble say why."""
+    is_urgent = item.layer is BaseLayer.EXIT or item.action in (Action.REPAY, Action.TOP_UP)
+    usd = f" {item.amount_usd:,.0f} USD" if math.isfinite(item.amount_usd) else ""
+    moves = ", ".join(f"{each.usd:,.0f} USD from {each.source} to {each.target}" for each in item.moves)
+    what = f"move {moves}" if moves else f"{item.action}{usd}: {item.subject}"
+    words = item.because if is_urgent else what
+    return hanging(f"PROPOSAL {item.rule}  ", Text(words, style="bold yellow" if is_urgent else ""))
 
 
 def _sentence(group: GroupDecision) -> Text:

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 from pipeline_builders import START_S, filled, leg, record_of
 
-from bot.alerts.conditions import Limits, Severity, of_positions, of_step
+from bot.alerts.conditions import Limits, Severity, of_positions, of_step, unsure_of
 from bot.errors import ConfigError
 from bot.model.exposure import Exposure, ExposureKind, LpShape
 from bot.model.hedge import Layer, LegStatus, Shortfall
 from bot.model.market import Metric, Observation, columns_from
-from bot.model.tier import Tier
+from bot.model.record import ProtocolDecision
+from bot.model.tier import Family, Quality, Reading, RuleFinding, Tier
 
 LIMITS = Limits(health_factor=1.25, range_margin=0.0, rearm=0.02)
 
@@ -64,6 +65,39 @@ def test_a_tier_above_calm_is_a_condition_with_its_reason(tier, severity):
     found = by_key(of_step(record_of(tier=tier, because="funding at 2.4 sigma")))["tier:ETH/USDC"]
     assert (found.severity, found.level) == (severity, tier.value)
     assert found.text == "funding at 2.4 sigma"
+
+
+def test_a_protocol_tier_names_the_protocol_who_depends_on_it_and_why():
+    asks = RuleFinding(rule="R2", fired=True, because="v3-factory is paused", tier=Tier.CRISIS)
+    paused = ProtocolDecision(
+        protocol="uniswap-v3",
+        tier=Tier.CRISIS,
+        previous_tier=Tier.CALM,
+        groups=("ETH/USDC",),
+        findings=(asks,),
+    )
+    record = record_of()
+    record = replace(record, decision=replace(record.decision, protocols=(paused,)))
+    found = by_key(of_step(record))["protocol:uniswap-v3"]
+    assert found.severity is Severity.CRITICAL
+    assert "v3-factory is paused. ETH/USDC depends on it." in found.text
+    calm = replace(record, decision=replace(record.decision, protocols=(replace(paused, tier=Tier.CALM),)))
+    assert of_step(calm) == ()
+
+
+@pytest.mark.parametrize(("score", "informs", "count"), [(0.4, True, 1), (0.0, True, 0), (0.4, False, 0)])
+def test_what_informs_is_told_and_a_heartbeat_does_not_end_it(score, informs, count):
+    beta = Reading(
+        signal="S20", name="beta", subject="ETH", family=Family.FUNDAMENTAL, value=3.1, unit="",
+        score=score, quality=Quality.LIVE, because="30-day beta 3.1", informs=informs,
+    )  # fmt: skip
+    record = record_of()
+    record = replace(record, decision=replace(record.decision, readings=(beta,)))
+    keys = [item.key for item in of_step(record)]
+    assert keys == ["informs:S20:ETH:"] * count
+    beat = replace(record, is_heartbeat=True, decision=replace(record.decision, readings=()))
+    assert unsure_of("informs:S20:ETH:", beat, (), active_holds=())
+    assert not unsure_of("informs:S20:ETH:", record, (), active_holds=())
 
 
 def test_calm_without_holds_or_trades_is_nothing():

@@ -37,12 +37,20 @@ def test_presets_have_the_numbers_of_the_methods_table(name, shares, budgets):
     assert [100 * item for item in found] == pytest.approx(budgets)
 
 
+@pytest.mark.parametrize(("name", "share"), [("classic", 0.5), ("steward", 0.33), ("fortress", 0.75)])
+def test_presets_have_the_methods_cost_guard(name, share):
+    guard = named_policy(name).cost_guard
+    assert (guard.max_carry_share, guard.carry_floor) == (share, 0.0025)
+
+
 @pytest.mark.parametrize("name", ["steward", "fortress"])
 def test_what_steward_and_fortress_share(name):
     policy = named_policy(name)
     assert [policy.sizing.weights.of(layer) for layer in Layer] == [10, 20, 70]
     assert [policy.sizing.weight_bounds.of(layer) for layer in Layer] == [(0, 40), (0, 40), (20, 100)]
+    assert policy.sizing.weights_of == "premium"
     assert (policy.near.trigger, policy.mid.scaling) == ("tier", "tier")
+    assert policy.tail.ladder > 1
     tail = policy.layers.TAIL
     assert (tail.dte, tail.delta, tail.roll_at) == ((30 * DAY_S, 60 * DAY_S), (0.05, 0.10), 0.0)
     tiers = policy.tiers

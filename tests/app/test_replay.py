@@ -8,6 +8,7 @@ import pytest
 from web_server import sources_at
 
 from bot.app.demo import _warm
+from bot.app.explain import Which, explain_recording
 from bot.app.live import open_bot
 from bot.app.replay import replay_blocks, replay_recording
 from bot.devnet.market import MarketMover
@@ -49,6 +50,13 @@ async def test_a_dry_run_decided_again_from_its_recording_is_the_same(recorded, 
     assert found.differences == []
     assert [record.frame_hash for record in found.records] == [record.frame_hash for record in records]
     assert [record.outcomes for record in found.records] == [record.outcomes for record in records]
+
+    # Every step of it can be explained, as it was decided.
+    explained = explain_recording(folder, Which(sequence=records[-1].sequence), settings=settings)
+    assert explained.shown_for == records[-1]
+    assert explained.is_same_policy
+    assert not explained.record.is_heartbeat
+    assert explained.groups[0].decision.tier is records[-1].decision.groups[0].tier
 
     # A part of it: what came before is decided too, so that state and book are those of the run.
     middle_s = records[STEPS // 2].decision.now_s

@@ -49,8 +49,9 @@ async def test_what_fits_is_bought_and_what_does_not_is_named():
 
 
 async def test_with_room_for_all_every_tier_fits_at_what_protection_costs():
+    steward = named_policy("steward")
     roomy = with_budget(
-        named_policy("steward"),
+        replace(steward, cost_guard=replace(steward.cost_guard, carry_floor=1.0)),
         defined_risk_capital=0.9,
         budget_30d=0.9,
         budget_365d=0.9,

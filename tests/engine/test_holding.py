@@ -3,14 +3,15 @@
 import math
 
 import pytest
-from engine.factory import GROUP, NOW_S, board, classic, context, frame, held, option, reading
+from engine.factory import GROUP, NOW_S, board, classic, exposure, frame, held, option
+from engine.held_legs import review_legs
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bot.engine import decide
-from bot.engine.choose import Slot, choose
+from bot.engine.choose import Slot
 from bot.engine.group import read_group
-from bot.engine.holding import review_held, sale_refusal
-from bot.engine.layers import open_layers, plan_layers
-from bot.engine.sizing import size_group
+from bot.engine.holding import positions_left, sale_refusal
 from bot.model.hedge import Layer, OptionType, Side
 from bot.model.record import EngineState, GroupState
 from bot.model.tier import Tier
@@ -20,15 +21,9 @@ POLICY = classic()
 PUTS = {layer: Slot(layer, OptionType.PUT) for layer in Layer}
 
 
-def review(tier, *hedges, since=None, easing=False, quotes=None):
-    at = frame(held=hedges, quotes=board() if quotes is None else quotes)
-    group = read_group(POLICY, at, GROUP)
-    state = GroupState(tier=tier)
-    plans, _, _ = plan_layers(POLICY, context(POLICY, [reading("S2", 1.0)], state=state, at=at), force=True)
-    choices = choose(POLICY, group, open_layers(tier), at.quotes)
-    sizing = size_group(POLICY, group, tier, plans, choices)
-    found = review_held(POLICY, group, tier, sizing.targets, since or {}, easing=easing)
-    return found, sizing
+def review(tier, *hedges, since=None, easing=False, **changes):
+    state = GroupState(unwanted_since_s=since or {})
+    return review_legs(POLICY, tier, *hedges, state=state, easing=easing, **changes)
 
 
 def targets_at(tier):
@@ -128,7 +123,7 @@ def test_r17_easing_waits_for_legs_that_may_still_be_rolled(changes, waits):
 def test_r17_easing_does_not_wait_for_a_leg_that_its_cost_refuses():
     hedge = held(option(1700, 12), Layer.MID, targets_at(Tier.GUARDED)[Layer.MID], salvage=0.5)
     found, _ = review(Tier.GUARDED, hedge, easing=True)
-    assert "rolling costs" in found.findings()[0].because
+    assert "to hold and rebuy" in found.findings()[0].because
     assert found.easing == set()
 
 
@@ -229,3 +224,152 @@ def test_r18_protection_of_a_position_that_is_not_seen_is_not_sold():
 
     assert sales(8), "without a position it is unwanted and sold"
     assert sales(8, unseen=("position 1 of chain 1",)) == []
+
+
+LIQUIDITY = exposure().shape.liquidity
+
+
+@pytest.mark.parametrize(
+    ("before", "unseen", "left"),
+    [
+        ({}, (), False),  # never seen
+        ({"v2:1": LIQUIDITY}, (), False),
+        ({"v2:1": LIQUIDITY * 1.0009}, (), False),  # a pool's own drift
+        ({"v2:1": LIQUIDITY * 1.002}, (), True),  # left in part
+        ({"v2:1": LIQUIDITY * 0.5}, (), False),  # grew
+        ({"v2:1": LIQUIDITY, "gone": 1.0}, (), True),
+        ({"v2:1": LIQUIDITY, "gone": 1.0}, ("position 1",), False),  # may be there still
+        ({"v2:1": LIQUIDITY * 2.0, "gone": 1.0}, ("position 1",), True),  # the one that is seen lost half
+    ],
+)
+def test_r18_positions_that_left(before, unseen, left):
+    group = read_group(POLICY, frame(quotes=(), unseen=unseen), GROUP)
+    found, liquidity = positions_left(group, GroupState(liquidity=before))
+    assert found is left
+    assert liquidity["v2:1"] == (LIQUIDITY if left else max(LIQUIDITY, before.get("v2:1", 0.0)))
+    assert ("gone" in liquidity) is (bool(unseen) and "gone" in before)
+
+
+@pytest.mark.parametrize(
+    ("part", "shrunk", "unwanted"),
+    [
+        (1.9, False, False),  # inside the band
+        (1.9, True, True),  # a position left: the band does not keep its hedge
+        (1.06, True, True),
+        (1.04, True, False),  # under the least order: as good as the target
+    ],
+)
+def test_r18_hedges_of_positions_that_left_are_let_go(part, shrunk, unwanted):
+    size = part * targets_at(Tier.GUARDED)[Layer.MID]
+    hedge = held(option(1700, 30), Layer.MID, size)
+    state = GroupState(shrunk=shrunk, unwanted_since_s={hedge.id: NOW_S - 7 * HOUR_S})
+    found, _ = review_legs(POLICY, Tier.GUARDED, hedge, state=state)
+    assert (hedge.id in found.unwanted) is unwanted
+    assert sum(sale.size for sale in found.sales) == pytest.approx(
+        size * (1.0 - 1.0 / part) if unwanted else 0.0
+    )
+    assert found.remembered(state).shrunk is unwanted
+
+
+def test_r18_a_half_that_leaves_takes_its_hedge_with_it():
+    """A burned half of the exposure: its half of the hedge goes after the cooldown, and no more."""
+    size = targets_at(Tier.CALM)[Layer.TAIL]
+    hedge = held(option(1300, 75), Layer.TAIL, size)
+    state, sold = EngineState(), 0.0
+    for hour in range(9):
+        at = frame(
+            now_s=NOW_S + hour * HOUR_S,
+            exposures=(exposure(1e6 if hour == 0 else 0.5e6),),
+            held=(hedge,),
+            quotes=board(now_s=NOW_S + hour * HOUR_S),
+        )
+        state, decision = decide(POLICY, state, at)
+        for leg in decision.plan.legs:
+            assert leg.side is Side.SELL
+            sold += leg.size
+        if sold:
+            break
+    assert hour == 7  # six hours after the first frame without it
+    assert sold == pytest.approx(0.5 * size, rel=0.06)  # the board moved with time
+
+
+def test_r18_legs_of_a_group_that_is_gone_are_let_go_by_their_heir():
+    size = targets_at(Tier.CALM)[Layer.TAIL]
+    own = held(option(1300, 75), Layer.TAIL, size, id="own", age_s=9 * DAY_S)
+    other = held(option(1300, 75), Layer.TAIL, 0.8 * size, id="other", group="ETH/DAI")
+    assert review(Tier.CALM, own, other)[0].unwanted == {"other": NOW_S}
+    assert review(Tier.CALM, own)[0].unwanted == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"columns": {}, "exposures": (exposure(spot_usd=math.nan),)},
+        {"quotes": ()},
+        {"quotes": board(valid_until_s=NOW_S - 1.0)},  # stale
+        {"quotes": board(iv=math.nan)},
+    ],
+)
+def test_r18_an_unknown_target_lets_nothing_go(changes):
+    """Protection is not unwanted because nobody can say what it should be."""
+    hedge = held(option(1300, 75), Layer.TAIL, 1e4)
+    state = GroupState(unwanted_since_s={hedge.id: NOW_S - 9 * HOUR_S})
+    found, _ = review_legs(POLICY, Tier.CALM, hedge, state=state, **changes)
+    assert found.sales == []
+    assert found.unwanted == {}
+
+
+LEGS = st.lists(
+    st.tuples(
+        st.sampled_from(list(Layer)),
+        st.floats(0.3, 120.0),  # days to expiry
+        st.floats(900.0, 3_000.0),  # strike
+        st.floats(0.01, 500.0),  # size
+        st.floats(0.0, 10.0),  # days since purchase
+        st.one_of(st.just(math.nan), st.floats(0.0, 1.2)),  # what a sale brings of model value
+        st.floats(0.0, 20.0),  # hours unwanted
+    ),
+    max_size=5,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(LEGS, st.sampled_from(list(Tier)), st.booleans(), st.booleans())
+def test_r18_laws_of_every_sale(legs, tier, easing, shrunk):
+    """Never sooner than min_hold, never more than is held, never for less than a salvage, R17 or R28 too."""
+    hedges = [
+        held(option(strike, days), layer, size, age_s=age * DAY_S, salvage=part, id=f"leg{place}")
+        for place, (layer, days, strike, size, age, part, _) in enumerate(legs)
+    ]
+    since = {f"leg{place}": NOW_S - hours * HOUR_S for place, (*_, hours) in enumerate(legs)}
+    state = GroupState(unwanted_since_s=since, shrunk=shrunk)
+    found, _ = review_legs(POLICY, tier, *hedges, state=state, easing=easing)
+    sold: dict[str, float] = {}
+    for sale in found.sales:
+        assert NOW_S - sale.hedge.opened_at_s >= POLICY.no_loyalty.min_hold
+        assert sale.hedge.liquidation_usd >= POLICY.no_loyalty.min_salvage * sale.hedge.model_usd
+        assert sale.rule == "R18" or sale.replaced is not None or sale.rule == "R28"
+        sold[sale.hedge.id] = sold.get(sale.hedge.id, 0.0) + sale.size
+    for hedge in hedges:
+        assert sold.get(hedge.id, 0.0) <= hedge.size * (1.0 + 1e-12)
+        served = sum(found.serving.get(hedge.id, {}).values())
+        assert served <= hedge.size * (1.0 + 1e-12)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 12)), min_size=10, max_size=25))
+def test_r18_churn_is_bounded(market):
+    """However the tier flickers, a leg is sold only 48 h after purchase and a whole cooldown unwanted."""
+    hedge = held(option(1700, 40), Layer.MID, targets_at(Tier.GUARDED)[Layer.MID], age_s=0.0)
+    state, now_s, unwanted_s = GroupState(), NOW_S, math.nan
+    for guarded, hours in market:
+        now_s += hours * HOUR_S
+        at = frame(now_s=now_s, held=(hedge,), quotes=board(now_s=now_s))
+        found, _ = review_legs(POLICY, Tier.GUARDED if guarded else Tier.CALM, state=state, at=at)
+        state = found.remembered(state)
+        if guarded:
+            unwanted_s = math.nan
+        elif math.isnan(unwanted_s):
+            unwanted_s = now_s
+        ripe = now_s - unwanted_s >= 6 * HOUR_S and now_s - NOW_S >= 48 * HOUR_S
+        assert bool(found.sales) is ripe

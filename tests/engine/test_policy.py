@@ -31,6 +31,14 @@ def test_classic_is_the_preset_as_published():
     assert policy.layers.NEAR.dte == (0.0, 7 * 86400.0)
     assert policy.layers.TAIL.dte == (60 * 86400.0, math.inf)
     assert policy.layers.TAIL.delta == (0.05, 0.15)
+    assert policy.sizing.weights_of == "notional"
+    moves = policy.sizing.weight_moves
+    assert (moves.S13, moves.S8, moves.S18, moves.S21, moves.over) == (10.0, 10.0, 5.0, 5.0, 0.5)
+    assert (policy.cost_guard.max_carry_share, policy.cost_guard.carry_floor) == (0.5, 0.0025)
+    assert (policy.mid.scale_from, policy.mid.scale_to) == (0.25, 0.75)
+    assert policy.wings.fees_to_width == (0.15, 0.25)
+    factors = policy.sizing.factors
+    assert (factors.assets, factors.window_days, factors.min_r_squared) == (("ETH", "BTC"), 90, 0.5)
     assert policy.signals == SignalsPolicy()
 
 
@@ -72,6 +80,21 @@ def test_every_signal_key_is_stated_in_classic():
         ("sizing.weight_bounds.NEAR", [45, 50], ("sizing.weights.NEAR", "[45, 50]")),
         ("sizing.weight_bounds.NEAR", [50, 30], ("sizing.weight_bounds.NEAR", "low < high")),
         ("sizing.shares.GUARDED", "30 %", ("sizing.shares.ELEVATED", "at least")),
+        ("sizing.weights_of", "delta", ("sizing.weights_of", "'notional'", "'premium'")),
+        ("sizing.weight_moves.S8", 51, ("sizing.weight_moves.S8", "50")),
+        ("sizing.weight_moves.over", 1.1, ("sizing.weight_moves.over", "1.1")),
+        ("sizing.min_paths", 1, ("sizing.min_paths", "2")),
+        ("sizing.stable_stress", "50 %", ("sizing.stable_stress", "a number")),
+        ("sizing.factors.min_r_squared", 1.5, ("min_r_squared", "0 to 1")),
+        ("sizing.factors.window_days", 29, ("window_days", "30")),
+        ("sizing.factors.assets", "ETH", ("sizing.factors.assets", "list")),
+        ("cost_guard.max_carry_share", 0.5, ("cost_guard.max_carry_share", "percentage")),
+        ("cost_guard.carry_floor", "-1 %", ("cost_guard.carry_floor",)),
+        ("tail.ladder", 0, ("tail.ladder", "1 to 12")),
+        ("tail.index_product", "on", ("tail.index_product", "no venue")),
+        ("wings.fees_to_width", ["25 %", "15 %"], ("wings.fees_to_width", "low < high")),
+        ("wings.rise_span", "30 min", ("wings.rise_span", "1 h")),
+        ("outer_wings.near_cap", 19, ("outer_wings.near_cap", "at least 30")),
         ("layers.NEAR.delta", [0.5, 0.35], ("layers.NEAR.delta", "low < high")),
         ("layers.NEAR.roll_at", "8 d", ("layers.NEAR.roll_at", "under")),
         ("layers.MID.dte", ["5 d", "45 d"], ("layers.MID.dte", "beyond NEAR")),

@@ -10,7 +10,9 @@ from bot.model.hedge import Layer
 from bot.model.record import EngineState
 from bot.model.tier import Tier
 
-POLICY = classic(budget={"budget_30d": "3 %", "defined_risk_capital": "12 %"})
+POLICY = classic(
+    budget={"budget_30d": "3 %", "defined_risk_capital": "12 %"}, cost_guard={"carry_floor": "100 %"}
+)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """The sentence a person reads first: cause, cover and orders in words, without the tier's own name."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from engine.factory import POOL, classic, frame, held, option, reading, stressed_columns
 
 from bot.engine import decide
 from bot.engine.rules.consensus import family_votes
-from bot.engine.sentence import Coverage, leading_numbers, state_sentence
+from bot.engine.sentence import Coverage, leading_numbers, spoken_value, state_sentence
 from bot.model.hedge import Layer
 from bot.model.record import EngineState, GroupState
 from bot.model.tier import Quality, RuleFinding, Tier
@@ -84,3 +85,23 @@ def test_a_decision_never_repeats_its_tier_in_front(columns):
     assert not group.because.startswith(group.tier.name)
     assert f" of {100 * group.wanted_share:.0f} % of VaR held" in group.because
     assert POOL not in group.because
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "pool liquidity -9.8 %"),
+        ({"subject": "curve:3pool"}, "funds held -9.8 %"),
+        ({"subject": "vault:USDC"}, "funds held -9.8 %"),
+        ({"subject": "optimism-bridge"}, "funds held -9.8 %"),
+        ({"subject": "curve:3pool", "source": "curve:virtual_price"}, "share value -9.80 %"),
+        ({"subject": "vUSDC/USDC", "source": "erc4626:exchange_rate"}, "share value -9.80 %"),
+        ({"value": math.nan}, "unknown"),
+        ({"signal": "S5", "name": "peg", "value": 0.004}, "stable 0.40 % off par"),
+        ({"signal": "S7", "name": "bridge_coverage", "value": 0.985}, "bridge coverage 98.5 %"),
+        ({"signal": "S24", "name": "drawdown_speed", "value": -2.1}, "24 h move -2.1 sigma"),
+        ({"signal": "S16", "name": "breadth", "value": 0.5}, "breadth 0.50"),
+    ],
+)
+def test_a_value_is_said_for_what_it_is_of(changes, words):
+    assert spoken_value(replace(reading("S1", 0.62, value=-0.098), **changes)) == words

@@ -79,6 +79,110 @@ def test_r8_says_the_real_shares_where_tail_is_lifted_and_its_paths():
     assert "notionals" not in plain.finding.because
 
 
+STEWARD_WEIGHTS = {
+    "weights_of": "premium",
+    "weights": {"NEAR": 10, "MID": 20, "TAIL": 70},
+    "weight_bounds": {"NEAR": [0, 40], "MID": [0, 40], "TAIL": [20, 100]},
+}
+
+
+@pytest.mark.parametrize("tier", [Tier.GUARDED, Tier.ELEVATED, Tier.CRISIS])
+def test_r7_premium_at_risk_keeps_the_weights(tier):
+    shares = {**dict.fromkeys(Tier.__members__, "15 %"), "CALM": "0 %"}  # nothing stands: R7's own weights
+    _, sizing = sized(tier, policy=classic(sizing={**STEWARD_WEIGHTS, "shares": shares}))
+    premium = {
+        slot.layer: target.units * target.choice.quote.unit_cost_usd
+        for slot, target in sizing.targets.items()
+    }
+    points = {Layer.NEAR: 10, Layer.MID: 20, Layer.TAIL: 70}
+    total, whole = sum(premium.values()), sum(points[layer] for layer in premium)
+    for layer, usd in premium.items():
+        assert usd / total == pytest.approx(points[layer] / whole, rel=1e-9)
+    assert sizing.reached == pytest.approx(0.15, abs=1e-6)
+    assert all(
+        target.weight == pytest.approx(points[slot.layer] / whole) for slot, target in sizing.targets.items()
+    )
+
+
+def test_r7_premium_at_risk_of_put_and_call_together_keeps_the_weights():
+    shares = {**dict.fromkeys(Tier.__members__, "15 %"), "CALM": "0 %"}
+    policy = classic(sizing={**STEWARD_WEIGHTS, "shares": shares, "loss_measure": "hold"})
+    _, sizing = sized(Tier.CRISIS, policy=policy)
+    premium = dict.fromkeys(Layer, 0.0)
+    for slot, target in sizing.targets.items():
+        premium[slot.layer] += target.units * target.choice.quote.unit_cost_usd
+        twin = next(other for key, other in sizing.targets.items() if key.layer is slot.layer)
+        assert target.units == twin.units
+    total = sum(premium.values())
+    assert [premium[layer] / total for layer in Layer] == pytest.approx([0.1, 0.2, 0.7])
+
+
+def test_r7_a_lifted_tail_says_its_premium():
+    shares = {**dict.fromkeys(Tier.__members__, "5 %")}
+    _, sizing = sized(Tier.ELEVATED, policy=classic(sizing={**STEWARD_WEIGHTS, "shares": shares}))
+    tail = next(target for slot, target in sizing.targets.items() if slot.layer is Layer.TAIL)
+    assert tail.weight == pytest.approx(1.0, abs=0.01)  # its standing share alone covers what is wanted
+    assert tail.standing_units == tail.units
+    assert "so premiums are" in sizing.finding.because
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    iv=st.floats(0.3, 1.5),
+    near=st.floats(0.0, 40.0),
+    mid=st.floats(0.0, 40.0),
+    tier=st.sampled_from([Tier.GUARDED, Tier.SEVERE]),
+)
+def test_r7_premium_proportions_hold_at_any_vol(iv, near, mid, tier):
+    weights = {"NEAR": near, "MID": mid, "TAIL": 100.0 - near - mid}
+    shares = {**dict.fromkeys(Tier.__members__, "10 %"), "CALM": "0 %"}
+    policy = classic(sizing={**STEWARD_WEIGHTS, "weights": weights, "shares": shares})
+    _, sizing = sized(tier, policy=policy, at=frame(quotes=board(iv=iv)))
+    listed = {slot: item for slot, item in sizing.targets.items() if item.choice.quote and item.units > 0.0}
+    prices = {
+        slot.layer: item.units * item.choice.quote.unit_cost_usd / item.plan.weight
+        for slot, item in listed.items()
+        if item.plan.weight > 1e-6
+    }
+    assert max(prices.values(), default=1.0) == pytest.approx(min(prices.values(), default=1.0), rel=1e-9)
+
+
+@pytest.mark.parametrize("tier", Tier)
+def test_r11_only_tails_standing_share_is_exempt(tier):
+    _, sizing = sized(tier)
+    for slot, target in sizing.targets.items():
+        calm = next(iter(sized(Tier.CALM)[1].targets.values())).units
+        assert target.standing_units == pytest.approx(calm if slot.layer is Layer.TAIL else 0.0)
+
+
+LADDER = tuple(item for day in (62.0, 69.0, 76.0, 90.0) for item in board(days=(day,)))
+
+
+@pytest.mark.parametrize(
+    ("rungs", "listed", "parts"), [(1, 4, 0), (2, 4, 2), (3, 4, 3), (6, 4, 4), (3, 1, 0)]
+)
+def test_r14_tail_is_a_ladder_over_the_listed_expiries(rungs, listed, parts):
+    policy = classic(tail={"ladder": rungs})
+    quotes = tuple(item for item in LADDER if listed == 4 or item.instrument.dte(NOW_S) < 63)
+    _, sizing = sized(Tier.CALM, policy=policy, at=frame(quotes=quotes))
+    (target,) = sizing.targets.values()
+    if not parts:
+        assert target.rung_units == {}
+        return
+    assert len(target.rung_units) == 4
+    assert list(target.rung_units.values()) == pytest.approx([target.units / parts] * 4)
+
+
+def test_r14_what_a_rung_holds_already_counts():
+    policy = classic(tail={"ladder": 2})
+    leg = held(option(1_400, 69), Layer.TAIL, 5.0)
+    _, sizing = sized(Tier.CALM, policy=policy, at=frame(quotes=LADDER, held=(leg,)))
+    (target,) = sizing.targets.values()
+    room = target.rung_units[leg.instrument.expiry_s]
+    assert room == pytest.approx(max(0.0, target.units / 2 - 5.0))
+    assert max(target.rung_units.values()) == pytest.approx(target.units / 2)
+
+
 @pytest.mark.parametrize("tier", Tier)
 def test_r14_tail_never_under_its_calm_share(tier):
     tails = {

@@ -27,7 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.engine import decide
-from bot.engine.planner import leg_layer, round_down
+from bot.engine.plan import leg_layer, round_down
 from bot.model.hedge import HeldHedge, Layer, Side, Spend, SpendKind
 from bot.model.market import Column, Metric, SeriesKey
 from bot.model.record import EngineState, GroupState
@@ -274,11 +274,19 @@ def test_limits_bound_every_buy():
 def test_liquidity_and_minimum_size_are_shortfalls():
     thin = frame(quotes=board(liquidity=30.0))
     _, decision = decide(POLICY, EngineState(), thin)
-    assert buys(decision) == {Layer.TAIL: 30.0}
-    assert "sells only 30" in decision.groups[0].shortfalls[0].reason
-    _, decision = decide(POLICY, EngineState(), frame(quotes=board(liquidity=3.0)))  # of about 100
+    sizes = [leg.size for leg in decision.plan.legs]
+    assert len(sizes) == 3, "what one strike cannot sell is bought at the next"
+    assert max(sizes) <= 30.0
+    assert not decision.groups[0].shortfalls
+    assert decision.groups[0].covered_share == pytest.approx(0.05, abs=1e-4)
+    _, decision = decide(POLICY, EngineState(), frame(quotes=board(liquidity=15.0)))
+    assert {leg.size for leg in decision.plan.legs} == {15.0}
+    assert "sells only 45 in 3 options" in decision.groups[0].shortfalls[0].reason
+    _, decision = decide(POLICY, EngineState(), frame(quotes=board(liquidity=1.0)))  # of about 100
     assert not buys(decision)
-    assert "under the least order, 5% of" in decision.groups[0].shortfalls[1].reason
+    (short,) = decision.groups[0].shortfalls
+    assert "under the least order, 5% of" in short.reason
+    assert short.missing == 1.0
     _, decision = decide(POLICY, EngineState(), frame(quotes=board(min_size=1e4)))
     assert not buys(decision)
     assert "under the venue's least" in decision.groups[0].shortfalls[0].reason

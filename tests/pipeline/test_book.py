@@ -1,6 +1,7 @@
 """The book is a pure fold of closed legs (R9 counts on it, R18 judges by it)."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from pipeline_builders import PUT, START_S, filled, leg, position
@@ -68,3 +69,28 @@ def test_a_listed_position_is_explained():
 def test_a_position_of_another_size_than_was_bought_stops_new_legs():
     (reason,) = book_of([filled(leg())]).unexplained([position(size=1.0)], now_s=START_S)
     assert "is 2 in the journal and 1 at the venue" in reason
+
+
+@pytest.mark.parametrize(
+    ("premium_usd", "size", "set_aside"),
+    [
+        (403.0, 1.0, 0.5 * (400.0 - 51.5)),  # half bought for 51.5 brings 400 net of swap and gas
+        (54.5, 1.0, 0.0),  # no profit
+        (30.0, 1.0, 0.0),  # a loss
+        (403.0, 2.0, 0.5 * (400.0 - 103.0)),
+    ],
+)
+def test_half_of_a_profit_that_is_taken_is_set_aside(premium_usd, size, set_aside):
+    """R28: what goes to RESERVE does not come back to R9's budgets, and nobody is paid for it."""
+    sold = replace(leg(2, side=Side.SELL, size=size, position_id="p1"), set_aside=0.5)
+    book = book_of([filled(leg()), filled(sold, premium_usd=premium_usd)])
+    aside = [spend.usd for spend in book.spends if spend.kind is SpendKind.SET_ASIDE]
+    assert aside == ([pytest.approx(set_aside)] if set_aside else [])
+    assert book.cash_flow_usd == pytest.approx(premium_usd - 3.0 - 103.0)
+
+
+def test_nothing_is_set_aside_of_an_ordinary_sale_or_of_an_unknown_cost():
+    sale = filled(leg(2, side=Side.SELL, position_id="p1"), premium_usd=900.0)
+    unknown = filled(replace(leg(2, side=Side.SELL, position_id="p9"), set_aside=0.5), premium_usd=900.0)
+    for outcomes in ([filled(leg()), sale], [unknown]):
+        assert SpendKind.SET_ASIDE not in {spend.kind for spend in book_of(outcomes).spends}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from send_builders import filled, leg
 
 from bot.errors import InvariantError
-from bot.model import exposure, hedge, intent, market, record, tier
+from bot.model import base_layers, exposure, hedge, intent, market, record, tier
 from bot.model.hedge import HedgeLeg, HedgePlan, Layer, LegOutcome, Side
 from bot.model.intent import IntentEvent, IntentState, Log
 from bot.model.market import Block, Column, Columns, Frame, Metric, SeriesKey
@@ -28,7 +28,7 @@ from bot.pipeline.codec import dumps, loads
 MODEL_TYPES = sorted(
     {
         value
-        for module in (exposure, hedge, intent, market, record, tier)
+        for module in (base_layers, exposure, hedge, intent, market, record, tier)
         for value in vars(module).values()
         if isinstance(value, type) and dataclasses.is_dataclass(value)
     },

@@ -254,6 +254,23 @@ def test_steps_come_back_from_a_time_on(journal):
 # laws of the database
 
 
+def test_the_step_in_force_at_a_time_or_a_number_is_found(url):
+    with SqlJournal(url, identity=IDENTITY) as journal:
+        for number in (1, 2, 3, 4):
+            journal.append_step(replace(step(number, now_s=10.0 * number), is_heartbeat=number in (2, 4)))
+
+        def found(**which):
+            record = journal.step_until(**which)
+            return record.sequence if record else None
+
+        assert found() == 4
+        assert found(full=True) == 3
+        assert [found(at_s=at_s) for at_s in (9.9, 10.0, 39.9, 40.0)] == [None, 1, 3, 4]
+        assert [found(at_s=at_s, full=True) for at_s in (9.9, 29.9, 40.0)] == [None, 1, 3]
+        assert [found(sequence=number) for number in (0, 2, 9)] == [None, 2, 4]
+        assert found(sequence=2, full=True) == 1
+
+
 def test_what_was_written_is_there_after_reopening(url):
     with SqlJournal(url, identity=IDENTITY) as first:
         first.open_leg(leg(), at_s=1)

@@ -8,6 +8,7 @@ from pipeline_builders import (
     FakeVenue,
     ListJournal,
     decide_once,
+    decision,
     filled,
     leg,
     moment,
@@ -15,6 +16,7 @@ from pipeline_builders import (
 )
 
 from bot.errors import InvariantError, OutcomeUnknown, StaleDataError, TransientError, VenueRejected
+from bot.model.base_layers import Action, BaseLayer, Proposal
 from bot.model.hedge import LegStatus, Side
 from bot.pipeline.loop import Pipeline, view_of
 from bot.pipeline.pauses import Pauses
@@ -94,6 +96,30 @@ async def test_a_quiet_step_within_the_hour_is_a_heartbeat():
     )
     assert (await loop.step(later)).is_heartbeat
     assert not (await loop.step(moment(3))).is_heartbeat
+
+
+async def test_another_proposal_is_news_and_its_figures_are_not():
+    def proposal(subject, amount_usd):
+        return Proposal(
+            rule="R29",
+            layer=BaseLayer.EXIT,
+            action=Action.WITHDRAW,
+            subject=subject,
+            amount_usd=amount_usd,
+            because=f"{amount_usd} USD",
+        )
+
+    said = [(proposal("a", 1.0),), (proposal("a", 2.0),), (proposal("a", 2.0), proposal("b", 1.0)), ()]
+
+    def propose(_policy, state, at):
+        minute = round((at.now_s - moment(1).now_s) / 60.0)
+        return state, replace(decision(at.now_s), proposals=said[minute])
+
+    loop = replace(pipeline(ListJournal(), FakeVenue()), decide=propose)
+    moments = [replace(moment(1), now_s=moment(1).now_s + 60.0 * minute) for minute in range(4)]
+    records = [await loop.step(item) for item in moments]
+    assert [item.is_heartbeat for item in records] == [False, True, False, False]
+    assert [len(item.decision.proposals) for item in records] == [1, 0, 2, 0]
 
 
 async def test_the_age_of_a_hold_is_no_news():

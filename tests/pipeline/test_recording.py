@@ -11,9 +11,11 @@ from pipeline_builders import EXPOSURE, PUT, START_S, FakeVenue, ListJournal, bl
 
 from bot.engine.policy import Policy
 from bot.errors import ConfigError, InvariantError, StaleDataError, TransientError
+from bot.model.base_layers import BaseHoldings, Cover, Loan, ReserveHolding
 from bot.model.hedge import Quote
 from bot.model.market import Metric, SeriesKey
 from bot.model.units import DAY_S
+from bot.pipeline.codec import dumps
 from bot.pipeline.history import History
 from bot.pipeline.loop import Moment, Pipeline
 from bot.pipeline.playback import PlaybackVenue, journal_of, read_part
@@ -86,7 +88,7 @@ class Run:
             before_record=self.recorder.write,
         )
 
-    async def step(self, number, now_s=None):
+    async def step(self, number, now_s=None, **changes):
         now_s = START_S + 12.0 * number if now_s is None else now_s
         self.history.append([replace(price(now_s, 2_500.0 + number), block_number=number)])
         moment = Moment(
@@ -95,6 +97,7 @@ class Run:
             columns=self.history.cut(until_s=now_s),
             exposures=(EXPOSURE,),
             holds=("a reason",),
+            **changes,
         )
         # What comes after the cut is of the next moment.
         self.history.append([replace(price(now_s, 0.5), metric=EMPTY.metric, source=EMPTY.source)])
@@ -144,6 +147,34 @@ async def test_every_step_comes_back_as_it_was(tmp_path, begin):
         assert item.moment.exposures == frame.exposures
         assert item.moment.holds == ("a reason",)
         assert item.answers[-1].quotes == frame.quotes
+
+
+async def test_what_is_stated_of_the_base_layers_comes_back(tmp_path, begin):
+    """A replay must propose what the run did (R25), whatever the configuration says by then."""
+    stated = BaseHoldings(
+        reserves=(ReserveHolding(asset="USDC", units=25.5), ReserveHolding(asset="DAI", watched="safe/DAI")),
+        covers=(Cover(id="c1", protocol="curve", amount_usd=1e4, expires_s=START_S + 9e6),),
+        loans=(Loan(position="loan", debt_asset="USDC", debt_units=8e3),),
+    )
+    run = begin(tmp_path, steps_per_file=2)
+    await run.step(1, base=stated)
+    await run.step(2)
+    await run.step(3, base=stated)  # in the tail
+    assert [frame.base for frame in run.seen] == [stated, BaseHoldings(), stated]
+    found = [item.moment.base for item in read_back(tmp_path)]
+    assert list(map(dumps, found)) == list(map(dumps, [stated, BaseHoldings(), stated]))
+
+
+async def test_a_tail_of_an_older_program_states_nothing_of_the_base_layers(tmp_path, begin):
+    run = begin(tmp_path)
+    await run.step(1)
+    (tail,) = tmp_path.glob("*/tail.jsonl")
+    line = json.loads(tail.read_text())
+    del line["base"]
+    tail.write_text(json.dumps(line) + "\n")
+    assert [item.moment.base for item in read_back(tmp_path)] == [BaseHoldings()]
+    close_tail(tail.parent)
+    assert [item.moment.base for item in read_back(tmp_path)] == [BaseHoldings()]
 
 
 async def test_reorgs_and_fills_come_back_too(tmp_path, begin):

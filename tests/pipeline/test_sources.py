@@ -19,6 +19,7 @@ from bot.errors import (
     TransientError,
     VenueRejected,
 )
+from bot.model.base_layers import BaseHoldings, ReserveHolding
 from bot.model.market import Metric, SeriesKey
 from bot.pipeline.cadence import ChainObserver, Scheduled
 from bot.pipeline.gaps import BETWEEN_POLLS, NOT_RUNNING, HeadLog
@@ -125,6 +126,12 @@ async def test_a_position_that_cannot_be_read_stands_as_it_was_last_seen_and_hol
     (moment,) = await moments(live, block(2, START_S + 12))
     assert moment.exposures == (EXPOSURE,)
     assert moment.holds == ("a position could not be read: no answer",)
+
+
+async def test_a_moment_carries_what_is_stated_of_the_base_layers():
+    stated = BaseHoldings(reserves=(ReserveHolding(asset="USDC", units=1.0),))
+    (moment,) = await moments(source(base=stated), block(1, START_S))
+    assert moment.base is stated
 
 
 async def test_with_a_clock_that_is_off_the_moment_has_chain_time_and_holds():

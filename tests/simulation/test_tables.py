@@ -1,13 +1,19 @@
 """The loader fills nothing and drops nothing silently."""
 
 import gzip
+import math
+import tomllib
+from importlib import resources
 
 import numpy as np
 import pytest
 from history_builders import HOUR_S, START_S, price_at, stamp
 
+from bot.engine.policy import parse_policy
 from bot.errors import ConfigError
 from bot.model.market import Metric, SeriesKey
+from bot.model.tier import Quality
+from bot.signals.drawdown_speed import DrawdownSpeed
 from bot.simulation.exposures import parse_exposure
 from bot.simulation.history_files import tables_for
 from bot.simulation.tables import load_history, lookback_for
@@ -16,6 +22,15 @@ SPEC = parse_exposure("v2:ETH/USDC:1000000")
 SPOT, DVOL, POOL = "eth_usdt_spot_1h_binance", "btc_dvol_1h_deribit", "uniswapv3_usdc_usdt_1h"
 DAY_S = 86_400
 FROM_S, TO_S = START_S + 35 * DAY_S, START_S + 50 * DAY_S
+
+
+def classic_signals():
+    text = resources.files("bot.policies").joinpath("classic.toml").read_text(encoding="utf-8")
+    return parse_policy(tomllib.loads(text)).signals
+
+
+def day_stamp(day):
+    return stamp(START_S + day * DAY_S)[:10]
 
 
 def load(folder, *, from_s=FROM_S, to_s=TO_S):
@@ -60,10 +75,67 @@ def test_the_stable_pool_gives_price_and_depth_at_the_start_of_the_hour(folder):
     assert depth.values[0] == pytest.approx(4.975247e9, rel=1e-5)
 
 
-def test_the_index_is_kept_apart_as_a_fraction(folder):
+def test_the_index_is_a_fraction_and_bitcoins_own(folder):
     history = load(folder)
     assert history.vol_index.values[0] == pytest.approx(0.60)
-    assert not history.columns.find(Metric.VOL_INDEX)
+    assert history.columns.find(Metric.VOL_INDEX) == (SeriesKey(Metric.VOL_INDEX, "BTC", "deribit"),)
+
+
+def test_the_index_of_bitcoin_is_not_two_sources_where_bitcoin_is_hedged(folder):
+    folder.write_prices("btc")
+    spec = parse_exposure("v2:BTC/USDC:1000000")
+    history = load_history(folder.path, spec, from_s=FROM_S, to_s=TO_S)
+    assert history.vol_index.values.size
+    assert not history.columns.find(Metric.VOL_INDEX)  # the model's stands for it
+
+
+def test_the_speed_of_bitcoin_has_its_price_and_vol(folder):
+    """S24 of BTC, one of the five fast scores (R1), reads both."""
+    folder.write_prices("btc")
+    columns = load(folder).columns
+    (reading,) = [
+        item
+        for item in DrawdownSpeed().read(columns, now_s=TO_S, policy=classic_signals())
+        if item.subject == "BTC"
+    ]
+    assert reading.quality is Quality.LIVE
+    assert load(folder).columns.find(Metric.FUNDING_APR, "BTC")
+
+
+def test_issuance_is_the_change_of_a_day_known_after_it(folder):
+    days = [(day_stamp(d), 70e9 + 1e8 * d, 40e9, 10e9 - 3e7 * d) for d in range(60) if d not in (30, 31)]
+    folder.write("stablecoin_mcap_daily", ("ts", "usdt_mcap", "usdc_mcap", "busd_mcap"), days)
+    flow = load(folder).columns[SeriesKey(Metric.FLOW_USD_1D, "stablecoins", "market-value")]
+    assert flow.times_s[0] == START_S + DAY_S  # the row of the first day, when that day is over
+    assert math.isnan(flow.values[0])
+    np.testing.assert_allclose(flow.values[1:30], 7e7)
+    assert math.isnan(flow.values[30])  # over three days: no day's flow
+    assert flow.values[31] == pytest.approx(7e7)
+
+
+def test_index_closes_are_known_after_new_york_and_blank_days_are_no_bad_rows(folder):
+    days = [(day_stamp(d), 20.0 + d, "" if d == 36 else 400.0 + d) for d in range(60)]
+    folder.write("vix_spx_daily", ("ts", "vix_close", "spy_close"), days)
+    history = load(folder)
+    spx = history.columns[SeriesKey(Metric.INDEX_CLOSE, "SPX", "daily-close")]
+    vix = history.columns[SeriesKey(Metric.INDEX_CLOSE, "VIX", "daily-close")]
+    assert spx.times_s[0] == START_S + 21 * HOUR_S
+    assert spx.values[0] == pytest.approx(4000.0)
+    assert vix.values.size == spx.values.size + 1
+    assert all(not item.bad_rows for item in history.found)
+
+
+def test_a_calendar_names_the_next_release_and_no_figure(folder):
+    rows = [(stamp(START_S + d * DAY_S), event) for d in (10, 40, 70) for event in ("cpi", "fomc_minutes")]
+    folder.write(
+        "macro_events_us", ("ts", "event"), [*rows, (stamp(START_S + 20 * DAY_S), "fomc_intermeeting")]
+    )
+    columns = load(folder).columns
+    dates = columns[SeriesKey(Metric.MACRO_RELEASE_S, "CPI", "calendar")]
+    assert dates.times_s.tolist() == [START_S + 10 * DAY_S, START_S + 40 * DAY_S]
+    assert dates.values.tolist() == [START_S + 40 * DAY_S, START_S + 70 * DAY_S]
+    assert not columns.find(Metric.MACRO_RELEASE_S, "FOMC")  # minutes and unscheduled moves are none
+    assert not columns.find(Metric.MACRO_PRINT)
 
 
 def test_what_is_optional_and_not_there_is_named(folder):

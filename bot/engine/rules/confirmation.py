@@ -27,7 +27,7 @@ def confirmed(
     tiers, state, now_s = policy.tiers, context.state, context.frame.now_s
     near = release_near(context.frame.columns, now_s=now_s, policy=policy.signals)
     confirm = 1 if near.near else tiers.confirm
-    pending = _pending(state, needed, now_s=now_s, block=_height(context.frame.blocks))
+    pending = _pending(state, needed, now_s=now_s, block=height_of(context.frame.blocks))
     state = replace(state, pending=pending)
     unrest = _unrest(policy, context)
     if needed >= state.tier or unrest:
@@ -57,7 +57,7 @@ def _unrest(policy: Policy, context: TierContext) -> str:
     unproven = unproven_calm(policy, context)
     if unproven:
         family, lost = next(iter(unproven.items()))
-        return f"{family} voted and may still: {lost} missing"
+        return f"{family} was high and may still be: {lost} missing"
     if tiers.fast_vote is None:
         return ""
     fast = fast_mean(context)
@@ -86,13 +86,13 @@ def _pending(state: GroupState, needed: Tier, *, now_s: float, block: int) -> tu
 
 
 def _is_confirmed(tiers: TierPolicy, item: Pending, context: TierContext, *, confirm: int) -> bool:
-    height = _height(context.frame.blocks)
+    height = height_of(context.frame.blocks)
     spans_blocks = not (height and item.since_block) or height - item.since_block >= tiers.confirm_blocks
     spans_time = context.frame.now_s - item.since_s >= tiers.confirm_s
     return item.frames >= confirm and (confirm == 1 or (spans_time and spans_blocks))
 
 
-def _height(blocks: Mapping[int, Block]) -> int:
+def height_of(blocks: Mapping[int, Block]) -> int:
     """Return the height on the frame's first chain; 0 where frames have no block (backtest)."""
     return blocks[min(blocks)].number if blocks else 0
 
@@ -104,7 +104,7 @@ def _spoken(pending: Sequence[Pending], tier: Tier, now_s: float) -> str:
 
 
 def _waiting(tiers: TierPolicy, item: Pending, context: TierContext) -> str:
-    now_s, height = context.frame.now_s, _height(context.frame.blocks)
+    now_s, height = context.frame.now_s, height_of(context.frame.blocks)
     blocks = f", {height - item.since_block} of {tiers.confirm_blocks} blocks" if height else ""
     return (
         f"{item.tier.name} waits for confirmation: frame {item.frames} of {tiers.confirm}, "

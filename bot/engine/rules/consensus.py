@@ -49,10 +49,14 @@ def _fast(tiers: TierPolicy, context: TierContext) -> tuple[Tier, str]:
 
 def voting_memory(policy: Policy, context: TierContext) -> dict[str, bool]:
     """Return what the group must remember for the hysteresis of its next votes."""
-    unproven = unproven_calm(policy, context)
-    memory = {vote.family.value: vote.voting or vote.family in unproven for vote in context.votes}
+    unproven, was = unproven_calm(policy, context), context.state.voting
+    memory = {}
+    for vote in context.votes:
+        name, is_unproven = vote.family.value, vote.family in unproven
+        memory[name] = vote.voting or (is_unproven and was.get(name, False))
+        memory[_high(vote.family)] = vote.score >= policy.tiers.vote_off or is_unproven
     lone = lone_family(context)
-    was_second = context.state.voting.get(LONE_FAMILY, False)
+    was_second = was.get(LONE_FAMILY, False)
     memory[LONE_FAMILY] = lone is not None and (
         (was_second and lone.family in unproven) or _lone_second(policy.tiers, context.state, lone)
     )
@@ -60,14 +64,16 @@ def voting_memory(policy: Policy, context: TierContext) -> dict[str, bool]:
 
 
 def unproven_calm(policy: Policy, context: TierContext) -> dict[Family, str]:
-    """Return the families that voted and cannot be shown to have stopped, each with its missing signals.
+    """Return the families that were high and cannot be shown to be calm, each with its missing signals.
 
-    A vote that ends only because its signals went missing has not ended: counted at their worst they would
-    still hold it (missing data never reads as calm). It asks for nothing new and keeps the tier (R3).
+    A vote, or a score of ``vote_off`` or over, that ends only because its signals went missing has not ended:
+    counted at their worst they would still hold it (missing data never reads as calm). It asks for nothing
+    new and keeps the tier (R3).
     """
-    found = {}
+    found, was = {}, context.state.voting
     for vote in context.votes:
-        if vote.voting or not context.state.voting.get(vote.family.value, False):
+        was_high = was.get(vote.family.value, False) or was.get(_high(vote.family), False)
+        if vote.voting or not was_high:
             continue
         mine = _voters(vote.family, context.readings)
         live = {item.signal for item in mine if item.counts}
@@ -77,6 +83,11 @@ def unproven_calm(policy: Policy, context: TierContext) -> dict[Family, str]:
         if lost and worst >= policy.tiers.vote_off:
             found[vote.family] = ", ".join(lost)
     return found
+
+
+def _high(family: Family) -> str:
+    """Return under which name a family is remembered to have been at ``vote_off`` or over."""
+    return f"{family.value} high"
 
 
 def lone_family(context: TierContext) -> FamilyVote | None:
@@ -131,7 +142,7 @@ def _voters(family: Family, readings: Sequence[Reading]) -> list[Reading]:
 
 
 def stress_of(policy: Policy, reading: Reading) -> str:
-    """Return under which name a reading enters its family: its signal, or the level that it is modelled from."""
+    """Return under which name a reading enters its family: its signal, or the level it is modelled from."""
     modelled = policy.signals.technical.modelled_vol_sources
     return IV_LEVEL if reading.signal in MODELLED_TOGETHER and reading.source in modelled else reading.signal
 

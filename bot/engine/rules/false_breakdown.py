@@ -32,12 +32,16 @@ def false_breakdown(policy: Policy, context: TierContext) -> tuple[RuleFinding, 
     if found is not Breakdown.FALSE:
         return (RuleFinding(rule="R4", fired=False, because=text),)
     confirmed = _breadth(policy, context)
-    allowed = _fast_fall(policy, context) or confirmed or _others(policy, context)
-    latent = not confirmed
+    allowed, latent = confirmed or escalates_otherwise(policy, context), not confirmed
     if allowed:
         return (RuleFinding(rule="R4", fired=False, because=f"{text}; {allowed}", latent=latent),)
     because = f"no escalation on TECHNICAL alone: {text}, nor does breadth"
     return (RuleFinding(rule="R4", fired=True, because=because, caps_tier=context.state.tier, latent=latent),)
+
+
+def escalates_otherwise(policy: Policy, context: TierContext) -> str:
+    """Return what else than TECHNICAL's unconfirmed break escalates (S24, other votes), empty for nothing."""
+    return _fast_fall(policy, context) or _others(policy, context)
 
 
 def _fast_fall(policy: Policy, context: TierContext) -> str:

@@ -25,7 +25,7 @@ def fast_mean(context: TierContext) -> FastMean:
     """Return the mean of S24 of the underlying, S24 of BTC, S25, S26 and S14 of price."""
     least = most = 0.0
     words = []
-    for name, readings in _fast_signals(context):
+    for name, readings in fast_signals(context):
         known = [item.score for item in readings if item.counts]
         failing = not known and any(item.quality is Quality.MISSING for item in readings)
         score = max(known, default=0.0)
@@ -37,7 +37,7 @@ def fast_mean(context: TierContext) -> FastMean:
 
 def fast_readings(context: TierContext) -> tuple[Reading, ...]:
     """Return the readings that the fast mean is made of, each once, in the order of its five scores."""
-    found = [item for _, readings in _fast_signals(context) for item in readings]
+    found = [item for _, readings in fast_signals(context) for item in readings]
     return tuple({id(item): item for item in found}.values())
 
 
@@ -51,7 +51,8 @@ def is_calming(tiers: TierPolicy, fast: FastMean) -> bool:
     return tiers.fast_vote is None or fast.ceiling < round(tiers.fast_vote / 2.0, SCORE_DIGITS)
 
 
-def _fast_signals(context: TierContext) -> Iterator[tuple[str, list[Reading]]]:
+def fast_signals(context: TierContext) -> Iterator[tuple[str, list[Reading]]]:
+    """Yield the five scores of the fast mean by name, each with its readings; the highest counts."""
     underlying = context.underlying
     yield f"S24 {underlying}", _of(context, DRAWDOWN_SPEED, underlying)
     yield f"S24 {BITCOIN}", _of(context, DRAWDOWN_SPEED, BITCOIN)

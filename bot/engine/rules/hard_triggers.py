@@ -53,9 +53,14 @@ def crash(policy: Policy, context: TierContext) -> tuple[RuleFinding, ...]:
         missed = f"no two independent sources fell more than {rule.sigmas:g} sd"
     else:
         missed = f"{tier.name} missed by {limit - second:.2%} of the second source's fall"
-    distance = _distance(falls, limit=rule.elevated_fall, sigmas=rule.sigmas)
+    wanted, limit = (
+        (Tier.ELEVATED, rule.elevated_fall)
+        if context.state.tier < Tier.ELEVATED
+        else (Tier.SEVERE, rule.severe_fall)
+    )
+    distance, unit = _distance(falls, limit=limit, sigmas=rule.sigmas), f"fraction of price for {wanted.name}"
     because = f"{text}; {missed}"
-    return (RuleFinding(rule="R2", fired=False, because=because, missed=distance, unit="fraction of price"),)
+    return (RuleFinding(rule="R2", fired=False, because=because, missed=distance, unit=unit),)
 
 
 def find_holds(policy: Policy, frame: Frame) -> tuple[str, ...]:

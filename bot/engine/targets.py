@@ -1,0 +1,66 @@
+"""What one group should hold at its tier: layers (R7, R12-R14), where wings stand (R5, R15), size (R8)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bot.engine.choose import choose
+from bot.engine.group import Group
+from bot.engine.layers import LayerPlan, open_layers, plan_layers
+from bot.engine.policy import Policy
+from bot.engine.rules.context import TierContext
+from bot.engine.rules.outer_wings import outer_wings
+from bot.engine.settlement import settle_elsewhere, settlement_stress
+from bot.engine.sizing import Sizing, size_group
+from bot.engine.wing_strikes import place_wings, wings_wider
+from bot.model.market import Frame
+from bot.model.record import GroupState
+from bot.model.tier import Reading, RuleFinding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupTargets:
+    """A group's targets before anything held or any money is counted."""
+
+    layers: tuple[LayerPlan, ...]
+    sizing: Sizing
+    stress: Mapping[str, float]  # settlement asset -> score over R10's limit
+    state: GroupState  # with the memories of R12 and R15
+    findings: tuple[RuleFinding, ...]  # of R5, R7, R8, R10 (settlement), R12-R15
+
+
+def group_targets(
+    policy: Policy,
+    frame: Frame,
+    group: Group,
+    context: TierContext,
+    *,
+    readings: Sequence[Reading],
+    force: bool = False,
+    allow_indicative: bool = False,
+) -> GroupTargets:
+    """Return the targets of a group.
+
+    ``readings`` are all of the frame, since a settlement asset need not be one that the group depends on.
+    ``force`` takes the layers' own triggers as fired.
+    """
+    tier, wings = context.state.tier, outer_wings(policy, context)
+    layers, state, found = plan_layers(policy, context, wings=wings, force=force)
+    state, wider = wings_wider(policy, replace(context, state=state))
+    listed = choose(policy, group, open_layers(tier), frame.quotes, allow_indicative=allow_indicative)
+    stress, settled = settlement_stress(policy, readings, listed)
+    placed = place_wings(
+        policy,
+        group,
+        settle_elsewhere(listed, stress),
+        directive=wings,
+        wider=state.wider_wings,
+        allow_indicative=allow_indicative,
+    )
+    sizing = size_group(policy, group, tier, layers, placed.choices)
+    return GroupTargets(
+        layers=layers,
+        sizing=sizing,
+        stress=stress,
+        state=state,
+        findings=(*found, *placed.findings, wider, settled, sizing.finding),
+    )

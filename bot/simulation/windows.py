@@ -1,0 +1,128 @@
+"""The crisis and calm windows that a policy is judged on: their file, and the stretches to run for them."""
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from bot.errors import ConfigError
+from bot.model.units import DAY_S, iso_utc, parse_utc_s
+
+CALM, CRISIS = "calm", "crisis"
+KINDS = (CRISIS, "bridge", "protocol", "stable", CALM)
+_COLUMNS = ("id", "start_utc", "end_utc_exclusive", "kind")
+_GZIP = b"\x1f\x8b"
+
+# R26: what lies outside crises ends 3 days before one and begins again 7 days after it.
+BEFORE_CRISIS_S, AFTER_CRISIS_S = 3 * DAY_S, 7 * DAY_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A named stretch of time, its end not in it. ``kind`` is one of KINDS."""
+
+    id: str
+    start_s: float
+    end_s: float
+    kind: str
+
+    @property
+    def is_calm(self) -> bool:
+        return self.kind == CALM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One stretch that is run without a break, with the windows in it."""
+
+    start_s: float  # the lead of the first window
+    end_s: float
+    windows: tuple[Window, ...]
+
+
+def read_windows(path: Path) -> tuple[Window, ...]:
+    """Return the windows of a CSV file (.csv or .csv.gz) in time order.
+
+    Columns: id; start_utc and end_utc_exclusive, ISO 8601 in UTC; kind, one of KINDS. Others are not read.
+    Raises ConfigError naming the line that is wrong, and for windows that overlap.
+    """
+    lines = csv.DictReader(io.StringIO(_text(path)))
+    lacking = [name for name in _COLUMNS if name not in (lines.fieldnames or ())]
+    if lacking:
+        raise ConfigError(
+            f"windows file {path} lacks column {', '.join(lacking)}; needed are {', '.join(_COLUMNS)}"
+        )
+    windows = sorted(
+        (_window(row, where=f"windows file {path}, line {lines.line_num}") for row in lines),
+        key=lambda item: item.start_s,
+    )
+    _check(path, windows)
+    return tuple(windows)
+
+
+def segments_of(windows: Sequence[Window], *, lead_s: float) -> tuple[Segment, ...]:
+    """Return the stretches from ``lead_s`` before each window to its end, joined where they meet.
+
+    So every hour is run once, and a hedge stands before its crisis as it would in use.
+    """
+    joined: list[Segment] = []
+    for window in sorted(windows, key=lambda item: item.start_s):
+        start_s = window.start_s - lead_s
+        if joined and start_s <= joined[-1].end_s:
+            last = joined.pop()
+            joined.append(Segment(start_s=last.start_s, end_s=window.end_s, windows=(*last.windows, window)))
+        else:
+            joined.append(Segment(start_s=start_s, end_s=window.end_s, windows=(window,)))
+    return tuple(joined)
+
+
+def crisis_spans(windows: Iterable[Window]) -> tuple[tuple[float, float], ...]:
+    """Return what R26 leaves out of the hours outside crises, (from, to) of each."""
+    return tuple(
+        (item.start_s - BEFORE_CRISIS_S, item.end_s + AFTER_CRISIS_S) for item in windows if not item.is_calm
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+        return (gzip.decompress(raw) if raw.startswith(_GZIP) else raw).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"windows file {path} cannot be read: {error}; give a CSV with {', '.join(_COLUMNS)}"
+        ) from error
+
+
+def _window(row: Mapping[str, str | None], *, where: str) -> Window:
+    cells = {name: (row[name] or "").strip() for name in _COLUMNS}
+    if not cells["id"]:
+        raise ConfigError(f"{where}: id must name the window, was empty")
+    if cells["kind"] not in KINDS:
+        raise ConfigError(f"{where}: kind must be one of {', '.join(KINDS)}, was {cells['kind']!r}")
+    start_s = parse_utc_s(cells["start_utc"], field=f"{where}: start_utc")
+    end_s = parse_utc_s(cells["end_utc_exclusive"], field=f"{where}: end_utc_exclusive")
+    if not start_s + DAY_S <= end_s:
+        raise ConfigError(
+            f"{where}: end_utc_exclusive must be at least a day after start_utc, "
+            f"was {iso_utc(start_s)} to {iso_utc(end_s)}"
+        )
+    return Window(id=cells["id"], start_s=start_s, end_s=end_s, kind=cells["kind"])
+
+
+def _check(path: Path, windows: Sequence[Window]) -> None:
+    if not windows:
+        raise ConfigError(f"windows file {path} has no window; give at least one line under the header")
+    names = [item.id for item in windows]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"windows file {path}: id {', '.join(twice)} is used twice; ids must differ")
+    for earlier, later in pairwise(windows):
+        if later.start_s < earlier.end_s:
+            raise ConfigError(
+                f"windows file {path}: {later.id} begins {iso_utc(later.start_s)}, before {earlier.id} "
+                f"ends {iso_utc(earlier.end_s)}; windows must not overlap"
+            )

@@ -1,0 +1,139 @@
+"""Policies over windows of a made-up history: two calm days, a crash of two days."""
+
+import io
+import json
+import math
+
+import pytest
+from history_builders import START_S, DataFolder, stamp
+from rich.console import Console
+
+from bot.app.backtest_windows import backtest_windows
+from bot.errors import ConfigError
+from bot.simulation.window_results import unseen_words
+from bot.simulation.window_terminal import print_windows
+
+DAY_S = 86_400
+CALM = ("quiet", 36, 38, "calm")
+CRASH = ("crash", 40, 43, "crisis")
+LONG_AGO = ("long-ago", -400, -390, "crisis")  # before the first row of any file
+
+
+def windows_file(folder, *windows):
+    lines = ["id,start_utc,end_utc_exclusive,kind"]
+    lines += [
+        f"{name},{stamp(START_S + first * DAY_S)},{stamp(START_S + last * DAY_S)},{kind}"
+        for name, first, last, kind in windows
+    ]
+    path = folder / "windows.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def run(folder, windows, **options):
+    given = {"policies": ("classic",), "market": None, "lead_days": 1.0, **options}
+    return backtest_windows(data=folder, windows=windows, exposure="v2:ETH/USDC:1000000", **given)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return DataFolder(path=tmp_path_factory.mktemp("history")).write_all().path
+
+
+@pytest.fixture(scope="module")
+def both(data, tmp_path_factory):
+    windows = windows_file(tmp_path_factory.mktemp("windows"), CRASH, CALM, LONG_AGO)
+    done = []
+    result = run(
+        data,
+        windows,
+        policies=("classic", "steward"),
+        progress=lambda done_h, all_h: done.append((done_h, all_h)),
+    )
+    return result, done, windows
+
+
+def test_policies_and_benchmarks_stand_side_by_side(both):
+    result, *_ = both
+    assert [item.policy for item in result.policies] == ["classic", "steward"]
+    assert len({item.policy_hash for item in result.policies}) == 2
+    assert list(result.benchmarks) == ["static_442", "pput", "vxth"]
+    for item in result.policies:
+        assert [each.window.id for each in item.windows] == ["long-ago", "quiet", "crash"]
+        assert 0.25 < item.windows[2].fall < 0.35
+        assert 0.0 < item.windows[2].hedged["alvh"] < item.windows[2].unhedged
+        assert item.windows[2].is_market_crisis
+        assert item.tiers.crises == 2
+        assert item.tiers.crises_unseen == 1
+    crash = result.policies[0].windows[2]
+    assert crash.hedged["pput"] < crash.unhedged  # benchmarks are run once, beside the first policy
+    # two segments of 1 + 2 and 1 + 3 days, their first hours included
+    assert result.hours == 3 * 24 + 4 * 24 + 2
+
+
+def test_a_window_without_prices_is_named_and_unknown(both):
+    (found, *_) = both[0].policies[0].windows
+    assert (found.hours_priced, found.guarded, found.highest) == (0, None, None)
+    facts = both[0].to_json()["policies"][0]["windows"][0]
+    assert facts["fall"] is None
+    assert facts["hours_priced"] == 0
+
+
+def test_progress_ends_with_all_hours(both):
+    _, done, _ = both
+    assert [item[0] for item in done] == sorted({item[0] for item in done})
+    assert done[-1][0] <= done[-1][1] + 4  # the first hour of each segment is one more
+
+
+def test_processes_give_the_same_bytes(both, data):
+    result, _, windows = both
+    again = run(data, windows, policies=("classic", "steward"), processes=2)
+    assert json.dumps(again.to_json(), allow_nan=False) == json.dumps(result.to_json(), allow_nan=False)
+
+
+def test_the_tables_fit_80_columns_and_say_unknown(both):
+    result, *_ = both
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_windows(result, console)
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert "classic" in text
+    assert "steward" in text
+    assert "long-ago: 240 of 240 hours without a price; too few for a figure" in " ".join(text.split())
+    row = next(line.split() for line in lines if line.startswith("long-ago"))
+    assert row == ["long-ago", "crisis", "?", "?", "?", "?", "?", "?"]
+    calm = next(line for line in lines if line.startswith("quiet"))
+    assert "none" in calm
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lead_days": -1.0}, "--lead must be between 0 and 3650 days, was -1"),
+        ({"lead_days": float("nan")}, "--lead must be"),
+        ({"policies": ("classic", "classic")}, "--policy must name each policy once"),
+        ({"policies": ("nowhere.toml",)}, "nowhere.toml"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_meant_is_refused(data, tmp_path, changes, words):
+    with pytest.raises(ConfigError, match=words):
+        run(data, windows_file(tmp_path, CALM), **changes)
+
+
+def test_windows_outside_the_history_are_refused(data, tmp_path):
+    with pytest.raises(ConfigError, match=r"no window of .* has a price"):
+        run(data, windows_file(tmp_path, LONG_AGO))
+
+
+def test_hours_without_an_index_leave_the_hedge_unknown(tmp_path):
+    folder = DataFolder(path=tmp_path)
+    folder.dropped = {"btc_dvol_1h_deribit": set(range(39 * 24, 43 * 24))}
+    folder.write_all()
+    result = run(tmp_path, windows_file(tmp_path, CRASH))
+    (found,) = result.policies[0].windows
+    assert found.is_known
+    assert math.isnan(found.unhedged)
+    assert result.policies[0].money.removed_of == 0
+    assert any("hours without an implied volatility" in line for line in unseen_words([found]))
