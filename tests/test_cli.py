@@ -71,7 +71,7 @@ def test_the_installed_command_refuses_in_one_line(tmp_path: Path):
         (("demo", "--seed", "-1"), ("--seed", "-1")),
         (("demo", "--seed", "one"), ("--seed", "one")),
         (("status", "--mode", "dead"), ("--mode", "dead", "dry-run")),
-        (("backtest", "--data", "."), ("--from",)),
+        (("backtest", "--data", "."), ("--exposure",)),
         (("devnet", "up", "--port", "70000"), ("--port", "70000", "65535")),
     ],
     ids=" ".join,

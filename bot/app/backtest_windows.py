@@ -24,7 +24,7 @@ from bot.simulation.windows import Segment, Window, read_windows, segments_of
 MOST_LEAD_DAYS = 3_650.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Job:
     """One policy over one segment."""
 
@@ -65,15 +65,7 @@ def backtest_windows(
     if not segments:
         raise ConfigError(f"no window of {windows} has a price in {data}; give windows inside its history")
     jobs = [
-        _Job(
-            data=data,
-            segment=segment,
-            spec=spec,
-            name=name,
-            policy=policy,
-            market=market,
-            with_benchmarks=name == policies[0],
-        )
+        _Job(data, segment, spec, name, policy, market, with_benchmarks=name == policies[0])
         for name, policy in named.items()
         for segment in segments
     ]

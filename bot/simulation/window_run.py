@@ -19,6 +19,7 @@ from bot.simulation.backtest import alvh_steps, benchmarks, cut_moments, marks_u
 from bot.simulation.exposures import ExposureSpec
 from bot.simulation.market_model import Market, with_implied_vols
 from bot.simulation.results import cash_usd
+from bot.simulation.strategies import Strategy
 from bot.simulation.tables import load_history, lookback_for
 from bot.simulation.windows import Segment
 
@@ -83,11 +84,7 @@ async def run_segment(
         return None
     priced = np.array([_is_priced(item, spec, market) for item in moments])
     tiers, blind, alvh = await _run_policy(moments, policy, market, priced, on_hour)
-    others = {}
-    for strategy in benchmarks(market, spec, policy) if with_benchmarks else ():
-        path = await run_strategy(strategy, moments, market)
-        gain = np.where(priced, path.hedge_usd + path.cash_usd, np.nan)
-        others[strategy.name] = Account(gain_usd=gain, trades_s=_trades(path.outcomes))
+    strategies = benchmarks(market, spec, policy) if with_benchmarks else ()
     return Track(
         segment=segment,
         times_s=np.array([item.now_s for item in moments]),
@@ -96,7 +93,7 @@ async def run_segment(
         tiers=tiers,
         blind=blind,
         alvh=alvh,
-        benchmarks=others,
+        benchmarks={item.name: await _benchmark(item, moments, market, priced) for item in strategies},
         missing=history.missing,
         gaps=tuple(str(item) for item in history.gaps if item.in_range),
     )
@@ -122,6 +119,14 @@ async def _run_policy(
     gain = np.where(priced, np.array(marks) + np.cumsum(cash, dtype=np.float64), np.nan)
     account = Account(gain_usd=gain, trades_s=_trades(journal.outcomes()))
     return np.array(tiers, dtype=np.int8), np.array(blind, dtype=np.bool_), account
+
+
+async def _benchmark(
+    strategy: Strategy, moments: Sequence[Moment], market: Market, priced: NDArray[np.bool_]
+) -> Account:
+    path = await run_strategy(strategy, moments, market)
+    gain = np.where(priced, path.hedge_usd + path.cash_usd, np.nan)
+    return Account(gain_usd=gain, trades_s=_trades(path.outcomes))
 
 
 def _is_priced(moment: Moment, spec: ExposureSpec, market: Market) -> bool:

@@ -1,4 +1,4 @@
-"""Policies over windows of a made-up history: two calm days, a crash of two days."""
+"""Policies over windows of a made-up history: a calm day, a crash of two days."""
 
 import io
 import json
@@ -14,8 +14,8 @@ from bot.simulation.window_results import unseen_words
 from bot.simulation.window_terminal import print_windows
 
 DAY_S = 86_400
-CALM = ("quiet", 36, 38, "calm")
-CRASH = ("crash", 40, 43, "crisis")
+CALM = ("quiet", 37, 38, "calm")
+CRASH = ("crash", 40, 42, "crisis")
 LONG_AGO = ("long-ago", -400, -390, "crisis")  # before the first row of any file
 
 
@@ -31,7 +31,7 @@ def windows_file(folder, *windows):
 
 
 def run(folder, windows, **options):
-    given = {"policies": ("classic",), "market": None, "lead_days": 1.0, **options}
+    given = {"policies": ("classic",), "market": None, "lead_days": 0.5, **options}
     return backtest_windows(data=folder, windows=windows, exposure="v2:ETH/USDC:1000000", **given)
 
 
@@ -67,8 +67,8 @@ def test_policies_and_benchmarks_stand_side_by_side(both):
         assert item.tiers.crises_unseen == 1
     crash = result.policies[0].windows[2]
     assert crash.hedged["pput"] < crash.unhedged  # benchmarks are run once, beside the first policy
-    # two segments of 1 + 2 and 1 + 3 days, their first hours included
-    assert result.hours == 3 * 24 + 4 * 24 + 2
+    # two segments of 0.5 + 1 and 0.5 + 2 days, their first hours included
+    assert result.hours == 36 + 60 + 2
 
 
 def test_a_window_without_prices_is_named_and_unknown(both):
