@@ -25,7 +25,7 @@ ONCE = ("--once", "--json")
 EMPTY = "0x" + "12" * 20
 NOTICES = [  # of a first start on the devnet, whose node keeps no states of before its dump
     "history: chain 31337: the node keeps no old states; signals warm up from now on",
-    "7 signals are warming, the last until 2022-05-24 00:00 UTC",
+    "12 signals are warming, the last until 2022-06-28 00:00 UTC",
     "stopped; everything decided so far is in the journal",
 ]
 

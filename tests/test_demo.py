@@ -42,14 +42,17 @@ def test_terra_raises_the_tiers_buys_three_layers_and_cuts_the_fall(tmp_path):
     try:
         tiers = [change["tier"] for change in document["tiers"]]
         assert tiers[0] == "CALM"
-        assert {"GUARDED", "ELEVATED", "SEVERE"} <= set(tiers)
+        # Two families vote at once, one of them over R1's 0.75: the step goes past ELEVATED.
+        assert {"GUARDED", "SEVERE"} <= set(tiers)
         ranks = [TIERS.index(name) for name in tiers]
         assert ranks[: ranks.index(3) + 1] == sorted(ranks[: ranks.index(3) + 1]), (
             "no step down on the way up"
         )
         for layer in ("NEAR", "MID", "TAIL"):
             assert filled(document, layer=layer, side="buy", option_type="put"), f"{layer} was not bought"
-        assert filled(document, layer="NEAR", side="settle"), "an expired option is settled, not forgotten"
+        sold = filled(document, layer="NEAR", side="sell")
+        assert len(sold) >= 3, "a NEAR put deep in the money is sold in three parts (R28)"
+        assert all(order["premium_usd"] > 0.0 for order in sold)
         final, limits = document["final"], document["limits"]
         assert final["hedged_max_drawdown"] < final["unhedged_max_drawdown"]
         assert final["hedged_value_usd"] > final["unhedged_value_usd"]

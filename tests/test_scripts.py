@@ -173,6 +173,13 @@ def test_bench_writes_flat_json_of_names_and_numbers(tmp_path: Path):
         "decision_first_ms_p50",
         "signals_ms_p50",
         "decision_growth_10x_history",
+        "decision_ms_5x300",
+        "decision_ms_50x300",
+        "decision_ms_500x300",
+        "decision_first_ms_50x300",
+        "decision_growth_5_to_50_exposures",
+        "decision_growth_50_to_500_exposures",
+        "step_us",
     }
     assert all(isinstance(value, float) and value > 0.0 for value in figures.values())
     assert all(name in ended.stdout for name in figures)

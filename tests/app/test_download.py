@@ -126,6 +126,7 @@ async def test_the_backtest_reads_what_was_downloaded(served: Sources, tmp_path:
     used = {item.file for item in history.found if not item.note}
     assert used == {
         "eth_usdt_spot_1h_binance.csv.gz",
+        "btc_usdt_spot_1h_binance.csv.gz",
         "btc_dvol_1h_deribit.csv.gz",
         "eth_usdt_perp_1h_binance.csv.gz",
         "perp_funding_multi.csv.gz",
