@@ -156,11 +156,22 @@ def _result(
         hours=sum(track.times_s.size for track in first),
         policies=found,
         benchmarks={name: money_finding(first, found[0].windows, name) for name in names},
-        missing=_once(line for track in first for line in track.missing),
-        gaps=_once(line for track in first for line in track.gaps),
+        missing=_missing(first),
+        gaps=tuple(dict.fromkeys(item for track in first for item in track.gaps)),
         assumptions=assumed,
     )
 
 
-def _once(lines: Iterator[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(lines))
+def _missing(tracks: Sequence[Track]) -> tuple[str, ...]:
+    """Return what stretches lack, each line once, with the windows of those that lack it unless all do."""
+    lacking: dict[str, list[Track]] = {}
+    for track in tracks:
+        for line in track.missing:
+            lacking.setdefault(line, []).append(track)
+    return tuple(
+        line if len(found) == len(tracks) else f"{line}; {_names(found)}" for line, found in lacking.items()
+    )
+
+
+def _names(tracks: Sequence[Track]) -> str:
+    return ", ".join(window.id for track in tracks for window in track.segment.windows)

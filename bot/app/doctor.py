@@ -15,8 +15,8 @@ from bot.alerts.sender import AppriseSender
 from bot.app.addresses import AddressCheck, check_all, wanted_addresses
 from bot.app.chain_checks import check_chain
 from bot.app.checks import Check, Health, checked, failed, healthy, ok, one_line, skipped, warn
-from bot.app.live import open_journal
 from bot.app.parts import one_position_reader, watchers, web_client, web_sources
+from bot.app.stores import open_journal
 from bot.chain.reader import JsonRpcReader
 from bot.errors import BotError, ConfigError, NotFoundError
 from bot.model.units import DAY_S, iso_utc

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.app.live import open_journal
+from bot.app.stores import open_journal
 from bot.engine.explain import Explanation, explain
 from bot.engine.policy import Policy
 from bot.errors import BotError, ConfigError, NotFoundError

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.app.live import open_journal
+from bot.app.stores import open_journal
 from bot.errors import ConfigError, NotFoundError
 from bot.model.record import StepRecord
 from bot.pipeline.journal import JournalIdentity, SqlJournal

@@ -16,11 +16,11 @@ from bot.app.follow import (
     guard_of,
     heads_of,
     side_chains,
-    wanted_history,
     web_feeds,
 )
-from bot.app.parts import all_series, lyra_venue, open_chain, position_readers, scheduled, web_client
+from bot.app.parts import lyra_venue, open_chain, position_readers, scheduled, web_client
 from bot.app.quoting import quoting_venues
+from bot.app.stores import open_figures, open_history, open_journal
 from bot.chain.fees import GWEI, FeePolicy
 from bot.chain.heads import NewHead
 from bot.chain.reader import JsonRpcReader
@@ -32,12 +32,13 @@ from bot.engine.step import decide
 from bot.errors import BotError, ConfigError
 from bot.model.market import Block, Frame
 from bot.model.record import Decision, EngineState, StepRecord
-from bot.pipeline.backfill import keep_s
+from bot.pipeline.derived import Figures
 from bot.pipeline.gaps import Gap
 from bot.pipeline.history import History
-from bot.pipeline.journal import JournalIdentity, SqlJournal
+from bot.pipeline.journal import SqlJournal
 from bot.pipeline.loop import Moment, Pipeline, Step
-from bot.pipeline.recording import RecordedVenue, Recorder
+from bot.pipeline.recorded_venue import RecordedVenue
+from bot.pipeline.recording import Recorder
 from bot.pipeline.sources import LiveSource, chain_clock, until, with_stalls
 from bot.ports import Venue, WebReader
 from bot.settings import Settings, load_policy
@@ -130,6 +131,7 @@ async def open_bot(
         node, reader = await stack.enter_async_context(open_chain(settings, on_trouble=listener.on_trouble))
         journal = stack.enter_context(open_journal(settings, mode=mode))
         history = stack.enter_context(closing(open_history(settings, policy)))
+        figures = stack.enter_context(closing(open_figures(settings, policy, journal, mode=mode)))
         web = await stack.enter_async_context(web_client(settings))
         if mode in SIGNING_MODES:
             venues = await _signing_venues(settings, node, reader, policy, journal, password=password)
@@ -139,7 +141,13 @@ async def open_bot(
         recorder = None
         if record is not None:
             recorder = Recorder(
-                folder=record, mode=mode, policy=policy, history=history, journal=journal, venues=recorded
+                folder=record,
+                mode=mode,
+                policy=policy,
+                history=history,
+                journal=journal,
+                venues=recorded,
+                figures=figures,
             )
             stack.callback(recorder.close)
         yield Bot(
@@ -147,7 +155,14 @@ async def open_bot(
             node=node,
             reader=reader,
             source=_live_source(settings, policy, node, reader, web, history, listener),
-            pipeline=_live_pipeline(policy, recorded or venues, journal, history, recorder, mode=mode),
+            pipeline=_live_pipeline(
+                policy,
+                recorded or venues,
+                journal,
+                figures,
+                mode=mode,
+                before_record=_before_record(history, recorder),
+            ),
             listener=listener,
         )
 
@@ -181,21 +196,21 @@ def _live_pipeline(
     policy: Policy,
     venues: Sequence[Venue],
     journal: SqlJournal,
-    history: History,
-    recorder: Recorder | None,
+    figures: Figures,
     *,
     mode: str,
+    before_record: Callable[[Step], None],
 ) -> Pipeline:
-    pipeline = Pipeline(
+    return Pipeline(
         mode=mode,
         policy=policy,
         decide=decide_only if mode == "monitor" else decide,
         venues=_venues(venues, journal, mode=mode),
         journal=journal,
         max_price_age_s=policy.holds.price_max_age,
+        before_record=before_record,
+        figures=figures,
     )
-    pipeline.before_record = _before_record(history, recorder)
-    return pipeline
 
 
 async def run(
@@ -238,25 +253,6 @@ async def run(
             yield step
 
 
-def release_halts(settings: Settings) -> tuple[str, ...]:
-    """Forget the halts that wait for a person, and return them."""
-    history = open_history(settings, load_policy(settings.policy))
-    try:
-        return tuple(item.why for item in history.release_halts(at_s=time.time()))
-    finally:
-        history.close()
-
-
-def open_history(settings: Settings, policy: Policy) -> History:
-    """Open the history of the home chain and what is watched beside it, kept as long as a policy needs."""
-    _make_state_dir(settings)
-    return History(
-        all_series(settings),
-        path=settings.state_dir / f"history-{settings.chain.id}.sqlite",
-        keep_s=keep_s(wanted_history(policy)),
-    )
-
-
 def refuse_real_money(settings: Settings) -> None:
     """Raise ConfigError unless the configured chain is a known test chain: an allow list, not a deny list."""
     if settings.chain.id not in TEST_CHAINS:
@@ -265,28 +261,6 @@ def refuse_real_money(settings: Settings) -> None:
             f"chain.id {settings.chain.id} is not a test chain, and only those are signed for: {known}; "
             "run without --live"
         )
-
-
-def open_journal(settings: Settings, *, mode: str, read_only: bool = False) -> SqlJournal:
-    """Open the journal of a mode. Raises ConfigError when another process holds or owns it."""
-    if not read_only:
-        _make_state_dir(settings)
-    path = settings.state_dir / f"journal-{mode}.sqlite"
-    identity = JournalIdentity(
-        mode=mode,
-        chain_id=settings.chain.id,
-        account=settings.account.address if settings.account and mode in ("live", "demo") else "",
-    )
-    return SqlJournal(settings.journal_url.get_secret_value() or path, identity=identity, read_only=read_only)
-
-
-def _make_state_dir(settings: Settings) -> None:
-    try:
-        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"state_dir {settings.state_dir} cannot be made: {error.strerror}; name another folder"
-        ) from None
 
 
 async def _signing_venues(

@@ -16,6 +16,7 @@ from bot.errors import ConfigError, NotFoundError, StaleDataError, TransientErro
 from bot.model.hedge import HedgeLeg
 from bot.model.market import Block
 from bot.model.record import Decision, StepRecord
+from bot.pipeline.derived import Figures
 from bot.pipeline.history import History
 from bot.pipeline.loop import Pipeline, Step
 from bot.pipeline.memory_journal import MemoryJournal
@@ -182,7 +183,8 @@ class _Player:
         venues: Sequence[Venue] = list(self._venues.values())
         if on_paper:
             venues = list(paper_venues(venues, earlier=self._journal.outcomes()).values())
-        pipeline = _pipeline(self._policy, venues, self._journal, mode=self.part.mode)
+        figures = self.part.figures(self._policy)
+        pipeline = _pipeline(self._policy, venues, self._journal, mode=self.part.mode, figures=figures)
         pipeline.before_record = self._note
         return pipeline
 
@@ -191,7 +193,12 @@ class _Player:
 
 
 def _pipeline(
-    policy: Policy, venues: Sequence[Venue], journal: MemoryJournal, *, mode: str = "replay"
+    policy: Policy,
+    venues: Sequence[Venue],
+    journal: MemoryJournal,
+    *,
+    mode: str = "replay",
+    figures: Figures | None = None,
 ) -> Pipeline:
     return Pipeline(
         mode=mode,
@@ -200,6 +207,7 @@ def _pipeline(
         venues={item.name: item for item in venues},
         journal=journal,
         max_price_age_s=policy.holds.price_max_age,
+        figures=figures,
     )
 
 

@@ -44,7 +44,7 @@ def replay(
 
 def release(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Let the bot open hedges again after a deep reorganisation that you have looked at."""
-    from bot.app.live import release_halts
+    from bot.app.stores import release_halts
 
     for why in release_halts(settings_of(config)):
         out.print(f"released: {why}", markup=False, soft_wrap=True)

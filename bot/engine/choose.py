@@ -96,13 +96,18 @@ def refuse_quote(policy: Policy, group: Group, quote: Quote, *, allow_indicative
     terms = _refuse_terms(policy, group, quote)
     if terms:
         return terms
-    if quote.valid_until_s < group.now_s:
+    if not quote.valid_until_s >= group.now_s:  # NaN too
         return f"expired {group.now_s - quote.valid_until_s:.0f} s ago"
     if quote.indicative and not (allow_indicative or quote.on_paper):
         return "indicative only"
     if math.isnan(group.stable_usd.get(quote.instrument.settlement, 1.0)):
         return f"price of {quote.instrument.settlement} is unknown (R10)"
     return _refuse_price(policy, group, quote)
+
+
+def unit_delta(quote: Quote) -> float:
+    """Return the delta of one unit of the underlying, which R12-R14 mean; a quote's is per contract."""
+    return quote.delta / quote.instrument.multiplier
 
 
 def _refuse_terms(policy: Policy, group: Group, quote: Quote) -> str:
@@ -115,8 +120,8 @@ def _refuse_terms(policy: Policy, group: Group, quote: Quote) -> str:
     if quote.iv > policy.orders.max_iv:
         return f"implied vol is {quote.iv:.0%}, allowed up to {policy.orders.max_iv:.0%}"
     sign = -1.0 if instrument.option_type is OptionType.PUT else 1.0
-    if not 0.0 <= sign * quote.delta <= 1.0:
-        return f"delta of a {instrument.option_type} is {quote.delta:+.2f}, must be 0 to {sign:+.0f}"
+    if not 0.0 <= sign * unit_delta(quote) <= 1.0:
+        return f"delta of a {instrument.option_type} is {unit_delta(quote):+.2f}, must be 0 to {sign:+.0f}"
     return ""
 
 
@@ -124,8 +129,10 @@ def _refuse_price(policy: Policy, group: Group, quote: Quote) -> str:
     ratio, limit = quote.premium_usd / quote.model_usd, policy.orders.max_price_ratio
     if not 1.0 / limit <= ratio <= limit:
         return f"premium is {ratio:.3g} x its model value, allowed 1/{limit:g} to {limit:g}"
+    if quote.bid_usd > quote.premium_usd:
+        return "crossed: the venue buys it for more than it asks"
     for hedge in group.held:
-        bid_usd = hedge.liquidation_usd / hedge.size
+        bid_usd = hedge.liquidation_usd / hedge.size if hedge.size > 0.0 else math.nan
         if hedge.instrument == quote.instrument and bid_usd > quote.premium_usd / quote.size:
             return "crossed: a held one sells above it"
     return ""
@@ -149,7 +156,7 @@ def _choose_slot(
         return _none(slot, because, dropped=refused)
     because = (
         f"{slot.layer} {best.instrument.strike_usd:,.0f} {slot.option_type}, "
-        f"{best.instrument.dte(group.now_s):.1f} d, delta {best.delta:+.2f}: most gain per cost "
+        f"{best.instrument.dte(group.now_s):.1f} d, delta {unit_delta(best):+.2f}: most gain per cost "
         f"({gain_usd / best.unit_cost_usd:.2f}) of {len(inside)} in band{note}"
     )
     gaining = tuple(Candidate(quote=inside[i], gain_usd=gains[i]) for i in ranked if gains[i] > 0.0)
@@ -160,7 +167,7 @@ def _choose_slot(
 
 def _fits_delta(policy: Policy, slot: Slot, quote: Quote) -> bool:
     low, high = policy.layers.of(slot.layer).delta
-    return quote.instrument.option_type is slot.option_type and low <= abs(quote.delta) <= high
+    return quote.instrument.option_type is slot.option_type and low <= abs(unit_delta(quote)) <= high
 
 
 def _in_expiry_band(

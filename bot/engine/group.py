@@ -13,6 +13,7 @@ from bot.engine.policy import Policy
 from bot.model.exposure import Exposure, LpShape
 from bot.model.hedge import HeldCondor, HeldHedge, Instrument, OptionType, Quote
 from bot.model.market import Column, FloatArray, Frame, Metric
+from bot.model.perpetual import HeldPerpetual
 from bot.model.units import DAY_S, YEAR_DAYS
 from bot.quant import lp, payoff
 from bot.quant.options import price
@@ -51,6 +52,7 @@ class Group:
     unseen: tuple[str, ...] = ()  # positions that may belong to it and were not read yet
     quotes: tuple[Quote, ...] = ()  # all of the frame
     condors: tuple[HeldCondor, ...] = ()  # sold on top (R16); their losses are in ``losses_usd``
+    perpetuals: tuple[HeldPerpetual, ...] = ()  # NEAR's (R27), beside the options and R8's share
     terms: dict[tuple[tuple[Instrument, float], ...], "Contracts"] = field(
         default_factory=dict, init=False, repr=False
     )  # what group_contracts worked out already
@@ -72,6 +74,21 @@ class Group:
         return group_loss(self.exposures, self.own_spot_usd, own, measure=self.measure)
 
     @property
+    def delta(self) -> float:
+        """Return the units of ``hedged_by`` that move as the group does now, >= 0; NaN unknown.
+
+        Under ``hold`` the tokens that would have been kept are taken off: in the range little is left.
+        """
+        units = 0.0
+        for item in self.exposures:
+            own = float(lp.delta(item.shape, self.own_spot_usd))
+            kept = item.held_units if math.isfinite(item.held_units) else own
+            units += own - (kept if self.measure == "hold" else 0.0)
+        if self.hedged_by != self.underlying:
+            units *= self.beta * self.own_spot_usd / self.spot_usd
+        return units if math.isnan(units) else max(units, 0.0)
+
+    @property
     def fee_income_usd(self) -> float:
         """Return the fee income of the last 30 days as far as it is known; 0 where none is."""
         known = (item.fee_income_30d_usd for item in self.exposures)
@@ -79,7 +96,7 @@ class Group:
 
 
 def group_names(frame: Frame) -> tuple[str, ...]:
-    """Return the groups of all exposures, and of hedges and condors whose exposure is gone, in order."""
+    """Return the groups of all exposures, and of hedges of every kind whose exposure is gone, in order."""
     names = {item.group for item in frame.exposures}
     covered = {name.split("/")[0] for name in names}
     orphans = {
@@ -87,7 +104,8 @@ def group_names(frame: Frame) -> tuple[str, ...]:
         for hedge in frame.held
         if hedge.instrument.underlying not in covered
     }
-    return tuple(sorted(names | orphans | {item.group for item in frame.condors}))
+    names |= {item.group for item in frame.condors} | {item.group for item in frame.perpetuals}
+    return tuple(sorted(names | orphans))
 
 
 def read_group(policy: Policy, frame: Frame, name: str) -> Group:
@@ -127,6 +145,7 @@ def read_group(policy: Policy, frame: Frame, name: str) -> Group:
         confidence=policy.sizing.confidence,
         unseen=frame.unseen,
         quotes=frame.quotes,
+        perpetuals=tuple(item for item in frame.perpetuals if item.group == name),
     )
 
 

@@ -44,7 +44,7 @@ def review_held(
     review = Review()
     for hedge in group.held:
         if hedge.instrument.expiry_s > group.now_s:
-            review.kept.append(hedge)
+            review.kept.extend([] if hedge.size <= 0.0 else [hedge])  # NaN stays, and nothing is bought
             continue
         review.settles.extend([hedge] if hedge.settleable else [])
         wait = "settled now" if hedge.settleable else "waits for its settlement price"

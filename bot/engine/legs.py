@@ -106,4 +106,5 @@ def _buy_leg(policy: Policy, frame: Frame, item: Purchase, key: str) -> HedgeLeg
         reserve_usd=item.cost_usd(policy),
         because=item.because,
         indicative=quote.indicative,
+        conversion=quote.conversion,
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from bot.engine.condors import capital_at_risk, losses_over
 from bot.engine.group import Group, group_contracts
+from bot.engine.perpetual import perpetual_at_risk, perpetual_gains, short_units
 from bot.engine.policy import Policy
 from bot.engine.policy_sizing import SizingPolicy
 from bot.model.hedge import HeldHedge, Quote, Spend, SpendKind
@@ -50,7 +51,7 @@ def premium_caps(policy: Policy, frame: Frame, *, exposure_usd: float) -> tuple[
     session_s = policy.tiers.session
     reserved_usd = sum((item.usd for item in frame.spends if item.kind is SpendKind.RESERVED), 0.0)
     open_usd = sum((hedge.cost_usd for hedge in frame.held), 0.0) + reserved_usd
-    open_usd += capital_at_risk(frame.condors)
+    open_usd += capital_at_risk(frame.condors) + perpetual_at_risk(frame.perpetuals)
     next_expiry_s = min((float(hedge.instrument.expiry_s) for hedge in frame.held), default=math.nan)
     return (
         Cap(
@@ -190,12 +191,13 @@ def stress_grid(
     days = np.array(sorted({0.0, float(group.horizon_days), *ends}))
     limit = np.maximum(group.loss_at(spots), 0.0) * (1.0 + policy.sizing.over_hedge_tolerance)
     room = limit[np.newaxis] + losses_over(group, spots, days)  # what R16's condors lose there, too
+    room = room - np.maximum(perpetual_gains(group, spots, short=short_units(group)), 0.0)
     if held is not None:
         goes = np.array([hedge.id in leaving for hedge in kept], dtype=np.bool_)
         gained = np.array([hedge.size for hedge in kept])[:, np.newaxis] * held.gains_over(spots, days)
         room = room - np.where(goes[:, np.newaxis], np.maximum(gained, 0.0), gained).sum(axis=1)
     gains = np.maximum(fresh.gains_over(spots, days), 0.0)
-    return gains.swapaxes(0, 1).reshape(len(quotes), -1), room.ravel()
+    return gains.swapaxes(0, 1).reshape(len(quotes), room.size), room.ravel()
 
 
 def _spent(frame: Frame, *, since_s: float, net: bool) -> float:

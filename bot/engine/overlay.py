@@ -16,7 +16,7 @@ import numpy as np
 
 from bot.engine.choose import refuse_quote
 from bot.engine.group import Group
-from bot.engine.plan import plan_key, round_down
+from bot.engine.plan import OVERLAY, plan_key, round_down
 from bot.engine.policy import Policy
 from bot.model.hedge import (
     CondorAction,
@@ -37,8 +37,6 @@ from bot.signals.moves import moves
 from bot.signals.reading import freshness, quiet_bars
 
 _WEEK_S = 7 * DAY_S
-OVERLAY = "OVERLAY"  # stands for the layer in an order's key
-
 Ruling = tuple[tuple[CondorOrder, ...], RuleFinding]
 
 

@@ -13,6 +13,7 @@ from bot.engine.choose import Slot
 from bot.engine.cost_guard import CarryCap
 from bot.engine.group import Group, group_contracts
 from bot.engine.layers import LayerPlan
+from bot.engine.perpetual import NearHedge
 from bot.engine.policy import Policy
 from bot.engine.review import Review
 from bot.engine.sizing import Sizing, Target, held_path_gains
@@ -20,6 +21,7 @@ from bot.model.hedge import Layer, Quote, Shortfall
 from bot.model.market import FloatArray, Frame
 from bot.model.tier import RuleFinding
 
+OVERLAY, PERPETUAL = "OVERLAY", "PERPETUAL"  # stand for the layer in keys of orders beside the layers
 _LOT_SLACK = 1e-9  # of a lot: rounding noise does not cost a whole lot
 _NEGLIGIBLE = 1e-6  # of a target: a smaller gap is rounding, not a shortfall
 
@@ -99,6 +101,8 @@ class GroupPlan:
     review: Review
     blocked: frozenset[Layer]  # layers with a leg whose outcome is not known
     layers: tuple[LayerPlan, ...]
+    near: NearHedge  # whether a perpetual serves NEAR (R27)
+    conversions: tuple[Quote, ...] = ()  # options in two parts that were offered (R27)
     carry: CarryCap | None = None  # R11's; None: no cap
     guard: float = 1.0  # R10's factor on the wants if all were bought on the quotes they were sized on
     guarded: float = 1.0  # and on those that are bought
@@ -153,7 +157,8 @@ def leg_layer(key: str) -> tuple[str, str] | None:
 
 def blocked_layers(frame: Frame, group: str) -> frozenset[Layer]:
     """Return the layers with an open leg; a key that cannot be read blocks every layer."""
-    named = [leg_layer(key) for key in frame.open_legs]
+    beside = (f"-{OVERLAY}-", f"-{PERPETUAL}-")  # they wait for themselves alone
+    named = [leg_layer(key) for key in frame.open_legs if not any(word in key for word in beside)]
     if any(item is None for item in named):
         return frozenset(Layer)
     return frozenset(Layer(item[1]) for item in named if item and item[0] == group)

@@ -14,6 +14,7 @@ from bot.engine.policy_base import DiversificationPolicy, ExitPolicy, InsuranceP
 from bot.engine.policy_fields import plain, read_section, refuse, section, text
 from bot.engine.policy_holding import LoyaltyPolicy, MonetisePolicy, OverlayPolicy, RollPolicy
 from bot.engine.policy_orders import BudgetPolicy, OrderPolicy
+from bot.engine.policy_perpetual import PerpetualPolicy
 from bot.engine.policy_sizing import (
     CostGuardPolicy,
     LayersPolicy,
@@ -52,6 +53,7 @@ class Policy:
     budget: Annotated[BudgetPolicy, section(BudgetPolicy)]
     layers: Annotated[LayersPolicy, section(LayersPolicy)]
     near: Annotated[NearPolicy, section(NearPolicy)]
+    perpetual: Annotated[PerpetualPolicy, section(PerpetualPolicy)]
     mid: Annotated[MidPolicy, section(MidPolicy)]
     tail: Annotated[TailPolicy, section(TailPolicy)]
     wings: Annotated[WingsPolicy, section(WingsPolicy)]
@@ -72,6 +74,9 @@ class Policy:
         if cap < least:  # R5 could not hold R7's bounds
             allowed = f"at least {least:g}: with less, sizing.weight_bounds cannot hold"
             raise refuse("outer_wings.near_cap", cap, allowed)
+        if self.perpetual.margin_days > self.sizing.horizon_days:
+            allowed = f"at most sizing.horizon_days ({self.sizing.horizon_days})"
+            raise refuse("perpetual.margin_days", self.perpetual.margin_days, allowed)
         self.reserve.check(hf_min=self.hard_triggers.hf_min)
         content = asdict(self)
         del content["hash"]

@@ -20,8 +20,6 @@ from bot.model.hedge import Layer
 from bot.model.tier import Tier
 from bot.model.units import DAY_S, HOUR_S, MINUTE_S
 
-_PERPETUAL_ABSENT = "a perpetual NEAR hedge (R27) is not in this release"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
@@ -69,13 +67,25 @@ class TierShares:
     CRISIS: Annotated[float, percent(0, 100)]
 
     def __post_init__(self) -> None:
+        self.check("sizing.shares")
+
+    def check(self, name: str) -> None:
+        """Refuse shares that fall with the tier."""
         for lower, higher in zip(list(Tier)[:-1], list(Tier)[1:], strict=True):
             if self.of(higher) < self.of(lower):
-                name, least = f"sizing.shares.{higher.name}", f"{self.of(lower):.2%} ({lower.name})"
-                raise refuse(name, f"{self.of(higher):.2%}", f"at least {least}")
+                least = f"{self.of(lower):.2%} ({lower.name})"
+                raise refuse(f"{name}.{higher.name}", f"{self.of(higher):.2%}", f"at least {least}")
 
     def of(self, tier: Tier) -> float:
         return (self.CALM, self.GUARDED, self.ELEVATED, self.SEVERE, self.CRISIS)[tier]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaShares(TierShares):
+    """Share of the group's delta that a short perpetual takes while NEAR is open (R12), fractions."""
+
+    def __post_init__(self) -> None:
+        self.check("near.delta_share")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,9 +176,10 @@ class LayersPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearPolicy:
-    """R12's own trigger."""
+    """R12: NEAR's own trigger, and what it hedges with."""
 
-    instrument: Annotated[str, only("put", reason=_PERPETUAL_ABSENT)]
+    instrument: Annotated[str, choice("put", "perpetual")]
+    delta_share: Annotated[DeltaShares, section(DeltaShares)]
     trigger: Annotated[str, choice("crossover_or_backwardation", "tier")]
     backwardation_over: Annotated[float, percent(0, 100)]  # front over back vol, of S13
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bot.engine.choose import unit_delta
 from bot.engine.limits import OVER_HEDGE_CAP, Cap, tightest
 from bot.engine.offers import Market, Offer, enough, slots_of_offers
 from bot.engine.one_quote import ORDERS_CAP, reserve_part, reserved_caps
@@ -73,8 +74,8 @@ def _purchase(item: Offer, contracts: float) -> Purchase:
         instrument = quote.instrument
         because = (
             f"{want.layer} {instrument.strike_usd:,.0f} {instrument.option_type} of {instrument.venue}, "
-            f"{instrument.dte(want.group.now_s):.1f} d, delta {quote.delta:+.2f}: of the least-cost mix "
-            f"({item.candidate.gain_per_cost:.2f} gain per cost)"
+            f"{instrument.dte(want.group.now_s):.1f} d, delta {unit_delta(quote):+.2f}: of the least-cost "
+            f"mix ({item.candidate.gain_per_cost:.2f} gain per cost)"
         )
     return Purchase(want=want, quote=quote, contracts=contracts, because=because)
 

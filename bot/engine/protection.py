@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bot.engine.group import Group, group_contracts, group_names, read_group
+from bot.engine.layer_rows import planned_wings
 from bot.engine.limits import premium_caps
 from bot.engine.plan import GroupPlan, Purchase, plan_gains
 from bot.engine.planner import allocate
@@ -14,7 +15,7 @@ from bot.engine.rules.consensus import family_votes
 from bot.engine.rules.context import TierContext, readings_for
 from bot.engine.rules.hard_triggers import find_holds
 from bot.engine.sizing import covered_share
-from bot.engine.step import plan_group, planned_wings
+from bot.engine.step import plan_group
 from bot.engine.wings import Wing, expiry_values, whole_break_evens, wing_break_even, wings_finding
 from bot.errors import NotFoundError
 from bot.model.hedge import Instrument, Layer, Shortfall

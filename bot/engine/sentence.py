@@ -49,6 +49,7 @@ class Coverage:
     wanted: float
     buys: tuple[tuple[str, float], ...] = ()
     sells: tuple[tuple[str, float], ...] = ()
+    short: tuple[float, float, str] = (0.0, 0.0, "")  # units by perpetual before and after, of what (R27)
 
 
 def state_sentence(
@@ -74,6 +75,7 @@ def state_sentence(
     parts.append(_covered(tier, coverage))
     for verb, orders in (("sells", coverage.sells), ("buys", coverage.buys)):
         parts += [f"{verb} {', '.join(f'{layer} {size:,.2f}' for layer, size in orders)}"] if orders else []
+    parts += _shorted(*coverage.short)
     return "; ".join(parts)
 
 
@@ -134,6 +136,12 @@ def _covered(tier: Tier, coverage: Coverage) -> str:
     changed = bool(coverage.buys or coverage.sells)
     after = f", {_points(coverage.planned)} % after this step" if changed else ""
     return f"{what}{_points(coverage.held)} of {_points(coverage.wanted)} % of VaR held{after}"
+
+
+def _shorted(held: float, after: float, underlying: str) -> list[str]:
+    if held == after:
+        return [f"{held:,.2f} {underlying} short by perpetual"] if held else []
+    return [f"perpetual short {held:,.2f} to {after:,.2f} {underlying}"]
 
 
 def _points(share: float) -> str:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bot.engine.choose import Choice, Slot
+from bot.engine.choose import Choice, Slot, unit_delta
 from bot.engine.policy import Policy
 from bot.engine.rules.context import SCORE_DIGITS
 from bot.engine.sizing import Sizing, Target
@@ -56,8 +56,8 @@ def settle_elsewhere(choices: Mapping[Slot, Choice], stress: Mapping[str, float]
         if sound and len(sound) < len(choice.candidates):
             best, item = sound[0], sound[0].quote.instrument
             because = (
-                f"{slot.layer} {item.strike_usd:,.0f} {item.option_type}, delta {best.quote.delta:+.2f}: "
-                f"most gain per cost ({best.gain_per_cost:.2f}) of {len(sound)} that do not settle in "
+                f"{slot.layer} {item.strike_usd:,.0f} {item.option_type}, delta {unit_delta(best.quote):+.2f}"
+                f": most gain per cost ({best.gain_per_cost:.2f}) of {len(sound)} that do not settle in "
                 f"{', '.join(sorted(stress))} (R10)"
             )
             placed[slot] = replace(

@@ -36,7 +36,9 @@ _LEVEL_GAP = 1e-5
 _TIE = 1e-5  # of the cost: the earlier offer wins between equals
 _INSIDE = 1e-6  # limits are drawn in by it, so that the solver's tolerance never passes one
 _NOTHING = 1e-5  # of a slot: a smaller order is the solver's tolerance
-_SERVED = 4.0  # a slot that is served counts for more than all levels together
+# A slot that is served counts for more than all levels and sizes together (1.01), and for little more: what
+# it adds to the value widens the gap in which a run may stop, and so what is left of the sizes.
+_SERVED = 1.05
 _LOTS_COUNT = 0.01  # and all sizes together against a level, so that none stays a lot under it
 _INFEASIBLE, _ERROR = 2, 4  # scipy.optimize.milp's status
 

@@ -4,7 +4,7 @@ The same functions that vote are asked again (R1, R4), so that an answer cannot 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -188,12 +188,6 @@ def standings(policy: Policy, decision: Decision, state: EngineState) -> tuple[S
     )
 
 
-def places_of(readings: Sequence[Reading], some: Iterable[Reading]) -> tuple[int, ...]:
-    """Return where some of the readings stand among all, by identity."""
-    places = {id(item): place for place, item in enumerate(readings)}
-    return tuple(sorted(places[id(item)] for item in some))
-
-
 def with_score(policy: Policy, reading: Reading, score: float) -> Reading:
     """Return a reading at another score, its value moved along where it follows from the score."""
     value = value_at(policy, reading, score)
@@ -227,7 +221,7 @@ def _candidates(policy: Policy, reading: Reading) -> tuple[Anchors, ...]:
         is_share = reading.source.endswith(tuple(f":{metric}" for metric in _SHARE_VALUE))
         return (chain.share_value if is_share else chain.tvl_drawdown,)
     return {
-        "S2": (chain.quick_ratio,),
+        "S2": tuple(dict.fromkeys((chain.quick_ratio, chain.full_range_quick_ratio))),
         "S3": (chain.pool_imbalance, chain.share_imbalance),
         "S4": (chain.depth,),
         "S5": (chain.peg,),

@@ -1,39 +1,40 @@
 """One decision: readings, votes, tiers, targets, guards, legs. Pure: same input, same bytes (R25)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.engine.alternatives import alternatives, refused_quotes
 from bot.engine.base_layers import base_layers
-from bot.engine.choose import Slot
 from bot.engine.condors import with_condors
+from bot.engine.conversion import parity_said
 from bot.engine.cost_guard import carry_caps
 from bot.engine.group import Group, group_names, read_group
 from bot.engine.holding import review_held
-from bot.engine.layers import LayerPlan
+from bot.engine.layer_rows import layer_rows, planned_wings
 from bot.engine.legs import legs_of
 from bot.engine.limits import DEFINED_RISK_CAP, Cap, cap_figures, caps_finding, premium_caps
 from bot.engine.overlay import overlay
+from bot.engine.perpetual import perpetual_room
+from bot.engine.perpetual_orders import PerpetualPlan, perpetual_finding, short_perpetual
 from bot.engine.plan import GroupPlan, blocked_layers, plan_gains, plan_key
 from bot.engine.planner import allocate, collect_wants
 from bot.engine.policy import Policy
 from bot.engine.rules import TIER_RULES
 from bot.engine.rules.confirmation import confirmed, height_of
 from bot.engine.rules.consensus import family_votes, voting_memory
-from bot.engine.rules.context import TierContext, readings_for
-from bot.engine.rules.fast_path import fast_readings
+from bot.engine.rules.context import TierContext, places_read
+from bot.engine.rules.fast_path import fast_places
 from bot.engine.rules.hard_triggers import find_holds
 from bot.engine.rules.protocol_tier import highest_protocol, protocol_step
 from bot.engine.rules.protocol_triggers import health_alarms
 from bot.engine.sentence import Coverage, state_sentence
 from bot.engine.settlement import shrink_new
 from bot.engine.sizing import covered_share, held_path_gains
-from bot.engine.standing import places_of
 from bot.engine.targets import group_targets
 from bot.engine.time_shift import eases
-from bot.engine.wings import Wing, whole_break_evens, wings_finding
-from bot.model.hedge import CondorAction, CondorOrder, HedgeLeg, HedgePlan, LayerTarget, Side
+from bot.engine.wings import whole_break_evens, wings_finding
+from bot.model.hedge import CondorAction, CondorOrder, HedgeLeg, HedgePlan, Side
 from bot.model.market import Frame
 from bot.model.record import Decision, EngineState, GroupDecision, GroupState, ProtocolDecision
 from bot.model.tier import Reading, RuleFinding, Tier
@@ -60,33 +61,30 @@ class TierStep:
         return next(item.because for item in self.findings if item.rule == "R3")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Orders:
+    """What all groups together do with money."""
+
+    caps: tuple[Cap, ...]
+    spent_usd: float  # the most that the purchases may cost
+    legs: tuple[HedgeLeg, ...]
+    shorts: Mapping[str, PerpetualPlan]  # by group
+    condors: tuple[CondorOrder, ...]
+
+
 def decide(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineState, Decision]:
     """Return the next memory and the decision on a frame. Unknown or bad data hold; they never raise."""
     readings = tuple(read_signals(frame.columns, now_s=frame.now_s, policy=policy.signals))
     holds = find_holds(policy, frame)
     protocols = protocol_step(policy, state, frame, readings)
     _, health = health_alarms(policy, frame)
-    groups = [with_condors(read_group(policy, frame, name), frame.condors) for name in group_names(frame)]
-    steps, plans, memory = {}, [], dict(state.groups)
-    for group in groups:
-        before = state.groups.get(group.name, GroupState())
-        step = decide_tier(policy, before, frame, group, readings, holds=holds)
-        plan, after, found = plan_group(policy, frame, group, step.context, readings=readings, holds=holds)
-        steps[group.name] = replace(step, findings=step.findings + found)
-        memory[group.name] = after
-        plans.append(plan)
-    caps = premium_caps(policy, frame, exposure_usd=sum(group.value_usd for group in groups))
-    spent_usd = allocate(policy, plans, caps)
-    legs = legs_of(policy, frame, plans)
+    steps, plans, memory = _plan_groups(policy, state, frame, readings, holds=holds)
+    orders = _orders(policy, frame, plans, steps, holds=holds)
     for plan in plans:
-        memory[plan.group.name] = _still_easing(memory[plan.group.name], plan, legs)
-    condors = _overlays(policy, frame, plans, steps, caps, holds=holds, spent_usd=spent_usd)
+        memory[plan.group.name] = _still_easing(memory[plan.group.name], plan, orders.legs)
     decisions = tuple(
         _with_protocols(
-            _group_decision(
-                policy, plan, steps[plan.group.name], caps, legs, holds=holds, spent_usd=spent_usd
-            ),
-            protocols.decisions,
+            _group_decision(policy, plan, steps[plan.group.name], orders, holds=holds), protocols.decisions
         )
         for plan in plans
     )
@@ -97,18 +95,62 @@ def decide(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineStat
         policy_hash=policy.hash,
         readings=readings,
         groups=decisions,
-        plan=HedgePlan(key=plan_key(policy, frame.now_s), created_at_s=frame.now_s, legs=legs),
-        limits=cap_figures(caps, planned_usd=spent_usd),
+        plan=HedgePlan(key=plan_key(policy, frame.now_s), created_at_s=frame.now_s, legs=orders.legs),
+        limits=cap_figures(orders.caps, planned_usd=orders.spent_usd),
         holds=holds,
         protocols=protocols.decisions,
         findings=(*health, *base.findings),
         proposals=base.proposals,
-        condors=condors,
+        condors=orders.condors,
+        perpetuals=tuple(order for item in orders.shorts.values() for order in item.orders),
     )
     remembered = EngineState(
         groups=memory, protocol_tiers=protocols.tiers, protocol_needed_s=protocols.needed_s
     )
     return remembered, decision
+
+
+def _plan_groups(
+    policy: Policy,
+    state: EngineState,
+    frame: Frame,
+    readings: Sequence[Reading],
+    *,
+    holds: Sequence[str],
+) -> tuple[dict[str, TierStep], list[GroupPlan], dict[str, GroupState]]:
+    """Return every group's tier and what it wants, before any money is counted, and its memory after that."""
+    steps, plans, memory = dict[str, TierStep](), list[GroupPlan](), dict(state.groups)
+    for name in group_names(frame):
+        group = with_condors(read_group(policy, frame, name), frame.condors)
+        before = state.groups.get(name, GroupState())
+        step = decide_tier(policy, before, frame, group, readings, holds=holds)
+        plan, after, found = plan_group(policy, frame, group, step.context, readings=readings, holds=holds)
+        steps[name] = replace(step, findings=step.findings + found)
+        memory[name] = after
+        plans.append(plan)
+    return steps, plans, memory
+
+
+def _orders(
+    policy: Policy,
+    frame: Frame,
+    plans: Sequence[GroupPlan],
+    steps: dict[str, TierStep],
+    *,
+    holds: Sequence[str],
+) -> _Orders:
+    """Spend R9's room: options first, then NEAR's perpetuals, and what is sold on top last."""
+    caps = premium_caps(policy, frame, exposure_usd=sum(plan.group.value_usd for plan in plans))
+    spent_usd = allocate(policy, plans, caps)
+    capital_usd = next(cap.room_usd for cap in caps if cap.name == DEFINED_RISK_CAP) - spent_usd
+    shorts, capital_usd = _perpetuals(policy, frame, plans, steps, holds=holds, capital_usd=capital_usd)
+    return _Orders(
+        caps=caps,
+        spent_usd=spent_usd,
+        legs=legs_of(policy, frame, plans),
+        shorts=shorts,
+        condors=_overlays(policy, frame, plans, steps, holds=holds, room_usd=capital_usd),
+    )
 
 
 def decide_tier(
@@ -121,7 +163,8 @@ def decide_tier(
     holds: Sequence[str],
 ) -> TierStep:
     """Return a group's memory after R1-R4."""
-    mine = readings_for(policy, frame, group.name, readings)
+    reads = places_read(policy, group.name, group.exposures, readings)
+    mine = tuple([readings[place] for place in reads])
     context = TierContext(
         group=group.name,
         underlying=group.underlying,
@@ -140,8 +183,8 @@ def decide_tier(
         previous=before.tier,
         needed=needed,
         findings=(*findings, moved),
-        reads=places_of(readings, mine),
-        fast_reads=places_of(readings, fast_readings(context)),
+        reads=reads,
+        fast_reads=fast_places(context, reads),
     )
 
 
@@ -189,6 +232,8 @@ def plan_group(
         review=review,
         blocked=blocked_layers(frame, group.name),
         layers=aims.layers,
+        near=aims.near,
+        conversions=aims.conversions,
         carry=carry_caps(policy, group, tier, frame),
     )
     collect_wants(policy, plan, holds=holds)
@@ -206,22 +251,52 @@ def _time_shift(policy: Policy, context: TierContext, *, holds: Sequence[str]) -
     return eases(policy, slope, wide=context.state.wide_term, held_back=bool(holds))
 
 
+def _perpetuals(
+    policy: Policy,
+    frame: Frame,
+    plans: Sequence[GroupPlan],
+    steps: dict[str, TierStep],
+    *,
+    holds: Sequence[str],
+    capital_usd: float,
+) -> tuple[Mapping[str, PerpetualPlan], float]:
+    """R27: return each group's perpetual, one after the other in the same room, and what is left of capital.
+
+    Each group's finding is added to its step, its shortfalls to its plan.
+    """
+    exposure_usd = math.fsum(plan.group.value_usd for plan in plans)
+    pairs = [
+        (item.quote.conversion, item.contracts)
+        for plan in plans
+        for item in plan.purchases
+        if item.quote.conversion is not None
+    ]
+    room = perpetual_room(policy, frame, pairs, exposure_usd=exposure_usd, capital_usd=capital_usd)
+    found: dict[str, PerpetualPlan] = {}
+    for plan in plans:
+        step, name = steps[plan.group.name], plan.group.name
+        short = short_perpetual(policy, frame, plan, step.context.state.tier, holds=holds, room=room)
+        parity = parity_said(step.context, plan.conversions)
+        found[name] = short
+        plan.shortfalls.extend(short.shortfalls)
+        steps[name] = replace(step, findings=(*step.findings, perpetual_finding(short, parity=parity)))
+    return found, room.capital_usd
+
+
 def _overlays(
     policy: Policy,
     frame: Frame,
     plans: Sequence[GroupPlan],
     steps: dict[str, TierStep],
-    caps: Sequence[Cap],
     *,
     holds: Sequence[str],
-    spent_usd: float,
+    room_usd: float,
 ) -> tuple[CondorOrder, ...]:
     """R16: return the orders of all groups, one after the other in what is left of defined-risk capital.
 
     Each group's finding is added to its step. A sale wants calm that nothing puts in doubt.
     """
     orders: list[CondorOrder] = []
-    room_usd = next(cap.room_usd for cap in caps if cap.name == DEFINED_RISK_CAP) - spent_usd
     for plan in plans:
         step = steps[plan.group.name]
         degraded = [f"{vote.family.value} is degraded" for vote in step.context.votes if vote.degraded]
@@ -242,37 +317,24 @@ def _still_easing(state: GroupState, plan: GroupPlan, legs: Sequence[HedgeLeg]) 
 
 
 def _group_decision(
-    policy: Policy,
-    plan: GroupPlan,
-    step: TierStep,
-    caps: Sequence[Cap],
-    legs: Sequence[HedgeLeg],
-    *,
-    holds: Sequence[str],
-    spent_usd: float,
+    policy: Policy, plan: GroupPlan, step: TierStep, orders: _Orders, *, holds: Sequence[str]
 ) -> GroupDecision:
-    group, state = plan.group, step.context.state
+    group = plan.group
     covered = covered_share(group, plan_gains(plan))
     wings = planned_wings(plan)
     evens = whole_break_evens(group, wings)
     degraded = tuple(vote.family.value for vote in step.context.votes if vote.degraded)
     choices = [target.choice for target in plan.sizing.targets.values()]
-    bound = any(item.cap.startswith(cap.name) for item in plan.shortfalls for cap in caps)
-    r9 = caps_finding(caps, planned_usd=spent_usd, bound=bound)
-    findings = (
-        *step.findings,
-        *_unreplaced(plan),
-        *plan.findings,
-        r9,
-        wings_finding(policy, group, wings, evens),
-    )
+    legs = [leg for leg in orders.legs if leg.group == group.name]
+    wing = wings_finding(policy, group, wings, evens)
+    findings = (*step.findings, *_unreplaced(plan), *plan.findings, _caps_finding(plan, orders), wing)
     return GroupDecision(
         group=group.name,
-        tier=state.tier,
+        tier=step.context.state.tier,
         previous_tier=step.previous,
         votes=step.context.votes,
         findings=tuple(sorted(findings, key=lambda item: int(item.rule[1:]))),
-        targets=tuple(_layer_targets(plan)),
+        targets=tuple(layer_rows(plan, orders.shorts[group.name])),
         shortfalls=tuple(plan.shortfalls),
         value_usd=group.value_usd,
         var_usd=group.var_usd,
@@ -280,13 +342,18 @@ def _group_decision(
         wanted_share=plan.sizing.share,
         covered_share=covered,
         break_evens_usd=evens,
-        because=_because(plan, step, legs, covered=covered, holds=holds, degraded=degraded),
+        because=_because(plan, step, orders, covered=covered, holds=holds, degraded=degraded),
         degraded=degraded,
         reads=step.reads,
         fast_reads=step.fast_reads,
-        alternatives=alternatives(choices, [leg for leg in legs if leg.group == group.name]),
+        alternatives=alternatives(choices, legs),
         refused_quotes=refused_quotes(choices),
     )
+
+
+def _caps_finding(plan: GroupPlan, orders: _Orders) -> RuleFinding:
+    bound = any(item.cap.startswith(cap.name) for item in plan.shortfalls for cap in orders.caps)
+    return caps_finding(orders.caps, planned_usd=orders.spent_usd, bound=bound)
 
 
 def _with_protocols(decision: GroupDecision, protocols: Sequence[ProtocolDecision]) -> GroupDecision:
@@ -321,74 +388,20 @@ def _unreplaced(plan: GroupPlan) -> tuple[RuleFinding, ...]:
     )
 
 
-def planned_wings(plan: GroupPlan) -> tuple[Wing, ...]:
-    """Return what is held and alive, and what is about to be bought."""
-    held = [
-        Wing(layer=item.layer, instrument=item.instrument, contracts=item.size, cost_usd=item.cost_usd)
-        for item in plan.review.kept
-    ]
-    new = [
-        Wing(
-            layer=item.layer,
-            instrument=item.quote.instrument,
-            contracts=item.contracts,
-            cost_usd=item.expected_usd,
-        )
-        for item in plan.purchases
-    ]
-    return (*held, *new)
-
-
-def _layer_targets(plan: GroupPlan) -> list[LayerTarget]:
-    rows = []
-    for layer_plan in plan.layers:
-        slots = [slot for slot in plan.sizing.targets if slot.layer is layer_plan.layer]
-        held = {slot: units for slot, units in plan.review.counted.items() if slot.layer is layer_plan.layer}
-        if not slots:
-            rows.append(_closed_target(layer_plan, sum(held.values())))
-        rows.extend(_open_target(plan, layer_plan, slot, held.get(slot, 0.0)) for slot in slots)
-    return rows
-
-
-def _closed_target(layer_plan: LayerPlan, held_units: float) -> LayerTarget:
-    return LayerTarget(
-        layer=layer_plan.layer,
-        open=False,
-        weight=0.0,
-        instrument=None,
-        wanted_contracts=0.0,
-        held_contracts=held_units,
-        because=layer_plan.because,
-    )
-
-
-def _open_target(plan: GroupPlan, layer_plan: LayerPlan, slot: Slot, held_units: float) -> LayerTarget:
-    target = plan.sizing.targets[slot]
-    quote = target.choice.quote
-    multiplier = quote.instrument.multiplier if quote else 1.0
-    return LayerTarget(
-        layer=layer_plan.layer,
-        open=True,
-        weight=target.weight,
-        instrument=quote.instrument if quote else None,
-        wanted_contracts=target.units / multiplier,
-        held_contracts=held_units / multiplier,
-        because=f"{layer_plan.because}; {target.choice.because}",
-    )
-
-
 def _because(
     plan: GroupPlan,
     step: TierStep,
-    legs: Sequence[HedgeLeg],
+    orders: _Orders,
     *,
     covered: float,
     holds: Sequence[str],
     degraded: Sequence[str],
 ) -> str:
     def sizes(side: Side) -> tuple[tuple[str, float], ...]:
-        mine = (leg for leg in legs if leg.group == plan.group.name and leg.side is side)
+        mine = (leg for leg in orders.legs if leg.group == plan.group.name and leg.side is side)
         return tuple((leg.layer.value, leg.size) for leg in mine)
+
+    short = orders.shorts[plan.group.name]
 
     return state_sentence(
         tier=step.context.state.tier,
@@ -402,6 +415,7 @@ def _because(
             wanted=plan.sizing.share,
             buys=sizes(Side.BUY),
             sells=sizes(Side.SELL),
+            short=(short.held, short.after, plan.group.hedged_by),
         ),
         holds=holds,
         degraded=degraded,

@@ -4,14 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.engine.choose import choose
+from bot.engine.conversion import conversions
 from bot.engine.group import Group
 from bot.engine.layers import LayerPlan, open_layers, plan_layers
+from bot.engine.perpetual import NearHedge, near_hedge
 from bot.engine.policy import Policy
 from bot.engine.rules.context import TierContext
 from bot.engine.rules.outer_wings import outer_wings
 from bot.engine.settlement import settle_elsewhere, settlement_stress
 from bot.engine.sizing import Sizing, size_group
 from bot.engine.wing_strikes import place_wings, wings_wider
+from bot.model.hedge import Quote
 from bot.model.market import Frame
 from bot.model.record import GroupState
 from bot.model.tier import Reading, RuleFinding
@@ -22,6 +25,8 @@ class GroupTargets:
     """A group's targets before anything held or any money is counted."""
 
     layers: tuple[LayerPlan, ...]
+    near: NearHedge  # whether a perpetual serves NEAR (R27)
+    conversions: tuple[Quote, ...]  # options in two parts that were offered beside the listed ones (R27)
     sizing: Sizing
     stress: Mapping[str, float]  # settlement asset -> score over R10's limit
     state: GroupState  # with the memories of R12 and R15
@@ -46,7 +51,9 @@ def group_targets(
     tier, wings = context.state.tier, outer_wings(policy, context)
     layers, state, found = plan_layers(policy, context, wings=wings, force=force)
     state, wider = wings_wider(policy, replace(context, state=state))
-    listed = choose(policy, group, open_layers(tier), frame.quotes, allow_indicative=allow_indicative)
+    pairs = conversions(policy, frame, group, allow_indicative=allow_indicative)
+    offered = (*frame.quotes, *pairs)
+    listed = choose(policy, group, open_layers(tier), offered, allow_indicative=allow_indicative)
     stress, settled = settlement_stress(policy, readings, listed)
     placed = place_wings(
         policy,
@@ -56,9 +63,20 @@ def group_targets(
         wider=state.wider_wings,
         allow_indicative=allow_indicative,
     )
-    sizing = size_group(policy, group, tier, layers, placed.choices)
+    near = near_hedge(
+        policy,
+        frame,
+        group,
+        placed.choices,
+        is_open=layers[0].open,
+        allow_indicative=allow_indicative,
+    )
+    options = {slot: item for slot, item in placed.choices.items() if not near.serves_layer(slot.layer)}
+    sizing = size_group(policy, group, tier, layers, options)
     return GroupTargets(
         layers=layers,
+        near=near,
+        conversions=pairs,
         sizing=sizing,
         stress=stress,
         state=state,

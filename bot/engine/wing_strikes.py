@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bot.engine.choose import Candidate, Choice, Slot, refuse_quote, worst_gains
+from bot.engine.choose import Candidate, Choice, Slot, refuse_quote, unit_delta, worst_gains
 from bot.engine.group import Group
 from bot.engine.policy import Policy
 from bot.engine.rules.context import SCORE_DIGITS, TierContext
@@ -194,8 +194,8 @@ def _only(choice: Choice, candidates: Sequence[Candidate], note: str) -> Choice:
     best = candidates[0]
     item, ratio = best.quote.instrument, best.gain_per_cost
     because = (
-        f"{choice.slot.layer} {item.strike_usd:,.0f} {item.option_type}, delta {best.quote.delta:+.2f}: "
-        f"{note}, most gain per cost ({ratio:.2f}) of {len(candidates)}"
+        f"{choice.slot.layer} {item.strike_usd:,.0f} {item.option_type}, delta {unit_delta(best.quote):+.2f}"
+        f": {note}, most gain per cost ({ratio:.2f}) of {len(candidates)}"
     )
     return replace(
         choice, quote=best.quote, gain_usd=best.gain_usd, because=because, candidates=tuple(candidates)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.errors import InvariantError
+from bot.model.perpetual import Perpetual
 from bot.model.units import DAY_S, iso_utc
 
 
@@ -51,6 +52,30 @@ class Instrument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParityTerms:
+    """What put-call parity (S22) is checked with, beside a quote's own price; per unit of the underlying."""
+
+    mid_usd: float  # middle of what the venue buys and sells the option at, fees left out
+    forward_usd: float  # of the underlying at expiry, as the venue has it
+    discount: float  # USD now for one of the venue's own dollars at expiry
+    forward_cost_usd: float  # of trading that forward
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """What an option is made of that is not bought as such (R27): both parts or none.
+
+    A put is a call and a short perpetual, a call is a put and a long one. The instrument that stands for the
+    two together names the venues of both.
+    """
+
+    option: Instrument
+    perpetual: Perpetual
+    perpetual_size: float  # units of the underlying for one contract, short < 0 < long
+    margin_usd: float  # that the perpetual of one contract ties up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
     """What it would cost to buy ``size`` contracts now. Money is for the whole size.
 
@@ -76,7 +101,9 @@ class Quote:
     on_paper: bool = False  # indicative, of a venue that trades with nobody here: a dry run may fill at it
     because: str = ""
     gas_most_usd: float = 0.0  # what gas may come to cost at most; 0 where only ``gas_usd`` is known
+    conversion: Conversion | None = None  # none: the option itself is bought
     bid_usd: float = math.nan  # selling all of ``size`` to open would bring it, net of fees; NaN: no buyer
+    parity: ParityTerms | None = None  # None: the venue shows no bid, or prices puts and calls by one vol
 
     @property
     def gas_reserve_usd(self) -> float:
@@ -104,6 +131,7 @@ class HeldHedge:
     liquidation_usd: float  # what a sale now would bring net; NaN when it cannot be quoted
     settleable: bool = False  # expired and its settlement price is known
     group: str = ""  # hedge group it was bought for; empty: any group with its underlying
+    conversion: Conversion | None = None  # what stands for it (R27); none: the option itself
 
 
 class SpendKind(StrEnum):
@@ -122,6 +150,7 @@ class Spend:
     kind: SpendKind
     leg_key: str
     layer: Layer
+    group: str = ""  # hedge group it was spent for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +197,7 @@ class HedgeLeg:
     because: str = ""
     indicative: bool = False  # BUY: priced at an indicative quote, to be filled on paper only
     set_aside: float = 0.0  # SELL: fraction of its profit that goes to RESERVE (R28)
+    conversion: Conversion | None = None  # BUY: what is traded in place of the instrument itself (R27)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.size < math.inf:  # also rejects NaN

@@ -14,6 +14,7 @@ from bot.model.base_layers import NOTHING_STATED, BaseHoldings
 if TYPE_CHECKING:
     from bot.model.exposure import Exposure
     from bot.model.hedge import HeldCondor, HeldHedge, Quote, Spend
+    from bot.model.perpetual import HeldPerpetual, PerpetualQuote
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -49,10 +50,11 @@ class Metric(StrEnum):
     BORROW_APR = "borrow_apr"
     UTILISATION = "utilisation"  # subject: "<market>/<token>"; fraction
     HEALTH_FACTOR = "health_factor"  # subject: position; inf is written as 1e6
-    # The book's own figures, subject: hedge group ("ETH/USDC") or bridge; fraction a year
+    # The book's own figures, subject: hedge group ("ETH/USDC"); rates are fractions a year
+    HEDGE_MARK_USD = "hedge_mark_usd"  # what its hedges are worth: a sale now, else the model
     LP_FEE_APR = "lp_fee_apr"  # fee income over value
     HEDGE_COST_APR = "hedge_cost_apr"  # what the hedge cost over the value it protects, negative earned
-    HEDGED_IRR = "hedged_irr"  # of the hedged position, or of a bridge's locked liquidity, effective
+    HEDGED_IRR = "hedged_irr"  # of the hedged position, effective; or, subject: bridge, of locked liquidity
     # Chain
     BASE_FEE_GWEI = "base_fee_gwei"  # subject: chain id
     PRIORITY_FEE_GWEI = "priority_fee_gwei"  # subject: chain id; a high percentile of what was paid
@@ -133,11 +135,15 @@ class Column:
 
     def until(self, now_s: float) -> "Column":
         """Return the part observed at or before ``now_s``."""
+        if not self.times_s.size or self.times_s[-1] <= now_s:
+            return self
         end = int(self.times_s.searchsorted(now_s, side="right"))
         return Column(times_s=self.times_s[:end], values=self.values[:end], memo=self.memo)
 
     def since(self, start_s: float) -> "Column":
         """Return the part observed after ``start_s``."""
+        if not self.times_s.size or self.times_s[0] > start_s:
+            return self
         start = int(self.times_s.searchsorted(start_s, side="right"))
         return Column(times_s=self.times_s[start:], values=self.values[start:], memo=self.memo)
 
@@ -210,7 +216,9 @@ class Frame:
     exposures: tuple["Exposure", ...]
     held: tuple["HeldHedge", ...] = ()
     condors: tuple["HeldCondor", ...] = ()  # sold by R16's overlay
+    perpetuals: tuple["HeldPerpetual", ...] = ()
     quotes: tuple["Quote", ...] = ()
+    perpetual_quotes: tuple["PerpetualQuote", ...] = ()
     spends: tuple["Spend", ...] = ()
     holds: tuple[str, ...] = field(default=())  # reasons why nothing new may be opened
     unseen: tuple[str, ...] = field(default=())  # positions that were not read once: not to be taken as gone

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from bot.model.base_layers import Proposal
 from bot.model.hedge import CondorOrder, HedgePlan, Instrument, Layer, LayerTarget, LegOutcome, Shortfall
+from bot.model.perpetual import PerpetualOrder
 from bot.model.tier import FamilyVote, Reading, RuleFinding, Tier
 
 
@@ -134,6 +135,7 @@ class Decision:
     findings: tuple[RuleFinding, ...] = ()  # of no hedge group: health factors (R2), base layers
     proposals: tuple[Proposal, ...] = ()  # what the base layers want done, the most urgent first
     condors: tuple[CondorOrder, ...] = ()  # of R16's overlay; only where a venue quotes bids
+    perpetuals: tuple[PerpetualOrder, ...] = ()  # R27; what is reduced first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

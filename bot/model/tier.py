@@ -33,6 +33,9 @@ class Quality(StrEnum):
     ABSENT = "absent"  # no source configured; neither votes nor degrades
 
 
+_SCORED = (Quality.LIVE, Quality.HELD)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One signal of method.md, read for one subject at one time."""
@@ -54,7 +57,7 @@ class Reading:
 
     @property
     def counts(self) -> bool:
-        return self.quality in (Quality.LIVE, Quality.HELD) and math.isfinite(self.score)
+        return self.quality in _SCORED and math.isfinite(self.score)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,6 +152,7 @@ def reserved(legs: Sequence[HedgeLeg]) -> tuple[Spend, ...]:
             kind=SpendKind.RESERVED,
             leg_key=leg.key,
             layer=leg.layer,
+            group=leg.group,
         )
         for leg in legs
         if leg.side is Side.BUY
@@ -167,6 +168,7 @@ def _spend_of(outcome: LegOutcome) -> Spend:
         kind=SpendKind.PREMIUM if is_buy else SpendKind.PROCEEDS,
         leg_key=outcome.leg.key,
         layer=outcome.leg.layer,
+        group=outcome.leg.group,
     )
 
 

@@ -138,7 +138,12 @@ class History:
     """
 
     def __init__(
-        self, series: Iterable[SeriesKey] = (), *, path: Path | None = None, keep_s: float = math.inf
+        self,
+        series: Iterable[SeriesKey] = (),
+        *,
+        path: Path | None = None,
+        keep_s: float = math.inf,
+        load_all: bool = False,  # of the file, also series that nobody named
     ) -> None:
         self._series: dict[SeriesKey, _Series] = {key: _Series() for key in series}
         self._columns: dict[SeriesKey, Column] = {key: item.column for key, item in self._series.items()}
@@ -153,7 +158,7 @@ class History:
         self._base: tuple[StoredRows, ...] = ()
         self._store = HistoryStore(path) if path else None
         if self._store is not None:
-            self._load(self._store)
+            self._load(self._store, load_all=load_all)
 
     def append(self, observations: Iterable[Observation]) -> int:
         """Add rows that were observed just now. Returns how many were new."""
@@ -371,12 +376,13 @@ class History:
         if self._changes is not None:
             self._changes.append(Change(ChangeKind.TRIM, before_s=before_s))
 
-    def _load(self, store: HistoryStore) -> None:
+    def _load(self, store: HistoryStore, *, load_all: bool) -> None:
         self._newest_s = store.newest_s()
         self._trimmed_s = self._cutoff_s()
         for rows in store.rows(since_s=self._trimmed_s):
             # A series that is no longer configured must not go on being used.
-            if (series := self._series.get(rows.key)) is not None:
+            series = self._of(rows.key) if load_all else self._series.get(rows.key)
+            if series is not None:
                 series.load(rows.times_s, rows.values, rows.blocks)
                 self._columns[rows.key] = series.column
         for head in store.heads(at_most=_HEADS_KEPT):

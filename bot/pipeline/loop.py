@@ -22,6 +22,7 @@ from bot.model.reasons import kind_of
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.model.units import HOUR_S
 from bot.pipeline.book import Book, book_of, reserved
+from bot.pipeline.derived import Figures, figures_history
 from bot.pipeline.pauses import Pauses
 from bot.ports import Journal, MarketView, Venue, VenuePosition
 
@@ -69,12 +70,14 @@ class Pipeline:
     journal: Journal
     max_price_age_s: float = math.inf  # older prices are unknown to venues (policy)
     before_record: Callable[["Step"], None] = lambda _: None  # what the record cites must be on disk first
+    figures: Figures | None = None  # what the book earned so far; none: a book that begins now
     _state: EngineState = field(init=False)
     _book: Book = field(init=False)
     _last: StepRecord | None = field(init=False)
     _last_full_s: float = field(init=False, default=-math.inf)
     _proposed: frozenset[tuple[str, str, str]] = field(init=False, default=frozenset())  # in that record
     _unread: bool = field(init=False, default=False)  # a venue could not be read in this step
+    _figures: Figures = field(init=False)
     _pauses: Pauses = field(init=False)
     _executed: tuple[LegOutcome, ...] = field(init=False)  # in blocks that no moment has reached yet
     _indicative: bool = field(init=False)  # the book holds, or held, fills at indicative quotes
@@ -88,6 +91,8 @@ class Pipeline:
         first_s, longest_s = self.policy.orders.refusal_pause
         self._pauses = Pauses(first_s=first_s, longest_s=longest_s)
         self._pauses.note(self._executed)
+        bar_s = self.policy.signals.bar_s
+        self._figures = self.figures or Figures(figures_history(self.policy), bar_s=bar_s)
 
     async def run(self, moments: AsyncIterator[Moment]) -> AsyncIterator[StepRecord]:
         """Yield one record per moment, after it is in the journal."""
@@ -112,6 +117,7 @@ class Pipeline:
         self._state, decision = self.decide(self.policy, self._state, frame)
         outcomes = await self._execute_plan(decision.plan.legs, view)
         record = self._record(frame, decision, (*reconciled, *outcomes), cash_flow_usd)
+        self._figures.flush()
         self.before_record(Step(moment=moment, frame=frame, decision=decision, record=record))
         self.journal.append_step(record)
         self._last = record
@@ -139,14 +145,13 @@ class Pipeline:
         return tuple(closed)
 
     async def _frame(self, moment: Moment, view: MarketView) -> Frame:
-        held, quotes, holds = await self._ask_venues(moment, view)
-        self._unread = bool(holds)
+        held, quotes, unread = await self._ask_venues(moment, view)
+        self._unread = bool(unread)
         ahead = self._ahead_of(view)
         held = self._still_held(held, ahead)
-        if not self._unread:
-            holds.extend(self._book.unexplained(held, now_s=moment.now_s))
+        unexplained = () if self._unread else self._book.unexplained(held, now_s=moment.now_s)
         open_legs = self.journal.open_legs()
-        return Frame(
+        frame = Frame(
             now_s=moment.now_s,
             blocks=moment.blocks,
             columns=moment.columns,
@@ -154,7 +159,7 @@ class Pipeline:
             held=self._book.hedges(held, now_s=moment.now_s),
             quotes=quotes,
             spends=(*self._book.spends, *reserved(open_legs)),
-            holds=(*moment.holds, *holds),
+            holds=(*moment.holds, *unread.values(), *unexplained),
             unseen=moment.unseen,
             base=moment.base,
             open_legs=(
@@ -162,6 +167,8 @@ class Pipeline:
                 *self._pauses.keys(moment.now_s),
             ),
         )
+        is_booked = not (unread or unexplained or ahead)
+        return self._figures.added(frame, is_booked=is_booked, unread=unread)
 
     def _still_held(
         self, positions: Sequence[VenuePosition], ahead: Sequence[LegOutcome]
@@ -183,10 +190,11 @@ class Pipeline:
 
     async def _ask_venues(
         self, moment: Moment, view: MarketView
-    ) -> tuple[list[VenuePosition], tuple[Quote, ...], list[str]]:
+    ) -> tuple[list[VenuePosition], tuple[Quote, ...], dict[str, str]]:
+        """Return what is held, the quotes, and why a venue could not be read, by its name."""
         held: list[VenuePosition] = []
         quotes: list[Quote] = []
-        holds: list[str] = []
+        unread: dict[str, str] = {}
         for name, venue in self.venues.items():
             try:
                 held.extend(await venue.held(view))
@@ -194,8 +202,8 @@ class Pipeline:
                     quotes.extend(await venue.quotes(view, underlying=underlying, size=size))
             except _UNSEEN as error:
                 # Without the venue's own book we could buy what is held already.
-                holds.append(f"venue {name} could not be read: {error}")
-        return held, tuple(quotes), holds
+                unread[name] = f"venue {name} could not be read: {error}"
+        return held, tuple(quotes), unread
 
     async def _execute_plan(self, legs: Sequence[HedgeLeg], view: MarketView) -> list[LegOutcome]:
         """Execute legs in order; stop at one whose end is unknown, since what follows may rest on it."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bot.engine.policy import Policy
 from bot.errors import ConfigError, TransientError
 from bot.model.base_layers import NOTHING_STATED, BaseHoldings
 from bot.model.exposure import Exposure
@@ -17,11 +18,13 @@ from bot.model.hedge import HedgeLeg, LegOutcome, LegStatus, Quote
 from bot.model.market import Block, Metric, Observation, SeriesKey
 from bot.model.record import StepRecord
 from bot.pipeline import codec
+from bot.pipeline.derived import Figures, figures_history
 from bot.pipeline.history import Change, ChangeKind, History
 from bot.pipeline.history_store import StoredRows
 from bot.pipeline.loop import Moment
 from bot.pipeline.memory_journal import MemoryJournal
-from bot.pipeline.recording import BASE, FAILURES, HELD, SCHEMA, START, Answer, Line, tail_lines
+from bot.pipeline.recorded_venue import FAILURES, HELD, Answer
+from bot.pipeline.recording import BASE, DERIVED, FIGURES, SCHEMA, START, Line, tail_lines
 from bot.ports import MarketView, VenuePosition
 
 
@@ -53,6 +56,13 @@ class RecordedPart:
         history.load(_stored_rows(_read_parquet(self.folder / BASE)))
         return history
 
+    def figures(self, policy: Policy) -> Figures:
+        """Return what had been derived at the first step; nothing in a recording of an older program."""
+        history = figures_history(policy)
+        if (self.folder / FIGURES).exists():
+            history.load(_stored_rows(_read_parquet(self.folder / FIGURES)))
+        return Figures(history, bar_s=policy.signals.bar_s)
+
     def records(self) -> Iterator[StepRecord]:
         """Yield what the run left of each step, oldest first."""
         for line in self._lines():
@@ -62,7 +72,8 @@ class RecordedPart:
         """Yield the steps, oldest first, and bring the history to each of them."""
         for line in self._lines():
             for change in line["changes"]:
-                history.redo(_change_of(change))
+                if change[0] != DERIVED:  # what is decided again has a book of its own
+                    history.redo(_change_of(change))
             yield _recorded(line, history)
 
     def _lines(self) -> Iterator[Line]:

@@ -4,7 +4,9 @@ A recording is a folder of parts, one for each run and each day of it. A part st
 
 ``start.json``           policy, state and closed orders at its first step
 ``base.parquet``         every row of the history at its first step
-``rows-NNNN.parquet``    what joined or left the history since, in order, each with the step it came before
+``figures.parquet``      every row that was derived until then (bot/pipeline/derived.py)
+``rows-NNNN.parquet``    what joined or left the history since, in order, each with the step it came before;
+                         of kind "derived" what that step derived, which a replay derives again
 ``steps-NNNN.parquet``   one row for each step: moment, what the venues answered, decision
 ``tail.jsonl``           the steps that are in no Parquet file yet, one line each
 
@@ -20,36 +22,31 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from bot.engine.policy import Policy
-from bot.errors import (
-    BotError,
-    ConfigError,
-    InvariantError,
-    OutcomeUnknown,
-    StaleDataError,
-    TransientError,
-    VenueRejected,
-)
-from bot.model.hedge import HedgeLeg, LegOutcome, Quote
+from bot.errors import ConfigError, InvariantError
+from bot.model.hedge import HedgeLeg, LegOutcome
 from bot.model.market import SeriesKey
 from bot.model.record import StepRecord
 from bot.model.units import DAY_S, iso_utc
 from bot.pipeline import codec
+from bot.pipeline.derived import Figures
 from bot.pipeline.history import Change, History
 from bot.pipeline.history_store import NO_BLOCK, StoredRows
 from bot.pipeline.loop import Step
 from bot.pipeline.memory_journal import CLOSING_STATUSES
-from bot.ports import Journal, MarketView, Venue, VenuePosition
+from bot.pipeline.recorded_venue import Answer, RecordedVenue
+from bot.ports import Journal
 
 SCHEMA = 1
 STEPS_PER_FILE = 300  # an hour of 12 s blocks
 MAX_BYTES = 4 * 1024**3
-START, BASE, TAIL = "start.json", "base.parquet", "tail.jsonl"
+START, BASE, FIGURES, TAIL = "start.json", "base.parquet", "figures.parquet", "tail.jsonl"
+DERIVED = "derived"  # kind of a row
 
 STEP_COLUMNS = (
     "sequence",
@@ -80,70 +77,6 @@ BASE_COLUMNS = ("metric", "subject", "source", "observed_at_s", "value", "block"
 
 Line: TypeAlias = dict[str, Any]
 
-_UNSEEN = (TransientError, StaleDataError, VenueRejected, OutcomeUnknown)
-FAILURES: dict[str, type[BotError]] = {
-    kind.__name__: kind for kind in (TransientError, StaleDataError, VenueRejected)
-}
-
-
-HELD = ""  # in place of an underlying: what is held was asked for
-
-
-class Answer(NamedTuple):
-    """What a venue answered to one question in one step."""
-
-    venue: str
-    underlying: str
-    size: float
-    quotes: tuple[Quote, ...] = ()
-    positions: tuple[VenuePosition, ...] = ()
-    failure: str = ""  # name of the error
-    why: str = ""
-
-
-@dataclass(slots=True)
-class RecordedVenue:
-    """A venue whose quotes are kept as they are given. All else goes to the real one."""
-
-    real: Venue
-    answers: list[Answer] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return self.real.name
-
-    async def quotes(self, view: MarketView, *, underlying: str, size: float) -> tuple[Quote, ...]:
-        try:
-            found = await self.real.quotes(view, underlying=underlying, size=size)
-        except _UNSEEN as error:
-            self._failed(underlying, size, error)
-            raise
-        self.answers.append(Answer(self.name, underlying, size, quotes=found))
-        return found
-
-    async def held(self, view: MarketView) -> tuple[VenuePosition, ...]:
-        try:
-            found = await self.real.held(view)
-        except _UNSEEN as error:
-            self._failed(HELD, 0.0, error)
-            raise
-        self.answers.append(Answer(self.name, HELD, 0.0, positions=found))
-        return found
-
-    def _failed(self, underlying: str, size: float, error: BotError) -> None:
-        kind = next((name for name, known in FAILURES.items() if isinstance(error, known)), "TransientError")
-        self.answers.append(Answer(self.name, underlying, size, failure=kind, why=str(error)))
-
-    async def execute(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
-        return await self.real.execute(leg, view=view)
-
-    async def reconcile(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
-        return await self.real.reconcile(leg, view=view)
-
-    def take(self) -> list[Answer]:
-        found, self.answers = self.answers, []
-        return found
-
 
 @dataclass(slots=True, kw_only=True)
 class Recorder:
@@ -158,6 +91,7 @@ class Recorder:
     history: History
     journal: Journal
     venues: Sequence[RecordedVenue] = ()
+    figures: Figures | None = None
     steps_per_file: int = STEPS_PER_FILE
     max_bytes: int = MAX_BYTES
     _part: Path | None = field(default=None, init=False)
@@ -180,14 +114,18 @@ class Recorder:
         self._outcomes = self.journal.outcomes()
         self._open = self.journal.open_legs()
         self.history.record()
+        if self.figures is not None:
+            self.figures.record()
 
     def write(self, step: Step) -> None:
         """Add one step."""
-        changes = self.history.changes()
+        changes = [_change(item) for item in self.history.changes()]
+        derived = self.figures.taken() if self.figures is not None else []
+        changes += [[DERIVED, *_change(item)[1:]] for item in derived]
         answers = [item for venue in self.venues for item in venue.take()]
         try:
             if self._begins_part(step):
-                changes = []  # they are in the base
+                changes = []  # they are in the tables that a part begins with
             self._add(_line(step, changes, answers))
         except OSError as error:
             raise InvariantError(
@@ -219,6 +157,7 @@ class Recorder:
         part = _new_part(self.folder, step.decision.now_s)
         self._run, self._part, self._day = self._run or part.name, part, day
         write_parquet(part / BASE, _base_table(self.history.base()))
+        write_parquet(part / FIGURES, _base_table(self.figures.base() if self.figures is not None else ()))
         start = {
             "schema": SCHEMA,
             "mode": self.mode,
@@ -322,7 +261,7 @@ def _new_part(folder: Path, at_s: float) -> Path:
     return part
 
 
-def _line(step: Step, changes: Iterable[Change], answers: Iterable[Answer]) -> Line:
+def _line(step: Step, changes: list[list[Any]], answers: Iterable[Answer]) -> Line:
     moment = step.moment
     return {
         "sequence": step.record.sequence,
@@ -336,7 +275,7 @@ def _line(step: Step, changes: Iterable[Change], answers: Iterable[Answer]) -> L
         "answers": json.dumps([_answer(item) for item in answers]),
         "record": codec.dumps(step.record),
         "decision_hash": decision_hash(step),
-        "changes": [_change(item) for item in changes],
+        "changes": changes,
     }
 
 

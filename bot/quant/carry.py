@@ -37,34 +37,37 @@ def group_carry(
     exposures: Iterable[Exposure],
     spends: Iterable[Spend],
     *,
+    since_s: float,
     now_s: float,
     mark_then_usd: float,
     mark_now_usd: float,
 ) -> GroupCarry:
-    """Return the carry of a group over the last 30 days, at today's value of its exposures.
+    """Return the carry of a group since a time, at today's value of its exposures.
 
-    ``spends`` are the group's; the marks are those of its hedges 30 days ago and now. The fee income counts
-    as received at the end, the cautious side. One exposure with an unknown income makes the figures unknown.
+    ``spends`` are the group's; the marks are those of its hedges at ``since_s`` and now. A mark is taken
+    before the orders of its time, so spends of ``since_s`` itself count. The fee income is that of 30 days,
+    in proportion, as received at the end, the cautious side. One exposure with an unknown income makes the
+    figures unknown.
     """
     held, paid = tuple(exposures), tuple(spends)
     value_usd = math.fsum(item.value_usd for item in held)
     income_usd = math.fsum(item.fee_income_30d_usd for item in held)
-    since_s = now_s - FEE_INCOME_DAYS * DAY_S
+    start_s = math.nextafter(since_s, -math.inf)
     if not value_usd > 0.0:
         return GroupCarry(math.nan, math.nan, Figure(value=math.nan, because="the group holds nothing"))
     flows = carry_flows(
-        start_s=since_s,
+        start_s=start_s,
         end_s=now_s,
         committed_usd=value_usd,
         returned_usd=value_usd,
-        income=(Payment(now_s, income_usd),),
+        income=(Payment(now_s, income_usd * (now_s - since_s) / (FEE_INCOME_DAYS * DAY_S)),),
         spends=paid,
         mark_then_usd=mark_then_usd,
         mark_now_usd=mark_now_usd,
     )
     cost_apr = hedge_cost_apr(
         paid,
-        since_s=since_s,
+        since_s=start_s,
         until_s=now_s,
         mark_then_usd=mark_then_usd,
         mark_now_usd=mark_now_usd,

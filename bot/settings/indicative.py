@@ -26,6 +26,7 @@ class IndicativeSettings(Part):
     listing_ttl_s: float = Field(default=3_600.0, gt=0.0, le=86_400.0)
     quote_ttl_s: float = Field(default=300.0, gt=0.0, le=3_600.0)
     max_basis: float = Field(default=0.03, gt=0.0, le=0.5)
+    forward_fee: float = Field(default=0.0005, ge=0.0, le=0.05)
     parallel: int = Field(default=4, ge=1, le=16)
 
     @property

@@ -5,8 +5,12 @@ from dataclasses import dataclass, replace
 
 from bot.model.market import Columns, Metric, SeriesKey
 from bot.model.tier import Family, Reading
+from bot.model.units import DAY_S, iso_utc
+from bot.quant.carry import FEE_INCOME_DAYS
 from bot.signals.policy import SignalsPolicy
-from bot.signals.reading import Inputs, Measured, absent, read_subject
+from bot.signals.reading import Inputs, Measured, NotYet, absent, read_subject
+
+_SPAN_S = float(FEE_INCOME_DAYS * DAY_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +19,7 @@ class Carry:
 
     The second has "/irr" in its source; for a bridge it is the IRR on locked liquidity. The figures come from
     the book (bot/quant/carry.py). The anchors lie around 0: a score over 0.5 says that carry is negative.
+    A group whose hedges were not marked 30 days ago has no cost yet: it is warming.
     """
 
     id: str = "S21"
@@ -24,7 +29,7 @@ class Carry:
     metrics: tuple[Metric, ...] = (Metric.LP_FEE_APR, Metric.HEDGE_COST_APR, Metric.HEDGED_IRR)
 
     def lookback_s(self, policy: SignalsPolicy) -> float:
-        return policy.bar_s + policy.slack_s
+        return _SPAN_S + policy.bar_s + policy.slack_s
 
     def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
         readings = [
@@ -41,6 +46,9 @@ class Carry:
         self, columns: Columns, fees: SeriesKey, *, now_s: float, policy: SignalsPolicy
     ) -> Reading:
         cost = SeriesKey(Metric.HEDGE_COST_APR, fees.subject, fees.source)
+        marks = SeriesKey(Metric.HEDGE_MARK_USD, fees.subject, fees.source)
+        if cost not in columns.series and marks in columns.series:
+            return self._read((fees, marks), _warming, columns, now_s=now_s, policy=policy)
         if cost not in columns.series:
             because = f"{fees.source} has no {Metric.HEDGE_COST_APR} of {fees.subject} configured"
             return absent(self, subject=fees.subject, source=fees.source, because=because)
@@ -49,7 +57,7 @@ class Carry:
     def _read(
         self,
         keys: tuple[SeriesKey, ...],
-        measure: Callable[[Inputs, SignalsPolicy], Measured],
+        measure: Callable[[Inputs, SignalsPolicy], Measured | NotYet],
         columns: Columns,
         *,
         now_s: float,
@@ -63,6 +71,16 @@ class Carry:
 def _carry(inputs: Inputs, policy: SignalsPolicy) -> Measured:
     fees, cost = (float(column.values[column.last_known()]) for column in inputs.columns)
     return _scored(fees - cost, f"LP fees {fees:.1%} a year less hedge cost {cost:.1%}", policy)
+
+
+def _warming(inputs: Inputs, policy: SignalsPolicy) -> NotYet:  # noqa: ARG001 - as the other measures
+    """Say from when on a mark of 30 days before is known."""
+    marks = inputs.columns[1].since(inputs.now_s - _SPAN_S)
+    first_s = float(marks.times_s[0]) if marks.times_s.size else inputs.now_s
+    return NotYet(
+        warm_at_s=first_s + _SPAN_S,
+        because=f"hedge cost: no mark of {FEE_INCOME_DAYS} days ago, the first is {iso_utc(first_s)}",
+    )
 
 
 def _irr(inputs: Inputs, policy: SignalsPolicy) -> Measured:

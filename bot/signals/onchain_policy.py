@@ -17,6 +17,7 @@ class OnchainPolicy:
     tvl_drawdown: Anchors = Anchors(calm=-0.03, stress=-0.12)  # S1
     share_value: Anchors = Anchors(calm=-0.001, stress=-0.01)  # S1, virtual price or vault share
     quick_ratio: Anchors = Anchors(calm=2.0, stress=1.0)  # S2
+    full_range_quick_ratio: Anchors = Anchors(calm=2.0, stress=1.0)  # S2, pools with liquidity at all prices
     pool_imbalance: Anchors = Anchors(calm=0.005, stress=0.03)  # S3, constant-product and concentrated pools
     share_imbalance: Anchors = Anchors(calm=0.05, stress=0.35)  # S3, stable and weighted pools
     depth: Anchors = Anchors(calm=0.7, stress=0.15)  # S4

@@ -36,6 +36,9 @@ class QuickRatio:
     at their start; an inflow counts 0. A source slower than a bar is taken row by row, its 24 h starting at
     the last row at or before their start. The P95 is floored at a small share of the quote reserves of today,
     so that a pool nobody left reads calm with a number instead of infinity.
+
+    A pool with liquidity at all prices (x y = k) has 1 % of its quote within 2 % of price, whatever happens:
+    2 would be a pool whose worst days take half a percent. The policy has own anchors for these.
     """
 
     id: str = "S2"
@@ -105,6 +108,8 @@ class QuickRatio:
         return replace(reading, subject=vault.label, source=vault.reading_source)
 
 
+# Within 2 % of price lies 1 - sqrt(0.98) or sqrt(1.02) - 1 of the quote of x y = k.
+_FULL_RANGE = (0.0095, 0.0105)
 _POOL_METRICS = (Metric.POOL_QUOTE_NEAR_USD, Metric.POOL_LIQUIDITY, Metric.POOL_QUOTE_USD)
 
 
@@ -147,6 +152,8 @@ def _ratio(near: float, claim: float, reserve: float, policy: SignalsPolicy, wor
     divisor = max(claim, floor)
     ratio = near / divisor if divisor > 0.0 else 0.0  # no reserves at all is no cover at all
     anchors = policy.onchain.quick_ratio
+    if words is _POOL and _FULL_RANGE[0] * reserve <= near <= _FULL_RANGE[1] * reserve:
+        anchors = policy.onchain.full_range_quick_ratio
     return Measured(
         value=ratio,
         score=anchors.score(ratio),

@@ -20,12 +20,14 @@ _BAR = 16
 class Rows:
     """A table without lines that folds to key: value lines where there is no room for columns.
 
-    ``left`` are the columns that hold words; numbers stand right. The last column of words may wrap.
+    ``left`` are the columns that hold words; numbers stand right. The last column of words may wrap, and so
+    may ``wraps``: where nothing may, what has no room is cut.
     """
 
     head: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     left: tuple[int, ...] = (0,)
+    wraps: tuple[int, ...] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if options.max_width < _NARROW:
@@ -33,7 +35,7 @@ class Rows:
             return
         table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
         for i, name in enumerate(self.head):
-            wraps = i == len(self.head) - 1 and i in self.left
+            wraps = i in self.wraps or (i == len(self.head) - 1 and i in self.left)
             table.add_column(
                 name, justify="left" if i in self.left else "right", no_wrap=not wraps, overflow="fold"
             )

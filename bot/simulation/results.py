@@ -80,7 +80,7 @@ class BacktestResult:
             "orders": [order_json(item) for item in self.strategies[ALVH].outcomes],
             "assumptions": list(self.assumptions),
             "missing": list(self.missing),
-            "gaps": [_gap_json(item) for item in self.gaps],
+            "gaps": [gap_json(item) for item in self.gaps],
             "files": [_file_json(item) for item in self.found],
         }
 
@@ -164,7 +164,8 @@ def _strategy_json(item: StrategyResult) -> dict[str, object]:
     }
 
 
-def _gap_json(item: Gap) -> dict[str, object]:
+def gap_json(item: Gap) -> dict[str, object]:
+    """Return a gap as plain values."""
     return {
         "file": item.file,
         "from_ts": iso_utc(item.from_s),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from bot.model.market import Column
 from bot.model.units import DAY_S, iso_utc
 from bot.simulation.exposures import ExposureSpec
-from bot.simulation.results import ALVH
+from bot.simulation.results import ALVH, gap_json
+from bot.simulation.tables import Gap
 from bot.simulation.window_measures import (
     MoneyFinding,
     Reached,
@@ -41,8 +42,8 @@ class WindowsResult:
     hours: int  # run for each policy
     policies: tuple[PolicyFindings, ...]  # at least one
     benchmarks: Mapping[str, MoneyFinding]
-    missing: tuple[str, ...]
-    gaps: tuple[str, ...]
+    missing: tuple[str, ...]  # each with the windows that lack it, unless all do
+    gaps: tuple[Gap, ...]
     assumptions: tuple[str, ...]
 
     def to_json(self) -> dict[str, object]:
@@ -54,7 +55,7 @@ class WindowsResult:
             "policies": [_policy_json(item) for item in self.policies],
             "benchmarks": {name: _money_json(item) for name, item in self.benchmarks.items()},
             "missing": list(self.missing),
-            "gaps": list(self.gaps),
+            "gaps": [gap_json(item) for item in self.gaps],
             "assumptions": list(self.assumptions),
         }
 
@@ -84,6 +85,21 @@ def unseen_words(findings: Sequence[WindowFinding]) -> Iterator[str]:
             unpriced = item.hours_priced - item.hours_hedgeable
             unknown = "" if math.isfinite(item.unhedged) else "; the hedge is unknown, not nothing"
             yield f"{name}: {unpriced} of {hours} hours without an implied volatility{unknown}"
+
+
+def gap_words(gaps: Sequence[Gap]) -> Iterator[str]:
+    """Yield a line for every file with gaps: how many, how many rows, and the longest."""
+    for file in dict.fromkeys(item.file for item in gaps):
+        mine = [item for item in gaps if item.file == file]
+        longest = max(mine, key=lambda item: item.to_s - item.from_s)
+        if len(mine) == 1:
+            yield str(longest)
+            continue
+        rows = sum(item.missing_rows for item in mine)
+        yield (
+            f"{file}: {rows:,} rows missing in {len(mine)} gaps, the longest between "
+            f"{iso_utc(longest.from_s)} and {iso_utc(longest.to_s)}"
+        )
 
 
 def _policy_json(item: PolicyFindings) -> dict[str, object]:

@@ -20,7 +20,7 @@ from bot.simulation.exposures import ExposureSpec
 from bot.simulation.market_model import Market, with_implied_vols
 from bot.simulation.results import cash_usd
 from bot.simulation.strategies import Strategy
-from bot.simulation.tables import load_history, lookback_for
+from bot.simulation.tables import Gap, load_history, lookback_for
 from bot.simulation.windows import Segment
 
 HourDone = Callable[[], None]
@@ -47,7 +47,7 @@ class Track:
     alvh: Account
     benchmarks: Mapping[str, Account]  # empty where they were not asked for
     missing: tuple[str, ...]  # files and series that had nothing for this segment
-    gaps: tuple[str, ...]
+    gaps: tuple[Gap, ...]
 
 
 class _LastStep(MemoryJournal):
@@ -95,7 +95,7 @@ async def run_segment(
         alvh=alvh,
         benchmarks={item.name: await _benchmark(item, moments, market, priced) for item in strategies},
         missing=history.missing,
-        gaps=tuple(str(item) for item in history.gaps if item.in_range),
+        gaps=tuple(item for item in history.gaps if item.in_range),
     )
 
 

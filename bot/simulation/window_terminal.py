@@ -1,4 +1,4 @@
-"""The backtest over windows in a terminal of 80 columns."""
+"""The backtest over windows in 80 columns. Policies are rows, so that any number of them fits."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,20 +7,19 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from bot.model.tier import Tier
-from bot.model.units import DAY_S
+from bot.model.units import DAY_S, HOUR_S
 from bot.simulation.report_terminal import WIDTH, Rows, hanging
 from bot.simulation.results import ALVH
-from bot.simulation.window_measures import MoneyFinding, Reached, WindowFinding
-from bot.simulation.window_results import PolicyFindings, WindowsResult, unseen_words
-from bot.simulation.wording import strategy_name
+from bot.simulation.window_measures import MoneyFinding, Reached, TierFinding, WindowFinding
+from bot.simulation.window_results import PolicyFindings, WindowsResult, gap_words, unseen_words
+from bot.simulation.wording import strategy_name, when
 
-_NOT_ASKED = "-"
 _LATE = "none"
 _BLANK = "?"
 
 
 def print_windows(result: WindowsResult, console: Console) -> None:
-    """Print a table of windows for each policy, then the policies and benchmarks side by side."""
+    """Print two tables of windows for each policy, then the policies and benchmarks side by side."""
     console.print(summary(result), width=min(console.width, WIDTH))
 
 
@@ -35,21 +34,11 @@ def summary(result: WindowsResult) -> RenderableType:
         Text(""),
     ]
     for item in result.policies:
-        parts += [Text(item.policy, style="bold"), _windows(item), Text("")]
-    parts += [
-        Text(
-            "GUARDED, ELEVATED: share of the fall suffered when the tier stood, 0 % at the peak; "
-            f"{_LATE}: not before the low; {_BLANK}: not known. Falls are of the price, drawdowns of the LP, "
-            "cost is of the LP's value, negative where the hedge earned.",
-            style="dim",
-        ),
-        Text(""),
-        Text("Side by side", style="bold"),
-        _side_by_side(result),
-        Text(""),
-    ]
+        parts += [Text(item.policy, style="bold"), _tiers(item), Text(""), _money(item), Text("")]
+    parts += [_legend(), Text(""), *_side_by_side(result)]
     for title, lines in (
-        ("Not seen (unknown, never calm)", [*unseen_words(result.policies[0].windows), *result.gaps]),
+        ("Not seen (unknown, never calm)", [*unseen_words(result.policies[0].windows)]),
+        ("Gaps (nothing was filled; each one is in --json)", [*gap_words(result.gaps)]),
         ("Missing", result.missing),
         ("Assumed", result.assumptions),
     ):
@@ -57,22 +46,48 @@ def summary(result: WindowsResult) -> RenderableType:
     return Group(*parts)
 
 
-def _windows(item: PolicyFindings) -> RenderableType:
-    head = ("window", "kind", "fall", "GUARDED", "ELEVATED", "unhedged", "hedged", "cost")
-    return Rows(head=head, rows=[_row(each) for each in item.windows], left=(0, 1))
+def _legend() -> Text:
+    return Text(
+        f"GUARDED, ELEVATED: share of the fall suffered when the tier stood, 0 % at the peak; {_LATE}: not "
+        f"before the low; {_BLANK}: not known. Since: when ELEVATED was entered, which may be before the "
+        "peak. Falls are of the price, drawdowns of the LP, cost is of the LP's value, negative where the "
+        "hedge earned.",
+        style="dim",
+    )
 
 
-def _row(item: WindowFinding) -> tuple[str, ...]:
+def _tiers(item: PolicyFindings) -> RenderableType:
+    head = ("window", "fall", "GUARDED", "ELEVATED", "since", "before low")
+    rows = [_tier_row(each) for each in item.windows]
+    return Rows(head=head, rows=rows, wraps=(0,))
+
+
+def _tier_row(item: WindowFinding) -> tuple[str, ...]:
+    reached = item.elevated if item.is_known else None
     return (
         item.window.id,
-        item.window.kind,
         _pct(item.fall),
         _reached(item, item.guarded),
         _reached(item, item.elevated),
-        _pct(item.unhedged),
-        _pct(item.hedged.get(ALVH, math.nan)),
-        _pct(item.cost.get(ALVH, math.nan), digits=2),
+        when(reached.since_s) if reached else "",
+        f"{(item.low_s - reached.since_s) / HOUR_S:,.0f} h" if reached else "",
     )
+
+
+def _money(item: PolicyFindings) -> RenderableType:
+    head = ("window", "kind", "LP unhedged", "hedged", "removed", "cost")
+    rows = [
+        (
+            each.window.id,
+            each.window.kind,
+            _pct(each.unhedged),
+            _pct(each.hedged.get(ALVH, math.nan)),
+            _pct(each.removed(ALVH)),
+            _pct(each.cost.get(ALVH, math.nan), digits=2),
+        )
+        for each in item.windows
+    ]
+    return Rows(head=head, rows=rows, left=(0, 1), wraps=(0,))
 
 
 def _reached(item: WindowFinding, reached: Reached | None) -> str:
@@ -81,49 +96,60 @@ def _reached(item: WindowFinding, reached: Reached | None) -> str:
     return _pct(reached.share, digits=0) if reached else _LATE
 
 
-def _side_by_side(result: WindowsResult) -> RenderableType:
-    policies, others = result.policies, result.benchmarks
-    head = (
-        "",
-        *(item.policy for item in policies),
-        *(strategy_name(name).replace(" 4/4/2", "") for name in others),
-    )
-    blank = (_NOT_ASKED,) * len(others)
-    rows = [(words, *map(say, policies), *blank) for words, say in _tier_lines()]
-    monies = [*(item.money for item in policies), *others.values()]
-    rows += [(words, *map(worth, monies)) for words, worth in _money_lines(policies)]
-    return Rows(head=head, rows=rows)
-
-
-def _tier_lines() -> list[tuple[str, Callable[[PolicyFindings], str]]]:
-    def crises(name: str) -> Callable[[PolicyFindings], str]:
-        return lambda item: f"{getattr(item.tiers, name)} of {item.tiers.crises}"
-
-    def time_at(name: str) -> Callable[[PolicyFindings], str]:
-        return lambda item: _pct(item.tiers.time_at[name])
-
-    return [
-        ("GUARDED before 1/3 of fall", crises("guarded_early")),
-        ("ELEVATED by 1/2 of fall", crises("elevated_half")),
-        ("ELEVATED before 0.35", crises("elevated_early")),
-        ("crises not seen", lambda item: str(item.tiers.crises_unseen)),
-        *((f"outside crises, {name}", time_at(name)) for name in (*(tier.name for tier in Tier), "unknown")),
-        ("false alarms", lambda item: str(item.tiers.false_alarms)),
-        ("false alarms a year", lambda item: _number(item.tiers.false_alarms_a_year)),
-        ("alarms a fall followed", lambda item: str(item.tiers.true_alarms)),
-        ("alarms not seen to an end", lambda item: str(item.tiers.open_alarms)),
-    ]
-
-
-def _money_lines(policies: Sequence[PolicyFindings]) -> list[tuple[str, Callable[[MoneyFinding], str]]]:
+def _side_by_side(result: WindowsResult) -> list[RenderableType]:
+    policies = result.policies
+    monies = [(item.policy, item.money) for item in policies]
+    monies += [(strategy_name(name), item) for name, item in result.benchmarks.items()]
     many = policies[0].money.removed_of
-    return [
-        (f"removed, mean of {many}", lambda item: _pct(item.removed)),
-        ("carry a year", lambda item: _pct(item.carry)),
-        ("net a year", lambda item: _pct(item.net)),
-        ("efficiency", lambda item: _number(item.efficiency)),
-        ("trades a year", lambda item: _number(item.trades_a_year)),
-    ]
+    titled = (
+        ("Market crises", _table(_CRISES, [(item.policy, item.tiers) for item in policies])),
+        ("Time outside crises", _table(_OUTSIDE, [(item.policy, item.tiers) for item in policies])),
+        (
+            "Alarms outside crises: entries to ELEVATED",
+            _table(_ALARMS, [(item.policy, item.tiers) for item in policies]),
+        ),
+        (f"Money; removed is the mean of {many} market crises", _table(_MONEY, monies)),
+    )
+    return [part for title, table in titled for part in (Text(title, style="bold"), table, Text(""))]
+
+
+def _table(
+    columns: Sequence[tuple[str, Callable[..., str]]], items: Sequence[tuple[str, object]]
+) -> RenderableType:
+    rows = [(name, *(say(item) for _, say in columns)) for name, item in items]
+    return Rows(head=("", *(title for title, _ in columns)), rows=rows, wraps=(0,))
+
+
+def _time_at(name: str) -> Callable[[TierFinding], str]:
+    return lambda item: _pct(item.time_at[name])
+
+
+def _of_all(name: str) -> Callable[[TierFinding], str]:
+    return lambda item: f"{getattr(item, name)} of {item.crises}"
+
+
+_CRISES: tuple[tuple[str, Callable[[TierFinding], str]], ...] = (
+    ("GUARDED < 1/3 of fall", _of_all("guarded_early")),
+    ("ELEVATED <= 1/2", _of_all("elevated_half")),
+    ("ELEVATED < 0.35", _of_all("elevated_early")),
+    ("not seen", lambda item: str(item.crises_unseen)),
+)
+_OUTSIDE: tuple[tuple[str, Callable[[TierFinding], str]], ...] = tuple(
+    (name, _time_at(name)) for name in (*(tier.name for tier in Tier), "unknown")
+)
+_ALARMS: tuple[tuple[str, Callable[[TierFinding], str]], ...] = (
+    ("false", lambda item: str(item.false_alarms)),
+    ("false a year", lambda item: _number(item.false_alarms_a_year)),
+    ("10 % fall followed", lambda item: str(item.true_alarms)),
+    ("end not seen", lambda item: str(item.open_alarms)),
+)
+_MONEY: tuple[tuple[str, Callable[[MoneyFinding], str]], ...] = (
+    ("removed", lambda item: _pct(item.removed)),
+    ("carry a year", lambda item: _pct(item.carry)),
+    ("net a year", lambda item: _pct(item.net)),
+    ("efficiency", lambda item: _number(item.efficiency)),
+    ("trades a year", lambda item: _number(item.trades_a_year)),
+)
 
 
 def _listed(title: str, lines: Sequence[str]) -> list[RenderableType]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bot.errors import ConfigError, StaleDataError, TransientError
-from bot.model.hedge import HedgeLeg, LegOutcome, OptionType, Quote
+from bot.model.hedge import HedgeLeg, LegOutcome, OptionType, ParityTerms, Quote
 from bot.model.units import DAY_S, HOUR_S, YEAR_S, from_fixed, to_fixed_down
 from bot.ports import MarketView, VenuePosition, WebReader
 from bot.quant import options
@@ -47,6 +47,7 @@ class IndicativeTerms:
     listing_ttl_s: float = float(HOUR_S)
     quote_ttl_s: float = 300.0
     max_basis: float = 0.03  # the venue's index may differ from our price by this, fraction
+    forward_fee: float = 0.0005  # of trading the underlying there, fraction: part of what S22 counts as cost
     parallel: int = 4
 
     def __post_init__(self) -> None:
@@ -229,6 +230,7 @@ class IndicativeVenue:
             indicative=True,
             on_paper=True,
             because=_because(self.name, listed, view),
+            parity=_parity(listed, offers, worth, fee=self._terms.forward_fee),
         )
 
 
@@ -265,6 +267,19 @@ def _worth(contract: Contract, view: MarketView) -> float:
         return 1.0
     found = view.stable_usd.get(contract.instrument.settlement, 1.0)
     return found if math.isfinite(found) else 1.0
+
+
+def _parity(listed: Listed, offers: Iterable[Offer], worth: float, *, fee: float) -> ParityTerms | None:
+    """Return the middle of bid and best offer beside the venue's own forward; None without a sound bid."""
+    best = min(offers, default=None)
+    if best is None or not 0.0 < listed.bid_usd <= best.usd:
+        return None
+    return ParityTerms(
+        mid_usd=(listed.bid_usd + best.usd) / 2.0 * worth / listed.contract.instrument.multiplier,
+        forward_usd=listed.forward_usd,
+        discount=listed.discount * worth,
+        forward_cost_usd=fee * listed.forward_usd * worth,
+    )
 
 
 def _taken(offers: Iterable[Offer], contracts: float) -> list[Offer]:

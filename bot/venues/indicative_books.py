@@ -67,6 +67,7 @@ class Listed:
     bid_usd: float  # a contract, NaN when nobody bids
     offers: tuple[Offer, ...] | None  # cheapest first; None: one more call tells
     at_s: float
+    discount: float  # of one of the book's own dollars at expiry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,13 +296,15 @@ def _deribit_listed(row: Any, contract: Contract, *, index_usd: float, now_s: fl
     if not LOWEST_IV <= iv <= HIGHEST_IV:
         return None
     bid = fields.get("bid_price")
+    forward_usd = number(field(row, "underlying_price", name), f"{name} forward", least=1e-9, most=1e9)
     return Listed(
         contract=contract,
         iv=iv,
-        forward_usd=number(field(row, "underlying_price", name), f"{name} forward", least=1e-9, most=1e9),
+        forward_usd=forward_usd,
         bid_usd=float("nan") if bid is None else number(bid, f"{name} bid", least=0.0) * index_usd,
         offers=None,
         at_s=at_s,
+        discount=index_usd / forward_usd,  # an inverse option pays in the coin
     )
 
 
@@ -323,6 +326,7 @@ def _derive_listed(name: str, row: Any, contract: Contract, *, now_s: float) -> 
         bid_usd=bid if bid > 0.0 else float("nan"),  # the venue writes 0 where nobody bids or offers
         offers=(Offer(price, size),) if price > 0.0 and size > 0.0 else (),
         at_s=at_s,
+        discount=number(field(pricing, "df", name), f"{name} option_pricing.df", least=1e-9, most=2.0),
     )
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from history_builders import START_S, DataFolder, stamp
@@ -101,10 +102,46 @@ def test_the_tables_fit_80_columns_and_say_unknown(both):
     assert "classic" in text
     assert "steward" in text
     assert "long-ago: 240 of 240 hours without a price; too few for a figure" in " ".join(text.split())
-    row = next(line.split() for line in lines if line.startswith("long-ago"))
-    assert row == ["long-ago", "crisis", "?", "?", "?", "?", "?", "?"]
+    tiers, money = [line.split() for line in lines if line.startswith("long-ago")][:2]
+    assert tiers == ["long-ago", "?", "?", "?"]
+    assert money == ["long-ago", "crisis", "?", "?", "?", "?"]
     calm = next(line for line in lines if line.startswith("quiet"))
     assert "none" in calm
+
+
+def test_nothing_is_cut_off_with_many_policies_and_long_names(both):
+    """What has no room wraps: a figure without its sign of percent is another figure."""
+    result, *_ = both
+    long = "a-window-with-a-name-of-forty-characters"
+    windows = tuple(
+        replace(item, window=replace(item.window, id=long, kind="protocol"))
+        for item in result.policies[0].windows[:1]
+    )
+    figures = {"cost": {"alvh": -0.1234}, "unhedged": 0.3, "hedged": {"alvh": 0.25}}
+    windows = tuple(replace(item, **figures) for item in windows)
+    policies = tuple(
+        replace(result.policies[0], policy=f"policy-{i}-with-a-name-that-is-quite-long.toml", windows=windows)
+        for i in range(6)
+    )
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_windows(replace(result, policies=policies), console)
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert text.count("-12.34 %") == 6
+    assert text.count("16.7 %") == 6  # removed
+    assert text.count("protocol") == 6
+
+
+def test_files_that_only_some_windows_lack_are_named_with_these(tmp_path):
+    folder = DataFolder(path=tmp_path)
+    folder.dropped = {"uniswapv3_usdc_usdt_1h": set(range(38 * 24 + 12, 60 * 24))}  # ends before the crash
+    folder.write_all()
+    result = run(tmp_path, windows_file(tmp_path, CALM, CRASH))
+    (line,) = (line for line in result.missing if line.startswith("uniswapv3_usdc_usdt_1h"))
+    assert line.endswith("; crash")
+    (never,) = (line for line in result.missing if line.startswith("stablecoin_mcap_daily"))
+    assert "crash" not in never
 
 
 @pytest.mark.parametrize(

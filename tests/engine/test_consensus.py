@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.engine.rules.consensus import LONE_FAMILY, consensus, family_votes, voting_memory
-from bot.engine.rules.context import depends_on
+from bot.engine.rules.context import reach_of
 from bot.model.record import GroupState
 from bot.model.tier import Family, Quality, Tier
 
@@ -148,7 +148,7 @@ def test_r1_another_stressed_signal_never_lowers_the_tier(first, second):
     ],
 )
 def test_r1_signals_count_for_groups_that_depend_on_them(subject, counts):
-    assert depends_on(POLICY, GROUP, (exposure(),), reading("S1", 1.0, subject=subject)) is counts
+    assert reach_of(POLICY, GROUP, (exposure(),)).includes(reading("S1", 1.0, subject=subject)) is counts
 
 
 @pytest.mark.parametrize(
@@ -188,13 +188,14 @@ def test_r1_which_readings_count_for_which_group(signal, subject, source, counts
     parts = {"uniswap-v2": ["v2-factory", "UNI"], "USDC": ["arbitrum/USDC"]}
     policy = classic(dependencies=parts)
     read = reading(signal, 1.0, subject=subject, source=source)
-    assert depends_on(policy, GROUP, (exposure(),), read) is counts
+    assert reach_of(policy, GROUP, (exposure(),)).includes(read) is counts
 
 
 def test_r1_a_vault_or_bridge_counts_where_the_exposure_lies_in_it():
     lockbox = exposure(pool="arbitrum", protocol="arbitrum-bridge", id="lockbox")
-    assert depends_on(POLICY, GROUP, (lockbox,), reading("S7", 1.0, subject="arbitrum", source="locked:ETH"))
-    assert not depends_on(POLICY, GROUP, (exposure(),), reading("S7", 1.0, subject="arbitrum"))
+    covered = reading("S7", 1.0, subject="arbitrum", source="locked:ETH")
+    assert reach_of(POLICY, GROUP, (lockbox,)).includes(covered)
+    assert not reach_of(POLICY, GROUP, (exposure(),)).includes(reading("S7", 1.0, subject="arbitrum"))
 
 
 def test_r1_what_informs_and_s9_have_no_vote():
@@ -227,7 +228,7 @@ def test_r1_a_family_of_one_signal_takes_nothing_from_the_lone_one():
 
 def test_r1_a_market_signal_counts_for_every_group():
     other = reading("S11", 1.0, subject="BTC")
-    assert depends_on(POLICY, GROUP, (exposure(),), other)
+    assert reach_of(POLICY, GROUP, (exposure(),)).includes(other)
     found = context(POLICY, [other, reading("S10", 1.0)])
     assert found.votes[0].score == 1.0
     assert found.reading("S11") is None  # it votes, but ETH's own layers follow ETH's own reading

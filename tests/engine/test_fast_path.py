@@ -6,7 +6,7 @@ import pytest
 from engine.factory import classic, context, reading
 
 from bot.engine.rules.consensus import consensus
-from bot.engine.rules.fast_path import fast_mean
+from bot.engine.rules.fast_path import fast_mean, fast_places
 from bot.model.tier import Quality, Tier
 
 POLICY = classic(tiers={"fast_vote": 0.75})
@@ -76,3 +76,11 @@ def test_r1_only_the_five_count():
     ]
     assert fast_mean(context(POLICY, others)).mean == 0.0
     assert fast_mean(context(POLICY, [])).mean == 0.0
+
+
+def test_the_places_of_the_fast_mean_are_those_of_its_own_readings():
+    others = [reading("S25", 1.0, subject="BTC"), reading("S14", 1.0, source="no price"), *CALM]
+    found = context(POLICY, [*others, *fast()])
+    places = tuple(range(10, 10 + len(found.readings)))
+    assert fast_places(found, places) == places[len(others) :]
+    assert fast_places(context(POLICY, others), places[: len(others)]) == ()

@@ -141,7 +141,9 @@ def exposure(value_usd, income_usd):
 
 
 def carry_of(*exposures, spends=(), mark_now_usd=0.0):
-    return group_carry(exposures, spends, now_s=MONTH_S, mark_then_usd=0.0, mark_now_usd=mark_now_usd)
+    return group_carry(
+        exposures, spends, since_s=0.0, now_s=MONTH_S, mark_then_usd=0.0, mark_now_usd=mark_now_usd
+    )
 
 
 def test_carry_of_a_group_adds_its_exposures_up():
@@ -160,6 +162,20 @@ def test_carry_of_a_group_with_an_unknown_income_is_unknown_and_its_cost_is_not(
     assert math.isnan(found.lp_fee_apr)
     assert math.isnan(found.hedged_irr.value)
     assert found.hedge_cost_apr == pytest.approx(0.1)
+
+
+def test_a_spend_at_the_time_of_the_first_mark_came_after_it():
+    found = carry_of(exposure(36_500.0, 300.0), spends=[spend(60.0, day=0)], mark_now_usd=40.0)
+    assert found.hedge_cost_apr == pytest.approx(20.0 / 36_500.0 * 365.0 / 30.0)
+
+
+def test_the_income_of_a_longer_span_is_in_proportion():
+    exposures = [exposure(36_500.0, 300.0)]
+    found = group_carry(
+        exposures, [], since_s=-1.0 * DAY_S, now_s=MONTH_S, mark_then_usd=0.0, mark_now_usd=0.0
+    )
+    assert found.lp_fee_apr == pytest.approx(0.1)
+    assert found.hedged_irr.value == pytest.approx((1.0 + 310.0 / 36_500.0) ** (365.0 / 31.0) - 1.0)
 
 
 @pytest.mark.parametrize("exposures", [(), (exposure(0.0, 0.0),), (exposure(math.nan, 1.0),)])

@@ -49,6 +49,39 @@ def venue(kind: str, served: Sources, web: WebClient, **terms: object) -> Indica
     return indicative_venue(kind, web, terms=IndicativeTerms(**terms), base_url=url)  # type: ignore[arg-type]
 
 
+async def test_a_deribit_quote_says_what_parity_is_checked_with(served: Sources, web: WebClient):
+    """S22: bid 0.019 and best offer 0.021 of the coin; a dollar at expiry is worth index / forward now."""
+    quotes = await venue("deribit", served, web, forward_fee=0.001).quotes(view(), underlying="ETH", size=15)
+    for item in quotes:
+        days = (item.instrument.expiry_s - NOW_S) / DAY_S
+        forward = INDEX * (1.0 + 0.0001 * days)
+        terms = item.parity
+        assert terms is not None
+        assert terms.mid_usd == pytest.approx(0.02 * INDEX)
+        assert terms.forward_usd == pytest.approx(forward)
+        assert terms.discount == pytest.approx(INDEX / forward)
+        assert terms.forward_cost_usd == pytest.approx(0.001 * forward)
+    assert {item.instrument.option_type for item in quotes} == set(OptionType)
+
+
+async def test_a_derive_quote_says_what_parity_is_checked_with(served: Sources, web: WebClient):
+    """S22: in USDC, bid 38.4 and offer 43.8, the venue's own forward and discount factor."""
+    found = venue("derive", served, web)
+    terms = (await found.quotes(view(USDC=0.98), underlying="ETH", size=2.0))[0].parity
+    assert terms is not None
+    assert terms.mid_usd == pytest.approx(0.98 * 41.1)
+    assert (terms.forward_usd, terms.discount) == (3_000.8, pytest.approx(0.98 * 0.999))
+    assert terms.forward_cost_usd == pytest.approx(0.98 * 0.0005 * 3_000.8)
+
+
+async def test_without_a_sound_bid_parity_cannot_be_checked(served: Sources, web: WebClient):
+    book = {"timestamp": int(NOW_S * 1e3), "asks": [[0.0005, 50.0]], "bids": []}
+    served.faults["/api/v2/public/get_order_book"] = reply({"result": book})
+    quotes = await venue("deribit", served, web).quotes(view(), underlying="ETH", size=4.0)
+    assert quotes, "the bid of the summary is over the offer: one of them is old"
+    assert all(item.parity is None for item in quotes)
+
+
 @pytest.mark.parametrize("kind", ["deribit", "derive"])
 async def test_every_quote_says_that_it_is_indicative(served: Sources, web: WebClient, kind: str):
     quotes = await venue(kind, served, web).quotes(view(), underlying="ETH", size=2.0)

@@ -25,13 +25,14 @@ def confirmed(
     rising. Within a day of a macro release (S19) one frame confirms.
     """
     tiers, state, now_s = policy.tiers, context.state, context.frame.now_s
+    pending = _pending(state, needed, now_s=now_s, block=height_of(context.frame.blocks))
+    unrest = _unrest(policy, context)
+    is_needed = needed >= state.tier or bool(unrest)
+    state = replace(state, pending=pending, last_needed_s=now_s if is_needed else state.last_needed_s)
+    if not pending:
+        return _down(tiers, state, context, needed, holds=holds, unrest=unrest)
     near = release_near(context.frame.columns, now_s=now_s, policy=policy.signals)
     confirm = 1 if near.near else tiers.confirm
-    pending = _pending(state, needed, now_s=now_s, block=height_of(context.frame.blocks))
-    state = replace(state, pending=pending)
-    unrest = _unrest(policy, context)
-    if needed >= state.tier or unrest:
-        state = replace(state, last_needed_s=now_s)
     done = (item.tier for item in pending if _is_confirmed(tiers, item, context, confirm=confirm))
     risen = max(done, default=state.tier)
     if risen > state.tier:
@@ -40,9 +41,7 @@ def confirmed(
         because += f"; one frame confirms, {near.because}" if near.near else ""
         state = replace(state, tier=risen, pending=left, last_needed_s=now_s)
         return state, RuleFinding(rule="R3", fired=True, because=because, tier=risen)
-    if pending:
-        return state, RuleFinding(rule="R3", fired=False, because=_waiting(tiers, pending[-1], context))
-    return _down(tiers, state, context, needed, holds=holds, unrest=unrest)
+    return state, RuleFinding(rule="R3", fired=False, because=_waiting(tiers, pending[-1], context))
 
 
 def _unrest(policy: Policy, context: TierContext) -> str:
@@ -75,7 +74,7 @@ def _pending(state: GroupState, needed: Tier, *, now_s: float, block: int) -> tu
     """Return one entry for each higher tier that is asked for, counting from when it first was."""
     before: Mapping[Tier, Pending] = {item.tier: item for item in state.pending}
     entries = []
-    for tier in (each for each in Tier if state.tier < each <= needed):
+    for tier in map(Tier, range(state.tier + 1, needed + 1)):
         known = before.get(tier)
         entries.append(
             replace(known, frames=known.frames + 1)

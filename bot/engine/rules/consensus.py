@@ -6,7 +6,7 @@ modelled from the level of S12 enters with it, as one. What informs (S20) has no
 R2 alone: a pause or a change of powers raises the protocol tier and buys no market layer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bot.engine.policy import Policy
 from bot.engine.policy_tiers import TierPolicy
@@ -16,6 +16,7 @@ from bot.model.record import GroupState
 from bot.model.tier import Family, FamilyVote, Quality, Reading, RuleFinding, Tier
 
 R2_ALONE = ("S9",)
+_NOT_YET = (Quality.ABSENT, Quality.WARMING)
 MODELLED_TOGETHER = ("S12", "S13")
 IV_LEVEL = "S12"  # what both are filed under
 LONE_FAMILY = "third"  # memory of the vote that stands for a second family
@@ -23,7 +24,10 @@ LONE_FAMILY = "third"  # memory of the vote that stands for a second family
 
 def family_votes(policy: Policy, state: GroupState, readings: Sequence[Reading]) -> tuple[FamilyVote, ...]:
     """Return the vote of every family, with hysteresis from what the group remembers."""
-    return tuple(_vote(policy, state, family, readings) for family in Family)
+    by_family: dict[Family, list[Reading]] = {family: [] for family in Family}
+    for item in readings:
+        by_family[item.family].append(item)
+    return tuple(_vote(policy, state, family, mine) for family, mine in by_family.items())
 
 
 def consensus(policy: Policy, context: TierContext) -> tuple[RuleFinding, ...]:
@@ -75,10 +79,10 @@ def unproven_calm(policy: Policy, context: TierContext) -> dict[Family, str]:
         was_high = was.get(vote.family.value, False) or was.get(_high(vote.family), False)
         if vote.voting or not was_high:
             continue
-        mine = _voters(vote.family, context.readings)
-        live = {item.signal for item in mine if item.counts}
-        lost = sorted({item.signal for item in mine} - live)
-        scores = sorted([score for score, _ in _ranked(policy, mine)] + [1.0] * len(lost), reverse=True)
+        mine = _voters(item for item in context.readings if item.family is vote.family)
+        live = [item for item in mine if item.counts]
+        lost = sorted({item.signal for item in mine} - {item.signal for item in live})
+        scores = sorted([score for score, _ in _ranked(policy, live)] + [1.0] * len(lost), reverse=True)
         worst = round(sum(scores[:2]) / 2.0, SCORE_DIGITS)
         if lost and worst >= policy.tiers.vote_off:
             found[vote.family] = ", ".join(lost)
@@ -96,6 +100,8 @@ def lone_family(context: TierContext) -> FamilyVote | None:
     A family with one configured signal (warming ones count) cannot: its missing second counts 0. It is no
     second family either, so that adding a source never takes the lone family's stand-in away.
     """
+    if sum(vote.configured > 1 for vote in context.votes) > 1:
+        return None
     named: dict[Family, set[str]] = {}
     for item in context.readings:
         if item.quality is not Quality.ABSENT and may_vote(item):
@@ -111,9 +117,9 @@ def may_vote(item: Reading) -> bool:
     return not item.informs and item.signal not in R2_ALONE
 
 
-def _vote(policy: Policy, state: GroupState, family: Family, readings: Sequence[Reading]) -> FamilyVote:
+def _vote(policy: Policy, state: GroupState, family: Family, mine: Sequence[Reading]) -> FamilyVote:
     tiers = policy.tiers
-    voters = _voters(family, readings)
+    voters = _voters(mine)
     live = [item for item in voters if item.counts]
     ranked = _ranked(policy, live)
     first, second, third = (*(score for score, _ in ranked[:3]), 0.0, 0.0, 0.0)[:3]
@@ -130,21 +136,23 @@ def _vote(policy: Policy, state: GroupState, family: Family, readings: Sequence[
         configured=len({item.signal for item in voters}),
         live=len({item.signal for item in live}),
         because=f"{family} {score:.3f} ({top}) {mark}{held}"
-        if any(item.family is family and item.quality is not Quality.ABSENT for item in readings)
+        if voters or any(item.quality is not Quality.ABSENT for item in mine)
         else f"{family} has no source",
     )
 
 
-def _voters(family: Family, readings: Sequence[Reading]) -> list[Reading]:
-    """Return the family's readings that count as configured: not absent, not warming, not informative."""
-    out = (Quality.ABSENT, Quality.WARMING)
-    return [item for item in readings if item.family is family and item.quality not in out and may_vote(item)]
+def _voters(mine: Iterable[Reading]) -> list[Reading]:
+    """Return a family's readings that count as configured: not absent, not warming, not informative."""
+    return [item for item in mine if item.quality not in _NOT_YET and may_vote(item)]
 
 
 def stress_of(policy: Policy, reading: Reading) -> str:
     """Return under which name a reading enters its family: its signal, or the level it is modelled from."""
-    modelled = policy.signals.technical.modelled_vol_sources
-    return IV_LEVEL if reading.signal in MODELLED_TOGETHER and reading.source in modelled else reading.signal
+    if reading.signal in MODELLED_TOGETHER and (
+        reading.source in policy.signals.technical.modelled_vol_sources
+    ):
+        return IV_LEVEL
+    return reading.signal
 
 
 def hysteresis(score: float, *, was: bool, on: float, off: float) -> bool:
@@ -152,21 +160,16 @@ def hysteresis(score: float, *, was: bool, on: float, off: float) -> bool:
     return score > on or (was and score >= off)
 
 
-def _ranked(policy: Policy, voters: Sequence[Reading]) -> list[tuple[float, str]]:
+def _ranked(policy: Policy, live: Sequence[Reading]) -> list[tuple[float, str]]:
     """Return (score, signal) of what counts, highest first, each source of a stress once."""
     best: dict[str, tuple[float, str]] = {}
-    for item in voters:
-        if not item.counts:
-            continue
-        source = stress_of(policy, item)
-        # The lower id names equal scores, so that the order of readings says nothing.
-        best[source] = min(
-            best.get(source, (0.0, item.signal)),
-            (0.0 - round(item.score, SCORE_DIGITS), item.signal),
-        )
-    return sorted(
-        ((0.0 - score, signal) for score, signal in best.values()), key=lambda pair: (-pair[0], pair[1])
-    )
+    for item in live:
+        # The least pair is the highest score; the lower id names equal ones, so that the order of readings
+        # says nothing.
+        source, pair = stress_of(policy, item), (0.0 - round(item.score, SCORE_DIGITS), item.signal)
+        if source not in best or pair < best[source]:
+            best[source] = pair
+    return [(0.0 - least, signal) for least, signal in sorted(best.values())]
 
 
 def _tier(tiers: TierPolicy, context: TierContext) -> tuple[Tier, str]:

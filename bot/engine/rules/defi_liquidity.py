@@ -41,5 +41,5 @@ def may_spend_reserve(findings: Sequence[RuleFinding]) -> bool:
 
 
 def _most_fallen(context: TierContext) -> Reading | None:
-    counting = [item for item in context.readings if item.signal == LIQUIDITY and item.counts]
+    counting = [item for item in context.of_signal(LIQUIDITY) if item.counts]
     return min(counting, key=lambda item: (item.value, item.subject, item.source), default=None)

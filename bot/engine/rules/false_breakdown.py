@@ -66,7 +66,7 @@ def _breadth(policy: Policy, context: TierContext) -> str:
     )
     if confirms:
         return "breadth confirms"
-    mine = [item for item in context.readings if item.signal == "S16" and item.subject == context.underlying]
+    mine = [item for item in context.of_signal("S16") if item.subject == context.underlying]
     is_missing = any(item.quality is Quality.MISSING for item in mine)
     return "breadth is missing and may confirm" if confirms is None and is_missing else ""
 

@@ -1,6 +1,6 @@
 """R1's fast path: five signals that lead a fall, and the mean that R3 wants low again on the way down."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bot.engine.policy_tiers import TierPolicy
@@ -35,10 +35,10 @@ def fast_mean(context: TierContext) -> FastMean:
     return FastMean(mean=mean, ceiling=ceiling, spoken=f"fast mean {mean:.3f} ({', '.join(words)})")
 
 
-def fast_readings(context: TierContext) -> tuple[Reading, ...]:
-    """Return the readings that the fast mean is made of, each once, in the order of its five scores."""
-    found = [item for _, readings in fast_signals(context) for item in readings]
-    return tuple({id(item): item for item in found}.values())
+def fast_places(context: TierContext, places: Sequence[int]) -> tuple[int, ...]:
+    """Return which of ``places``, one for each reading of the group, are of its fast mean."""
+    fast = {id(item) for _, readings in fast_signals(context) for item in readings}
+    return tuple([place for place, item in zip(places, context.readings, strict=True) if id(item) in fast])
 
 
 def is_fast(tiers: TierPolicy, fast: FastMean) -> bool:
@@ -63,4 +63,4 @@ def fast_signals(context: TierContext) -> Iterator[tuple[str, list[Reading]]]:
 
 
 def _of(context: TierContext, signal: str, subject: str) -> list[Reading]:
-    return [item for item in context.readings if item.signal == signal and item.subject == subject]
+    return [item for item in context.of_signal(signal) if item.subject == subject]

@@ -88,18 +88,17 @@ def _fall(policy: Policy, frame: Frame, key: SeriesKey) -> Fall:
     """Return a source's fall; unknown without a price now, or one from when the window opened."""
     column = frame.columns[key].until(frame.now_s)
     start_s = frame.now_s - policy.hard_triggers.window
-    inside, before = column.since(start_s), column.until(start_s)
+    before = column.until(start_s)
+    inside = column.values[before.values.size :]
     oldest_s = start_s - late_after_s(key, before, policy=policy.signals)
     last = before.last_known()
-    is_near = last >= 0 and before.times_s[last] >= oldest_s
-    opening = before.values[last : last + 1] if is_near else before.values[:0]
-    seen = np.concatenate((opening, inside.values[np.isfinite(inside.values)]))
-    unknown = Fall(source=key.source, fall=math.nan, sigmas=math.nan)
-    if not opening.size or not inside.values.size or not math.isfinite(inside.values[-1]):
-        return unknown
-    if not seen.min() > 0.0:
-        return unknown
-    now_usd, high = float(seen[-1]), float(seen.max())
+    is_opened = last >= 0 and before.times_s[last] >= oldest_s
+    if not is_opened or not inside.size or not math.isfinite(inside[-1]):
+        return Fall(source=key.source, fall=math.nan, sigmas=math.nan)
+    opening_usd, seen = float(before.values[last]), inside[np.isfinite(inside)]
+    if not min(opening_usd, float(seen.min())) > 0.0:
+        return Fall(source=key.source, fall=math.nan, sigmas=math.nan)
+    now_usd, high = float(seen[-1]), max(opening_usd, float(seen.max()))
     sd = _window_sd(policy, column, now_s=frame.now_s)
     sigmas = math.log(high / now_usd) / sd if sd > 0.0 else math.nan
     return Fall(source=key.source, fall=1.0 - now_usd / high, sigmas=sigmas, sd=sd)
