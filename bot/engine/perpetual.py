@@ -53,23 +53,25 @@ def near_hedge(
 ) -> NearHedge:
     """Return what serves NEAR: options where they are wanted and listed, else a perpetual that may be opened.
 
-    One that is held goes on serving where the policy wants perpetuals and nobody quotes one in this frame.
+    Listed means in NEAR's own band: R17's fallback on another expiry comes after the perpetual. One that is
+    held goes on serving where the policy wants perpetuals and nobody quotes one in this frame.
     """
     if not is_open:
         return NearHedge()
-    listed = any(item.quote is not None for slot, item in choices.items() if slot.layer is Layer.NEAR)
+    near = [item.quote for slot, item in choices.items() if slot.layer is Layer.NEAR]
+    low_s, high_s = policy.layers.NEAR.entry_s
+    lives = [item.instrument.expiry_s - group.now_s for item in near if item is not None]
+    listed = any(low_s <= life <= high_s for life in lives)
     wanted = policy.near.instrument == "perpetual"
     if listed and not wanted:
         return NearHedge(because="a listed option serves NEAR")
     quote, why = best_perpetual(policy, frame, group, allow_indicative=allow_indicative)
-    reason = "the policy hedges NEAR by a perpetual" if wanted else "no NEAR option is listed or liquid"
+    reason = "the policy hedges NEAR by a perpetual" if wanted else "no option of NEAR's band is listed"
     if quote is not None:
         return NearHedge(serves=True, quote=quote, because=reason)
     if shorts_of(group) and (wanted or not listed):
         return NearHedge(serves=True, because=f"{reason}; nothing is added: {why}")
-    return NearHedge(
-        because=f"{why}; {'a listed option stands in' if listed else 'nor is any option listed'}"
-    )
+    return NearHedge(because=f"{why}; {'a listed option stands in' if lives else 'nor is any option listed'}")
 
 
 def best_perpetual(

@@ -11,7 +11,8 @@ is used depends on the option alone, so that an option has the same bits in ever
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,7 +23,7 @@ from bot.model.market import FloatArray
 FAR = 60.0  # standard deviations at which the normal density is 0 in float64
 _TAIL = 0.01  # of the smaller leg: under it the textbook difference has lost over two digits
 _SMALL_TOTAL = 0.05  # under it the difference of the Mills ratios is summed as a series in total
-_ONE = np.ones(())
+_ONE: FloatArray = np.ones(())[()]
 _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 _SQRT_HALF_PI = math.sqrt(0.5 * math.pi)
 _SQRT_HALF = math.sqrt(0.5)
@@ -33,20 +34,32 @@ def density(x: FloatArray) -> FloatArray:
     return np.asarray(_INV_SQRT_2PI * np.exp(-0.5 * x * x))
 
 
+def number(values: ArrayLike) -> FloatArray:
+    """Return float64, one number as numpy's scalar: its arithmetic takes a fifth of that on an array."""
+    return np.asarray(values, dtype=np.float64)[()]
+
+
 def log_ratio(above: FloatArray, below: FloatArray) -> FloatArray:
     """Return log(above / below); NaN for a negative side or for 0 / 0."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return np.asarray(np.log(above / np.where(below < 0.0, np.nan, below)))
+        return _unless(below < 0.0, np.log(above / below), np.nan)
+
+
+def _unless(mask: Any, found: FloatArray, other: ArrayLike) -> FloatArray:
+    """Return ``found``, ``other`` where the mask is set: mostly nowhere, which takes no pass over an array."""
+    return np.where(mask, other, found)[()] if np.count_nonzero(mask) else found
 
 
 def spread(moneyness: FloatArray, total: FloatArray) -> FloatArray:
     """Return moneyness / total; without time or vol inf, 0 or -inf by moneyness."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        found = moneyness / total
-        certain = total == 0.0
-        if not certain.any():
-            return np.asarray(found)
-        return np.asarray(np.where(certain & (moneyness == 0.0), 0.0, found))
+        return _spread(moneyness, total)
+
+
+def _spread(moneyness: FloatArray, total: FloatArray) -> FloatArray:
+    certain = total == 0.0
+    found = moneyness / total
+    return _unless(certain & (moneyness == 0.0), found, 0.0) if np.count_nonzero(certain) else found
 
 
 def value(
@@ -56,35 +69,55 @@ def value(
 
     The relative error stays under 1e-12 as long as the value is above 1e-290 of the legs.
     """
-    middle = spread(moneyness, total)
-    with np.errstate(invalid="ignore"):
-        textbook = sign * (
-            asset * ndtr(sign * (middle + 0.5 * total)) - cash * ndtr(sign * (middle - 0.5 * total))
-        )
-        smaller = np.minimum(asset, cash)
-        is_tail = (textbook < _TAIL * smaller) & (total > 0.0)
-    found = np.maximum(textbook, 0.0)  # keeps NaN
-    if is_tail.any():
-        parts = np.broadcast_arrays(asset, cash, moneyness, total, sign)
-        near, far, log_parts, totals, signs = (item[is_tail] for item in parts)
-        found = np.array(found)
-        found[is_tail] = np.maximum(signs * (near - far), 0.0) + _tail_value(near, far, log_parts, totals)
-    return np.asarray(found)
+    half = 0.5 * total
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        middle = _spread(moneyness, total)
+        textbook = sign * (asset * ndtr(sign * (middle + half)) - cash * ndtr(sign * (middle - half)))
+        is_tail = (textbook < _TAIL * np.minimum(asset, cash)) & (total > 0.0)
+    found = np.asarray(np.maximum(textbook, 0.0))  # keeps NaN
+    if np.count_nonzero(is_tail):
+        is_small = total < _SMALL_TOTAL
+        for chosen, ratios in ((is_tail & ~is_small, _mills_gap), (is_tail & is_small, _small_mills_gap)):
+            if np.count_nonzero(chosen):
+                parts = (_chosen(item, chosen) for item in (asset, cash, moneyness, total, sign))
+                found[chosen] = _tail_value(*parts, ratios)
+    return found
 
 
-def _tail_value(asset: FloatArray, cash: FloatArray, moneyness: FloatArray, total: FloatArray) -> FloatArray:
-    """Return the out-of-the-money option's value where it is less than ``_TAIL`` of the smaller leg."""
-    smaller, half = np.minimum(asset, cash), 0.5 * total
-    centre = np.maximum(-np.abs(moneyness) / total, -FAR)
-    ratios = _mills(-centre - half) - _mills(half - centre)
-    is_small = total < _SMALL_TOTAL
-    if is_small.any():
-        near, far, short = asset[is_small], cash[is_small], total[is_small]
-        with np.errstate(divide="ignore"):
-            exact = 2.0 * np.arctanh((near - far) / (near + far))  # log(near / far), also next to 1
-        centre[is_small] = np.maximum(-np.abs(exact) / short, -FAR)
-        ratios[is_small] = _mills_difference(centre[is_small], short)
-    return np.asarray(smaller * density(centre + half) * ratios)
+def _chosen(values: FloatArray, mask: Any) -> FloatArray:
+    """Return where the mask is set what may have fewer values than the mask."""
+    if np.size(values) == 1:
+        return np.full(np.count_nonzero(mask), values)
+    return np.broadcast_to(values, mask.shape)[mask] if values.shape != mask.shape else values[mask]
+
+
+def _tail_value(
+    asset: FloatArray,
+    cash: FloatArray,
+    moneyness: FloatArray,
+    total: FloatArray,
+    sign: FloatArray,
+    mills_gap: Callable[..., tuple[FloatArray, FloatArray]],
+) -> FloatArray:
+    """Return the value where the out-of-the-money one is less than ``_TAIL`` of the smaller leg."""
+    ahead = asset - cash
+    centre, gap = mills_gap(ahead / (asset + cash), moneyness, total)
+    time_value = np.minimum(asset, cash) * density(centre + 0.5 * total) * gap
+    return np.asarray(np.maximum(sign * ahead, 0.0) + time_value)
+
+
+def _mills_gap(_: FloatArray, moneyness: FloatArray, total: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the centre h and M(-h - t) - M(t - h)."""
+    centre, half = np.maximum(-np.abs(moneyness) / total, -FAR), 0.5 * total
+    return centre, _mills(-centre - half) - _mills(half - centre)
+
+
+def _small_mills_gap(apart: FloatArray, _: FloatArray, total: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return both of a small total; ``apart`` is the difference of the legs over their sum."""
+    with np.errstate(divide="ignore"):
+        exact = 2.0 * np.arctanh(apart)  # log(asset / cash), also next to 1
+    centre = np.maximum(-np.abs(exact) / total, -FAR)
+    return centre, _mills_difference(centre, total)
 
 
 def _mills(y: FloatArray) -> FloatArray:
@@ -108,8 +141,7 @@ def _mills_difference(centre: FloatArray, total: FloatArray) -> FloatArray:
     return np.asarray(total * found)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What every formula is made of; d1 and d2 are cut where the density is 0, so that 0 x inf is 0."""
 
     spot: FloatArray
@@ -127,12 +159,12 @@ class Terms:
     @property
     def asset(self) -> FloatArray:
         """Value today of the underlying leg."""
-        return np.asarray(self.spot * self.asset_discount)
+        return self.spot if self.asset_discount is _ONE else self.spot * self.asset_discount
 
     @property
     def cash(self) -> FloatArray:
         """Value today of the strike leg."""
-        return np.asarray(self.strike * self.cash_discount)
+        return self.strike if self.cash_discount is _ONE else self.strike * self.cash_discount
 
     @property
     def d1(self) -> FloatArray:
@@ -162,9 +194,8 @@ def terms(
     rate: ArrayLike,
     dividend_yield: ArrayLike,
 ) -> Terms:
-    life, sigma = life_left(years), np.asarray(vol, dtype=np.float64)
-    now, level = np.asarray(spot, dtype=np.float64), np.asarray(strike, dtype=np.float64)
-    interest, growth = np.asarray(rate, dtype=np.float64), np.asarray(dividend_yield, dtype=np.float64)
+    life, sigma, now, level = life_left(years), number(vol), number(spot), number(strike)
+    interest, growth = number(rate), number(dividend_yield)
     moneyness = log_ratio(now, level)
     grows, pays = not _is_zero(rate), not _is_zero(dividend_yield)
     root = np.sqrt(life)
@@ -175,17 +206,17 @@ def terms(
         root=root,
         rate=interest,
         growth=growth,
-        sign=np.where(np.asarray(is_put, dtype=np.bool_), -1.0, 1.0),
+        sign=np.where(np.asarray(is_put, dtype=np.bool_), -_ONE, _ONE)[()],
         asset_discount=np.exp(-growth * life) if pays else _ONE,
         cash_discount=np.exp(-interest * life) if grows else _ONE,
         moneyness=moneyness + (interest - growth) * life if grows or pays else moneyness,
-        total=np.where(sigma < 0.0, np.nan, sigma) * root,
+        total=_unless(sigma < 0.0, sigma, np.nan) * root,
     )
 
 
 def life_left(years: ArrayLike) -> FloatArray:
     """Return years, 0 after expiry."""
-    return np.maximum(np.asarray(years, dtype=np.float64), 0.0)
+    return np.maximum(number(years), 0.0)
 
 
 def _is_zero(rate: object) -> bool:

@@ -319,6 +319,7 @@ def _derive_listed(name: str, row: Any, contract: Contract, *, now_s: float) -> 
     price = number(field(row, "a", name), f"{name} a", least=0.0, most=1e9)
     size = number(field(row, "A", name), f"{name} A", least=0.0, most=1e12)
     bid = number(field(row, "b", name), f"{name} b", least=0.0, most=1e9)
+    discount = mapping(pricing, name).get("df")
     return Listed(
         contract=contract,
         iv=iv,
@@ -326,7 +327,7 @@ def _derive_listed(name: str, row: Any, contract: Contract, *, now_s: float) -> 
         bid_usd=bid if bid > 0.0 else float("nan"),  # the venue writes 0 where nobody bids or offers
         offers=(Offer(price, size),) if price > 0.0 and size > 0.0 else (),
         at_s=at_s,
-        discount=number(field(pricing, "df", name), f"{name} option_pricing.df", least=1e-9, most=2.0),
+        discount=1.0 if discount is None else number(discount, f"{name} df", least=1e-9, most=2.0),
     )
 
 
