@@ -16,6 +16,7 @@ from bot.engine.layers import near_trigger, plan_layers, weights
 from bot.engine.limits import over_hedge_factor, premium_caps
 from bot.engine.monetise import monetise
 from bot.engine.overlay import overlay
+from bot.engine.perpetual_orders import short_perpetual
 from bot.engine.rules.confirmation import confirmed
 from bot.engine.rules.consensus import consensus
 from bot.engine.rules.defi_liquidity import defi_liquidity
@@ -308,6 +309,21 @@ RULES: dict[str, Rule] = {
             "base_layers/test_exit_plan.py::test_r29_on_protocol_tier_crisis_alone",
             "base_layers/test_exit_plan.py::test_r29_by_itself_only_where_the_policy_says_so_in_words",
             "base_layers/test_exit_plan.py::test_r29_hedges_of_what_left_are_left_to_r18",
+        ),
+    ),
+    "R27": Rule(
+        function=short_perpetual,
+        policy_keys=("near.instrument", "near.delta_share", "perpetual"),
+        tests=(
+            "test_perpetual.py::test_r12_a_short_on_the_tiers_share_of_delta",
+            "test_perpetual.py::test_r12_reset_when_delta_has_moved_by_the_band",
+            "test_perpetual.py::test_r27_a_quote_that_may_not_be_shorted_leaves_near_to_puts",
+            "test_perpetual.py::test_r27_stands_in_where_no_near_option_is_listed_and_goes_when_one_is_back",
+            "test_perpetual.py::test_r27_margin_is_added_where_liquidation_came_near",
+            "test_perpetual.py::test_r9_limits_of_perpetuals_cut_and_say_so",
+            "test_perpetual.py::test_r10_laws_of_the_short_and_the_options_together",
+            "test_conversion.py::test_r27_a_put_of_a_call_and_a_short",
+            "test_conversion.py::test_r27_the_planner_takes_the_cheaper_and_the_leg_says_what_it_is_made_of",
         ),
     ),
     "R28": Rule(

@@ -17,7 +17,7 @@ from bot.engine.layers import option_types
 from bot.engine.perpetual import best_perpetual, margin_per_unit, perpetual_room, stress_price
 from bot.engine.policy import Policy
 from bot.engine.rules.context import TierContext
-from bot.model.hedge import Conversion, Instrument, OptionType, Quote
+from bot.model.hedge import Conversion, Instrument, Layer, OptionType, Quote
 from bot.model.market import Frame
 from bot.model.perpetual import PerpetualQuote
 from bot.model.units import YEAR_DAYS
@@ -27,9 +27,14 @@ _OTHER = {OptionType.PUT: OptionType.CALL, OptionType.CALL: OptionType.PUT}
 
 
 def conversions(
-    policy: Policy, frame: Frame, group: Group, *, allow_indicative: bool = False
+    policy: Policy,
+    frame: Frame,
+    group: Group,
+    layers: Sequence[Layer],
+    *,
+    allow_indicative: bool = False,
 ) -> tuple[Quote, ...]:
-    """Return the pairs that are cheaper than what is listed, as quotes of the option they make.
+    """Return the pairs in the bands of ``layers`` that are cheaper than what is listed, as quotes of options.
 
     Their liquidity shares what R9's limits leave perpetuals of this group in equal parts, so that all of them
     together stay within it.
@@ -48,7 +53,8 @@ def conversions(
         and not refuse_quote(policy, group, item, allow_indicative=allow_indicative)
     ]
     pairs = [_pair(policy, group, item, perpetual) for item in usable]
-    cheaper = [item for item in pairs if item.premium_usd > 0.0 and _cheapest(frame, item)]
+    fitting = [item for item in pairs if item.premium_usd > 0.0 and _fits(policy, group, layers, item)]
+    cheaper = [item for item in fitting if _cheapest(frame, item)]
     room = perpetual_room(policy, frame, exposure_usd=group.value_usd, capital_usd=0.0)
     return tuple(
         _within(item, room.notional_usd, room.margin_usd, perpetual, len(cheaper)) for item in cheaper
@@ -100,6 +106,15 @@ def _made(listed: Instrument, kind: OptionType, perpetual: PerpetualQuote) -> In
 def _model(group: Group, listed: Instrument, kind: OptionType, years: float, iv: float) -> float:
     is_put = kind is OptionType.PUT
     return float(price(group.spot_usd, listed.strike_usd, years, iv, is_put=is_put))
+
+
+def _fits(policy: Policy, group: Group, layers: Sequence[Layer], pair: Quote) -> bool:
+    life_s, size = pair.instrument.expiry_s - group.now_s, abs(pair.delta)
+    bands = [policy.layers.of(layer) for layer in layers]
+    return any(
+        band.delta[0] <= size <= band.delta[1] and band.entry_s[0] <= life_s <= band.entry_s[1]
+        for band in bands
+    )
 
 
 def _cheapest(frame: Frame, pair: Quote) -> bool:

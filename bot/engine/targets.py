@@ -51,7 +51,7 @@ def group_targets(
     tier, wings = context.state.tier, outer_wings(policy, context)
     layers, state, found = plan_layers(policy, context, wings=wings, force=force)
     state, wider = wings_wider(policy, replace(context, state=state))
-    pairs = conversions(policy, frame, group, allow_indicative=allow_indicative)
+    pairs = conversions(policy, frame, group, open_layers(tier), allow_indicative=allow_indicative)
     offered = (*frame.quotes, *pairs)
     listed = choose(policy, group, open_layers(tier), offered, allow_indicative=allow_indicative)
     stress, settled = settlement_stress(policy, readings, listed)

@@ -11,7 +11,6 @@ is used depends on the option alone, so that an option has the same bits in ever
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,7 +45,7 @@ def log_ratio(above: FloatArray, below: FloatArray) -> FloatArray:
 
 
 def _unless(mask: Any, found: FloatArray, other: ArrayLike) -> FloatArray:
-    """Return ``found``, ``other`` where the mask is set: mostly nowhere, which takes no pass over an array."""
+    """Return ``found``, or ``other`` where the mask is set: mostly nowhere, which costs no pass over it."""
     return np.where(mask, other, found)[()] if np.count_nonzero(mask) else found
 
 
@@ -77,47 +76,34 @@ def value(
     found = np.asarray(np.maximum(textbook, 0.0))  # keeps NaN
     if np.count_nonzero(is_tail):
         is_small = total < _SMALL_TOTAL
-        for chosen, ratios in ((is_tail & ~is_small, _mills_gap), (is_tail & is_small, _small_mills_gap)):
+        for chosen, small in ((is_tail & ~is_small, False), (is_tail & is_small, True)):
             if np.count_nonzero(chosen):
-                parts = (_chosen(item, chosen) for item in (asset, cash, moneyness, total, sign))
-                found[chosen] = _tail_value(*parts, ratios)
+                near, far, log_parts, totals, signs = (
+                    _chosen(item, chosen) for item in (asset, cash, moneyness, total, sign)
+                )
+                time_value = _tail_value(near, far, log_parts, totals, is_small=small)
+                found[chosen] = np.maximum(signs * (near - far), 0.0) + time_value
     return found
 
 
 def _chosen(values: FloatArray, mask: Any) -> FloatArray:
-    """Return where the mask is set what may have fewer values than the mask."""
+    """Return what may have fewer axes than the mask where the mask is set."""
     if np.size(values) == 1:
         return np.full(np.count_nonzero(mask), values)
-    return np.broadcast_to(values, mask.shape)[mask] if values.shape != mask.shape else values[mask]
+    full = values if values.shape == mask.shape else np.broadcast_to(values, mask.shape)
+    return np.asarray(full[mask])
 
 
 def _tail_value(
-    asset: FloatArray,
-    cash: FloatArray,
-    moneyness: FloatArray,
-    total: FloatArray,
-    sign: FloatArray,
-    mills_gap: Callable[..., tuple[FloatArray, FloatArray]],
+    asset: FloatArray, cash: FloatArray, moneyness: FloatArray, total: FloatArray, *, is_small: bool
 ) -> FloatArray:
-    """Return the value where the out-of-the-money one is less than ``_TAIL`` of the smaller leg."""
-    ahead = asset - cash
-    centre, gap = mills_gap(ahead / (asset + cash), moneyness, total)
-    time_value = np.minimum(asset, cash) * density(centre + 0.5 * total) * gap
-    return np.asarray(np.maximum(sign * ahead, 0.0) + time_value)
-
-
-def _mills_gap(_: FloatArray, moneyness: FloatArray, total: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the centre h and M(-h - t) - M(t - h)."""
+    """Return the out-of-the-money option's value where it is less than ``_TAIL`` of the smaller leg."""
+    if is_small:
+        with np.errstate(divide="ignore"):
+            moneyness = 2.0 * np.arctanh((asset - cash) / (asset + cash))  # the same, exact also next to 0
     centre, half = np.maximum(-np.abs(moneyness) / total, -FAR), 0.5 * total
-    return centre, _mills(-centre - half) - _mills(half - centre)
-
-
-def _small_mills_gap(apart: FloatArray, _: FloatArray, total: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return both of a small total; ``apart`` is the difference of the legs over their sum."""
-    with np.errstate(divide="ignore"):
-        exact = 2.0 * np.arctanh(apart)  # log(asset / cash), also next to 1
-    centre = np.maximum(-np.abs(exact) / total, -FAR)
-    return centre, _mills_difference(centre, total)
+    gap = _mills_difference(centre, total) if is_small else _mills(-centre - half) - _mills(half - centre)
+    return np.asarray(np.minimum(asset, cash) * density(centre + half) * gap)
 
 
 def _mills(y: FloatArray) -> FloatArray:

@@ -1,7 +1,8 @@
 """One series from a table that the user names: a CSV or JSON file, or an https URL of one.
 
-For data without a free public source: ETF flows, consensus forecasts, index closes, market values. Rows
-that cannot be read are refused with their number, never skipped: the user can mend the file.
+For data without a free public source: ETF flows, consensus forecasts, index closes, market values, and a
+pool's traded volume of 24 hours (S15 wants it hourly, its subject the label of the pool). Rows that cannot be
+read are refused with their number, never skipped: the user can mend the file.
 """
 
 import asyncio

@@ -1,5 +1,6 @@
 """DefiLlama, user's tables, calendar, inflation prints and FRED (S6, S18 to S20, S23)."""
 
+import json
 import math
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +9,11 @@ import pytest
 from web_server import DAY_S, Sources, html, raw, reply
 
 from bot.errors import ConfigError, TransientError
-from bot.model.market import Metric
+from bot.model.market import Metric, Observation, columns_from
+from bot.model.tier import Quality
+from bot.model.units import HOUR_S
+from bot.signals import SIGNALS
+from bot.signals.policy import SignalsPolicy
 from bot.watchers.web.bls import BlsSource
 from bot.watchers.web.client import WebClient
 from bot.watchers.web.csv_series import CsvSeries
@@ -19,6 +24,39 @@ from bot.watchers.web.macro_calendar import MacroCalendar, packaged
 
 def at(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+# A user's table
+
+
+def price_row(at_s: float) -> Observation:
+    return Observation(
+        metric=Metric.PRICE_USD,
+        subject="ETH",
+        source="binance:spot",
+        value=2e3 + at_s % 11e3,
+        observed_at_s=at_s,
+        read_at_s=at_s,
+    )
+
+
+async def test_a_table_of_hourly_volume_is_what_s15_reads(tmp_path: Path, web: WebClient):
+    """The volume of 24 hours that a pool's site or subgraph tells, hour by hour, as JSON."""
+    path, pool, now_s = tmp_path / "volume.json", "v3:ETH/USDC", at("2022-05-20T00:00")
+    hours = [now_s - HOUR_S * back for back in range(500, -1, -1)]
+    path.write_text(json.dumps({"data": [{"t": at_s, "usd": f"{1e6 + at_s % 7e3}"} for at_s in hours]}))
+    source = CsvSeries(
+        label="volume", where=str(path), metric=Metric("volume_usd_1d"), subject=pool, table="json",
+        rows_at=("data",), time_column="t", value_column="usd", time_format="seconds", step_s=HOUR_S,
+    )  # fmt: skip
+    rows = [*await source.history(web, since_s=hours[0], until_s=now_s), *await source.read(web, now_s=now_s)]
+    prices = list(map(price_row, hours))
+    (found,) = [
+        item
+        for item in SIGNALS["S15"].read(columns_from([*rows, *prices]), now_s=now_s, policy=SignalsPolicy())
+        if item.source == "csv:volume"
+    ]
+    assert (found.subject, found.quality) == (pool, Quality.LIVE)
 
 
 # DefiLlama
