@@ -5,15 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.app.demo import DemoResult
-from bot.app.lp import ChainLp, LpRow, LpView
 from bot.app.plan import Plan
 from bot.engine.protection import MoveLoss, Protection, ProtectionLeg
 from bot.model.base_layers import Proposal
 from bot.model.exposure import Exposure
-from bot.model.hedge import LegOutcome, LegStatus, Shortfall, Side
-from bot.model.lp_position import LpToken
-from bot.model.record import GroupDecision, StepRecord
-from bot.model.tier import Reading
+from bot.model.hedge import CondorOrder, LegOutcome, LegStatus, Shortfall, Side
+from bot.model.perpetual import PerpetualOrder
+from bot.model.record import GroupDecision, ProtocolDecision, StepRecord
+from bot.model.tier import Reading, RuleFinding
 from bot.model.units import DAY_S, iso_utc
 from bot.simulation.results import order_json, tier_changes, tier_json
 
@@ -52,6 +51,11 @@ def group_document(group: GroupDecision) -> Document:
     return {
         "group": group.group,
         "tier": group.tier.name,
+        "previous_tier": group.previous_tier.name,
+        "shown_tier": group.shown_tier.name,  # the higher of market and protocol tier
+        "protocol_tier": group.protocol_tier.name,
+        "protocol": group.protocol or None,
+        "degraded_families": list(group.degraded),
         "because": group.because,
         "value_usd": number(group.value_usd),
         "var_usd": number(group.var_usd),
@@ -68,9 +72,7 @@ def group_document(group: GroupDecision) -> Document:
             }
             for vote in group.votes
         ],
-        "rules": [
-            {"rule": item.rule, "fired": item.fired, "because": item.because} for item in group.findings
-        ],
+        "rules": list(map(finding_document, group.findings)),
         "layers": [
             {
                 "layer": target.layer.value,
@@ -84,6 +86,10 @@ def group_document(group: GroupDecision) -> Document:
         ],
         "shortfalls": [shortfall_document(item) for item in group.shortfalls],
     }
+
+
+def finding_document(item: RuleFinding) -> Document:
+    return {"rule": item.rule, "fired": item.fired, "because": item.because}
 
 
 def shortfall_document(item: Shortfall) -> Document:
@@ -117,9 +123,55 @@ def proposal_document(item: Proposal) -> Document:
     }
 
 
-def step_document(record: StepRecord) -> Document:
-    """One step of `alvh monitor`, `run` and `status`."""
-    decision = record.decision
+def protocol_document(item: ProtocolDecision) -> Document:
+    """The tier of one protocol, stable or bridge; it buys no market layer."""
+    return {
+        "protocol": item.protocol,
+        "tier": item.tier.name,
+        "previous_tier": item.previous_tier.name,
+        "groups": list(item.groups),
+        "rules": list(map(finding_document, item.findings)),
+    }
+
+
+def condor_document(item: CondorOrder) -> Document:
+    """An order for all legs of a condor (R16); sizes are signed, as the legs are, or will be, held."""
+    return {
+        "group": item.group,
+        "action": item.action.value,
+        "legs": [{"option": leg.instrument.id, "size": leg.size, "iv": number(leg.iv)} for leg in item.legs],
+        "limit_usd": number(item.limit_usd),
+        "expected_usd": number(item.expected_usd),
+        "worst_loss_usd": number(item.worst_loss_usd),
+        "position": item.position_id or None,
+        "because": item.because,
+    }
+
+
+def perpetual_document(item: PerpetualOrder) -> Document:
+    """An order for a perpetual (R27); the size is the signed change in units of the underlying."""
+    return {
+        "group": item.group,
+        "action": item.action.value,
+        "venue": item.perpetual.venue,
+        "perpetual": item.perpetual.id,
+        "underlying": item.perpetual.underlying,
+        "size": item.size,
+        "margin_usd": number(item.margin_usd),
+        "limit_usd": number(item.limit_usd),
+        "expected_usd": number(item.expected_usd),
+        "reduce_only": item.reduce_only,
+        "position": item.position_id or None,
+        "because": item.because,
+    }
+
+
+def step_document(record: StepRecord, *, full: StepRecord | None = None) -> Document:
+    """One step of `alvh monitor`, `run` and `status`.
+
+    ``full`` has the readings, findings and proposals where ``record`` is a heartbeat.
+    """
+    decision, said = record.decision, (full or record).decision
     return {
         "ts": time(decision.now_s),
         "sequence": record.sequence,
@@ -133,9 +185,13 @@ def step_document(record: StepRecord) -> Document:
         "indicative": record.indicative,
         "limits": {name: number(value) for name, value in decision.limits.items()},
         "holds": list(decision.holds),
-        "proposals": [proposal_document(item) for item in decision.proposals],
+        "findings": list(map(finding_document, said.findings)),
+        "proposals": list(map(proposal_document, said.proposals)),
+        "protocols": list(map(protocol_document, decision.protocols)),
+        "condors": list(map(condor_document, decision.condors)),
+        "perpetuals": list(map(perpetual_document, decision.perpetuals)),
         "groups": [group_document(group) for group in decision.groups],
-        "readings": [reading_document(reading) for reading in decision.readings],
+        "readings": [reading_document(reading) for reading in said.readings],
         "orders": [order_json(outcome) for outcome in record.outcomes],
     }
 
@@ -277,100 +333,4 @@ def demo_document(result: DemoResult) -> Document:
         },
         "limits": {"session_cap_usd": cap_usd, "max_session_spend_usd": spent_usd},
         "timing": {"setup_s": round(result.setup_s, 3), "run_s": round(result.run_s, 3)},
-    }
-
-
-def lp_document(view: LpView) -> Document:
-    """One refresh of the LP monitor. Sums are of what is known; ``unknown`` says what they leave out."""
-    return {
-        "wallet": view.wallet,
-        "value_usd": number(view.value_usd),
-        "fees_uncollected_usd": number(view.fees_usd),
-        "impermanent_loss_usd": number(view.loss_hold_usd),
-        "unknown": list(view.unknown),
-        "chains": [_lp_chain(chain) for chain in view.chains],
-    }
-
-
-def _lp_chain(chain: ChainLp) -> Document:
-    return {
-        "chain_id": chain.chain_id,
-        "name": chain.name,
-        "block": chain.block.number if chain.block else None,
-        "ts": time(float(chain.block.timestamp_s)) if chain.block else None,
-        "value_usd": number(chain.value_usd),
-        "positions": [_lp_position(row) for row in chain.rows],
-        "left_out": list(chain.left_out),
-        "trouble": chain.trouble or None,
-    }
-
-
-def _lp_position(row: LpRow) -> Document:
-    """Prices and values are in quote tokens but for those that end in ``_usd``."""
-    item, figures, ticks = row.position, row.figures, row.position.ticks
-    return {
-        "id": item.id,
-        "kind": item.kind.value,
-        "protocol": item.protocol,
-        "pool": item.pool,
-        "pool_address": item.pool_address,
-        "fee": number(item.fee),
-        "owner": item.owner,
-        "staker": item.staker or None,
-        "base": _lp_token(item.base),
-        "quote": _lp_token(item.quote),
-        "price": number(item.spot),
-        "quote_usd": number(item.quote_usd),
-        "usd_source": item.usd_source,
-        "amounts": {"base": number(item.units), "quote": number(item.quote_units)},
-        "value": number(item.value),
-        "value_usd": number(item.value_usd),
-        "in_range": item.in_range,
-        "lower": number(item.shape.lower_usd),
-        "upper": number(item.shape.upper_usd),  # None: no upper end
-        "distance_lower": number(item.distance_lower),  # fraction of the price; negative: below the range
-        "distance_upper": number(item.distance_upper),
-        "ticks_to_lower": ticks.tick - ticks.lower if ticks else None,
-        "ticks_to_upper": ticks.upper - ticks.tick if ticks else None,
-        "delta": number(figures.delta_units),
-        "gamma": number(figures.gamma),
-        "gamma_1pct": number(figures.gamma_1pct),
-        "fees": _lp_fees(row),
-        "hold": _lp_hold(row),
-    }
-
-
-def _lp_token(token: LpToken) -> Document:
-    return {"symbol": token.symbol, "address": token.address, "decimals": token.decimals}
-
-
-def _lp_fees(row: LpRow) -> Document:
-    item, figures = row.position, row.figures
-    return {
-        "uncollected_base": number(item.fees_units),
-        "uncollected_quote": number(item.fees_quote),
-        "uncollected_usd": number(item.fees_usd),
-        "earned": number(figures.fees_earned),
-        "income_30d": number(figures.fee_income_30d),
-        "why_unknown": item.why_no_fees or None,
-    }
-
-
-def _lp_hold(row: LpRow) -> Document:
-    """Impermanent loss: against holding the deposited tokens, and against the value at the deposit."""
-    figures, deposits, usd = row.figures, row.position.deposits, row.position.quote_usd
-    return {
-        "deposited_base": number(deposits.units),
-        "deposited_quote": number(deposits.quote),
-        "since": time(deposits.since_s),
-        "source": deposits.source or None,
-        "value": number(figures.hold_value),
-        "loss": number(figures.loss_hold),
-        "loss_share": number(figures.loss_hold_share),
-        "loss_usd": number(figures.loss_hold * usd),
-        "with_fees": number(figures.net_hold),
-        "entry_value": number(deposits.entry_value),
-        "against_entry": number(figures.loss_entry),
-        "against_entry_share": number(figures.loss_entry_share),
-        "why_unknown": deposits.why_unknown or None,
     }

@@ -67,7 +67,7 @@ def _settings(config: Path) -> "Settings":
 
 
 def _show(view: "LpView", json_to: str | None, *, lines: bool) -> None:
-    from bot.documents import lp_document
+    from bot.lp_document import lp_document
     from bot.terminal import lp_view
 
     if json_to is None:

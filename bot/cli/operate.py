@@ -134,7 +134,7 @@ def status(
         out.print(status_view(found.last, full=found.last_full))
         if not found.running:
             err.print(f"no {mode} bot is running; this is its last record")
-    write_json({"running": found.running, **step_document(found.last)}, json_to)
+    write_json({"running": found.running, **step_document(found.last, full=found.last_full)}, json_to)
     if not found.running:
         raise typer.Exit(EXIT_NOT_RUNNING)
 

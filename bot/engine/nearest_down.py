@@ -43,7 +43,7 @@ def way_down(standing: Standing) -> Down | None:
     shifts = standing.shifts(scores)
     tiers, state = standing.policy.tiers, standing.state
     lower = Tier(standing.tier - 1)
-    quiet_s = 0.0 if shifts or blocks else standing.now_s - state.last_needed_s
+    quiet_s = standing.now_s - state.last_needed_s
     session_s = tiers.session - (standing.now_s - state.last_step_down_s)
     return Down(
         to=lower if tiers.step_down == "one" else min(standing.needed(scores), lower),

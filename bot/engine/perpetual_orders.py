@@ -180,7 +180,7 @@ def _reduce_strays(found: PerpetualPlan) -> None:
 
 
 def _reduce(found: PerpetualPlan, frame: Frame, units: float, because: str) -> None:
-    """Buy back ``units``, the dearest to hold first; the last one in whole lots unless all of it goes."""
+    """Buy back ``units``, one position after the other; the last in whole lots unless all of it goes."""
     quotes = {item.perpetual: item for item in frame.perpetual_quotes}
     left = units
     for item in shorts_of(found.group):

@@ -64,7 +64,7 @@ async def run_backtest(
     position_usd = np.array([_position_usd(item) for item in moments])
     records, path, final_positions = await _run_alvh(moments, policy, market, decide, progress)
     runs = [(ALVH, "This program: layered puts by tier.", path)]
-    runs += await _run_benchmarks(moments, spec, policy, market)
+    runs += await _run_benchmarks(moments, policy, market)
     return BacktestResult(
         spec=spec,
         policy_hash=policy.hash,
@@ -83,28 +83,27 @@ async def run_backtest(
 
 
 async def _run_benchmarks(
-    moments: Sequence[Moment], spec: ExposureSpec, policy: Policy, market: Market
+    moments: Sequence[Moment], policy: Policy, market: Market
 ) -> list[tuple[str, str, "Path"]]:
     """Return (name, about, path) of every benchmark and of the position alone."""
     runs = [
         (strategy.name, strategy.about, await run_strategy(strategy, moments, market))
-        for strategy in benchmarks(market, spec, policy)
+        for strategy in benchmarks(policy)
     ]
     nothing = Path(hedge_usd=np.zeros(len(moments)), cash_usd=np.zeros(len(moments)))
     return [*runs, (UNHEDGED, "The position alone.", nothing)]
 
 
-def benchmarks(market: Market, spec: ExposureSpec, policy: Policy) -> tuple[Strategy, ...]:
+def benchmarks(policy: Policy) -> tuple[Strategy, ...]:
     """Return fresh benchmark strategies; they keep state, so one set serves one run.
 
     What is sized on value at risk reads the same paths as the engine does under ``policy``.
     """
     sizing = policy.sizing
-    vol_spread = market.vol_spread[spec.underlying]
     static = StaticLayers(
         history_days=sizing.history_days, horizon_days=sizing.horizon_days, confidence=sizing.confidence
     )
-    return (static, PutProgramme(), TailProgramme(vol_spread=vol_spread))
+    return (static, PutProgramme(), TailProgramme())
 
 
 def cut_moments(history: History, spec: ExposureSpec, *, fee_apr: float = 0.0) -> Iterator[Moment]:

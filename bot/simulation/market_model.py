@@ -58,7 +58,7 @@ class Market:
         )
         return (
             f"Implied volatility of {underlying} is BTC DVOL plus {100 * self._spread(underlying):g} points; "
-            "in hours without DVOL it is unknown and nothing is quoted.",
+            "in hours without DVOL it is unknown and nothing is quoted. Its vol index is BTC DVOL as it is.",
             f"Term structure is modelled: variance reverts with a half-life of {self.half_life_days:g} days "
             f"to its {self.mean_days:g}-day mean. S13 therefore says nothing that the level does not.",
             f"Skew is modelled: vol x (1 - s x + {options.skew_curvature:g} x^2), x in standard deviations, "
@@ -134,7 +134,8 @@ def with_implied_vols(history: History, market: Market) -> History:
     """Return the history with IV_7D, IV_30D, IV_90D and VOL_INDEX of the underlying added.
 
     Each row is a function of the index up to its own time. Hours without an index have no row, and what is
-    modelled ends with the index.
+    modelled ends with the index. VOL_INDEX is the index as published: the spread is of the level that options
+    are priced at, and would make every jump of the index (S25) smaller than it was.
     """
     underlying = history.underlying
     if underlying not in market.vol_spread:
@@ -144,7 +145,7 @@ def with_implied_vols(history: History, market: Market) -> History:
     index = history.vol_index
     vols = index.values + market.vol_spread[underlying]
     mean = mean_variance(index.times_s, vols, mean_days=market.mean_days)
-    modelled = {Metric.VOL_INDEX: vols} | {
+    modelled = {Metric.VOL_INDEX: index.values} | {
         metric: tenor_vols(vols, mean, days=days, half_life_days=market.half_life_days)
         for metric, days in _TENORS
     }

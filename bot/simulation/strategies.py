@@ -88,11 +88,10 @@ class PutProgramme:
 class TailProgramme:
     """VXTH-like (Cboe): monthly 10-delta puts for a share of value that depends on the vol index.
 
-    Levels are of BTC DVOL: the quantiles at which VIX stands at 15, 30 and 50. The index of the
-    underlying stands ``vol_spread`` over it. Bought or not, it looks again when the month's option expires.
+    Levels are of BTC DVOL: the quantiles at which VIX stands at 15, 30 and 50. Bought or not, it looks again
+    when the month's option expires.
     """
 
-    vol_spread: float
     name: str = "vxth"
     about: str = (
         "Each month 30-day 10-delta puts for 1 % of value while DVOL is 55-91, 0.5 % in 91-107, else none."
@@ -121,8 +120,7 @@ class TailProgramme:
             return ()
         self._next_look_s = quote.instrument.expiry_s
         index, _ = now.columns.latest(Metric.VOL_INDEX, now.exposure.underlying)
-        # Rounded, so that a level of exactly 55 is not lost in the sum and difference of the spread.
-        budget_usd = self.budget_share(round(index - self.vol_spread, 9)) * now.exposure.value_usd
+        budget_usd = self.budget_share(index) * now.exposure.value_usd
         return _buys(((Layer.TAIL, quote, budget_usd / quote.unit_cost_usd),))
 
 

@@ -84,7 +84,7 @@ async def run_segment(
         return None
     priced = np.array([_is_priced(item, spec, market) for item in moments])
     tiers, blind, alvh = await _run_policy(moments, policy, market, priced, on_hour)
-    strategies = benchmarks(market, spec, policy) if with_benchmarks else ()
+    strategies = benchmarks(policy) if with_benchmarks else ()
     return Track(
         segment=segment,
         times_s=np.array([item.now_s for item in moments]),

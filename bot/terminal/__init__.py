@@ -2,15 +2,8 @@
 
 from bot.terminal.explain import explain_view
 from bot.terminal.lp import lp_view
-from bot.terminal.views import (
-    StepPrinter,
-    fill_progress,
-    hours_progress,
-    order_line,
-    plan_view,
-    state_line,
-    status_view,
-)
+from bot.terminal.status import order_line, state_line, status_view
+from bot.terminal.views import StepPrinter, fill_progress, hours_progress, plan_view
 
 __all__ = [
     "StepPrinter",

@@ -17,7 +17,7 @@ from bot.model.tier import Quality, Reading, RuleFinding
 from bot.model.units import HOUR_S
 from bot.simulation.report_terminal import Rows, hanging
 from bot.simulation.wording import UNKNOWN, percent, usd, when
-from bot.terminal.views import TIER_STYLE
+from bot.terminal.status import TIER_STYLE
 
 _MARGIN = "       "  # under the words of the first screen
 

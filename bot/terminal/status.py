@@ -9,7 +9,15 @@ from rich.text import Text
 
 from bot.engine.sentence import spoken_value
 from bot.model.base_layers import Action, BaseLayer, Needs, Proposal
-from bot.model.hedge import CondorAction, CondorLeg, CondorOrder, LayerTarget, LegOutcome, LegStatus, Shortfall
+from bot.model.hedge import (
+    CondorAction,
+    CondorLeg,
+    CondorOrder,
+    LayerTarget,
+    LegOutcome,
+    LegStatus,
+    Shortfall,
+)
 from bot.model.perpetual import PerpetualAction, PerpetualOrder
 from bot.model.record import Decision, GroupDecision, ProtocolDecision, StepRecord
 from bot.model.tier import Quality, Reading, RuleFinding, Tier
@@ -32,10 +40,13 @@ _PAYS = (Action.REPAY, Action.TOP_UP)
 
 
 def state_line(record: StepRecord) -> RenderableType:
-    """Return the state of every group: time, tier and why, price."""
+    """Return the state of every group: time, tiers and why, price; below it what cannot wait."""
     spots = ", ".join(f"{name} {usd(value)}" for name, value in record.spot_usd.items())
     lines = [_sentence(item).append(f"; {spots}", style="dim") for item in record.decision.groups]
-    return Group(*(hanging(f"{when(record.decision.now_s)}  ", line) for line in lines))
+    parts: list[RenderableType] = [hanging(f"{when(record.decision.now_s)}  ", line) for line in lines]
+    parts += _alarms(record.decision)
+    parts += [_proposal_line(item) for item in record.decision.proposals if _is_urgent(item)]
+    return Group(*parts, *_multi_orders(record.decision))
 
 
 def order_line(outcome: LegOutcome) -> RenderableType:
@@ -48,60 +59,160 @@ def order_line(outcome: LegOutcome) -> RenderableType:
 def status_view(record: StepRecord, *, full: StepRecord | None = None) -> RenderableType:
     """Return the whole state: sentence, protection, orders, money, signals, trust.
 
-    ``full`` has the readings and proposals where ``record`` is a heartbeat.
+    ``full`` has the readings, findings and proposals where ``record`` is a heartbeat.
     """
-    decision = record.decision
+    decision, said = record.decision, (full or record).decision
     parts: list[RenderableType] = []
     for group in decision.groups:
         parts += [_sentence(group), Text(""), _protection(group), Text("")]
     if not decision.groups:
         parts.append(Text("No position is protected: add one under [[positions]] in the configuration."))
     parts += [order_line(outcome) for outcome in record.outcomes]
+    parts += _multi_orders(decision)
     parts.append(_money(record))
     parts += [hanging("", Text(f"HOLD: {reason}", style="bold yellow")) for reason in decision.holds]
-    parts += [_proposal_line(item) for item in (full or record).decision.proposals]
-    parts += [Text(""), *_signals((full or record).decision.readings), Text(""), _trust(record)]
+    parts += [*_alarms(said), *_protocols(decision, said)]
+    parts += [*_base_layers(said)]
+    parts += [Text(""), *_signals(said.readings), Text(""), _trust(record)]
     return Group(*parts)
+
+
+def _sentence(group: GroupDecision) -> Text:
+    """Return the higher of market and protocol tier, and the cause, which names both where they differ."""
+    line = Text(group.shown_tier.name, style=TIER_STYLE[group.shown_tier])
+    return line.append(f" {group.group}: {group.because}", style="not bold default")
+
+
+def _alarms(decision: Decision) -> list[RenderableType]:
+    """Return the health factors that are too low."""
+    found = [item for item in decision.findings if item.fired and item.rule == _ALARM]
+    return [
+        hanging(f"ALARM {item.rule}  ", Text(item.because, style=TIER_STYLE[item.tier or Tier.SEVERE]))
+        for item in found
+    ]
+
+
+def _protocols(decision: Decision, said: Decision) -> Iterator[RenderableType]:
+    """Yield the protocols that are not calm; options pay for none of them."""
+    findings = {item.protocol: item.findings for item in said.protocols}
+    for item in decision.protocols:
+        if item.tier > Tier.CALM:
+            line = Text(item.tier.name, style=TIER_STYLE[item.tier])
+            line.append(_protocol_words(item, findings.get(item.protocol, ())), style="not bold default")
+            yield hanging("PROTOCOL  ", line)
+
+
+def _protocol_words(item: ProtocolDecision, findings: Sequence[RuleFinding]) -> str:
+    asked = "; ".join(each.because for each in findings if each.fired and each.tier is not None)
+    behind = f", {', '.join(item.groups)} depends on it" if item.groups else ", no position depends on it"
+    return f" {item.protocol}{behind}{f': {asked}' if asked else ''}"
+
+
+def _base_layers(decision: Decision) -> Iterator[RenderableType]:
+    """Yield what the base layers propose, and what they found where they propose nothing."""
+    proposals = decision.proposals
+    yield from (_proposal_line(item) for item in proposals)
+    if any(item.needs is Needs.CONFIRMATION for item in proposals):
+        yield Text("Nothing of a proposal is done before a person, or a Safe, confirms it.", style="dim")
+    told = {_ALARM, *(item.rule for item in proposals)}
+    for item in decision.findings:
+        if item.fired and item.rule not in told:
+            yield hanging(f"NOTE {item.rule}  ", Text(item.because))
+
+
+def _is_urgent(item: Proposal) -> bool:
+    return item.layer is BaseLayer.EXIT or item.action in _PAYS
 
 
 def _proposal_line(item: Proposal) -> RenderableType:
     """Return what the base layers want done in one line; an exit and a loan in trouble say why."""
-    is_urgent = item.layer is BaseLayer.EXIT or item.action in (Action.REPAY, Action.TOP_UP)
-    usd = f" {item.amount_usd:,.0f} USD" if math.isfinite(item.amount_usd) else ""
+    urgent = _is_urgent(item)
+    words = item.because if urgent else _proposal_words(item)
+    due = f", by {when(item.due_s)} UTC" if math.isfinite(item.due_s) else ""
+    then = f"; then {item.follows}" if item.follows else ""
+    alone = "; done without asking" if item.needs is Needs.NOBODY else ""
+    style = "bold yellow" if urgent else ""
+    return hanging(f"PROPOSAL {item.rule}  ", Text(f"{words}{due}{then}{alone}", style=style))
+
+
+def _proposal_words(item: Proposal) -> str:
     moves = ", ".join(f"{each.usd:,.0f} USD from {each.source} to {each.target}" for each in item.moves)
-    what = f"move {moves}" if moves else f"{item.action}{usd}: {item.subject}"
-    words = item.because if is_urgent else what
-    return hanging(f"PROPOSAL {item.rule}  ", Text(words, style="bold yellow" if is_urgent else ""))
+    return f"move {moves}" if moves else _amount_words(item)
 
 
-def _sentence(group: GroupDecision) -> Text:
-    line = Text(group.tier.name, style=TIER_STYLE[group.tier])
-    return line.append(f" {group.group}: {group.because}", style="not bold default")
+def _amount_words(item: Proposal) -> str:
+    """Return what to do with how much: the sum, else the part where only that is known."""
+    amount = f" {item.amount_usd:,.0f} USD" if math.isfinite(item.amount_usd) else ""
+    if not amount and math.isfinite(item.part):
+        amount = f" {percent(item.part)}"
+    return f"{item.action}{amount}: {item.subject}"
+
+
+def _multi_orders(decision: Decision) -> list[RenderableType]:
+    """Return the orders that are no option bought or sold alone: condors (R16) and perpetuals (R27)."""
+    return [
+        *(hanging("CONDOR R16  ", Text(_condor_words(item))) for item in decision.condors),
+        *(hanging("PERPETUAL R27  ", Text(_perpetual_words(item))) for item in decision.perpetuals),
+    ]
+
+
+def _condor_words(item: CondorOrder) -> str:
+    opens = item.action is CondorAction.OPEN
+    legs = ", ".join(_condor_leg(leg, opens=opens) for leg in item.legs)
+    limit = f"for at least {usd(item.limit_usd)}" if opens else f"for at most {usd(item.limit_usd)}"
+    worst = f", can lose {usd(item.worst_loss_usd)}"
+    return f"{item.action} for {item.group}: {legs}, {limit}{worst if opens else ''}: {item.because}"
+
+
+def _condor_leg(leg: CondorLeg, *, opens: bool) -> str:
+    """Say which way one leg is traded; the legs of a condor to be closed are as they are held."""
+    verb = "buy" if (leg.size > 0.0) is opens else "sell"
+    return f"{verb} {abs(leg.size):,.2f} {leg.instrument.label}"
+
+
+def _perpetual_words(item: PerpetualOrder) -> str:
+    asset = item.perpetual.underlying
+    what = f"{'sell' if item.size < 0.0 else 'buy'} {abs(item.size):,.2f} {asset}"
+    parts = [] if item.action is PerpetualAction.ADD_MARGIN else [what]
+    if math.isfinite(item.limit_usd):
+        parts.append(f"at {usd(item.limit_usd)} per {asset} or better")
+    if item.margin_usd > 0.0:
+        parts.append(f"margin {usd(item.margin_usd)}")
+    where = f"{item.action} for {item.group} at {item.perpetual.venue}"
+    return f"{where}: {', '.join(parts)}: {item.because}"
 
 
 def _protection(group: GroupDecision) -> RenderableType:
-    short = {item.layer: item for item in group.shortfalls}
     rows = []
     for target in group.targets:
         wanted = f"{target.wanted_contracts:,.2f}" if math.isfinite(target.wanted_contracts) else UNKNOWN
         held = f"{target.held_contracts:,.2f} of {wanted}"
-        rows.append(
-            (target.layer.value, held, _bar(target), _layer_note(group, target, short.get(target.layer)))
-        )
+        short = [item for item in group.shortfalls if item.layer is target.layer]
+        rows.append((target.layer.value, held, _bar(target), _layer_note(group, target, short)))
     return Rows(
         head=("layer", "contracts held", "", "option, or what is missing and why"), rows=rows, left=(0, 2, 3)
     )
 
 
-def _layer_note(group: GroupDecision, target: LayerTarget, short: Shortfall | None) -> str:
-    if short is not None and short.missing >= NOTABLE_SHARE:
-        return f"{percent(short.missing)} missing: {short.reason}"
+def _layer_note(group: GroupDecision, target: LayerTarget, short: Iterable[Shortfall]) -> str:
+    """Return every reason why a layer is short, the largest part first, else what it holds."""
+    missing = sorted(
+        (item for item in short if item.missing >= NOTABLE_SHARE), key=lambda item: -item.missing
+    )
+    if missing:
+        return "; ".join(map(_missing_words, missing))
     if is_enough(group, target):
         return ENOUGH
     option = target.instrument
     if not target.open or option is None:
         return target.because
     return f"{option.strike_usd:,.0f} {option.option_type.value} of {iso_utc(option.expiry_s)[:10]}"
+
+
+def _missing_words(item: Shortfall) -> str:
+    frees = f", frees {when(item.frees_at_s)} UTC" if math.isfinite(item.frees_at_s) else ""
+    cap = f" [{item.cap}{frees}]" if item.cap else ""
+    return f"{percent(item.missing)} missing: {item.reason}{cap}"
 
 
 def _bar(target: LayerTarget) -> str:

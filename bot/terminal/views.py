@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from itertools import groupby
 from types import TracebackType
 
@@ -14,21 +13,18 @@ from rich.text import Text
 
 from bot.app.plan import Plan
 from bot.engine.protection import Protection, ProtectionLeg
-from bot.engine.sentence import spoken_value
-from bot.model.base_layers import Action, BaseLayer, Proposal
-from bot.model.hedge import LayerTarget, LegOutcome, LegStatus, Shortfall
-from bot.model.record import GroupDecision, StepRecord
-from bot.model.tier import Quality, Reading, Tier
-from bot.model.units import iso_utc
-from bot.simulation.report_data import ENOUGH, NOTABLE_SHARE, is_enough
+from bot.model.record import StepRecord
+from bot.model.tier import Tier
+from bot.simulation.report_data import NOTABLE_SHARE
 from bot.simulation.report_terminal import Rows, hanging
-from bot.simulation.results import cash_usd
-from bot.simulation.wording import INDICATIVE, UNKNOWN, budget_names, order_words, percent, usd, when
+from bot.simulation.wording import INDICATIVE, percent, usd, when
+from bot.terminal.status import TIER_STYLE, order_line, state_line
 
 _PLAN_NOTES = (
     "Losses in the table are at expiry, the price staying there; they include what the options cost. "
     "A year: what buying the same again and again would cost, of the position's value."
 )
+
 
 def plan_view(plan: Plan) -> RenderableType:
     """Return what protection would cost: the answer first, then every tier, then what each would buy."""

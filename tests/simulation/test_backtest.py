@@ -181,7 +181,7 @@ def test_fees_accrue_on_the_value_where_the_market_says_so(folder):
 
 def test_the_static_benchmark_reads_the_paths_of_the_policy():
     sizing = classic().sizing
-    static, *_ = benchmarks(load_market(), SPEC, classic())
+    static, *_ = benchmarks(classic())
     assert (static.history_days, static.horizon_days, static.confidence) == (
         sizing.history_days,
         sizing.horizon_days,

@@ -40,14 +40,14 @@ def test_the_shipped_file_states_what_the_issue_asks():
         assert fact in text
 
 
-def test_eth_vol_is_btc_dvol_plus_15_points(folder):
+def test_eth_vol_is_btc_dvol_plus_15_points_and_its_index_is_dvol_as_published(folder):
     history = history_of(folder)
     columns = with_implied_vols(history, load_market()).columns
-    (key,) = columns.find(Metric.VOL_INDEX, "ETH")
-    assert key.source == "dvol"
-    np.testing.assert_allclose(columns[key].values, history.vol_index.values + 0.15)
     (month,) = columns.find(Metric.IV_30D, "ETH")
-    np.testing.assert_allclose(columns[month].values, columns[key].values)
+    assert month.source == "dvol"
+    np.testing.assert_allclose(columns[month].values, history.vol_index.values + 0.15)
+    (index,) = columns.find(Metric.VOL_INDEX, "ETH")
+    assert np.array_equal(columns[index].values, history.vol_index.values)  # 10 % up is 10 % up (S25)
 
 
 def test_term_structure_is_flat_at_its_mean_and_inverts_above_it():

@@ -111,12 +111,12 @@ def test_pput_asks_again_where_nothing_is_quoted():
     ],
 )
 def test_vxth_budget_by_level(dvol, share):
-    assert TailProgramme(vol_spread=0.15).budget_share(dvol) == share
+    assert TailProgramme().budget_share(dvol) == share
 
 
 def test_vxth_spends_its_share_on_the_put_nearest_to_10_delta():
     quotes = [quote(1_500.0, 30, delta=-0.09), quote(1_700.0, 30, delta=-0.2), quote(1_200.0, 90, delta=-0.1)]
-    (buy,) = TailProgramme(vol_spread=0.15).orders(situation(index=0.85), quotes)
+    (buy,) = TailProgramme().orders(situation(index=0.70), quotes)
     assert buy.quote is quotes[0]
     # 1 % of 1 000 000 USD over the price of one contract
     assert buy.contracts == pytest.approx(10_000.0 / (quotes[0].premium_usd / 10.0), abs=0.01)
@@ -124,12 +124,12 @@ def test_vxth_spends_its_share_on_the_put_nearest_to_10_delta():
 
 def test_vxth_spends_half_in_the_higher_band():
     quotes = [quote(1_500.0, 30, delta=-0.1)]
-    (buy,) = TailProgramme(vol_spread=0.15).orders(situation(index=1.10), quotes)
+    (buy,) = TailProgramme().orders(situation(index=0.95), quotes)
     assert buy.contracts * quotes[0].unit_cost_usd == pytest.approx(5_000.0, rel=1e-3)
 
 
 def test_vxth_looks_once_a_month_also_when_it_bought_nothing():
-    strategy, quotes = TailProgramme(vol_spread=0.15), [quote(1_500.0, 30, delta=-0.1)]
+    strategy, quotes = TailProgramme(), [quote(1_500.0, 30, delta=-0.1)]
     assert strategy.is_due(situation())
     assert strategy.orders(situation(index=0.5), quotes) == ()
     assert not strategy.is_due(situation(now_s=NOW_S + 29 * DAY_S))

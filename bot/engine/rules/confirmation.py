@@ -27,7 +27,7 @@ def confirmed(
     tiers, state, now_s = policy.tiers, context.state, context.frame.now_s
     pending = _pending(state, needed, now_s=now_s, block=height_of(context.frame.blocks))
     unrest = _unrest(policy, context)
-    is_needed = needed >= state.tier or bool(unrest)
+    is_needed = needed >= state.tier  # R3 counts the cooldown from here; unrest refuses the step in its frame
     state = replace(state, pending=pending, last_needed_s=now_s if is_needed else state.last_needed_s)
     if not pending:
         return _down(tiers, state, context, needed, holds=holds, unrest=unrest)
