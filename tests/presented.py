@@ -1,18 +1,79 @@
 """Decisions, plans and records of a small made-up market, for tests of what people and programs read."""
 
+import math
 from dataclasses import replace
 
-from engine.factory import GROUP, NOW_S, SPOT, board, classic, fill, frame, held, option, stressed_columns
+import numpy as np
+from engine.factory import (
+    GROUP,
+    NOW_S,
+    SPOT,
+    board,
+    calm_columns,
+    classic,
+    fill,
+    frame,
+    held,
+    option,
+    stressed_columns,
+)
 
 from bot.app.plan import Plan
 from bot.engine import decide
 from bot.engine.protection import price_protection
-from bot.model.hedge import Layer, LegStatus
-from bot.model.market import Block
+from bot.model.hedge import CondorAction, CondorLeg, CondorOrder, Layer, LegStatus, OptionType
+from bot.model.market import Block, Column, Metric, SeriesKey
+from bot.model.perpetual import Perpetual, PerpetualAction, PerpetualOrder
 from bot.model.record import EngineState, GroupState, StepRecord
 from bot.model.tier import Tier
 
 POLICY = classic()
+
+
+_WINGS = tuple(
+    CondorLeg(instrument=option(strike, 16, option_type=kind), size=size, iv=0.6)
+    for strike, kind, size in (
+        (1800, OptionType.PUT, -2.0),
+        (1600, OptionType.PUT, 2.0),
+        (2200, OptionType.CALL, -2.0),
+        (2400, OptionType.CALL, 2.0),
+    )
+)
+_CONDOR = CondorOrder(
+    key="condor",
+    group=GROUP,
+    action=CondorAction.OPEN,
+    legs=_WINGS,
+    limit_usd=58.0,
+    expected_usd=60.0,
+    worst_loss_usd=342.0,
+    valid_until_s=NOW_S,
+    because="calm, and vols pay for it",
+)
+CONDORS = (
+    _CONDOR,
+    replace(_CONDOR, action=CondorAction.CLOSE, position_id="c1", limit_usd=12.5, because="most is earned"),
+)
+_PERPETUAL = PerpetualOrder(
+    key="perp",
+    group=GROUP,
+    action=PerpetualAction.OPEN,
+    perpetual=Perpetual(venue="perp-v2", id="sETHPERP", underlying="ETH", settlement="sUSD"),
+    size=-12.5,
+    margin_usd=6_000.0,
+    limit_usd=1_980.0,
+    expected_usd=21.0,
+    valid_until_s=NOW_S,
+    because="no option is listed for NEAR",
+)
+PERPETUALS = (
+    replace(_PERPETUAL, action=PerpetualAction.REDUCE, size=2.5, margin_usd=0.0, limit_usd=2_020.0),
+    _PERPETUAL,
+    replace(
+        _PERPETUAL, action=PerpetualAction.ADD_MARGIN, size=0.0, margin_usd=500.0, limit_usd=math.nan,
+        expected_usd=math.nan,
+    ),
+)  # fmt: skip
 
 
 def block(at_s=NOW_S):
@@ -49,6 +110,18 @@ def record(columns=None, *, tier=None, mode="dry-run", rejected=False, **changes
 def stressed_record(**changes):
     hedge = held(option(1300, 70), Layer.TAIL, 3.0)
     return record(stressed_columns(), tier=Tier.SEVERE, **{"held": (hedge,), **changes})
+
+
+def troubled_record(**changes):
+    """Return the record of a calm market, a paused protocol, a loan in trouble, and orders of every kind."""
+    times_s = NOW_S - np.array([120.0, 60.0, 1.0])
+    bad = {
+        SeriesKey(Metric.HEALTH_FACTOR, "loan", "aave_v3"): np.full(3, 1.2),
+        SeriesKey(Metric.PAUSED, "uniswap-v2", "admin"): np.ones(3),
+    }
+    series = {key: Column(times_s=times_s, values=values) for key, values in bad.items()}
+    made = record(calm_columns() | series, **changes)
+    return replace(made, decision=replace(made.decision, condors=CONDORS, perpetuals=PERPETUALS))
 
 
 def plan(**changes):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from engine.factory import NOW_S, calm_columns
-from presented import plan, record, stressed_record
+from presented import plan, record, stressed_record, troubled_record
 
 from bot import documents
 from bot.app.demo import DemoResult
@@ -128,6 +128,42 @@ def test_a_step_has_what_the_base_layers_propose():
     assert first["needs"] == "a person confirms, or a Safe signs"
     moves = [item["moves"] for item in document["proposals"] if item["subject"] == "protocol"]
     assert moves == [[{"from": "uniswap-v2", "to": "another protocol", "usd": 5e5}]]
+
+
+def test_a_step_has_both_tiers_alarms_protocols_and_orders_of_every_kind():
+    document = strict(documents.step_document(troubled_record()))
+    (group,) = document["groups"]
+    tiers = ("tier", "protocol_tier", "shown_tier", "protocol", "previous_tier")
+    assert [group[name] for name in tiers] == ["CALM", "CRISIS", "CRISIS", "uniswap-v2", "CALM"]
+    assert document["findings"][0] == {
+        "rule": "R2",
+        "fired": True,
+        "because": "health factor of loan (aave_v3): 1.200 under 1.25: top up or repay at once (R21)",
+    }
+    (protocol,) = document["protocols"]
+    assert (protocol["protocol"], protocol["tier"], protocol["groups"]) == (
+        "uniswap-v2",
+        "CRISIS",
+        ["ETH/USDC"],
+    )
+    opened, closed = document["condors"]
+    assert (opened["action"], opened["limit_usd"], opened["worst_loss_usd"]) == ("open", 58.0, 342.0)
+    assert [leg["size"] for leg in opened["legs"]] == [-2.0, 2.0, -2.0, 2.0]
+    assert (closed["action"], closed["position"]) == ("close", "c1")
+    reduced, short, margin = document["perpetuals"]
+    assert (reduced["size"], reduced["reduce_only"]) == (2.5, True)
+    assert (short["venue"], short["underlying"], short["size"]) == ("perp-v2", "ETH", -12.5)
+    assert (margin["action"], margin["margin_usd"], margin["limit_usd"]) == ("add margin", 500.0, None)
+
+
+def test_a_heartbeat_has_readings_findings_and_proposals_of_the_last_full_record():
+    full = troubled_record()
+    beat = replace(full, decision=replace(full.decision, readings=(), findings=(), proposals=()))
+    assert strict(documents.step_document(beat))["proposals"] == []
+    whole, shown = documents.step_document(full), documents.step_document(beat, full=full)
+    assert {name: shown[name] for name in ("readings", "findings", "proposals")} == {
+        name: whole[name] for name in ("readings", "findings", "proposals")
+    }
 
 
 def test_a_plan_has_every_tier_with_legs_costs_and_losses():

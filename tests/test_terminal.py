@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 from engine.factory import classic
-from presented import POLICY, plan, record, stressed_record
+from presented import POLICY, plan, record, stressed_record, troubled_record
 from rich.console import Console
 
 from bot import terminal
 from bot.engine.explain import explain
-from bot.model.base_layers import BaseLayer
-from bot.model.hedge import LegStatus
-from bot.model.tier import Quality, Tier
+from bot.model.base_layers import BaseLayer, Needs
+from bot.model.hedge import Layer, LegStatus, Shortfall
+from bot.model.tier import Quality, RuleFinding, Tier
 
 WIDTHS = (80, 60, 45)
 OTHER = classic(tiers={"cooldown": "7 h"})
@@ -34,6 +34,9 @@ def words_of(view):
 VIEWS = {
     "status": lambda: terminal.status_view(stressed_record()),
     "calm status": lambda: terminal.status_view(record()),
+    "troubled status": lambda: terminal.status_view(troubled_record()),
+    "troubled state": lambda: terminal.state_line(troubled_record()),
+    "troubled explain": lambda: terminal.explain_view(explain(POLICY, troubled_record())),
     "held status": lambda: terminal.status_view(record(holds=("feed is down",))),
     "plan": lambda: terminal.plan_view(plan()),
     "state": lambda: terminal.state_line(stressed_record()),
@@ -136,6 +139,113 @@ def test_proposals_stand_in_the_state_and_those_that_hurry_say_why():
     urgent = replace(full, decision=replace(full.decision, proposals=(leave,)))
     assert "PROPOSAL" not in text_of(terminal.status_view(beat))
     assert "PROPOSAL R29  uniswap-v2 is paused: withdraw" in text_of(terminal.status_view(beat, full=urgent))
+
+
+def test_the_higher_tier_comes_first_and_both_are_named():
+    made = troubled_record()
+    (group,) = made.decision.groups
+    assert (group.tier, group.protocol_tier, group.shown_tier) == (Tier.CALM, Tier.CRISIS, Tier.CRISIS)
+    words = "CRISIS ETH/USDC: market CALM, protocol CRISIS (uniswap-v2); no family votes"
+    for view in (terminal.status_view(made), terminal.state_line(made)):
+        assert words in words_of(view)
+
+
+def test_a_loan_in_trouble_is_an_alarm_in_the_state_and_in_every_line_of_a_run():
+    made = troubled_record()
+    alarm = "ALARM R2 health factor of loan (aave_v3): 1.200 under 1.25"
+    urgent = [item for item in made.decision.proposals if item.rule in ("R21", "R29")]
+    assert len(urgent) == 2
+    for view in (terminal.status_view(made), terminal.state_line(made)):
+        words = words_of(view)
+        assert alarm in words
+        assert all(f"PROPOSAL {item.rule} {item.because}" in words for item in urgent)
+    assert "; then ETH/USDC holds no hedge" in words
+    assert "R19" not in words, "what can wait is in the state alone"
+    assert "ALARM" not in words_of(terminal.status_view(record()))
+    beat = replace(made, decision=replace(made.decision, findings=(), proposals=()))
+    assert alarm in words_of(terminal.status_view(beat, full=made))
+
+
+def test_a_protocol_that_is_not_calm_says_why_and_who_depends_on_it():
+    made = troubled_record()
+    assert "PROTOCOL CRISIS uniswap-v2, ETH/USDC depends on it: uniswap-v2 is paused" in words_of(
+        terminal.status_view(made)
+    )
+    (protocol,) = made.decision.protocols
+    others = (replace(protocol, groups=()), replace(protocol, groups=("A/B", "C/D"), tier=Tier.GUARDED))
+    words = words_of(terminal.status_view(replace(made, decision=replace(made.decision, protocols=others))))
+    assert "CRISIS uniswap-v2, no position depends on it" in words
+    assert "GUARDED uniswap-v2, A/B, C/D depend on it" in words
+    calm = (replace(protocol, tier=Tier.CALM),)
+    assert "PROTOCOL" not in words_of(
+        terminal.status_view(replace(made, decision=replace(made.decision, protocols=calm)))
+    )
+
+
+def test_what_base_layers_found_without_a_proposal_is_a_note():
+    made = record()
+    note = RuleFinding(rule="R21", fired=True, because="RESERVE may be spent: CRISIS")
+    quiet = RuleFinding(rule="R29", fired=False, because="no position must leave")
+    decision = replace(made.decision, findings=(note, quiet), proposals=())
+    words = words_of(terminal.status_view(replace(made, decision=decision)))
+    assert "NOTE R21 RESERVE may be spent: CRISIS" in words
+    assert "no position must leave" not in words
+    assert "confirms it" not in words
+
+
+def test_a_proposal_says_until_when_and_who_acts():
+    made = record()
+    first = replace(made.decision.proposals[0], due_s=1_700_100_000.0)
+    alone = replace(first, needs=Needs.NOBODY)
+    for item, end in ((first, " by 2023-11-16 02:00 UTC"), (alone, "UTC; done without asking")):
+        words = words_of(
+            terminal.status_view(replace(made, decision=replace(made.decision, proposals=(item,))))
+        )
+        assert "buy cover 50,000 USD: uniswap-v2, by 2023-11-16 02:00 UTC" in words
+        assert end in words
+        assert ("confirms it" in words) is (item is first)
+
+
+def test_condors_and_perpetuals_name_every_leg_price_and_what_can_be_lost():
+    for view in (
+        terminal.status_view(troubled_record()),
+        terminal.state_line(troubled_record()),
+        terminal.explain_view(explain(POLICY, troubled_record())),
+    ):
+        words = words_of(view)
+        assert re.search(
+            r"open for ETH/USDC: sell 2\.00 ETH 1,800 put of [\d-]+, buy 2\.00 ETH 1,600 put of [\d-]+, "
+            r"sell 2\.00 ETH 2,200 call of [\d-]+, buy 2\.00 ETH 2,400 call of [\d-]+, for at least "
+            r"\$58\.00, can lose \$342: calm, and vols pay for it",
+            words,
+        )
+        assert re.search(r"close for ETH/USDC: buy 2\.00 ETH 1,800 put .* for at most \$12\.50: most", words)
+        assert "reduce for ETH/USDC at perp-v2: buy 2.50 ETH, at $2,020 per ETH or better: no" in words
+        assert (
+            "open for ETH/USDC at perp-v2: sell 12.50 ETH, at $1,980 per ETH or better, margin $6,000: no"
+            in words
+        )
+        assert "add margin for ETH/USDC at perp-v2: margin $500: no option is listed" in words
+
+
+def test_every_reason_of_a_short_layer_is_told_the_largest_first():
+    made = record(holds=("feed is down",))
+    (group,) = made.decision.groups
+    shortfalls = (
+        Shortfall(layer=Layer.TAIL, missing=0.1, missing_contracts=11.0, reason="no liquidity"),
+        Shortfall(
+            layer=Layer.TAIL, missing=0.4, missing_contracts=44.0, reason="no room", cap="30-day budget (R9)",
+            frees_at_s=1_700_100_000.0,
+        ),
+        Shortfall(layer=Layer.TAIL, missing=0.001, missing_contracts=0.1, reason="dust"),
+    )  # fmt: skip
+    short = replace(made.decision, groups=(replace(group, shortfalls=shortfalls),))
+    words = words_of(terminal.status_view(replace(made, decision=short)))
+    assert (
+        "40.0 % missing: no room [30-day budget (R9), frees 2023-11-16 02:00 UTC]; "
+        "10.0 % missing: no liquidity" in words
+    )
+    assert "dust" not in words
 
 
 def test_mode_block_and_time_are_always_there():

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from bot.app.lp import ChainLp, LpRow, LpView
-from bot.documents import lp_document
+from bot.lp_document import lp_document
 from bot.model.exposure import ExposureKind, LpShape
 from bot.model.lp_position import Deposits, LpPosition, LpToken, TickRange
 from bot.model.market import Block

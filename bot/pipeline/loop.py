@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -75,7 +76,7 @@ class Pipeline:
     _book: Book = field(init=False)
     _last: StepRecord | None = field(init=False)
     _last_full_s: float = field(init=False, default=-math.inf)
-    _proposed: frozenset[tuple[str, str, str]] = field(init=False, default=frozenset())  # in that record
+    _told: frozenset[tuple[str, str, str]] = field(init=False, default=frozenset())  # in that record
     _unread: bool = field(init=False, default=False)  # a venue could not be read in this step
     _figures: Figures = field(init=False)
     _pauses: Pauses = field(init=False)
@@ -269,10 +270,10 @@ class Pipeline:
             cash_flow_usd=cash_flow_usd,
             indicative=self._indicative,
         )
-        proposed = frozenset(item.key for item in decision.proposals)
+        told = _told(decision)
         is_due = frame.now_s - self._last_full_s >= HOUR_S
-        if is_due or _is_news(record, last) or proposed != self._proposed:
-            self._last_full_s, self._proposed = frame.now_s, proposed
+        if is_due or _is_news(record, last) or told != self._told:
+            self._last_full_s, self._told = frame.now_s, told
             return record
         return _heartbeat(record)
 
@@ -359,6 +360,13 @@ def _is_news(record: StepRecord, last: StepRecord | None) -> bool:
         return True
     before = {item.group: item.tier for item in last.decision.groups}
     return any(before.get(item.group) != item.tier for item in record.decision.groups)
+
+
+def _told(decision: Decision) -> frozenset[tuple[str, str, str]]:
+    """Return what base layers propose and how many findings of each rule stand, without their figures."""
+    fired = Counter(item.rule for item in decision.findings if item.fired)
+    proposed = [item.key for item in decision.proposals]
+    return frozenset((*proposed, *((rule, "fired", str(count)) for rule, count in fired.items())))
 
 
 def _heartbeat(record: StepRecord) -> StepRecord:

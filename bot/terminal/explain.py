@@ -17,7 +17,7 @@ from bot.model.tier import Quality, Reading, RuleFinding
 from bot.model.units import HOUR_S
 from bot.simulation.report_terminal import Rows, hanging
 from bot.simulation.wording import UNKNOWN, percent, usd, when
-from bot.terminal.status import TIER_STYLE
+from bot.terminal.status import TIER_STYLE, condor_words, perpetual_words
 
 _MARGIN = "       "  # under the words of the first screen
 
@@ -298,9 +298,9 @@ def _base(found: Explanation) -> Iterator[RenderableType]:
 def _orders(found: Explanation) -> Iterator[RenderableType]:
     legs = found.decision.plan.legs
     lines = [hanging("  ", Text(_order(leg))) for leg in legs]
+    lines += [hanging("  ", Text(f"condor: {condor_words(item)}")) for item in found.decision.condors]
     lines += [
-        hanging("  ", Text(f"{item.action.value} condor, limit {usd(item.limit_usd)}: {item.because}"))
-        for item in found.decision.condors
+        hanging("  ", Text(f"perpetual: {perpetual_words(item)}")) for item in found.decision.perpetuals
     ]
     yield from _section("Orders", lines or [Text("  none")])
 

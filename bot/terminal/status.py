@@ -104,7 +104,8 @@ def _protocols(decision: Decision, said: Decision) -> Iterator[RenderableType]:
 
 def _protocol_words(item: ProtocolDecision, findings: Sequence[RuleFinding]) -> str:
     asked = "; ".join(each.because for each in findings if each.fired and each.tier is not None)
-    behind = f", {', '.join(item.groups)} depends on it" if item.groups else ", no position depends on it"
+    verb = "depend" if len(item.groups) > 1 else "depends"
+    behind = f", {', '.join(item.groups) or 'no position'} {verb} on it"
     return f" {item.protocol}{behind}{f': {asked}' if asked else ''}"
 
 
@@ -151,12 +152,13 @@ def _amount_words(item: Proposal) -> str:
 def _multi_orders(decision: Decision) -> list[RenderableType]:
     """Return the orders that are no option bought or sold alone: condors (R16) and perpetuals (R27)."""
     return [
-        *(hanging("CONDOR R16  ", Text(_condor_words(item))) for item in decision.condors),
-        *(hanging("PERPETUAL R27  ", Text(_perpetual_words(item))) for item in decision.perpetuals),
+        *(hanging("CONDOR R16  ", Text(condor_words(item))) for item in decision.condors),
+        *(hanging("PERPETUAL R27  ", Text(perpetual_words(item))) for item in decision.perpetuals),
     ]
 
 
-def _condor_words(item: CondorOrder) -> str:
+def condor_words(item: CondorOrder) -> str:
+    """Return an order for a whole condor: every leg as it is traded, the price and what can be lost."""
     opens = item.action is CondorAction.OPEN
     legs = ", ".join(_condor_leg(leg, opens=opens) for leg in item.legs)
     limit = f"for at least {usd(item.limit_usd)}" if opens else f"for at most {usd(item.limit_usd)}"
@@ -170,7 +172,8 @@ def _condor_leg(leg: CondorLeg, *, opens: bool) -> str:
     return f"{verb} {abs(leg.size):,.2f} {leg.instrument.label}"
 
 
-def _perpetual_words(item: PerpetualOrder) -> str:
+def perpetual_words(item: PerpetualOrder) -> str:
+    """Return an order for a perpetual: what is traded at which price, and the margin that is added."""
     asset = item.perpetual.underlying
     what = f"{'sell' if item.size < 0.0 else 'buy'} {abs(item.size):,.2f} {asset}"
     parts = [] if item.action is PerpetualAction.ADD_MARGIN else [what]

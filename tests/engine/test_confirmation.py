@@ -121,6 +121,17 @@ def test_r3_cooldown_counts_from_when_the_tier_was_last_needed():
     assert state.tier is Tier.CALM
 
 
+def test_r3_scores_that_ask_for_nothing_block_the_step_but_do_not_restart_the_cooldown():
+    """TECHNICAL votes in half of all hours: a cooldown that it restarts keeps a tier for weeks."""
+    state = GroupState(tier=Tier.ELEVATED, last_needed_s=NOW_S)
+    for hours in (2, 4, 6, 8):
+        state, finding = step(state, Tier.GUARDED, NOW_S + hours * HOUR, score=0.6)
+        assert state.tier is Tier.ELEVATED
+        assert "highest family score" in finding.because
+    state, _ = step(state, Tier.CALM, NOW_S + 9 * HOUR, score=0.349)
+    assert state.tier is Tier.GUARDED
+
+
 def walk(state, needed, now_s, *, columns=None, readings=(), policy=POLICY):
     found = context(policy, readings, state=state, at=frame(columns or {}, now_s=now_s, quotes=()))
     return confirmed(policy, found, needed, holds=())

@@ -18,6 +18,7 @@ from pipeline_builders import (
 from bot.errors import InvariantError, OutcomeUnknown, StaleDataError, TransientError, VenueRejected
 from bot.model.base_layers import Action, BaseLayer, Proposal
 from bot.model.hedge import LegStatus, Side
+from bot.model.tier import RuleFinding
 from bot.pipeline.loop import Pipeline, view_of
 from bot.pipeline.pauses import Pauses
 from bot.settings import PolicySettings, load_policy
@@ -96,6 +97,24 @@ async def test_a_quiet_step_within_the_hour_is_a_heartbeat():
     )
     assert (await loop.step(later)).is_heartbeat
     assert not (await loop.step(moment(3))).is_heartbeat
+
+
+async def test_another_alarm_is_news_and_its_figures_are_not():
+    """A health factor that falls under its limit is in the journal at once, not with the next hour."""
+
+    def low(*values):
+        return tuple(RuleFinding(rule="R2", fired=value < 1.25, because=f"{value}") for value in values)
+
+    said = [low(1.3, 1.4), low(1.2, 1.4), low(1.1, 1.3), low(1.1, 1.2), low(1.3, 1.3)]
+
+    def find(_policy, state, at):
+        minute = round((at.now_s - moment(1).now_s) / 60.0)
+        return state, replace(decision(at.now_s), findings=said[minute])
+
+    loop = replace(pipeline(ListJournal(), FakeVenue()), decide=find)
+    moments = [replace(moment(1), now_s=moment(1).now_s + 60.0 * minute) for minute in range(5)]
+    records = [await loop.step(item) for item in moments]
+    assert [item.is_heartbeat for item in records] == [False, False, True, False, False]
 
 
 async def test_another_proposal_is_news_and_its_figures_are_not():
