@@ -36,7 +36,8 @@ def _why(choice: Choice, rank: int, candidate: Candidate, *, is_bought: bool) ->
     if rank == 0:
         words = f"most gain per cost of {len(choice.candidates)} in band: the layer is sized on it"
         return f"{words}; bought" if is_bought else words
-    dearer = choice.candidates[0].gain_per_cost / candidate.gain_per_cost - 1.0
+    least, mine = choice.candidates[0].gain_per_cost, candidate.gain_per_cost
+    dearer = least / mine - 1.0 if mine > 0.0 else math.inf
     words = f"{dearer:.1%} dearer for the same gain" if math.isfinite(dearer) else "cost per gain is unknown"
     return f"{words}; bought by the plan's least cost" if is_bought else words
 

@@ -23,6 +23,7 @@ from bot.model.units import DAY_S
 from bot.quant.var import value_at_risk
 
 _DIGITS = 9
+_BEYOND = 1e12  # no strike in USD, nor a contract's units, is as large, or as small as its inverse
 
 
 class Slot(NamedTuple):
@@ -115,8 +116,10 @@ def _refuse_terms(policy: Policy, group: Group, quote: Quote) -> str:
     instrument = quote.instrument
     if not instrument.expiry_s > group.now_s:
         return f"expired {group.now_s - instrument.expiry_s:.0f} s ago: time to expiry must be > 0"
-    if not (0.0 < instrument.strike_usd < math.inf and 0.0 < instrument.multiplier < math.inf):
-        return "strike and multiplier must be finite and > 0"
+    if not all(1.0 / _BEYOND < value < _BEYOND for value in (instrument.strike_usd, instrument.multiplier)):
+        return f"strike and multiplier must be > 0 and under {_BEYOND:g}"
+    if not 0.0 < quote.unit_cost_usd / instrument.multiplier < math.inf:
+        return "the cost of one unit is not finite"
     if quote.iv > policy.orders.max_iv:
         return f"implied vol is {quote.iv:.0%}, allowed up to {policy.orders.max_iv:.0%}"
     sign = -1.0 if instrument.option_type is OptionType.PUT else 1.0

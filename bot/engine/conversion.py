@@ -126,7 +126,7 @@ def _cheapest(frame: Frame, pair: Quote) -> bool:
         for item in frame.quotes
         if (item.instrument.underlying, item.instrument.option_type) == (made.underlying, made.option_type)
         and (item.instrument.strike_usd, item.instrument.expiry_s) == (made.strike_usd, made.expiry_s)
-        and item.size > 0.0
+        and item.size * item.instrument.multiplier > 0.0
     )
 
 
@@ -134,15 +134,11 @@ def _within(
     pair: Quote, notional_usd: float, margin_usd: float, perpetual: PerpetualQuote, count: int
 ) -> Quote:
     """Return a pair of which no more is liquid than its part of the perpetual's limits."""
+    part = 1.0 / (pair.instrument.multiplier * count)  # contracts for a unit, of this pair's share
     assert pair.conversion is not None  # noqa: S101 - made by _pair
-    multiplier = pair.instrument.multiplier
-    most = min(
-        pair.liquidity,
-        perpetual.liquidity / multiplier / count,
-        notional_usd / (perpetual.mark_usd * multiplier) / count,
-        margin_usd / pair.conversion.margin_usd / count,
-    )
-    return replace(pair, liquidity=most)
+    margins = margin_usd / pair.conversion.margin_usd * pair.instrument.multiplier
+    units = min(perpetual.liquidity, notional_usd / perpetual.mark_usd, margins)
+    return replace(pair, liquidity=min(pair.liquidity, part * units))
 
 
 def parity_said(context: TierContext, pairs: Sequence[Quote]) -> str:

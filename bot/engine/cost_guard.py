@@ -22,7 +22,7 @@ RULE = "R11"
 CARRY_CAP = "cost guard (R11)"
 WINDOW_DAYS = 30  # R11: the last 30 days and the next 30
 _TIMES = {Tier.CALM: 1.0, Tier.GUARDED: 1.0, Tier.ELEVATED: 2.0}  # of the limit; above, there is none
-_NET = (SpendKind.PREMIUM, SpendKind.RESERVED, SpendKind.PROCEEDS)
+_NET = (SpendKind.PREMIUM, SpendKind.RESERVED, SpendKind.PROCEEDS, SpendKind.SET_ASIDE)  # as R9's budgets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class CarryCap:
     """R11's cap for one group, in USD of net carry: what was spent in 30 days and what is planned for 30."""
 
     limit_usd: float  # inf: there is none at this tier
-    used_usd: float  # spent in the last 30 days, net of proceeds, TAIL left out; >= 0
+    used_usd: float  # spent in the last 30 days, net of proceeds, TAIL left out; >= 0, NaN unknown
     frees_at_s: float  # when the oldest purchase that counts leaves the 30 days; NaN when there is none
     because: str  # how the limit came about
     wacc: float  # a year: what the capital of a purchase costs
@@ -76,7 +76,7 @@ def carry_caps(policy: Policy, group: Group, tier: Tier, frame: Frame) -> CarryC
     limit_usd = math.inf if math.isinf(share) else share * max(fees_usd, floor_usd)
     return CarryCap(
         limit_usd=limit_usd,
-        used_usd=max(0.0, math.fsum(item.usd for item in spends)),
+        used_usd=max(math.fsum(item.usd for item in spends), 0.0),  # NaN stays NaN, and leaves no room
         frees_at_s=min(bought, default=math.nan) + WINDOW_DAYS * DAY_S,
         because=_because(policy, group, tier, fees_usd=fees_usd, floor_usd=floor_usd),
         wacc=policy.signals.fundamental.carry_wacc,

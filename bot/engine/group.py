@@ -86,7 +86,7 @@ class Group:
             units += own - (kept if self.measure == "hold" else 0.0)
         if self.hedged_by != self.underlying:
             units *= self.beta * self.own_spot_usd / self.spot_usd
-        return units if math.isnan(units) else max(units, 0.0)
+        return max(units, 0.0) if math.isfinite(units) else math.nan
 
     @property
     def fee_income_usd(self) -> float:

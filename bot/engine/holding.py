@@ -8,7 +8,7 @@ worth it; else it is held to expiry and the finding says why.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.engine.choose import Slot
 from bot.engine.group import Group
@@ -44,10 +44,13 @@ def review_held(
     review = Review()
     for hedge in group.held:
         if hedge.instrument.expiry_s > group.now_s:
-            review.kept.extend([] if hedge.size <= 0.0 else [hedge])  # NaN stays, and nothing is bought
+            sized = hedge if hedge.size < math.inf else replace(hedge, size=math.nan)
+            review.kept.extend([] if hedge.size <= 0.0 else [sized])  # NaN stays, and nothing is bought
             continue
-        review.settles.extend([hedge] if hedge.settleable else [])
+        known = 0.0 < hedge.size < math.inf
+        review.settles.extend([hedge] if hedge.settleable and known else [])
         wait = "settled now" if hedge.settleable else "waits for its settlement price"
+        wait = wait if known else f"its size of {hedge.size:g} cannot be settled"
         review.rolls.append(f"{leg_name(hedge)} has expired and {wait}")
     since = state.unwanted_since_s
     living = monetise(policy, group, targets, review, living=review.kept, before=state.profits, block=block)

@@ -1,8 +1,11 @@
 """A plan's legs: what is settled, sold and bought, in the order in which it is to be executed.
 
 Legs are ordered SETTLE, SELL, BUY, and last the sales of a roll, each only after its replacement was bought.
+Legs fill apart and a leg can wait for one other alone: of several orders that replace a leg it waits for the
+largest, and where that one is not enough, for the next decision, which counts what was filled.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -35,7 +38,8 @@ def legs_of(policy: Policy, frame: Frame, plans: Sequence[GroupPlan]) -> tuple[H
     replacements: dict[tuple[str, Slot], str] = {}
     for plan, item in buys:
         legs.append(_buy_leg(policy, frame, item, key(plan, item.layer)))
-        replacements[plan.group.name, item.want.slot] = legs[-1].key
+        if item is _largest(plan, item.want.slot):
+            replacements[plan.group.name, item.want.slot] = legs[-1].key
     for plan, sale in sales:
         if sale.replaced in plan.bought:
             leg = _sell_leg(policy, frame, plan, sale, key(plan, sale.layer))
@@ -44,15 +48,20 @@ def legs_of(policy: Policy, frame: Frame, plans: Sequence[GroupPlan]) -> tuple[H
 
 
 def _may_sell(policy: Policy, plan: GroupPlan, sale: Sale) -> bool:
-    """A roll is sold only once its slot is served without it; no sale while the layer has an open leg."""
+    """Return whether a leg may go: none while its layer has an open leg; that of a roll only once its slot is
+    served without it, whatever else of the plan is not filled."""
     if sale.layer in plan.blocked:
         return False
     if sale.replaced is None:
         return True
     target = plan.sizing.targets[sale.replaced]
-    bought = sum((item.units for item in plan.bought.get(sale.replaced, ())), 0.0)
-    served = plan.review.counted.get(sale.replaced, 0.0) + bought
+    bought = _largest(plan, sale.replaced)
+    served = plan.review.counted.get(sale.replaced, 0.0) + (bought.units if bought else 0.0)
     return served >= policy.no_loyalty.resize_band[0] * target.released_units
+
+
+def _largest(plan: GroupPlan, slot: Slot) -> Purchase | None:
+    return max(plan.bought.get(slot, ()), key=lambda item: item.units, default=None)
 
 
 def _settle_leg(policy: Policy, frame: Frame, plan: GroupPlan, hedge: HeldHedge, key: str) -> HedgeLeg:
@@ -64,7 +73,7 @@ def _settle_leg(policy: Policy, frame: Frame, plan: GroupPlan, hedge: HeldHedge,
         instrument=hedge.instrument,
         size=hedge.size,
         limit_usd=0.0,
-        expected_usd=hedge.model_usd if hedge.model_usd > 0.0 else 0.0,
+        expected_usd=hedge.model_usd if 0.0 < hedge.model_usd < math.inf else 0.0,
         valid_until_s=frame.now_s + policy.orders.valid_for,
         position_id=hedge.id,
         because="expired and its settlement price is known",
@@ -73,7 +82,7 @@ def _settle_leg(policy: Policy, frame: Frame, plan: GroupPlan, hedge: HeldHedge,
 
 def _sell_leg(policy: Policy, frame: Frame, plan: GroupPlan, sale: Sale, key: str) -> HedgeLeg:
     hedge = sale.hedge
-    proceeds_usd = hedge.liquidation_usd * sale.size / hedge.size
+    proceeds_usd = hedge.liquidation_usd * (sale.size / hedge.size)
     return HedgeLeg(
         key=key,
         group=plan.group.name,

@@ -23,6 +23,7 @@ BUDGET_365D_CAP = "365-day budget (R9)"
 RESERVED_CAPS = frozenset({SESSION_CAP, BUDGET_30D_CAP})  # of which lower tiers leave a part
 VENUE_CAP = "share of a session"
 OVER_HEDGE_CAP = "over-hedge guard (R10)"
+_CAME_BACK = (SpendKind.PROCEEDS, SpendKind.SET_ASIDE)  # less than nothing, and what of it is set aside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,19 +157,35 @@ def over_hedge_factor(
     """Return the largest factor in [0, 1] on the new legs' sizes that keeps R10 at every grid point.
 
     ``new`` are (quote, contracts). At each point, with implied vol unchanged, the gain of everything must
-    stay within max(0, loss) x (1 + tolerance) plus one lot of each new leg. A new leg's own losses are not
-    counted in its favour, nor those of a held leg that is to be sold (``leaving``), so that a plan cut
-    further by a budget, or a sale that fails, still keeps the rule. Unknown gains give 0.
+    stay within max(0, loss) x (1 + tolerance) plus one lot of each new leg that is bought; one cut to less
+    than a lot is not, and gives its lot to no other. A new leg's own losses are not counted in its favour,
+    nor those of a held leg that is to be sold (``leaving``), so that any part of the plan keeps the rule:
+    legs fill apart, and a sale may fail. Where held legs gain too much already nothing that gains there is
+    bought. Unknown gains give 0.
     """
     if not new:
         return 1.0
     gains, room = stress_grid(policy, group, kept=kept, leaving=leaving, quotes=[quote for quote, _ in new])
     sizes, lots = np.array([size for _, size in new]), np.array([quote.lot for quote, _ in new])
-    wanted, room = sizes @ gains, room + lots @ gains
-    if not (np.isfinite(wanted).all() and np.isfinite(room).all()):
+    if not (np.isfinite(sizes @ gains).all() and np.isfinite(room).all()):
         return 0.0
-    tight = wanted > np.maximum(room, 0.0)
-    return float(np.min(np.maximum(room[tight], 0.0) / wanted[tight], initial=1.0))
+    return _factor_within(np.maximum(room, 0.0), sizes, np.where(room < 0.0, 0.0, lots[:, np.newaxis]), gains)
+
+
+def _factor_within(room: FloatArray, sizes: FloatArray, lots: FloatArray, gains: FloatArray) -> float:
+    """Return the largest factor f <= 1 with sum(max(0, f x size - lot) x gain) <= room at every point.
+
+    The sum is convex and piecewise linear in f, so that Newton's steps from 1 go down to the root and reach
+    it in at most one for each leg. ``lots`` and ``gains`` are [leg, point], ``sizes`` [leg].
+    """
+    factor, wanted = np.ones(room.shape), sizes[:, np.newaxis]
+    for _ in range(sizes.size):
+        more = np.maximum(factor * wanted - lots, 0.0)
+        over = (more * gains).sum(axis=0) - room
+        slope = np.where(more > 0.0, wanted * gains, 0.0).sum(axis=0)
+        tight = over > 0.0
+        factor[tight] -= over[tight] / slope[tight]
+    return float(np.min(np.maximum(factor, 0.0), initial=1.0))
 
 
 def stress_grid(
@@ -222,7 +239,8 @@ def _spent(frame: Frame, *, since_s: float, net: bool) -> float:
 def _rolled(frame: Frame, *, since_s: float) -> float:
     """Return what rolls got back inside a window: what is sold after a purchase of its own plan and layer.
 
-    A plan sells and settles everything else before it buys (``planner.legs_of``), so this is a roll's sale.
+    A plan sells and settles everything else before it buys (``legs.legs_of``), so this is a roll's sale. What
+    of its profit goes to RESERVE (R28) did not come back.
     """
     recent = [
         (*roll, item) for item in frame.spends if item.at_s > since_s and (roll := _place(item)) is not None
@@ -233,7 +251,7 @@ def _rolled(frame: Frame, *, since_s: float) -> float:
             bought[plan] = (place, bought.get(plan, (place, 0.0))[1] + item.usd)
     back: dict[str, float] = {}
     for plan, place, item in recent:
-        if item.kind is SpendKind.PROCEEDS and plan in bought and place > bought[plan][0]:
+        if item.kind in _CAME_BACK and plan in bought and place > bought[plan][0]:
             back[plan] = back.get(plan, 0.0) - item.usd
     return sum((min(max(usd, 0.0), bought[plan][1]) for plan, usd in back.items()), 0.0)
 

@@ -20,6 +20,8 @@ from bot.model.market import FloatArray, Frame
 from bot.model.perpetual import HeldPerpetual, PerpetualQuote
 from bot.model.units import YEAR_DAYS
 
+_LEAST_MARGIN = 0.001  # of notional; nobody lends a thousand times and more
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearHedge:
@@ -108,8 +110,8 @@ def refuse_perpetual(
         return "size, mark, initial margin and liquidity must be finite and > 0"
     if not all(0.0 <= value < math.inf for value in costs) or quote.cost >= 1.0:
         return "cost, maintenance margin, gas, minimum and lot must be finite and >= 0, cost under 100 %"
-    if not quote.maintenance_margin <= quote.initial_margin <= 1.0:
-        return "margins must be maintenance <= initial <= 100 %"
+    if not max(quote.maintenance_margin, _LEAST_MARGIN) <= quote.initial_margin <= 1.0:
+        return f"margins must be maintenance <= initial, and initial {_LEAST_MARGIN:.1%} to 100 %"
     if not abs(quote.mark_usd / group.spot_usd - 1.0) <= policy.holds.price_disagreement:  # NaN too
         allowed = f"{policy.holds.price_disagreement:.0%}"
         return f"mark {quote.mark_usd:,.2f} USD is more than {allowed} off the spot {group.spot_usd:,.2f}"
@@ -125,12 +127,19 @@ def refuse_perpetual(
     return ""
 
 
+def unreadable(item: HeldPerpetual) -> bool:
+    """Return whether what is held cannot be told: then nothing is done about it."""
+    return not (math.isfinite(item.size) and 0.0 < item.mark_usd < math.inf)
+
+
 def shorts_of(group: Group) -> tuple[HeldPerpetual, ...]:
-    """Return the shorts on what the group is hedged by, in order."""
-    mine = (item for item in group.perpetuals if item.perpetual.underlying == group.hedged_by)
-    return tuple(
-        sorted((item for item in mine if item.size < 0.0), key=lambda item: (item.perpetual, item.id))
-    )
+    """Return the shorts on what the group is hedged by, in order, of those that can be told."""
+    mine = [
+        item
+        for item in group.perpetuals
+        if item.perpetual.underlying == group.hedged_by and not unreadable(item) and item.size < 0.0
+    ]
+    return tuple(sorted(mine, key=lambda item: (item.perpetual, item.id)))
 
 
 def short_units(group: Group) -> float:

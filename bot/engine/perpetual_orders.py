@@ -16,6 +16,7 @@ from bot.engine.perpetual import (
     short_units,
     shorts_of,
     stress_price,
+    unreadable,
 )
 from bot.engine.plan import PERPETUAL, GroupPlan, plan_gains, plan_key, round_down
 from bot.engine.policy import Policy
@@ -109,18 +110,19 @@ def short_perpetual(
     found.held = short_units(group)
     found.target = _target(policy, plan, tier, held=found.held)
     _withhold(found)
-    _reduce_strays(found)
     if any(f"-{group.name.replace('/', '.')}-{PERPETUAL}-" in key for key in frame.open_legs):
         found.notes.append("an order of it has no final outcome yet")
-    elif math.isnan(found.target):
-        found.notes.append("the group's delta is unknown: nothing is changed")
-        _support(found, frame, shorts_of(group), room)
-    elif _in_band(policy, group, found):
-        _support(found, frame, shorts_of(group), room)
-    elif found.target < found.held:
+        return found
+    unread = [item.id for item in group.perpetuals if unreadable(item)]
+    found.notes += [f"ALARM: size or mark of {name} cannot be read" for name in unread]
+    _reduce_strays(found)
+    if found.target < found.held and not _in_band(policy, group, found):
         _reduce(found, frame, found.held - found.target, _why_less(found))
-    else:
-        _support(found, frame, shorts_of(group), room)
+        return found
+    _support(found, frame, shorts_of(group), room)
+    if math.isnan(found.target):
+        found.notes.append("the group's delta is unknown: nothing is opened")
+    elif not unread and not _in_band(policy, group, found):
         _open(found, holds=holds, room=room)
     return found
 
@@ -175,7 +177,7 @@ def _reduce_strays(found: PerpetualPlan) -> None:
     """Close what this rule never opens: longs, and shorts on what the group is not hedged by."""
     mine = {item.id for item in shorts_of(found.group)}
     for item in sorted(found.group.perpetuals, key=lambda each: (each.perpetual, each.id)):
-        if item.id not in mine and item.size:
+        if item.id not in mine and item.size and not unreadable(item):
             _reduce_one(found, item, -item.size, None, "no short that hedges the group")
 
 
@@ -217,10 +219,10 @@ def _support(found: PerpetualPlan, frame: Frame, held: Sequence[HeldPerpetual], 
     """Keep the price of liquidation beyond the stress price: by margin, and by size where R9 leaves none."""
     quotes = {item.perpetual: item for item in frame.perpetual_quotes}
     for item in held:
-        if not (math.isfinite(item.liquidation_usd) and 0.0 < item.mark_usd < math.inf):
-            found.notes.append(f"ALARM: where {item.id} is liquidated is unknown")
-            continue
         stress_usd = stress_price(found.policy, found.group, item.mark_usd)
+        if not (math.isfinite(item.liquidation_usd) and math.isfinite(stress_usd)):
+            found.notes.append(f"ALARM: where {item.id} is liquidated, or would be under stress, is unknown")
+            continue
         wanted, far = stress_usd - item.mark_usd, item.liquidation_usd - item.mark_usd
         if far >= (1.0 - found.policy.perpetual.reset_band) * wanted:
             continue
@@ -247,10 +249,12 @@ def _open(found: PerpetualPlan, *, holds: Sequence[str], room: PerpetualRoom) ->
     if holds or quote is None:
         return _short(found, missing, f"HOLD: {holds[0]}" if holds else found.plan.near.because)
     stress_usd = stress_price(found.policy, found.group, quote.mark_usd)
+    if not math.isfinite(stress_usd):
+        return _short(found, missing, "the price that margin has to bear is unknown")
     margin_usd = margin_per_unit(quote, stress_usd)
     limits = _limits(found, quote, missing, stress_usd=stress_usd, margin_usd=margin_usd, room=room)
-    cap = min(limits, key=lambda name: limits[name])
-    size = round_down(min(limits[cap], missing), quote.lot)
+    cap = min(limits, key=lambda name: (not math.isnan(limits[name]), limits[name]))  # unknown is the least
+    size = round_down(min(limits[cap], missing), quote.lot) if limits[cap] > 0.0 else 0.0
     if size <= 0.0 or size < max(quote.min_size, found.policy.orders.min_order * found.target):
         return _short(found, missing, "what the limits leave is under the least order", cap=cap)
     cost = quote.cost + found.policy.perpetual.max_slippage

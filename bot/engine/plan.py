@@ -139,6 +139,12 @@ class GroupPlan:
             )
         )
 
+    def short_of(self, layer: Layer, missing: float, reason: str) -> None:
+        """Report a part of a layer, a fraction, whose contracts are not known."""
+        self.shortfalls.append(
+            Shortfall(layer=layer, missing=missing, missing_contracts=math.nan, reason=reason)
+        )
+
 
 def most_unit_usd(policy: Policy, quote: Quote) -> float:
     """Return the most that one contract may cost: premium with slippage and the swap, gas left out."""
@@ -166,7 +172,8 @@ def blocked_layers(frame: Frame, group: str) -> frozenset[Layer]:
 
 def round_down(contracts: float, lot: float) -> float:
     """Return the largest whole number of lots <= ``contracts``; unchanged when the venue has no lot."""
-    return math.floor(contracts / lot + _LOT_SLACK) * lot if lot > 0.0 else contracts
+    lots = contracts / lot if lot > 0.0 else math.inf
+    return math.floor(lots + _LOT_SLACK) * lot if math.isfinite(lots) else contracts
 
 
 def plan_gains(plan: GroupPlan) -> FloatArray:

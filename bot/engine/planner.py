@@ -50,8 +50,8 @@ def _missing(policy: Policy, plan: GroupPlan, slot: Slot, *, holds: Sequence[str
     """Return the units of a slot that may be bought now; all else that is missing becomes a shortfall."""
     target, held = plan.sizing.targets[slot], plan.review.counted.get(slot, 0.0)
     if target.choice.quote is None:
-        if target.plan.weight > 0.0 and held <= 0.0 and plan.sizing.share > 0.0:
-            plan.short(slot, 0.0, target.choice.because)
+        if target.plan.weight > 0.0 and plan.sizing.share > 0.0:
+            _report_unlisted(policy, plan, slot, held=held)
         return 0.0
     if math.isnan(target.units):
         plan.short(slot, 0.0, "value at risk is unknown")
@@ -74,6 +74,25 @@ def _missing(policy: Policy, plan: GroupPlan, slot: Slot, *, holds: Sequence[str
     else:
         return gap
     return 0.0
+
+
+def _report_unlisted(policy: Policy, plan: GroupPlan, slot: Slot, *, held: float) -> None:
+    """Report a slot that nothing listed can serve, so that its target is not known.
+
+    Whole where it holds nothing; else by what all that stays leaves of the wanted share, unless that is
+    little: how much of it is this slot's cannot be told.
+    """
+    because = plan.sizing.targets[slot].choice.because
+    if held <= 0.0:
+        plan.short(slot, 0.0, because)
+        return
+    gains = held_path_gains(plan.group, plan.review.staying(expiring=False))
+    covered, share = covered_share(plan.group, gains), plan.sizing.share
+    if covered >= policy.sizing.top_up_under * share or plan.group.var_usd == 0.0:  # NaN is not
+        return
+    said = f"held legs cover {covered:.1%} of the {share:.1%} wanted (R8); {because}"
+    left = 1.0 - covered / share
+    plan.short_of(slot.layer, min(max(left, 0.0), 1.0) if math.isfinite(left) else 1.0, said)
 
 
 def _ceiling(policy: Policy, plan: GroupPlan, missing: Mapping[Slot, float]) -> float:

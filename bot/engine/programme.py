@@ -53,6 +53,7 @@ def buy_least_cost(policy: Policy, plans: Sequence[GroupPlan], caps: Sequence[Ca
     _report_left_out(policy, plans, market)
     venues = len({item.candidate.quote.instrument.venue for item in offers})
     how = f"{found.runs} runs of the solver" if found.runs else "one quote each, proved without the solver"
+    how += f", stopped within {found.gap:.1%} of the best" if found.gap > 0.0 else ""
     cost_usd = programme.cost_usd(found.contracts)
     return Said(
         text=f"least cost {cost_usd:,.2f} USD over {len(offers)} offers of {venues} venues for "

@@ -94,6 +94,7 @@ class Solution:
     left: tuple[tuple[str, FloatArray], ...]
     runs: int  # of the solver; 0: proved without it
     failed: str = ""  # why there is no answer; then nothing else counts
+    gap: float = 0.0  # most by which a goal may miss the best, where the node limit stopped the search
 
 
 def single_orders(programme: Programme) -> FloatArray | None:

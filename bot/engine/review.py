@@ -100,7 +100,9 @@ def sale_refusal(policy: Policy, group: Group, hedge: HeldHedge) -> str:
     """
     rule, age_s = policy.no_loyalty, group.now_s - hedge.opened_at_s
     life_s = hedge.instrument.expiry_s - group.now_s
-    if age_s < rule.min_hold:
+    if not 0.0 < hedge.size < math.inf:
+        return f"its size of {hedge.size:g} is no size"
+    if not age_s >= rule.min_hold:  # NaN too
         return f"bought {age_s / HOUR_S:.1f} h ago, nothing is sold within {rule.min_hold / HOUR_S:g} h"
     if life_s <= policy.roll.venue_cutoff:
         return f"inside the venue's cutoff of {policy.roll.venue_cutoff / HOUR_S:g} h"

@@ -3,8 +3,10 @@
 What is asked, in this order: serve as many slots as the limits let through, those marked ``first`` before
 others; bring the slots that share a limit to their highest common level, each against what its own limits
 allow (docs/adr/0004); pay as little as that can cost. Each goal is one run of HiGHS (scipy.optimize.milp)
-with a fixed node limit and no time limit, so that the same input gives the same bytes. An answer is rounded
-down to whole lots and checked by plain arithmetic; one that does not hold is no answer.
+with a fixed node limit and no time limit, so that the same input gives the same bytes. Where the limit stops
+the search near the best (many coarse lots), what was found is taken and its distance told: one quote each,
+the other way out, protects less. An answer is rounded down to whole lots and checked by plain arithmetic;
+one that does not hold is no answer.
 """
 
 import math
@@ -13,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
 
 from bot.engine.purchase_model import (
     LOT_NOISE,
@@ -32,6 +34,8 @@ from bot.model.market import FloatArray
 
 _NODES = 1_000  # of branch and bound, in each run
 _COST_GAP = 1e-4  # relative: a cost this near to the least that is possible is taken
+_STOPPED_COST = 0.1  # relative: and so is one this near at the node limit
+_STOPPED_SIZE = 0.05  # relative, likewise of what sizes and liquidity let slots have
 _LEVEL_GAP = 1e-5
 _TIE = 1e-5  # of the cost: the earlier offer wins between equals
 _INSIDE = 1e-6  # limits are drawn in by it, so that the solver's tolerance never passes one
@@ -40,7 +44,7 @@ _NOTHING = 1e-5  # of a slot: a smaller order is the solver's tolerance
 # it adds to the value widens the gap in which a run may stop, and so what is left of the sizes.
 _SERVED = 1.05
 _LOTS_COUNT = 0.01  # and all sizes together against a level, so that none stays a lot under it
-_INFEASIBLE, _ERROR = 2, 4  # scipy.optimize.milp's status
+_DONE, _LIMIT, _INFEASIBLE, _OTHER = 0, 1, 2, 4  # scipy.optimize.milp's status; a node limit is _OTHER
 
 
 def solve(programme: Programme) -> Solution:
@@ -78,7 +82,7 @@ def _solve_apart(programme: Programme, runs: "_Runs") -> tuple[FloatArray, Float
             mine = _Runs(part)
             own[slots] = 1.0 if _each_has_one(part) else mine.most()
             found = mine.cheapest(own[slots])
-            runs.count += mine.count
+            runs.count, runs.gap = runs.count + mine.count, max(runs.gap, mine.gap)
             alone = np.zeros(part.offers) if found is None else found
         contracts[offers] = alone
     return own, contracts
@@ -129,6 +133,7 @@ class _Runs:
 
     programme: Programme
     count: int = 0
+    gap: float = 0.0  # the largest relative distance to the best at which a run was stopped
     step: FloatArray = field(init=False)  # contracts in one unit of a size variable
     whole: NDArray[np.bool_] = field(init=False)  # sizes in lots
     top: FloatArray = field(init=False)  # of a size variable
@@ -188,7 +193,7 @@ class _Runs:
         """Return the largest share of each slot under sizes, lots and liquidity alone."""
         programme, n = self.programme, self.programme.offers
         value = np.concatenate((-self.share, np.zeros(n + programme.slots)))
-        found = self._run(value, self.base, gap=_LEVEL_GAP)
+        found = self._run(value, self.base, gap=_LEVEL_GAP, stopped_gap=_STOPPED_SIZE)
         if found is None:
             raise _NoAnswerError("no purchase keeps within sizes and liquidity, not even none")
         return np.minimum(programme.delivered(found[:n] * self.step), 1.0)
@@ -244,7 +249,10 @@ class _Runs:
         scale = max(float(np.max(each * self.top + order)), 1e-12)
         ties = 1.0 + _TIE * np.arange(n) / n
         found = self._run(
-            np.concatenate((each * ties, order * ties, np.zeros(k))) / scale, rows, gap=_COST_GAP
+            np.concatenate((each * ties, order * ties, np.zeros(k))) / scale,
+            rows,
+            gap=_COST_GAP,
+            stopped_gap=_STOPPED_COST,
         )
         return None if found is None else found[:n] * self.step
 
@@ -257,7 +265,7 @@ class _Runs:
             if violation(self.programme, nearest):
                 nearest = self.in_lots(contracts, slack=0.0)
             failed = violation(self.programme, nearest)
-        return Solution(contracts=nearest, left=tuple(left), runs=self.count, failed=failed)
+        return Solution(contracts=nearest, left=tuple(left), runs=self.count, failed=failed, gap=self.gap)
 
     def in_lots(self, contracts: FloatArray, *, slack: float) -> FloatArray:
         """Return sizes in whole lots, rounded down unless ``slack`` of the whole want is missing to one."""
@@ -275,17 +283,26 @@ class _Runs:
         return out
 
     def _run(
-        self, value: FloatArray, rows: list[tuple[FloatArray, float, float]], *, gap: float, levels: int = 0
+        self,
+        value: FloatArray,
+        rows: list[tuple[FloatArray, float, float]],
+        *,
+        gap: float,
+        levels: int = 0,
+        stopped_gap: float = 0.0,
     ) -> FloatArray | None:
         """Minimise ``value``; sizes in lots, orders and served are whole, levels lie in [0, 1].
 
-        None when nothing keeps within the rows.
+        None when nothing keeps within the rows. A run that its limit stops within ``stopped_gap`` is good.
         """
+        if not np.isfinite(value).all():
+            raise _NoAnswerError("a cost or gain is not finite")
         binary = np.ones(self.programme.offers + self.programme.slots)
         upper = np.concatenate((self.top, binary, np.ones(levels)))
         lines, low, high = zip(*rows, strict=True)
-        # Presolve calls some models without a solution an error, and talks to stdout over some with levels.
-        for presolve in (False,) if levels else (True, False):
+        # Presolve talks to stdout over some models, and calls some without a solution an error. Without it
+        # the node limit may come before a good solution.
+        for presolve in (False,) if levels else (False, True):
             self.count += 1
             found = milp(
                 value,
@@ -294,10 +311,17 @@ class _Runs:
                 bounds=Bounds(np.zeros(upper.size), upper),
                 options={"mip_rel_gap": gap, "node_limit": _NODES, "disp": False, "presolve": presolve},
             )
-            if found.status != _ERROR:
-                break
-        if found.status == _INFEASIBLE:
-            return None
-        if found.status != 0 or found.x is None:
-            raise _NoAnswerError(f"the solver stopped without an optimum (HiGHS status {found.status})")
-        return np.asarray(found.x)
+            if found.status == _INFEASIBLE:
+                return None
+            missed = 0.0 if found.status == _DONE else _missed(found)
+            if found.x is not None and missed <= stopped_gap:
+                self.gap = max(self.gap, missed)
+                return np.asarray(found.x)
+        raise _NoAnswerError(f"the solver stopped without an optimum (HiGHS status {found.status})")
+
+
+def _missed(found: OptimizeResult) -> float:
+    """Return by how much, relative, a run that its limit stopped may miss the best; inf unknown."""
+    if found.status not in (_LIMIT, _OTHER) or found.mip_gap is None or math.isnan(found.mip_gap):
+        return math.inf
+    return float(found.mip_gap)

@@ -169,16 +169,16 @@ def _moved(before: Mapping[Slot, Choice], after: Mapping[Slot, Choice]) -> list[
 
 
 def _next_strikes(group: Group, choice: Choice) -> frozenset[Instrument]:
-    """Return for each venue and expiry the first instrument beyond the best one of a slot there."""
-    best: dict[tuple[str, int], Instrument] = {}
+    """Return for each venue, expiry and settlement asset the first instrument beyond a slot's best there."""
+    best: dict[tuple[str, int, str], Instrument] = {}
     for candidate in choice.candidates:
         item = candidate.quote.instrument
-        best.setdefault((item.venue, item.expiry_s), item)
+        best.setdefault((item.venue, item.expiry_s, item.settlement), item)
     out = -1.0 if choice.slot.option_type is OptionType.PUT else 1.0
-    found: dict[tuple[str, int], Instrument] = {}
+    found: dict[tuple[str, int, str], Instrument] = {}
     for quote in group.quotes:
         item = quote.instrument
-        key = (item.venue, item.expiry_s)
+        key = (item.venue, item.expiry_s, item.settlement)
         here = best.get(key)
         if here is None or (item.underlying, item.option_type) != (group.hedged_by, here.option_type):
             continue

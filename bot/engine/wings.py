@@ -58,7 +58,9 @@ def whole_break_evens(group: Group, wings: Sequence[Wing]) -> tuple[float, ...]:
 
 def wing_break_even(wing: Wing) -> float:
     """Return the spot at which one wing at expiry pays back its cost; NaN when it never can."""
-    per_unit = wing.cost_usd / wing.units
+    if not wing.units > 0.0:
+        return math.nan
+    per_unit = wing.cost_usd / wing.units if wing.units > 0.0 else math.nan
     if wing.instrument.option_type is OptionType.CALL:
         return wing.instrument.strike_usd + per_unit
     spot = wing.instrument.strike_usd - per_unit

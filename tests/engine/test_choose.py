@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,6 +125,9 @@ GOOD = quote(option(1700, 30))
         ({"swap_usd": -1.0}, "swap"),
         ({"valid_until_s": NOW_S - 1}, "expired 1 s ago"),
         ({"valid_until_s": NOW_S}, ""),
+        ({"valid_until_s": math.nan}, "expired"),
+        ({"bid_usd": GOOD.premium_usd}, ""),
+        ({"bid_usd": GOOD.premium_usd * 1.001}, "crossed: the venue buys it for more"),
         ({"indicative": True}, "indicative"),
         ({"indicative": True, "on_paper": True}, ""),
         ({"premium_usd": GOOD.model_usd * 50.0}, ""),
@@ -137,6 +141,32 @@ def test_bad_quotes_are_refused_by_name(changes, words):
 
     refusal = refuse_quote(POLICY, group_of(), dataclasses.replace(GOOD, **changes))
     assert (words in refusal) if words else refusal == ""
+
+
+@pytest.mark.parametrize("multiplier", [0.01, 0.1, 10.0])
+def test_a_delta_band_is_of_one_unit_whatever_a_contract_is(multiplier):
+    """R12-R14: a contract of a tenth of an ETH has a tenth of the delta, and is the same option."""
+    import dataclasses
+
+    def scaled(item):
+        sold = dataclasses.replace(item.instrument, multiplier=multiplier)
+        money = ("premium_usd", "fee_usd", "swap_usd", "model_usd", "delta")
+        return dataclasses.replace(
+            item, instrument=sold, **{name: multiplier * getattr(item, name) for name in money}
+        )
+
+    group = group_of()
+    ours = choose(POLICY, group, tuple(Layer), board())
+    theirs = choose(POLICY, group, tuple(Layer), [scaled(item) for item in board()])
+    for slot, choice in ours.items():
+        assert theirs[slot].quote.instrument.strike_usd == choice.quote.instrument.strike_usd
+        assert theirs[slot].because == choice.because
+
+
+@pytest.mark.parametrize("size", [0.0, math.nan])
+def test_a_held_leg_without_a_size_crosses_no_quote(size):
+    hedge = replace(held(GOOD.instrument, Layer.MID, 5.0, salvage=1.5), size=size)
+    assert refuse_quote(POLICY, group_of(held=(hedge,)), GOOD) == ""
 
 
 def test_a_crossed_quote_is_refused():

@@ -69,6 +69,10 @@ def test_r11_limit_by_tier_and_fees(tier, fees_usd, limit_usd):
         ([spent(100.0, days=29.999)], 100.0),
         ([spent(100.0, days=30.0)], 0.0),  # left the window
         ([spent(100.0), spent(-30.0, kind=SpendKind.PROCEEDS)], 70.0),
+        (  # half of a profit goes to RESERVE (R28) and buys no carry
+            [spent(100.0), spent(-90.0, kind=SpendKind.PROCEEDS), spent(30.0, kind=SpendKind.SET_ASIDE)],
+            40.0,
+        ),
         ([spent(100.0), spent(-900.0, kind=SpendKind.PROCEEDS)], 0.0),  # a profit is no room beyond the limit
         ([spent(100.0, kind=SpendKind.RESERVED, days=40.0)], 100.0),  # may still be spent
         ([spent(100.0, layer=Layer.TAIL)], 0.0),  # the standing share's
@@ -82,6 +86,12 @@ def test_r11_counts_what_was_spent_in_thirty_days(spends, used_usd):
     assert cap.room_usd == pytest.approx(cap.limit_usd - used_usd)
     if spends and used_usd == 100.0 and spends[0].kind is SpendKind.PREMIUM:
         assert cap.frees_at_s == spends[0].at_s + 30 * DAY_S
+
+
+def test_r11_a_spend_that_is_not_known_leaves_no_room():
+    cap = cap_of(spends=(spent(math.nan),))
+    assert math.isnan(cap.used_usd)
+    assert cap.room_usd == 0.0
 
 
 @pytest.mark.parametrize("days", [5.0, 29.0, 30.0, 45.0, 75.0])

@@ -213,7 +213,7 @@ def test_mixing_never_costs_more_than_one_quote_each(monkeypatch):
 def test_a_solver_that_fails_is_said_and_the_arithmetic_buys(monkeypatch):
     def stuck(*args, **options):
         found = real(*args, **options)
-        found.status = 1
+        found.status, found.mip_gap = 1, 0.5
         return found
 
     real = solver.milp
@@ -223,6 +223,22 @@ def test_a_solver_that_fails_is_said_and_the_arithmetic_buys(monkeypatch):
     assert "without an optimum (HiGHS status 1): one quote for each layer instead" in said(decision)
     assert rows == [(Layer.TAIL, "paper", 40.0, rows[0][3])]
     assert "sells only 40" in decision.groups[0].shortfalls[0].reason
+
+
+def test_coarse_lots_of_three_venues_are_searched_as_far_as_the_node_limit_and_not_given_up():
+    """One quote each would cover a tenth of it: each venue sells a few contracts only."""
+    quotes = (
+        *board(liquidity=10.0, lot=5.0),
+        *venue("second", board(lot=2.0), dearer=1.1),
+        *venue("third", board(lot=1.0, liquidity=7.0), dearer=1.02),
+    )
+    decision, rows = bought(POLICY, Tier.ELEVATED, quotes)
+    assert "of the best" in said(decision)
+    assert len({row[1] for row in rows}) > 1
+    assert decision.groups[0].covered_share > 0.04
+    known = {item.instrument: item for item in quotes}
+    lots = [leg.size / known[leg.instrument].lot for leg in decision.plan.legs]
+    assert lots == pytest.approx(np.round(lots))
 
 
 # Limits.

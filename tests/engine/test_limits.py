@@ -1,5 +1,6 @@
 """R9 caps and the R10 guard."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from bot.engine.limits import (
     spot_grid,
     tightest,
 )
+from bot.engine.plan import round_down
 from bot.model.hedge import Layer, SpendKind
 from bot.model.units import DAY_S, HOUR_S
 
@@ -60,6 +62,8 @@ BOUGHT, SOLD = SpendKind.PREMIUM, SpendKind.PROCEEDS
     [
         ([("p-G-TAIL-0", BOUGHT, 100), ("p-G-TAIL-1", SOLD, -60)], 40),
         ([("p-G-TAIL-0", BOUGHT, 100), ("p-G-TAIL-1", SOLD, -160)], 0),  # never less than 0
+        # Half of a profit of 40 that is set aside (R28) did not come back.
+        ([("p-G-MID-0", BOUGHT, 100), ("p-G-MID-1", SOLD, -60), ("p-G-MID-1", SpendKind.SET_ASIDE, 20)], 60),
         ([("p-G-TAIL-0", SOLD, -60), ("p-G-TAIL-1", BOUGHT, 100)], 100),  # sold or settled, not rolled
         ([("p-G-MID-0", BOUGHT, 100), ("p-G-TAIL-1", SOLD, -60)], 100),
         ([("p-G-TAIL-0", BOUGHT, 100), ("q-G-TAIL-1", SOLD, -60)], 100),
@@ -165,3 +169,44 @@ def test_r10_new_legs_keep_the_guard_at_every_point(new, old, narrow):
         gain = before + sizes @ fresh.gains_at(spots, days)
         room = np.maximum(limit + lots, before)
         assert (gain <= room * (1.0 + 1e-9) + 1e-6).all()
+
+
+LOTTED = st.tuples(OPTIONS, st.sampled_from([0.0, 0.01, 0.5, 5.0, 50.0]))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(LOTTED, min_size=1, max_size=4), st.lists(OPTIONS, max_size=2), st.booleans(), st.booleans())
+def test_r10_holds_whichever_of_the_new_legs_are_filled(new, old, narrow, sold):
+    """Legs fill apart and in whole lots: any part of a plan keeps the guard, with its sales or without."""
+    exposures = (exposure(shape=lp_shape(20_000.0, 1500.0, 2500.0) if narrow else exposure().shape),)
+    hedges = tuple(
+        held(option(strike, days), Layer.MID, size / 8, iv=iv, id=f"h{i}")
+        for i, (strike, days, iv, size) in enumerate(old)
+    )
+    wanted = [(quote(option(strike, days), iv=iv, lot=lot), size) for (strike, days, iv, size), lot in new]
+    leaving = [hedge.id for hedge in hedges] if sold else []
+    group, factor = guard(wanted, exposures=exposures, hedges=hedges, leaving=leaving)
+    bought = np.array([round_down(factor * size, item.lot) for item, size in wanted])
+    lots = np.array([item.lot for item, _ in wanted])
+    fresh = group_contracts(group, [(item.instrument, item.iv) for item, _ in wanted])
+    kept = group_contracts(group, [(hedge.instrument, hedge.iv) for hedge in hedges])
+    spots = spot_grid(POLICY.sizing, group.spot_usd)
+    limit = np.maximum(group.loss_at(spots), 0.0) * 1.05
+    for days in {0.0, 10.0, *fresh.dte, *kept.dte}:
+        held_gains = np.array([hedge.size for hedge in hedges])[:, np.newaxis] * kept.gains_at(spots, days)
+        gains = fresh.gains_at(spots, days)
+        for filled in itertools.product([0.0, 1.0], repeat=len(wanted)):
+            part = np.array(filled) * bought
+            added = part @ gains
+            spare = np.where(part > 0.0, lots, 0.0) @ np.maximum(gains, 0.0)
+            for stays in {tuple(np.ones(len(hedges))), tuple(np.full(len(hedges), 0.0 if sold else 1.0))}:
+                before = np.array(stays) @ held_gains if hedges else np.zeros(spots.size)
+                room = np.maximum(limit + np.where(before > limit, 0.0, spare), before)
+                assert (before + added <= room * (1.0 + 1e-9) + 1e-6).all()
+
+
+def test_r10_a_leg_under_a_lot_gives_its_lot_to_no_other():
+    nothing = (exposure(shape=lp_shape(0.0), value_usd=0.0),)
+    wanted = [(quote(option(1900, 30), lot=1.0), 10.0), (quote(option(1900, 31), lot=50.0), 20.0)]
+    _, factor = guard(wanted, exposures=nothing)
+    assert factor == pytest.approx(0.1)  # one lot of the first; of the second there is none

@@ -1,8 +1,12 @@
 """What the planner leaves out, and what it says of it."""
 
+import math
+
+import pytest
 from engine.factory import (
     GROUP,
     NOW_S,
+    board,
     buys,
     classic,
     frame,
@@ -41,6 +45,23 @@ def test_nothing_is_topped_up_close_to_the_share():
     (mid,) = [item for item in decision.groups[0].shortfalls if item.layer is Layer.MID]
     assert "of the 25.0% wanted" in mid.reason
     assert mid.missing == 1.0
+
+
+@pytest.mark.parametrize(("part", "missing"), [(0.0, 1.0), (0.1, 0.9), (1.0, None)])
+def test_a_layer_that_nothing_listed_serves_is_never_silent(part, missing):
+    """Its target is not known then: what it holds may be little, and the shortfall says how little."""
+    (whole,) = decide(POLICY, EngineState(), frame())[1].groups
+    tail = next(item for item in whole.targets if item.layer is Layer.TAIL)
+    leg = held(tail.instrument, Layer.TAIL, max(part, 1e-9) * tail.wanted_contracts)
+    at = frame(held=(leg,) if part else (), quotes=board(days=(5.0,)))
+    found = decide(POLICY, EngineState(), at)[1].groups[0].shortfalls
+    if missing is None:
+        assert found == ()
+        return
+    (short,) = found
+    assert short.missing == pytest.approx(missing, abs=0.03)
+    assert "no listed put fits 60+ d" in short.reason
+    assert math.isnan(short.missing_contracts)
 
 
 def test_the_escalation_reserve_is_the_policys_choice():

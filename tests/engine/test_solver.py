@@ -78,10 +78,9 @@ def keeps(rows, every):
 
 
 def least_cost(item):
-    """Return (least cost, the same without slack, share of each slot) of the goals of ``solve``, by looking at
-    every purchase.
+    """Return (least cost, the same without slack, shares of slots) of the goals of ``solve``, by enumeration.
 
-    One for each way to reach the goals equally well, up to the solver's gap: which of them it takes is no law.
+    One for each way to reach the goals equally well, up to the solver's gap: which it takes is no law.
     """
     every, shares = every_purchase(item)
     own = shares.max(axis=0)
@@ -250,9 +249,20 @@ def test_a_run_without_optimum_is_a_failure_with_its_reason(monkeypatch, status)
     assert f"HiGHS status {status}" in answer.failed
 
 
-def replace_status(found, status):
-    found.status = status
+def replace_status(found, status, gap=math.inf):
+    found.status, found.mip_gap = status, gap
     return found
+
+
+@pytest.mark.parametrize(("gap", "taken"), [(0.05, True), (0.051, False), (math.nan, False)])
+def test_a_run_that_its_limit_stops_near_the_best_is_good(monkeypatch, gap, taken):
+    """Coarse lots of several venues: what is found by then protects more than one quote each."""
+    real = solver.milp
+    monkeypatch.setattr(solver, "milp", lambda *a, **k: replace_status(real(*a, **k), 4, gap))
+    answer = solve(programme([(0, 1.0, 1.0, 1.0, 0.0, 0.0, 3.0, 1.0)], [(4.0, 9.0)]))
+    assert (answer.failed == "") is taken
+    if taken:
+        assert (answer.contracts.tolist(), answer.gap) == ([3.0], gap)
 
 
 @pytest.mark.parametrize(

@@ -312,6 +312,34 @@ def test_roll_sells_only_once_the_slot_is_served():
     assert kept.plan.legs == ()
 
 
+@pytest.mark.parametrize(("liquidity", "sells"), [(30.0, False), (60.0, True)])
+def test_r17_a_roll_that_takes_several_orders_waits_for_the_one_that_is_enough(liquidity, sells):
+    """About 100 contracts are wanted. Legs fill apart: were the sale to wait for any of the orders, that one
+    alone could be filled and the old leg gone."""
+    aged = held(option(1800, 25), Layer.TAIL, 40.0, salvage=0.99)
+    _, decision = decide(POLICY, EngineState(), frame(held=(aged,), quotes=board(liquidity=liquidity)))
+    orders = [leg for leg in decision.plan.legs if leg.side is Side.BUY]
+    assert len(orders) > 1
+    largest = max(orders, key=lambda leg: leg.size)
+    sales = [leg.only_after for leg in decision.plan.legs if leg.side is Side.SELL]
+    assert sales == ([largest.key] if sells else [])
+    wanted = next(item for item in decision.groups[0].targets if item.layer is Layer.TAIL).wanted_contracts
+    assert (largest.size >= 0.5 * wanted) is sells
+
+
+@pytest.mark.parametrize("days", [-1.0, 0.3, 25.0, 75.0])
+@pytest.mark.parametrize("size", [0.0, -5.0, math.nan, math.inf])
+def test_a_held_leg_without_a_size_raises_nothing_and_is_not_traded(days, size):
+    state = EngineState(
+        groups={GROUP: GroupState(tier=Tier.SEVERE, last_needed_s=NOW_S, unwanted_since_s={"h": 0.0})}
+    )
+    leg = held(option(1_700, days), Layer.TAIL, 5.0, id="h", settleable=True)
+    _, decision = decide(POLICY, state, frame(held=(replace(leg, size=size),)))
+    assert all(leg.side is Side.BUY for leg in decision.plan.legs)
+    if not size <= 0.0 and days > 0.0:  # what it would gain is not known (R10)
+        assert not decision.plan.legs
+
+
 @pytest.mark.parametrize(("age_h", "remembers"), [(10, True), (72, False)])
 def test_r17_easing_lasts_until_the_mid_legs_are_rolled(age_h, remembers):
     mid = held(option(1960, 12), Layer.MID, 20.0, salvage=0.99, age_s=age_h * HOUR_S)

@@ -23,6 +23,7 @@ from bot.engine.choose import Slot, choose
 from bot.engine.group import read_group
 from bot.engine.layers import open_layers
 from bot.engine.rules.outer_wings import WingDirective
+from bot.engine.settlement import settle_elsewhere
 from bot.engine.wing_strikes import core_break_evens, place_wings, wing_bands, wings_wider
 from bot.model.hedge import Layer, OptionType
 from bot.model.market import Column, Metric, SeriesKey
@@ -129,6 +130,21 @@ def test_r15_wider_is_one_listed_strike_further_out():
         assert choice.quote.instrument.expiry_s == own[slot].quote.instrument.expiry_s
         assert "one listed strike wider (R15)" in choice.because
     assert [(item.rule, item.fired) for item in found.findings] == [("R5", False), ("R15", True)]
+
+
+def test_r15_wider_wings_stay_out_of_a_stressed_settlement_asset():
+    """A venue may list one expiry in two assets: R10 settles elsewhere, and one strike further out too."""
+    other = tuple(
+        replace(item, instrument=replace(item.instrument, settlement="USDC", id=f"c:{item.instrument.id}"))
+        for item in QUOTES
+    )
+    quotes = (*other, *QUOTES)
+    group = group_of(quotes)
+    own = choose(POLICY, group, open_layers(Tier.ELEVATED), quotes)
+    sound = settle_elsewhere(own, {"USDC": 0.9})
+    found = place_wings(POLICY, group, sound, directive=NOTHING, wider=True).choices
+    settled = {item.quote.instrument.settlement for choice in found.values() for item in choice.candidates}
+    assert settled == {"sUSD"}
 
 
 def test_r15_where_nothing_is_listed_further_out_the_wing_stays():

@@ -82,7 +82,8 @@ def _levels(
             over += 1
         while bottom[under] <= low:
             under += 1
-        now = sum(_clipped(value, name in takers, high, low) ** 2 for name, value in held.items())
+        clipped = (_clipped(value, name in takers, high, low) for name, value in held.items())
+        now = sum(usd * usd for usd in clipped)
         needed = max((high - most) * over, _to_square(now - squares, high - low, over, under))
         if needed <= 0.0:
             break

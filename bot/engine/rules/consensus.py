@@ -125,9 +125,8 @@ def _vote(policy: Policy, state: GroupState, family: Family, mine: Sequence[Read
     first, second, third = (*(score for score, _ in ranked[:3]), 0.0, 0.0, 0.0)[:3]
     score = round((first + second) / 2.0, SCORE_DIGITS)
     voting = hysteresis(score, was=state.voting.get(family.value, False), on=tiers.vote, off=tiers.vote_off)
-    top = ", ".join(f"{signal} {value:.2f}" for value, signal in ranked[:3]) or "no live signal"
-    mark = f"{'over' if score > tiers.vote else 'not over'} {tiers.vote:g}"
-    held = f", held until under {tiers.vote_off:g}" if voting and score <= tiers.vote else ""
+    is_sourced = voters or any(item.quality is not Quality.ABSENT for item in mine)
+    said = _said(tiers, score, ranked, voting=voting) if is_sourced else "has no source"
     return FamilyVote(
         family=family,
         score=score,
@@ -135,10 +134,15 @@ def _vote(policy: Policy, state: GroupState, family: Family, mine: Sequence[Read
         voting=voting,
         configured=len({item.signal for item in voters}),
         live=len({item.signal for item in live}),
-        because=f"{family} {score:.3f} ({top}) {mark}{held}"
-        if voters or any(item.quality is not Quality.ABSENT for item in mine)
-        else f"{family} has no source",
+        because=f"{family} {said}",
     )
+
+
+def _said(tiers: TierPolicy, score: float, ranked: Sequence[tuple[float, str]], *, voting: bool) -> str:
+    top = ", ".join([f"{signal} {value:.2f}" for value, signal in ranked[:3]]) or "no live signal"
+    mark = f"{'over' if score > tiers.vote else 'not over'} {tiers.vote:g}"
+    held = f", held until under {tiers.vote_off:g}" if voting and score <= tiers.vote else ""
+    return f"{score:.3f} ({top}) {mark}{held}"
 
 
 def _voters(mine: Iterable[Reading]) -> list[Reading]:
