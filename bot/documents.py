@@ -7,6 +7,7 @@ from typing import Any
 from bot.app.demo import DemoResult
 from bot.app.plan import Plan
 from bot.engine.protection import MoveLoss, Protection, ProtectionLeg
+from bot.market_document import market_document, replication_document
 from bot.model.base_layers import Proposal
 from bot.model.exposure import Exposure
 from bot.model.hedge import CondorOrder, LegOutcome, LegStatus, Shortfall, Side
@@ -225,6 +226,8 @@ def plan_document(plan: Plan) -> Document:
         "ts": time(float(plan.block.timestamp_s)),
         "exposures": [_exposure(item) for item in plan.exposures],
         "protections": [_protection(item) for item in plan.protections],
+        "markets": [market_document(item) for item in plan.markets],
+        "replications": [replication_document(item) for item in plan.replications],
         "left_out": list(plan.left_out),
     }
 

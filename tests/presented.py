@@ -18,9 +18,10 @@ from engine.factory import (
     stressed_columns,
 )
 
-from bot.app.plan import Plan
+from bot.app.plan import Plan, markets_of, read_groups
 from bot.engine import decide
 from bot.engine.protection import price_protection
+from bot.engine.replicate import replicate
 from bot.model.hedge import CondorAction, CondorLeg, CondorOrder, Layer, LegStatus, OptionType
 from bot.model.market import Block, Column, Metric, SeriesKey
 from bot.model.perpetual import Perpetual, PerpetualAction, PerpetualOrder
@@ -31,7 +32,7 @@ POLICY = classic()
 
 
 _WINGS = tuple(
-    CondorLeg(instrument=option(strike, 16, option_type=kind), size=size, iv=0.6)
+    CondorLeg(instrument=option(strike, 16, kind=kind), size=size, iv=0.6)
     for strike, kind, size in (
         (1800, OptionType.PUT, -2.0),
         (1600, OptionType.PUT, 2.0),
@@ -125,10 +126,13 @@ def troubled_record(**changes):
 
 
 def plan(**changes):
-    at = frame(quotes=board(), **changes)
+    at = frame(**({"quotes": board()} | changes))
+    groups = read_groups(POLICY, at)
     return Plan(
         block=block(),
         exposures=at.exposures,
         protections=tuple(price_protection(POLICY, at, group=GROUP, tier=tier) for tier in Tier),
         left_out=("v3:9 is closed",),
+        markets=markets_of(POLICY, at, groups),
+        replications=tuple(replicate(POLICY, at, group) for group in groups),
     )

@@ -10,8 +10,11 @@ from bot.app.parts import open_chain, watchers, web_client
 from bot.app.quoting import quoting_venues
 from bot.chain.address import Address
 from bot.chain.reader import JsonRpcReader
+from bot.engine.group import Group, read_group
+from bot.engine.market_view import MarketView, market_view
 from bot.engine.policy import Policy
 from bot.engine.protection import Protection, price_protection
+from bot.engine.replicate import GroupReplication, replicate
 from bot.errors import ConfigError, DeadlineError, NotFoundError, StaleDataError, TransientError
 from bot.model.exposure import Exposure
 from bot.model.hedge import Quote
@@ -29,12 +32,14 @@ _NO_V4 = "v4 positions are not looked for in a wallet: name them with --position
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Protection of every hedge group at every tier, at one block."""
+    """Protection of every hedge group at every tier, at one block, and the market that it is priced in."""
 
     block: Block
     exposures: tuple[Exposure, ...]
     protections: tuple[Protection, ...]
     left_out: tuple[str, ...] = ()
+    markets: tuple[MarketView, ...] = ()  # of each underlying of options
+    replications: tuple[GroupReplication, ...] = ()  # of each group
 
 
 async def plan(settings: Settings, *, positions: Sequence[str], wallet: str | None) -> Plan:
@@ -64,12 +69,27 @@ async def plan(settings: Settings, *, positions: Sequence[str], wallet: str | No
             exposures=moment.exposures,
             quotes=quotes,
         )
+    groups = read_groups(policy, frame)
     return Plan(
         block=block,
         exposures=moment.exposures,
         protections=_protections(policy, frame),
         left_out=(*left_out, *unread),
+        markets=markets_of(policy, frame, groups),
+        replications=tuple(replicate(policy, frame, group) for group in groups),
     )
+
+
+def read_groups(policy: Policy, frame: Frame) -> tuple[Group, ...]:
+    """Return every hedge group that has a position."""
+    names = sorted({item.group for item in frame.exposures})
+    return tuple(read_group(policy, frame, name) for name in names)
+
+
+def markets_of(policy: Policy, frame: Frame, groups: Sequence[Group]) -> tuple[MarketView, ...]:
+    """Return what the quotes say of each underlying that the groups' options are on."""
+    first = {group.hedged_by: group for group in reversed(groups)}
+    return tuple(market_view(policy, frame, first[name]) for name in sorted(first))
 
 
 async def _quotes(

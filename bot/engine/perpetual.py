@@ -83,13 +83,10 @@ def best_perpetual(
     mine = [item for item in frame.perpetual_quotes if item.perpetual.underlying == group.hedged_by]
     if not mine:
         return None, f"no venue quotes a perpetual on {group.hedged_by}"
-    refused = {
-        item.perpetual: refuse_perpetual(policy, group, item, allow_indicative=allow_indicative)
-        for item in mine
-    }
-    usable = [item for item in mine if not refused[item.perpetual]]
+    refused = [refuse_perpetual(policy, group, item, allow_indicative=allow_indicative) for item in mine]
+    usable = [item for item, why in zip(mine, refused, strict=True) if not why]
     if not usable:
-        name, why = min((name, why) for name, why in refused.items() if why)
+        name, why = min((item.perpetual, why) for item, why in zip(mine, refused, strict=True))
         return None, f"{name.venue} {name.id}: {why}"
     held = {item.perpetual for item in shorts_of(group)}
     years = group.horizon_days / YEAR_DAYS

@@ -27,6 +27,7 @@ from bot.quant.replication import LossClaim, ReplicationError, error_of
 from bot.quant.replication_fit import FitRules, HedgeMenu, Replication, fit_replication, hedge_menu
 
 _SPOTS = 101  # over the range; the error's bound says what lies between them
+_SEARCH_NODES = 10  # over coarse lots, a few tenths of a second; a plan says where that proved nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +153,7 @@ def _expiry(
     ends = _path_ends(policy, frame, group, dte)
     spots = _spots(group, ends)
     menu = _menu(group, usable)
-    rules = FitRules(over_hedge_tolerance=policy.sizing.over_hedge_tolerance)
+    rules = FitRules(over_hedge_tolerance=policy.sizing.over_hedge_tolerance, search_nodes=_SEARCH_NODES)
     guard = spot_grid(policy.sizing, group.spot_usd)
     grid = np.unique(np.concatenate([spots, guard]))
     fit = fit_replication(claim, menu, grid, weights=_density(ends, spots, grid), rules=rules)

@@ -307,7 +307,8 @@ def view_spots(columns: Columns, exposures: Sequence[Exposure]) -> Mapping[str, 
 
 
 def _is_filled(outcome: LegOutcome | None) -> bool:
-    return outcome is not None and outcome.status in (LegStatus.FILLED, LegStatus.PARTIAL)
+    """Say whether a leg was had whole: after a part the next decision says what may be sold for it."""
+    return outcome is not None and outcome.status is LegStatus.FILLED
 
 
 def _is_booked(outcome: LegOutcome) -> bool:

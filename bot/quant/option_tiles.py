@@ -114,28 +114,70 @@ def _option(
 
 
 @compiled_kernel()
-def _load(values: FloatArray, start: int, count: int, tile: FloatArray, row: int) -> None:
-    """Copy ``count`` values, or the only one, into a row of the tile; an unfilled rest is NaN."""
-    if values.size == 1:
-        for index in range(_TILE):
-            tile[row * _TILE + index] = values[0]
-    elif count == _TILE:
-        part = values[start : start + _TILE]
-        for index in range(_TILE):
-            tile[row * _TILE + index] = part[index]
-    else:
-        for index in range(_TILE):
-            tile[row * _TILE + index] = values[start + index] if index < count else math.nan
+def _row(tile: FloatArray, row: int) -> FloatArray:
+    return tile[row * _TILE : (row + 1) * _TILE]
 
 
 @compiled_kernel()
-def _store(tile: FloatArray, row: int, count: int, out: FloatArray) -> None:
-    if count == _TILE:
+def _fill(values: FloatArray, row: FloatArray) -> None:
+    """Write what is the same for all options into a row, once for all tiles."""
+    if values.size == 1:
         for index in range(_TILE):
-            out[index] = tile[row * _TILE + index]
-    else:
-        for index in range(count):
-            out[index] = tile[row * _TILE + index]
+            row[index] = values[0]
+
+
+@compiled_kernel()
+def _load(values: FloatArray, start: int, count: int, row: FloatArray) -> None:
+    """Copy ``count`` values that differ from option to option into a row; an unfilled rest is NaN."""
+    if values.size > 1:
+        part = values[start : start + count]
+        for index in range(part.size):
+            row[index] = part[index]
+        for index in range(count, _TILE):
+            row[index] = math.nan
+
+
+@compiled_kernel()
+def _new_tile(rows: int, a: Any, b: Any, c: Any, d: Any, is_put: Any, rate: Any, growth: Any) -> FloatArray:
+    """Return a tile whose rows 0-6 hold those inputs that are the same for all options."""
+    tile = np.empty(rows * _TILE)
+    _fill(a, _row(tile, 0))
+    _fill(b, _row(tile, 1))
+    _fill(c, _row(tile, 2))
+    _fill(d, _row(tile, 3))
+    _fill(is_put, _row(tile, 4))
+    _fill(rate, _row(tile, 5))
+    _fill(growth, _row(tile, 6))
+    return tile
+
+
+@compiled_kernel()
+def _load_all(
+    tile: FloatArray,
+    start: int,
+    count: int,
+    a: Any,
+    b: Any,
+    c: Any,
+    d: Any,
+    is_put: Any,
+    rate: Any,
+    growth: Any,
+) -> None:
+    """Copy the other inputs of ``count`` options into rows 0-6."""
+    _load(a, start, count, _row(tile, 0))
+    _load(b, start, count, _row(tile, 1))
+    _load(c, start, count, _row(tile, 2))
+    _load(d, start, count, _row(tile, 3))
+    _load(is_put, start, count, _row(tile, 4))
+    _load(rate, start, count, _row(tile, 5))
+    _load(growth, start, count, _row(tile, 6))
+
+
+@compiled_kernel()
+def _store(row: FloatArray, out: FloatArray) -> None:
+    for index in range(out.size):
+        out[index] = row[index]
 
 
 @compiled_kernel()
@@ -178,19 +220,13 @@ def greeks_of_all(
     unknowns = np.zeros((size + span - 1) // span, dtype=np.int64)
     for task in numba.prange(unknowns.size):
         unknown = 0
-        tile = np.empty(13 * _TILE)
+        tile = _new_tile(13, spot, strike, years, vol, is_put, rate, growth)
         for start in range(task * span, min(size, (task + 1) * span), _TILE):
             count = min(_TILE, size - start)
-            _load(spot, start, count, tile, 0)
-            _load(strike, start, count, tile, 1)
-            _load(years, start, count, tile, 2)
-            _load(vol, start, count, tile, 3)
-            _load(is_put, start, count, tile, 4)
-            _load(rate, start, count, tile, 5)
-            _load(growth, start, count, tile, 6)
+            _load_all(tile, start, count, spot, strike, years, vol, is_put, rate, growth)
             _greeks_tile(tile, pays)
             for row in range(6):
-                _store(tile, 7 + row, count, out[row, start : start + count])
+                _store(_row(tile, 7 + row), out[row, start : start + count])
             unknown += _count_unknown(tile, 7, count)
         unknowns[task] = unknown
     return int(unknowns.sum())
@@ -290,23 +326,17 @@ def vols_of_all(
     unknowns = np.zeros((size + span - 1) // span, dtype=np.int64)
     for task in numba.prange(unknowns.size):
         unknown = 0
-        tile = np.empty(11 * _TILE)
+        tile = _new_tile(11, price, spot, strike, years, is_put, rate, growth)
         for start in range(task * span, min(size, (task + 1) * span), _TILE):
             count = min(_TILE, size - start)
-            _load(price, start, count, tile, 0)
-            _load(spot, start, count, tile, 1)
-            _load(strike, start, count, tile, 2)
-            _load(years, start, count, tile, 3)
-            _load(is_put, start, count, tile, 4)
-            _load(rate, start, count, tile, 5)
-            _load(growth, start, count, tile, 6)
+            _load_all(tile, start, count, price, spot, strike, years, is_put, rate, growth)
             _vol_start(tile)
             for _ in range(_MOST_STEPS):
                 _vol_step(tile)
                 if _count_moving(tile) == 0:
                     break
             _vol_finish(tile)
-            _store(tile, 9, count, out[start : start + count])
+            _store(_row(tile, 9), out[start : start + count])
             unknown += _count_unknown(tile, 9, count)
         unknowns[task] = unknown
     return int(unknowns.sum())

@@ -8,11 +8,12 @@ above it between them, since the claim is convex. Sizes are units of the underly
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 
 from bot.errors import InvariantError
 from bot.model.exposure import LpShape
@@ -21,6 +22,8 @@ from bot.quant import lp, options
 from bot.quant.lp import LossMeasure
 
 BoolArray: TypeAlias = NDArray[np.bool_]
+_SEARCHED = 2_001  # spots, from a millionth to a million times the entry
+_ROUNDING = 1e-12  # of the value: a smaller gain is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +31,17 @@ class LossClaim:
     """Pays what positions lose from ``entry_usd`` on, fees left out; convex in the spot.
 
     ``hold``: against holding the tokens of entry (a borrowed LP), never under 0. ``usd``: against the value
-    at entry (a funded LP); ``floored``, the default, pays losses only, else gains are owed.
+    at entry (a funded LP); ``floored``, the default, pays losses only, else gains are owed. Under ``hold``
+    ``kept_units`` compares with so many units of the underlying in place of those of entry (a deposit at
+    another price); from the entry on such a comparison may also be won.
     """
 
     shapes: tuple[LpShape, ...]
     entry_usd: float
     measure: LossMeasure = "usd"
     floored: bool = True
+    kept_units: float | None = None
+    gains: tuple[float, float] = field(init=False)  # spots between which a floored claim pays nothing
 
     def __post_init__(self) -> None:
         if not 0.0 < self.entry_usd < math.inf:
@@ -43,6 +50,18 @@ class LossClaim:
             raise InvariantError(f"loss measure must be 'hold' or 'usd', was {self.measure!r}")
         if not self.value_usd > 0.0:
             raise InvariantError("loss claim: the positions are worth nothing at entry, nothing can be lost")
+        kept, entry = self.kept_units, self.entry_usd
+        if kept is not None and (self.measure != "hold" or not 0.0 <= kept < math.inf):
+            raise InvariantError(
+                f"loss claim: kept_units must be finite and >= 0, under 'hold' only, was {kept} under "
+                f"{self.measure!r}"
+            )
+        ends = (entry, entry)
+        if self.floored and self.measure == "usd":
+            ends = (entry, math.inf)
+        elif self.floored and kept is not None:
+            ends = self._won()
+        object.__setattr__(self, "gains", ends)
 
     @property
     def value_usd(self) -> float:
@@ -51,23 +70,16 @@ class LossClaim:
 
     def payoff(self, spots: ArrayLike) -> FloatArray:
         """Return the loss in USD at ``spots``; a gain is negative unless floored."""
-        at = np.asarray(spots, dtype=np.float64)
-        parts = [
-            lp.impermanent_loss(shape, self.entry_usd, at, measure=self.measure) for shape in self.shapes
-        ]
-        lost = -np.sum(parts, axis=0)
+        lost = self._lost(np.asarray(spots, dtype=np.float64))
         return np.asarray(np.maximum(lost, 0.0) if self.floored else lost)
 
     def slope(self, spots: ArrayLike, *, from_left: bool = False) -> FloatArray:
         """Return the change of the payoff per USD of spot to the right, or to the left, of ``spots``."""
         at = np.asarray(spots, dtype=np.float64)
-        units = np.sum([lp.delta(shape, at) for shape in self.shapes], axis=0)
-        if self.measure == "hold":
-            return np.asarray(sum(lp.delta(shape, self.entry_usd) for shape in self.shapes) - units)
-        if not self.floored:
-            return np.asarray(-units)
-        loses = at <= self.entry_usd if from_left else at < self.entry_usd
-        return np.asarray(np.where(loses | np.isnan(at), -units, 0.0))
+        steep = np.asarray(self._reference_units - np.sum([lp.delta(s, at) for s in self.shapes], axis=0))
+        low, high = self.gains
+        pays_none = (low < at) & (at <= high) if from_left else (low <= at) & (at < high)
+        return np.asarray(np.where(pays_none, 0.0, steep))
 
     def density(self, strikes: ArrayLike) -> FloatArray:
         """Return h''(K) >= 0: units of options per USD of strike, L / (2 K^1.5) inside a range.
@@ -76,16 +88,56 @@ class LossClaim:
         """
         at = np.asarray(strikes, dtype=np.float64)
         bend = -np.sum([lp.gamma(shape, at) for shape in self.shapes], axis=0)
-        if self.measure == "usd" and self.floored:
-            return np.asarray(np.where(at < self.entry_usd, bend, np.where(np.isnan(at), np.nan, 0.0)))
-        return np.asarray(bend)
+        low, high = self.gains
+        return np.asarray(np.where((low <= at) & (at < high), 0.0, bend))
 
     @property
     def kinks(self) -> FloatArray:
         """Return the spots at which slope or curvature jumps: range edges and the entry, rising."""
         edges = [edge for shape in self.shapes for edge in (shape.lower_usd, shape.upper_usd)]
-        inside = [edge for edge in (*edges, self.entry_usd) if 0.0 < edge < math.inf]
+        inside = [edge for edge in (*edges, self.entry_usd, *self.gains) if 0.0 < edge < math.inf]
         return np.unique(np.array(inside, dtype=np.float64))
+
+    @property
+    def _reference_units(self) -> float:
+        """Return the units of the underlying that the positions are compared with."""
+        if self.measure == "usd":
+            return 0.0
+        if self.kept_units is not None:
+            return self.kept_units
+        return float(sum(lp.delta(shape, self.entry_usd) for shape in self.shapes))
+
+    def _lost(self, at: FloatArray) -> FloatArray:
+        """Return the loss at spots, a gain negative; convex, 0 at the entry."""
+        if self.kept_units is not None:
+            now = np.sum([lp.value(shape, at) for shape in self.shapes], axis=0)
+            return np.asarray(self.value_usd - now + self.kept_units * (at - self.entry_usd))
+        parts = [
+            lp.impermanent_loss(shape, self.entry_usd, at, measure=self.measure) for shape in self.shapes
+        ]
+        return np.asarray(-np.sum(parts, axis=0))
+
+    def _won(self) -> tuple[float, float]:
+        """Return the stretch on one side of the entry in which other tokens kept would be worth less."""
+        entry, kinks = self.entry_usd, [edge for s in self.shapes for edge in (s.lower_usd, s.upper_usd)]
+        wide = np.concatenate(
+            [entry * np.geomspace(1e-6, 1e6, _SEARCHED), [e for e in kinks if 0 < e < math.inf]]
+        )
+        wide = np.unique(wide)
+        won = self._lost(wide) < -_ROUNDING * self.value_usd
+        if not won.any():
+            return entry, entry
+        first, last = int(np.argmax(won)), int(won.size - 1 - np.argmax(won[::-1]))
+        if wide[first] > entry:
+            end = math.inf if last + 1 == won.size else self._root(wide[last], wide[last + 1])
+            return entry, end
+        return (0.0 if first == 0 else self._root(wide[first - 1], wide[first])), entry
+
+    def _root(self, low: float, high: float) -> float:
+        ends = self._lost(np.array([low, high]))
+        if not ends[0] * ends[1] < 0.0:  # one is 0 up to rounding
+            return low if abs(ends[0]) < abs(ends[1]) else high
+        return float(brentq(lambda spot: float(self._lost(np.asarray(spot))), low, high))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

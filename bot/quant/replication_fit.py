@@ -6,7 +6,7 @@ menu gives the same sizes.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,7 +21,9 @@ from bot.quant.surface import HIGHEST_IV
 
 _TIE_BREAK = 1e-7  # weight of cost when none is asked for: at equal error the cheaper hedge
 _DECIDED = 1e-4  # share of the positions' value by which a search over lots may miss the best sum
-_NODES = 1_000  # branch-and-bound nodes, a limit in steps and not in time: the same on every machine
+_NODES = 1_000  # of branch and bound
+_NO_HELP = 1e-9  # share of the value below which a further lot is not worth a step
+_INFEASIBLE, _UNBOUNDED = 2, 3  # scipy's; others say that a limit was reached, HiGHS' own ones as 4
 _CONTINUOUS, _INTEGER, _SEMI_CONTINUOUS, _SEMI_INTEGER = 0, 1, 2, 3
 
 
@@ -97,12 +99,15 @@ class FitRules:
     """What the fit weighs: its sum is mean error + worst_weight x worst error + cost_weight x cost, in USD.
 
     With ``over_hedge_tolerance`` the gain is nowhere above loss x (1 + tolerance) + allowance (R10: one lot).
+    ``search_nodes`` is the most that the search over lots may look at, in steps and not in time: the same on
+    every machine; with 0 lots are only rounded.
     """
 
     cost_weight: float = 0.0
     worst_weight: float = 0.0
     over_hedge_tolerance: float | None = None
     over_hedge_allowance_usd: float = 0.0
+    search_nodes: int = _NODES
 
     def __post_init__(self) -> None:
         numbers = {
@@ -203,10 +208,54 @@ class _Problem:
         return float(self.shares @ miss) + worst + self.rules.cost_weight * float(self.costs @ sizes)
 
     def solve(self) -> tuple[FloatArray, bool]:
-        """Return the sizes and whether they are proven best."""
-        legs, nodes = self.costs.size, self.loss.size
-        if not legs:
+        """Return the sizes and whether they are proven best, up to ``_DECIDED``.
+
+        Where whole lots near the best sizes of any number are as good as those, no search is needed.
+        """
+        if not self.costs.size:
             return np.zeros(0), True
+        free = replace(self, lots=np.zeros_like(self.lots), min_sizes=np.zeros_like(self.min_sizes))
+        ideal, optimal = free.search()
+        if not (self.lots > 0.0).any() and not (self.min_sizes > 0.0).any():
+            return ideal, optimal
+        whole = self.whole(ideal)
+        if optimal and self.objective(whole) - self.objective(ideal) <= _DECIDED * self.scale:
+            return whole, True
+        if self.rules.search_nodes == 0:
+            return whole, False
+        found, proven = self.search()
+        return (found, proven) if self.objective(found) <= self.objective(whole) else (whole, proven)
+
+    def whole(self, sizes: FloatArray) -> FloatArray:
+        """Return whole lots that every rule allows: sizes rounded down, then lot by lot what helps most."""
+        least, most = self._least(), self._most()
+        steps = sizes / self.unit
+        steps = np.minimum(np.where(self.lots > 0.0, np.floor(steps + 1e-9), steps), most)
+        steps = np.where(steps < least, 0.0, steps)
+        best = self.objective(steps * self.unit)
+        while True:
+            more = np.where(steps > 0.0, np.sign(self.lots), np.maximum(least, np.sign(self.lots)))
+            gain = (self.gains @ (steps * self.unit))[:, np.newaxis] + self.gains * (more * self.unit)
+            allowed = (
+                (more > 0.0) & (steps + more <= most) & (gain <= self._limit()[:, np.newaxis]).all(axis=0)
+            )
+            miss = np.abs(self.loss[:, np.newaxis] - gain)
+            spent = self.costs @ (steps * self.unit) + self.costs * more * self.unit
+            sums = (
+                self.shares @ miss
+                + self.rules.worst_weight * miss.max(axis=0)
+                + self.rules.cost_weight * spent
+            )
+            sums = np.where(allowed, sums, np.inf)
+            leg = int(np.argmin(sums))
+            if not sums[leg] < best - _NO_HELP * self.scale:
+                return np.asarray(steps * self.unit)
+            steps[leg] += more[leg]
+            best = float(sums[leg])
+
+    def search(self) -> tuple[FloatArray, bool]:
+        """Return the sizes of the integer programme and whether they are proven best."""
+        legs, nodes = self.costs.size, self.loss.size
         cost = max(self.rules.cost_weight, _TIE_BREAK) * self.costs * self.unit / self.scale
         found = milp(
             np.concatenate([cost, self.shares, self.shares, [self.rules.worst_weight, 1.0]]),
@@ -216,7 +265,7 @@ class _Problem:
                 np.concatenate([self._most(), np.full(2 * nodes + 1, np.inf), [1.0]]),
             ),
             constraints=self._constraints(),
-            options={"mip_rel_gap": _DECIDED, "node_limit": _NODES},
+            options={"mip_rel_gap": _DECIDED, "node_limit": self.rules.search_nodes},
         )
         if found.x is None:
             return self._nothing(found), False
@@ -226,9 +275,16 @@ class _Problem:
 
     def _nothing(self, found: OptimizeResult) -> FloatArray:
         """Return sizes of 0, which every rule allows, where only the limit of the search was in the way."""
-        if found.status != 1:
+        if found.status in (_INFEASIBLE, _UNBOUNDED):
             raise InvariantError(f"replication: the solver found no hedge at all: {found.message}")
         return np.zeros(self.costs.size)
+
+    def _limit(self) -> FloatArray:
+        """Return the most gain that over-hedging allows at each node, with room for rounding."""
+        if self.rules.over_hedge_tolerance is None:
+            return np.full(self.loss.shape, np.inf)
+        most = np.maximum(self.loss, 0.0) * (1.0 + self.rules.over_hedge_tolerance)
+        return np.asarray(most + self.rules.over_hedge_allowance_usd + 1e-9 * self.scale)
 
     def _kinds(self) -> FloatArray:
         by_lot, has_least = self.lots > 0.0, self.min_sizes > 0.0

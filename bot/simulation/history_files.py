@@ -165,13 +165,14 @@ def _stable_pool() -> HistoryTable:
 
     return HistoryTable(
         file="uniswapv3_usdc_usdt_1h",
-        what="Uniswap v3 USDC/USDT 0.01 % pool: price, and active liquidity as a stand-in for depth",
+        what="Uniswap v3 USDC/USDT 0.01 % pool: price, which is USDC against USDT, and active liquidity "
+        "as a stand-in for depth",
         not_negative=("liquidity",),
         any_sign=("tick",),
         step_s=HOUR_S,
         shift_s=0,  # the state at the first block of the hour
         series=series,
-        without="no stable-pool depth and imbalance (S3, S4)",
+        without="no stable-pool depth, imbalance and rate (S3, S4, S6)",
     )
 
 
@@ -226,11 +227,14 @@ def _releases(subject: str, event: str) -> HistoryTable:
 
 
 def _v2_pool(pool: str) -> HistoryTable:
+    """Liquidity and reserves. The price is not read: the only oracle here is an hourly close, up to an hour
+    away from it, and S3 would take the market's move of that hour for an imbalance of the pool.
+    """
+
     def series(rows: Rows) -> Mapping[SeriesKey, FloatArray]:
         quote_usd = rows["reserve0"]
         measures = {
             Metric.POOL_LIQUIDITY: rows["totalSupply"],
-            Metric.POOL_PRICE_USD: quote_usd / rows["reserve1"],
             Metric.POOL_QUOTE_USD: quote_usd,
             Metric.POOL_QUOTE_NEAR_USD: quote_usd * _TWO_PERCENT_DOWN,
             Metric.POOL_DEPTH_USD: quote_usd * _TWO_PERCENT_UP,
@@ -239,10 +243,10 @@ def _v2_pool(pool: str) -> HistoryTable:
 
     return HistoryTable(
         file=_V2_FILES[pool],
-        what="Uniswap v2 pool of the exposure: reserves and LP supply, about every 4 h",
+        what="Uniswap v2 pool of the exposure: reserves and LP supply about every 4 h, not its price (S3)",
         positive=("reserve0", "reserve1", "totalSupply"),
         step_s=6 * HOUR_S,
         shift_s=0,
         series=series,
-        without="no liquidity flow of the pool (S1, S2)",
+        without="no liquidity flow and depth of the pool (S1, S2, S4)",
     )

@@ -29,6 +29,7 @@ from bot.simulation.history_files import (
 LOOKBACK_S = 420 * DAY_S  # 250 daily returns and a 180-day median for R8's VaR, with room for cuts
 _ROOM_DAYS = 2  # the first day of a look-back is cut, and the last one is still open
 _ENDS = (".csv.gz", ".csv")
+_READ: dict[tuple[object, ...], tuple[tuple[int, int], Rows, tuple[str, ...]]] = {}  # see read_rows
 _HOLE_STEPS = 1.5  # rows further apart than this many steps have a gap between them
 
 
@@ -178,8 +179,29 @@ class _Read:
 def read_rows(path: Path, table: HistoryTable) -> tuple[Rows, tuple[str, ...]]:
     """Return the usable rows of a file in time order, and a line for each kind of row that is not.
 
-    Raises ConfigError when the file cannot be read or lacks a column.
+    A file that has not changed since is not read again: a backtest over windows asks for each of them once a
+    stretch. Raises ConfigError when the file cannot be read or lacks a column.
     """
+    place = (path, table.columns, tuple(table.keep.values()), table.shift_s)
+    version = _version(path)
+    kept = _READ.get(place)
+    if kept is None or kept[0] != version:
+        rows, bad = _read_rows(path, table)
+        for values in rows.values():
+            values.setflags(write=False)  # all who ask get the same arrays
+        kept = _READ[place] = (version, rows, bad)
+    return kept[1:]
+
+
+def _version(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)  # reading it says why
+    return (status.st_mtime_ns, status.st_size)
+
+
+def _read_rows(path: Path, table: HistoryTable) -> tuple[Rows, tuple[str, ...]]:
     frame, bad = _read_csv(path, table)
     for column, value in table.keep.items():
         frame = frame[frame[column] == value]

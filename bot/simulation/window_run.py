@@ -43,7 +43,7 @@ class Track:
     spot_usd: FloatArray
     position_usd: FloatArray  # the LP alone
     tiers: NDArray[np.int8]  # market tier after the step
-    blind: NDArray[np.bool_]  # a family was degraded: what stands at CALM is not known to be calm
+    blind: NDArray[np.bool_]  # a family was degraded or no signal live: CALM is not known to be calm
     alvh: Account
     benchmarks: Mapping[str, Account]  # empty where they were not asked for
     missing: tuple[str, ...]  # files and series that had nothing for this segment
@@ -111,7 +111,7 @@ async def _run_policy(
     async for record, positions in alvh_steps(moments, policy, market, journal=journal):
         (group,) = record.decision.groups
         tiers.append(int(group.tier))
-        blind.append(bool(group.degraded))
+        blind.append(bool(group.degraded) or not any(vote.live for vote in group.votes))
         marks.append(marks_usd(positions))
         cash.append(sum(map(cash_usd, record.outcomes)))
         if on_hour:

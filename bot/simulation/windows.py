@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from bot.model.units import DAY_S, iso_utc, parse_utc_s
 CALM, CRISIS = "calm", "crisis"
 KINDS = (CRISIS, "bridge", "protocol", "stable", CALM)
 _COLUMNS = ("id", "start_utc", "end_utc_exclusive", "kind")
+_GIVE = f"give a CSV with {', '.join(_COLUMNS)}"
 _GZIP = b"\x1f\x8b"
 
 # R26: what lies outside crises ends 3 days before one and begins again 7 days after it.
@@ -50,16 +51,10 @@ def read_windows(path: Path) -> tuple[Window, ...]:
     Columns: id; start_utc and end_utc_exclusive, ISO 8601 in UTC; kind, one of KINDS. Others are not read.
     Raises ConfigError naming the line that is wrong, and for windows that overlap.
     """
-    lines = csv.DictReader(io.StringIO(_text(path)))
-    lacking = [name for name in _COLUMNS if name not in (lines.fieldnames or ())]
-    if lacking:
-        raise ConfigError(
-            f"windows file {path} lacks column {', '.join(lacking)}; needed are {', '.join(_COLUMNS)}"
-        )
-    windows = sorted(
-        (_window(row, where=f"windows file {path}, line {lines.line_num}") for row in lines),
-        key=lambda item: item.start_s,
-    )
+    try:
+        windows = sorted(_windows(path), key=lambda item: item.start_s)
+    except csv.Error as error:
+        raise ConfigError(f"windows file {path} is no CSV: {error}; {_GIVE}") from error
     _check(path, windows)
     return tuple(windows)
 
@@ -87,14 +82,23 @@ def crisis_spans(windows: Iterable[Window]) -> tuple[tuple[float, float], ...]:
     )
 
 
+def _windows(path: Path) -> Iterator[Window]:
+    lines = csv.DictReader(io.StringIO(_text(path)))
+    lacking = [name for name in _COLUMNS if name not in (lines.fieldnames or ())]
+    if lacking:
+        raise ConfigError(
+            f"windows file {path} lacks column {', '.join(lacking)}; needed are {', '.join(_COLUMNS)}"
+        )
+    for row in lines:
+        yield _window(row, where=f"windows file {path}, line {lines.line_num}")
+
+
 def _text(path: Path) -> str:
     try:
         raw = path.read_bytes()
         return (gzip.decompress(raw) if raw.startswith(_GZIP) else raw).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"windows file {path} cannot be read: {error}; give a CSV with {', '.join(_COLUMNS)}"
-        ) from error
+        raise ConfigError(f"windows file {path} cannot be read: {error}; {_GIVE}") from error
 
 
 def _window(row: Mapping[str, str | None], *, where: str) -> Window:

@@ -1,6 +1,7 @@
 """The state of a run and one step of it, in a terminal of 80 columns without needing colour."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
@@ -250,16 +251,20 @@ def _money(record: StepRecord) -> RenderableType:
 def _signals(readings: Sequence[Reading]) -> list[RenderableType]:
     """Return one line per signal and subject; what has no source ends in one line of names."""
     shown = [item for item in readings if item.quality is not Quality.ABSENT]
-    rows = [
+    lines = Counter(
         (f"{item.signal} {item.name.replace('_', ' ')}", _subject(item), _score(item), _reading_words(item))
         for item in shown
+    )
+    # Several metrics of one source that say the same are one line.
+    rows = [
+        (*line[:3], f"{line[3]} ({count} alike)" if count > 1 else line[3]) for line, count in lines.items()
     ]
     missing = sorted(
         {f"{item.signal} {item.name}" for item in readings} - {f"{item.signal} {item.name}" for item in shown}
     )
     parts: list[RenderableType] = []
     if rows:
-        parts.append(Rows(head=("signal", "of", "score", "now"), rows=rows, left=(0, 1, 3)))
+        parts.append(Rows(head=("signal", "of", "score", "now"), rows=rows, left=(0, 1, 3), wraps=(1,)))
     if missing:
         parts.append(Text(f"No source, so never voting: {', '.join(missing)}", style="dim"))
     return parts

@@ -18,6 +18,7 @@ from bot.model.tier import Tier
 from bot.simulation.report_data import NOTABLE_SHARE
 from bot.simulation.report_terminal import Rows, hanging
 from bot.simulation.wording import INDICATIVE, percent, usd, when
+from bot.terminal.market import market_lines, replication_lines
 from bot.terminal.status import TIER_STYLE, order_line, state_line
 
 _PLAN_NOTES = (
@@ -36,8 +37,14 @@ def plan_view(plan: Plan) -> RenderableType:
             parts += _plan_tier(tuple(same))
         holds = dict.fromkeys(hold for item in tiers for hold in item.holds)
         parts += [Text(f"HOLD, a bot would buy nothing now: {hold}", style="bold yellow") for hold in holds]
+        parts += [
+            line for item in plan.replications if item.group == group for line in replication_lines(item)
+        ]
+    parts += [line for item in plan.markets for line in market_lines(item)]
     parts += [hanging("left out: ", Text(reason, style="yellow")) for reason in plan.left_out]
     venues = {leg.instrument.venue for item in plan.protections for leg in item.legs if leg.indicative}
+    fitted = [leg for item in plan.replications for expiry in item.expiries for leg in expiry.legs]
+    venues |= {leg.instrument.venue for leg in fitted if leg.indicative}
     if venues:
         parts.append(Text(_shown_note(venues), style="yellow"))
     parts.append(Text(_PLAN_NOTES, style="dim"))

@@ -174,3 +174,14 @@ def test_hours_without_an_index_leave_the_hedge_unknown(tmp_path):
     assert math.isnan(found.unhedged)
     assert result.policies[0].money.removed_of == 0
     assert any("hours without an implied volatility" in line for line in unseen_words([found]))
+
+
+def test_hours_in_which_no_signal_is_warm_are_unknown_not_calm(tmp_path):
+    """The first day of a history: nothing votes, and nothing says that it is calm."""
+    folder = DataFolder(path=tmp_path, dropped={"btc_dvol_1h_deribit": set(range(48))}).write_all()
+    folder.remove("uniswapv3_usdc_usdt_1h")
+    result = run(folder.path, windows_file(tmp_path, ("first", 0, 1, "calm")), lead_days=0.0)
+    (policy,) = result.policies
+    assert policy.tiers.outside_hours == 24
+    assert policy.tiers.time_at["unknown"] > 0.5
+    assert policy.tiers.time_at["unknown"] + policy.tiers.time_at["CALM"] == pytest.approx(1.0)

@@ -343,6 +343,12 @@ def test_r27_the_cheapest_and_where_it_is_held_first():
     assert best_perpetual(POLICY, there, read_group(POLICY, there, GROUP))[0] == dear
 
 
+def test_r27_a_bad_quote_beside_a_good_one_of_the_same_perpetual_is_left_out():
+    for both in ((perp(mark_usd=-1.0), perp()), (perp(), perp(mark_usd=-1.0))):
+        (order,) = at(perps=both).perpetuals
+        assert order.limit_usd > 0.0
+
+
 def test_r12_the_trigger_holds_the_short_back_as_a_shortfall():
     policy = classic(near={"instrument": "perpetual", "delta_share": SHARES}, budget=WIDE)
     decision = at(policy=policy)

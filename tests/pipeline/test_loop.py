@@ -206,8 +206,9 @@ async def test_after_a_leg_of_unknown_end_no_other_is_started():
 async def test_the_sale_of_a_roll_waits_for_its_replacement():
     refused = filled(leg(1))
     refused = type(refused)(leg=refused.leg, status=LegStatus.REJECTED, at_s=refused.at_s, because="no")
+    part = replace(filled(leg(1)), status=LegStatus.PARTIAL, filled_size=0.1)  # a tenth of it
     sale = replace(leg(2, side=Side.SELL, position_id="p1"), only_after="plan-1")
-    for answer, expected in ((refused, 1), (filled(leg(1)), 2)):
+    for answer, expected in ((refused, 1), (part, 1), (filled(leg(1)), 2)):
         journal, venue = ListJournal(), FakeVenue()
         venue.answers["plan-1"] = answer
         record = await pipeline(journal, venue, {moment(1).now_s: (leg(1), sale)}).step(moment(1))

@@ -208,3 +208,17 @@ def test_everything_broadcasts():
         np.full((2, 3), 0.8)
     )
     assert options.gamma(100.0, 100.0, 0.1, 0.8, is_put=is_put).shape == (2, 1)
+
+
+def test_a_price_has_the_same_bits_in_every_array_and_alone():
+    """Near, far (the tail's ratios) and next to expiry (their series), on axes that broadcast."""
+    spots, strikes = np.linspace(60.0, 140.0, 9), np.array([[70.0], [100.0], [130.0]])
+    years, is_put = np.array([[[0.0]], [[1e-4]], [[0.02]], [[0.8]]]), np.array([[True], [False], [True]])
+    table = options.price(spots, strikes, years, 0.6, is_put=is_put, rate=0.03)
+    assert table.shape == (4, 3, 9)
+    for place in np.ndindex(table.shape):
+        life, row, column = place
+        inputs = (spots[column], strikes[row, 0], years[life, 0, 0], 0.6)
+        alone = options.price(*inputs, is_put=bool(is_put[row, 0]), rate=0.03)
+        assert alone.shape == ()
+        assert float(alone) == table[place]

@@ -198,3 +198,49 @@ def test_unknown_spots_have_an_unknown_loss():
         assert np.isnan(item.payoff([math.nan, -1.0])).all()
         assert np.isnan(item.slope([math.nan, -1.0])).all()
         assert np.isnan(item.density([math.nan, -1.0])).all()
+
+
+def kept_claim(units, shape=V3, **more):
+    return LossClaim(shapes=(shape,), entry_usd=ENTRY, measure="hold", kept_units=units, **more)
+
+
+def test_keeping_the_tokens_of_entry_is_what_hold_means_anyway():
+    spots = np.linspace(500.0, 5000.0, 901)
+    same = kept_claim(float(lp.delta(V3, ENTRY)))
+    np.testing.assert_allclose(same.payoff(spots), claim().payoff(spots), atol=1e-8)
+    np.testing.assert_allclose(same.slope(spots), claim().slope(spots), atol=1e-9)
+
+
+@pytest.mark.parametrize("units", [0.0, 100.0, 400.0, 1000.0])
+@pytest.mark.parametrize("shape", [V2, V3], ids=["v2", "v3"])
+def test_a_deposit_at_another_price_is_a_claim_of_its_own(units, shape):
+    """Payoff from its definition, slopes by differences, and a strip that pays it."""
+    item = kept_claim(units, shape)
+    spots = np.linspace(300.0, 6000.0, 1_001)
+    lost = lp.value(shape, ENTRY) - lp.value(shape, spots) + units * (spots - ENTRY)
+    np.testing.assert_allclose(item.payoff(spots), np.maximum(lost, 0.0), atol=1e-6)
+    smooth = np.abs(spots[:, np.newaxis] - item.kinks).min(axis=1) > 1.0
+    step = 1e-3
+    rise = (item.payoff(spots + step) - item.payoff(spots - step)) / (2.0 * step)
+    np.testing.assert_allclose(item.slope(spots)[smooth], rise[smooth], atol=1e-3)
+    low, high = item.gains
+    inside = (spots > low) & (spots < high)
+    assert (lost[inside] <= 1e-6).all()
+    assert (lost[~inside] >= -1e-6).all()
+    ladder = np.arange(200.0, 7000.0, 10.0)
+    assert strip_error(item, spanning_strip(item, ladder), spots).bound_share < 0.002
+
+
+def test_a_deposit_that_is_always_ahead_owes_nothing_on_that_side():
+    """No token was kept: the comparison is with USD, which a rise only beats."""
+    item = kept_claim(0.0, V2)
+    assert item.gains == (ENTRY, math.inf)
+    usd = claim(V2, "usd")
+    spots = np.linspace(500.0, 9000.0, 401)
+    np.testing.assert_allclose(item.payoff(spots), usd.payoff(spots), atol=1e-6)
+
+
+@pytest.mark.parametrize(("units", "measure"), [(-1.0, "hold"), (math.nan, "hold"), (1.0, "usd")])
+def test_a_deposit_that_cannot_be_is_refused(units, measure):
+    with pytest.raises(InvariantError, match="kept_units"):
+        LossClaim(shapes=(V2,), entry_usd=ENTRY, measure=measure, kept_units=units)

@@ -229,3 +229,27 @@ def test_senseless_rows_and_spots_are_refused():
         replace(menu(), ivs=np.ones(2))
     with pytest.raises(InvariantError, match="spots of a replication must be two or more"):
         fit_replication(CLAIM, menu(), [2000.0, 1000.0])
+
+
+@pytest.mark.parametrize("lot", [0.0001, 0.01, 1.0, 20.0])
+def test_many_strikes_in_lots_are_as_good_as_in_any_size(lot):
+    """A search over lots alone finds nothing in 100 strikes; rounding what is best in any size does."""
+    strikes = np.arange(600.0, 3001.0, 25.0)
+    rules = FitRules(over_hedge_tolerance=0.05, search_nodes=10)
+    free = fit_replication(CLAIM, menu(strikes), SPOTS, rules=rules)
+    whole = fit_replication(CLAIM, menu(strikes, lots=lot, min_sizes=lot), SPOTS, rules=rules)
+    np.testing.assert_allclose(whole.sizes / lot, np.round(whole.sizes / lot), atol=1e-6)
+    assert whole.sizes.sum() > 0.0
+    assert whole.objective_usd - free.objective_usd <= max(1e-4, 1e-5 * lot) * CLAIM.value_usd
+    assert (whole.gain_usd <= 1.05 * whole.loss_usd + 1e-6 * CLAIM.value_usd).all()
+
+
+@pytest.mark.parametrize("least", [30.0, 70.0])
+def test_rounding_alone_keeps_to_least_sizes_and_liquidity(least):
+    rules = FitRules(over_hedge_tolerance=0.05, search_nodes=0)
+    found = fit_replication(CLAIM, menu(lots=7.0, min_sizes=least, liquidity=80.0), SPOTS, rules=rules)
+    bought = found.sizes[found.sizes > 0.0]
+    assert bought.size
+    assert (bought >= least).all()
+    assert (bought <= 80.0).all()
+    np.testing.assert_allclose(bought / 7.0, np.round(bought / 7.0))

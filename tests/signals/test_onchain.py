@@ -1,6 +1,7 @@
 """S1 to S4: golden numbers, anchors and edges."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from signals.series import (
 from bot.model.market import Column
 from bot.model.tier import Family, Quality
 from bot.signals import SIGNALS
+from bot.signals.anchors import Anchors
 from bot.signals.policy import SignalsPolicy
 from bot.signals.quick_ratio import net_outflow, row_outflow
 from bot.signals.subjects import pool_underlying
@@ -88,6 +90,28 @@ def test_s2_compares_near_reserves_with_the_p95_outflow(near, score):
     assert reading.value == pytest.approx(near / 100e3, rel=1e-9)
     assert reading.score == pytest.approx(score, abs=2e-9)
     assert "P95 24 h outflow 100,000 USD" in reading.because
+
+
+@pytest.mark.parametrize(
+    ("near", "score"),
+    [
+        (9_499.0, 1.0),  # thinner than liquidity at all prices is: the anchors of all other pools
+        (9_500.0, (0.055 - 0.0475) / 0.035),
+        (1e6 * (math.sqrt(1.02) - 1.0), (0.055 - 0.0497525) / 0.035),
+        (1e6 * (1.0 - math.sqrt(0.98)), (0.055 - 0.0502525) / 0.035),
+        (10_500.0, (0.055 - 0.0525) / 0.035),
+        (10_501.0, 1.0),
+    ],
+)
+def test_s2_of_liquidity_at_all_prices_has_anchors_of_its_own(near, score):
+    """20 % of 1,000,000 USD leaves every 24 h; 1 % of it is within 2 % of the price of x y = k."""
+    anchors = Anchors(calm=0.055, stress=0.02)
+    policy = replace(POLICY, onchain=replace(POLICY.onchain, full_range_quick_ratio=anchors))
+    columns = quick_ratio_columns(near=near, share_left_per_day=0.8)
+    (reading,) = SIGNALS["S2"].read(columns, now_s=end_s(DAYS_31 + 24), policy=policy)
+    assert reading.value == pytest.approx(near / 200e3, rel=1e-9)
+    assert reading.score == pytest.approx(score, abs=1e-6)
+    assert read_one("S2", columns, end_s(DAYS_31 + 24)).score == 1.0  # as published: 2 and 1 for all
 
 
 @pytest.mark.parametrize("share", [1.0, 1.1])

@@ -13,10 +13,11 @@ from bot.engine.policy import parse_policy
 from bot.errors import ConfigError
 from bot.model.market import Metric, SeriesKey
 from bot.model.tier import Quality
+from bot.signals import SIGNALS
 from bot.signals.drawdown_speed import DrawdownSpeed
 from bot.simulation.exposures import parse_exposure
 from bot.simulation.history_files import tables_for
-from bot.simulation.tables import load_history, lookback_for
+from bot.simulation.tables import load_history, lookback_for, read_rows
 
 SPEC = parse_exposure("v2:ETH/USDC:1000000")
 SPOT, DVOL, POOL = "eth_usdt_spot_1h_binance", "btc_dvol_1h_deribit", "uniswapv3_usdc_usdt_1h"
@@ -73,6 +74,25 @@ def test_the_stable_pool_gives_price_and_depth_at_the_start_of_the_hour(folder):
     assert price.times_s[0] == START_S
     # 5e17 of liquidity in 6-decimal units: 5e17 x (sqrt(1.02) - 1) / 1e6 USD
     assert depth.values[0] == pytest.approx(4.975247e9, rel=1e-5)
+
+
+def test_the_stable_pool_is_usdc_against_usdt_for_s6_and_no_second_source_for_s5(folder):
+    columns = load(folder).columns
+    usdc, usdt = (columns.find(Metric.PRICE_USD, stable) for stable in ("USDC", "USDT"))
+    np.testing.assert_allclose(columns[usdc[0]].values[:3], [1 / 1.0001, 1.0, 1.0001])
+    assert np.unique(columns[usdt[0]].values).tolist() == [1.0]  # all prices are in USDT
+    assert (len(usdc), len(usdt)) == (1, 1)
+    policy = classic_signals()
+    (reer,) = (
+        item
+        for item in SIGNALS["S6"].read(columns, now_s=TO_S, policy=policy)
+        if (item.subject, item.source) == ("USDC", "uniswap-v3:USDC/USDT")
+    )
+    assert reer.quality is Quality.LIVE
+    assert reer.value > 0.0
+    assert {item.quality for item in SIGNALS["S5"].read(columns, now_s=TO_S, policy=policy)} == {
+        Quality.ABSENT
+    }
 
 
 def test_the_index_is_a_fraction_and_bitcoins_own(folder):
@@ -261,3 +281,17 @@ def test_a_file_without_rows_in_the_range_is_named_and_not_used(folder):
 
 def test_a_full_range_has_no_gap(folder):
     assert load(folder).gaps == ()
+
+
+def test_a_file_that_changed_is_read_anew(folder):
+    """Files are kept once read; a download that replaces one must be seen."""
+    table = tables_for(SPEC)[0]
+    path = folder.path / f"{table.file}.csv.gz"
+    rows, _ = read_rows(path, table)
+    again, _ = read_rows(path, table)
+    assert again["close"] is rows["close"]
+    with pytest.raises(ValueError, match="read-only"):
+        rows["close"][0] = 1.0
+    folder.rewrite(table.file, folder.lines(table.file)[:-24])
+    shorter, _ = read_rows(path, table)
+    assert shorter["close"].size == rows["close"].size - 24

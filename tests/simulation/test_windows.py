@@ -63,6 +63,19 @@ def test_a_windows_file_that_cannot_be_read_is_refused(tmp_path, content):
         read_windows(path)
 
 
+def test_a_windows_file_that_is_no_csv_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"windows\.csv is no CSV: field larger"):
+        read_windows(write(tmp_path, HEAD, "x" * 200_000))
+
+
+def test_times_with_an_offset_are_read_as_utc(tmp_path):
+    """Noon in a zone two hours ahead is 10:00 UTC; a time without a zone is UTC."""
+    moved = "crash,2022-04-09T12:00:00+02:00,2022-04-14T06:00,dev,crisis"
+    (found,) = read_windows(write(tmp_path, HEAD, moved))
+    assert found.start_s == day("2022-04-09") + 10 * 3600.0
+    assert found.end_s == day("2022-04-14") + 6 * 3600.0
+
+
 def window(name, start_s, end_s, kind="crisis"):
     return Window(id=name, start_s=start_s * DAY_S, end_s=end_s * DAY_S, kind=kind)
 
