@@ -13,7 +13,7 @@ from bot.model.exposure import Exposure
 from bot.model.hedge import CondorOrder, LegOutcome, LegStatus, Shortfall, Side
 from bot.model.perpetual import PerpetualOrder
 from bot.model.record import GroupDecision, ProtocolDecision, StepRecord
-from bot.model.tier import Reading, RuleFinding
+from bot.model.tier import FamilyVote, Reading, RuleFinding
 from bot.model.units import DAY_S, iso_utc
 from bot.simulation.results import order_json, tier_changes, tier_json
 
@@ -64,15 +64,7 @@ def group_document(group: GroupDecision) -> Document:
         "wanted_share": number(group.wanted_share),
         "covered_share": number(group.covered_share),
         "break_evens_usd": list(group.break_evens_usd),
-        "votes": [
-            {
-                "family": vote.family.value,
-                "score": number(vote.score),
-                "voting": vote.voting,
-                "because": vote.because,
-            }
-            for vote in group.votes
-        ],
+        "votes": list(map(_vote, group.votes)),
         "rules": list(map(finding_document, group.findings)),
         "layers": [
             {
@@ -86,6 +78,15 @@ def group_document(group: GroupDecision) -> Document:
             for target in group.targets
         ],
         "shortfalls": [shortfall_document(item) for item in group.shortfalls],
+    }
+
+
+def _vote(vote: FamilyVote) -> Document:
+    return {
+        "family": vote.family.value,
+        "score": number(vote.score),
+        "voting": vote.voting,
+        "because": vote.because,
     }
 
 

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from bot.simulation.report_data import from_steps
 from bot.simulation.results import order_json, tier_changes, tier_json
 
 HOUR_S = 3_600.0
+ROOT = Path(__file__).parents[1]
 ORDER_KEYS = {
     *("ts", "block", "group", "layer", "venue", "side", "option_type", "strike_usd", "expiry_ts", "dte"),
     *(
@@ -189,6 +191,46 @@ def test_a_plan_has_every_tier_with_legs_costs_and_losses():
         assert all(
             short["frees_at"] is None or short["frees_at"].endswith("Z") for short in shown["shortfalls"]
         )
+
+
+def test_a_plan_has_smiles_vols_and_replication_with_their_figures():
+    made = plan()
+    document = strict(documents.plan_document(made))
+    (market,), (view,) = document["markets"], made.markets
+    assert (market["underlying"], market["spot_usd"]) == ("ETH", view.spot_usd)
+    assert [item["dte"] for item in market["expiries"]] == [5.0, 30.0, 75.0]
+    for shown, item in zip(market["expiries"], view.expiries, strict=True):
+        assert (shown["model"], shown["strikes_used"], shown["left_out"]) == ("svi", 18, 0)
+        assert shown["atm_iv"] == item.atm_iv
+        assert shown["skew_25"] == item.put_25_iv - item.call_25_iv
+    assert market["expiries"][0]["forward_iv"] is None
+    assert [item["days"] for item in market["term_structure"]] == [7.0, 30.0, 90.0]
+    assert {item["name"]: item["vol"] is None for item in market["realised"]} == {
+        "EWMA 24 h": False,
+        "30 d": False,
+        "Parkinson 30 d": True,
+        "GARCH(1,1) next 10 d": True,
+    }
+    (shown,), (found,) = document["replications"], made.replications
+    assert (shown["group"], shown["loss_measure"], shown["confidence"]) == ("ETH/USDC", "usd", 0.99)
+    for row, item in zip(shown["expiries"], found.expiries, strict=True):
+        assert row["cost_usd"] == pytest.approx(sum(leg["cost_usd"] for leg in row["legs"]))
+        assert row["cost_share"] == pytest.approx(row["cost_usd"] / shown["value_usd"])
+        assert row["worst_error_usd"] == pytest.approx(item.worst_error * shown["value_usd"])
+        assert row["mean_error_share"] <= row["worst_error_share"] <= row["worst_error_bound"]
+
+
+def test_every_figure_of_a_plans_market_is_in_the_docs():
+    """A key that a program reads is written down with its unit."""
+    document, text = documents.plan_document(plan()), (ROOT / "docs" / "plan.md").read_text()
+    for part in ("markets", "replications"):
+        assert not {name for name in names_in(document[part]) if f"`{name}`" not in text}
+
+
+def names_in(value):
+    if isinstance(value, dict):
+        return set(value) | {name for item in value.values() for name in names_in(item)}
+    return {name for item in value for name in names_in(item)} if isinstance(value, list) else set()
 
 
 def test_a_plan_under_a_hold_says_so():

@@ -2,6 +2,8 @@
 
 import asyncio
 import multiprocessing
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -114,12 +116,18 @@ def _in_processes(
     """The longest segments begin first, so that no core is left alone with one at the end."""
     context = multiprocessing.get_context("spawn")
     longest = sorted(range(len(jobs)), key=lambda at: -hours_in(jobs[at].segment))
-    with ProcessPoolExecutor(max_workers=min(processes, len(jobs)), mp_context=context) as pool:
+    many = min(processes, len(jobs))
+    with ProcessPoolExecutor(max_workers=many, mp_context=context, initializer=_silence) as pool:
         running = {pool.submit(_track, jobs[at]): at for at in longest}
         for future in as_completed(running):
             at = running[future]
             yield at, future.result()
             tell(hours_in(jobs[at].segment))
+
+
+def _silence() -> None:
+    """Keep a worker's standard output away from ours, which may be JSON: HiGHS prints to it from C++."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _track(job: _Job, on_hour: Callable[[], None] | None = None) -> Track | None:

@@ -133,22 +133,15 @@ async def open_bot(
         history = stack.enter_context(closing(open_history(settings, policy)))
         figures = stack.enter_context(closing(open_figures(settings, policy, journal, mode=mode)))
         web = await stack.enter_async_context(web_client(settings))
+        venues: Sequence[Venue]
         if mode in SIGNING_MODES:
             venues = await _signing_venues(settings, node, reader, policy, journal, password=password)
         else:
             venues = quoting_venues(settings, reader, web, policy)
-        recorded = [RecordedVenue(item) for item in venues] if record is not None else []
         recorder = None
         if record is not None:
-            recorder = Recorder(
-                folder=record,
-                mode=mode,
-                policy=policy,
-                history=history,
-                journal=journal,
-                venues=recorded,
-                figures=figures,
-            )
+            venues = recorded = [RecordedVenue(item) for item in venues]
+            recorder = _recorder(record, history, figures, journal, recorded, mode=mode, policy=policy)
             stack.callback(recorder.close)
         yield Bot(
             settings=settings,
@@ -156,15 +149,31 @@ async def open_bot(
             reader=reader,
             source=_live_source(settings, policy, node, reader, web, history, listener),
             pipeline=_live_pipeline(
-                policy,
-                recorded or venues,
-                journal,
-                figures,
-                mode=mode,
-                before_record=_before_record(history, recorder),
+                policy, venues, journal, figures, mode=mode, before_record=_before_record(history, recorder)
             ),
             listener=listener,
         )
+
+
+def _recorder(
+    folder: Path,
+    history: History,
+    figures: Figures,
+    journal: SqlJournal,
+    venues: Sequence[RecordedVenue],
+    *,
+    mode: str,
+    policy: Policy,
+) -> Recorder:
+    return Recorder(
+        folder=folder,
+        mode=mode,
+        policy=policy,
+        history=history,
+        journal=journal,
+        venues=venues,
+        figures=figures,
+    )
 
 
 def _live_source(

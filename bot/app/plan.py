@@ -1,4 +1,4 @@
-"""What would protection cost now: no key, no state, one block."""
+"""What would protection cost now: no key, one block, nothing kept; prices that a run has kept count."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from bot.app.lp_parts import managers_of, one_position_reader, pair_terms, pools, position_readers
 from bot.app.parts import open_chain, watchers, web_client
 from bot.app.quoting import quoting_venues
+from bot.app.stores import history_path
 from bot.chain.address import Address
 from bot.chain.reader import JsonRpcReader
 from bot.engine.group import Group, read_group
@@ -18,11 +19,13 @@ from bot.engine.replicate import GroupReplication, replicate
 from bot.errors import ConfigError, DeadlineError, NotFoundError, StaleDataError, TransientError
 from bot.model.exposure import Exposure
 from bot.model.hedge import Quote
-from bot.model.market import Block, Frame
+from bot.model.market import Block, Columns, Frame
 from bot.model.tier import Tier
+from bot.model.units import DAY_S
 from bot.pipeline.history import History
 from bot.pipeline.loop import Moment, quote_sizes, view_of
 from bot.pipeline.sources import LiveSource, chain_clock
+from bot.pipeline.stored_prices import with_stored_prices
 from bot.ports import PositionReader, Venue
 from bot.settings import PositionSettings, Settings, load_policy
 from bot.watchers.positions import find_positions
@@ -62,10 +65,11 @@ async def plan(settings: Settings, *, positions: Sequence[str], wallet: str | No
         if moment.holds:
             raise NotFoundError("; ".join(moment.holds))
         quotes, unread = await _quotes(policy, venues, moment)
+        columns, unstored = _columns(settings, policy, moment)
         frame = Frame(
             now_s=moment.now_s,
             blocks=moment.blocks,
-            columns=moment.columns,
+            columns=columns,
             exposures=moment.exposures,
             quotes=quotes,
         )
@@ -74,10 +78,26 @@ async def plan(settings: Settings, *, positions: Sequence[str], wallet: str | No
         block=block,
         exposures=moment.exposures,
         protections=_protections(policy, frame),
-        left_out=(*left_out, *unread),
+        left_out=(*left_out, *unread, *unstored),
         markets=markets_of(policy, frame, groups),
         replications=tuple(replicate(policy, frame, group) for group in groups),
     )
+
+
+def _columns(settings: Settings, policy: Policy, moment: Moment) -> tuple[Columns, tuple[str, ...]]:
+    """Return the moment's columns behind the prices that a run of this configuration has kept."""
+    names = {item.underlying for item in moment.exposures} | set(policy.sizing.factors.assets)
+    try:
+        found = with_stored_prices(
+            moment.columns,
+            history_path(settings),
+            sorted(names),
+            now_s=moment.now_s,
+            look_back_s=(policy.sizing.history_days + 1) * DAY_S,
+        )
+    except ConfigError as error:
+        return moment.columns, (str(error),)
+    return found, ()
 
 
 def read_groups(policy: Policy, frame: Frame) -> tuple[Group, ...]:

@@ -1,6 +1,7 @@
 """The files of a run: its journal, the history of what was observed, the figures of its book."""
 
 import time
+from pathlib import Path
 
 from bot.app.follow import wanted_history
 from bot.app.parts import all_series
@@ -18,9 +19,14 @@ def open_history(settings: Settings, policy: Policy) -> History:
     _make_state_dir(settings)
     return History(
         all_series(settings),
-        path=settings.state_dir / f"history-{settings.chain.id}.sqlite",
+        path=history_path(settings),
         keep_s=keep_s(wanted_history(policy)),
     )
+
+
+def history_path(settings: Settings) -> Path:
+    """Return where the home chain's history stands once a run has begun."""
+    return settings.state_dir / f"history-{settings.chain.id}.sqlite"
 
 
 def open_figures(settings: Settings, policy: Policy, journal: SqlJournal, *, mode: str) -> Figures:

@@ -9,7 +9,8 @@ farther layer's band; else the layer has a shortfall.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +18,14 @@ import numpy as np
 from bot.engine.group import Group, group_contracts
 from bot.engine.layers import NEXT_FARTHER, option_types
 from bot.engine.policy import Policy
-from bot.model.hedge import HeldHedge, Layer, OptionType, Quote
+from bot.model.hedge import HeldHedge, Instrument, Layer, OptionType, Quote
 from bot.model.market import FloatArray
 from bot.model.units import DAY_S
 from bot.quant.var import value_at_risk
 
 _DIGITS = 9
+# As instruments compare, in one tuple that is made once and not in every comparison.
+_fields_of = attrgetter(*(field.name for field in fields(Instrument)))
 _BEYOND = 1e12  # no strike in USD, nor a contract's units, is as large, or as small as its inverse
 
 
@@ -76,7 +79,7 @@ def choose(
     """Return the best usable quote of every slot; ties go to the smaller instrument, whatever the order."""
     mine = sorted(
         (item for item in quotes if item.instrument.underlying == group.hedged_by),
-        key=lambda item: (item.instrument, item.size),
+        key=lambda item: (_fields_of(item.instrument), item.size),
     )
     refusals = [refuse_quote(policy, group, item, allow_indicative=allow_indicative) for item in mine]
     usable = [item for item, refusal in zip(mine, refusals, strict=True) if not refusal]
@@ -136,7 +139,7 @@ def _refuse_price(policy: Policy, group: Group, quote: Quote) -> str:
         return "crossed: the venue buys it for more than it asks"
     for hedge in group.held:
         bid_usd = hedge.liquidation_usd / hedge.size if hedge.size > 0.0 else math.nan
-        if hedge.instrument == quote.instrument and bid_usd > quote.premium_usd / quote.size:
+        if bid_usd > quote.premium_usd / quote.size and hedge.instrument == quote.instrument:
             return "crossed: a held one sells above it"
     return ""
 

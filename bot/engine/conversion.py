@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bot.engine.choose import refuse_quote
+from bot.engine.choose import refuse_quote, unit_delta
 from bot.engine.group import Group
 from bot.engine.layers import option_types
 from bot.engine.perpetual import best_perpetual, margin_per_unit, perpetual_room, stress_price
@@ -80,7 +80,7 @@ def _pair(policy: Policy, group: Group, quote: Quote, perpetual: PerpetualQuote)
         fee_usd=quote.fee_usd + units * trade_usd,
         gas_usd=quote.gas_usd + 2.0 * perpetual.gas_usd,
         gas_most_usd=quote.gas_reserve_usd + 2.0 * perpetual.gas_usd,
-        delta=quote.delta + sign,
+        delta=quote.delta + sign * listed.multiplier,
         model_usd=units * _model(group, listed, kind, years, quote.iv),
         min_size=max(quote.min_size, perpetual.min_size / listed.multiplier),
         lot=max(quote.lot, perpetual.lot / listed.multiplier),
@@ -109,7 +109,7 @@ def _model(group: Group, listed: Instrument, kind: OptionType, years: float, iv:
 
 
 def _fits(policy: Policy, group: Group, layers: Sequence[Layer], pair: Quote) -> bool:
-    life_s, size = pair.instrument.expiry_s - group.now_s, abs(pair.delta)
+    life_s, size = pair.instrument.expiry_s - group.now_s, abs(unit_delta(pair))
     bands = [policy.layers.of(layer) for layer in layers]
     return any(
         band.delta[0] <= size <= band.delta[1] and band.entry_s[0] <= life_s <= band.entry_s[1]

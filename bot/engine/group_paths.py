@@ -6,7 +6,7 @@ alone is drawn from its own history.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -40,15 +40,13 @@ class GroupPaths:
         return f"basis risk: {self.stands_in.because}, so that no option of another underlying stands in (R8)"
 
 
-def group_paths(
-    policy: Policy, frame: Frame, underlying: str, *, hedge: str = "", horizon_days: int | None = None
-) -> GroupPaths:
+def group_paths(policy: Policy, frame: Frame, underlying: str, *, hedge: str = "") -> GroupPaths:
     """Return the paths of a group's underlying, worked out once for a closed day.
 
     ``hedge`` is the underlying of its options where that is settled already: its own, or the factor that held
-    options are on; empty leaves the choice to R^2. ``horizon_days`` stands in for the policy's.
+    options are on; empty leaves the choice to R^2.
     """
-    sizing = policy.sizing if horizon_days is None else replace(policy.sizing, horizon_days=horizon_days)
+    sizing = policy.sizing
     leaders = _leaders(sizing, frame, underlying)
     if underlying in sizing.factors.assets or not leaders:
         found = _leader_paths(sizing, leaders)[underlying] if underlying in leaders else None

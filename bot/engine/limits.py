@@ -45,7 +45,9 @@ def premium_caps(policy: Policy, frame: Frame, *, exposure_usd: float) -> tuple[
     """Return all caps on new premium, over all groups together (R9).
 
     A session counts gross, proceeds of a sale do not refill it, but a roll at its net debit, never less than
-    0. The longer budgets are net of proceeds. Reserved open intents count in every window.
+    0. The longer budgets are net of proceeds. Reserved open intents count in every window. Caps are asked
+    when something is bought: where proceeds leave a window before the premium that was bought after them
+    does, what is left may stand over a budget, and nothing is bought then.
     """
     budget, now_s = policy.budget, frame.now_s
     capital_usd = budget.defined_risk_capital * exposure_usd

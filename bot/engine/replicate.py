@@ -16,7 +16,6 @@ import numpy as np
 
 from bot.engine.choose import refuse_quote
 from bot.engine.group import Group
-from bot.engine.group_paths import group_paths
 from bot.engine.layers import option_types
 from bot.engine.limits import spot_grid
 from bot.engine.policy import Policy
@@ -111,7 +110,7 @@ def replicate(policy: Policy, frame: Frame, group: Group) -> GroupReplication:
     if not expiries:
         return replace(found, because=f"no {' or '.join(wanted)} on {group.hedged_by} is quoted")
     rows = (
-        _expiry(policy, frame, group, claim, [q for q in mine if q.instrument.expiry_s == expiry])
+        _expiry(policy, group, claim, [q for q in mine if q.instrument.expiry_s == expiry])
         for expiry in expiries
     )
     return replace(found, expiries=tuple(rows))
@@ -144,13 +143,11 @@ def _claim(group: Group) -> LossClaim:
     return LossClaim(shapes=shapes, entry_usd=group.own_spot_usd, measure="hold", kept_units=kept)
 
 
-def _expiry(
-    policy: Policy, frame: Frame, group: Group, claim: LossClaim, listed: Sequence[Quote]
-) -> ExpiryReplication:
+def _expiry(policy: Policy, group: Group, claim: LossClaim, listed: Sequence[Quote]) -> ExpiryReplication:
     whys = [refuse_quote(policy, group, item, allow_indicative=True) for item in listed]
     usable = [item for item, why in zip(listed, whys, strict=True) if not why]
     dte = listed[0].instrument.dte(group.now_s)
-    ends = _path_ends(policy, frame, group, dte)
+    ends = _path_ends(group, dte)
     spots = _spots(group, ends)
     menu = _menu(group, usable)
     rules = FitRules(over_hedge_tolerance=policy.sizing.over_hedge_tolerance, search_nodes=_SEARCH_NODES)
@@ -183,11 +180,15 @@ def _expiry(
     )
 
 
-def _path_ends(policy: Policy, frame: Frame, group: Group, dte: float) -> FloatArray:
-    """Return where R8's paths stand after the whole days that are nearest to the expiry, rising."""
-    days = max(1, round(dte))
-    paths = group_paths(policy, frame, group.underlying, hedge=group.hedged_by, horizon_days=days)
-    return np.sort(group.spot_usd * paths.own.spots[:, -1])
+def _path_ends(group: Group, dte: float) -> FloatArray:
+    """Return where R8's paths stand at the expiry, rising.
+
+    To days between theirs, and beyond the horizon, log moves are scaled by the root of time: a history has
+    few stretches as long as a far expiry, and its drift over them is no forecast.
+    """
+    day = min(max(1, round(dte)), group.horizon_days)
+    moves = np.log(group.paths[:, day] / group.spot_usd) * math.sqrt(dte / day)
+    return np.asarray(np.sort(group.spot_usd * np.exp(moves)))
 
 
 def _spots(group: Group, ends: FloatArray) -> FloatArray:
@@ -213,10 +214,13 @@ def _mean(inside: FloatArray, spots: FloatArray, values: FloatArray) -> float:
 
 
 def _menu(group: Group, usable: Sequence[Quote]) -> HedgeMenu:
-    """Return what can be bought per unit of the underlying that is paid out in whole USD (R10)."""
+    """Return what can be bought per unit of the underlying that is paid out in whole USD (R10).
+
+    A leg costs at least as much as its gas: less is never worth an order.
+    """
     units = np.array([_units(group, item.instrument) for item in usable])
     lots = np.array([item.lot for item in usable])
-    least = np.array([item.min_size for item in usable])
+    least = np.array([max(item.min_size, item.gas_usd / item.unit_cost_usd) for item in usable])
     return hedge_menu(
         strikes=np.array([item.instrument.strike_usd for item in usable]),
         is_puts=np.array([item.instrument.option_type is OptionType.PUT for item in usable], dtype=np.bool_),

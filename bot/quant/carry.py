@@ -51,7 +51,9 @@ def group_carry(
     """
     held, paid = tuple(exposures), tuple(spends)
     value_usd = math.fsum(item.value_usd for item in held)
-    income_usd = math.fsum(item.fee_income_30d_usd for item in held)
+    fees = fee_apr(
+        fee_income_30d_usd=math.fsum(item.fee_income_30d_usd for item in held), value_usd=value_usd
+    )
     start_s = math.nextafter(since_s, -math.inf)
     if not value_usd > 0.0:
         return GroupCarry(math.nan, math.nan, Figure(value=math.nan, because="the group holds nothing"))
@@ -60,22 +62,14 @@ def group_carry(
         end_s=now_s,
         committed_usd=value_usd,
         returned_usd=value_usd,
-        income=(Payment(now_s, income_usd * (now_s - since_s) / (FEE_INCOME_DAYS * DAY_S)),),
+        income=(Payment(now_s, fees * value_usd * (now_s - since_s) / YEAR_S),),
         spends=paid,
         mark_then_usd=mark_then_usd,
         mark_now_usd=mark_now_usd,
     )
-    cost_apr = hedge_cost_apr(
-        paid,
-        since_s=start_s,
-        until_s=now_s,
-        mark_then_usd=mark_then_usd,
-        mark_now_usd=mark_now_usd,
-        value_usd=value_usd,
-    )
-    return GroupCarry(
-        fee_apr(fee_income_30d_usd=income_usd, value_usd=value_usd), cost_apr, hedged_irr(flows)
-    )
+    marks = {"mark_then_usd": mark_then_usd, "mark_now_usd": mark_now_usd}
+    cost = hedge_cost_apr(paid, since_s=start_s, until_s=now_s, value_usd=value_usd, **marks)
+    return GroupCarry(fees, cost, hedged_irr(flows))
 
 
 def fee_apr(*, fee_income_30d_usd: float, value_usd: float) -> float:

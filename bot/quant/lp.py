@@ -118,4 +118,4 @@ def liquidity_for_value(
 def _root_in_range(shape: LpShape, spot: ArrayLike) -> FloatArray:
     at = np.asarray(spot, dtype=np.float64)
     root = np.sqrt(np.where(at >= 0.0, at, np.nan))
-    return np.asarray(np.clip(root, math.sqrt(shape.lower_usd), math.sqrt(shape.upper_usd)))
+    return np.asarray(np.minimum(np.maximum(root, math.sqrt(shape.lower_usd)), math.sqrt(shape.upper_usd)))

@@ -200,11 +200,9 @@ class IndicativeVenue:
         contracts = max(_whole(min(size, liquidity), contract.lot), contract.min_size)
         if not contracts <= liquidity:
             return Refusal(instrument=contract.instrument, because=f"{liquidity:g} contracts are for sale")
-        taken = _taken(offers, contracts)
-        fee_usd = contract.fee_order_usd + math.fsum(
-            contract.fee_usd(offer, index_usd=cached.snapshot.index_usd) for offer in taken
-        )
-        price_usd = math.fsum(offer.usd * offer.contracts for offer in taken)
+        taken, index_usd = _taken(offers, contracts), cached.snapshot.index_usd
+        fees_usd = [contract.fee_order_usd, *(contract.fee_usd(each, index_usd=index_usd) for each in taken)]
+        fee_usd, price_usd = math.fsum(fees_usd), math.fsum(each.usd * each.contracts for each in taken)
         worth = _worth(contract, view)
         return Quote(
             instrument=contract.instrument,

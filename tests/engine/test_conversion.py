@@ -10,6 +10,7 @@ from engine.test_perpetual import STEADY, WIDE, at, finding, perp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.engine.choose import refuse_quote
 from bot.engine.conversion import conversions
 from bot.engine.group import read_group
 from bot.engine.perpetual import stress_price
@@ -67,6 +68,20 @@ def test_r27_a_call_of_a_put_and_a_long_under_hold():
     assert pair.conversion.perpetual_size == 1.0
     assert pair.delta == pytest.approx(cheap_put.delta + 1.0)
     assert pair.premium_usd > cheap_put.premium_usd + 10.0 * (SPOT - 2_250.0)
+
+
+def test_r27_a_pair_of_small_contracts_is_the_same_option():
+    """A quote's delta is per contract, and so is the pair's; a layer's band is of one unit."""
+
+    def tenth(item):
+        named = ("premium_usd", "fee_usd", "swap_usd", "model_usd", "delta")
+        small = {name: 0.1 * getattr(item, name) for name in named}
+        return replace(item, instrument=replace(item.instrument, multiplier=0.1), **small)
+
+    (whole,), (small,) = offered(CALL, PUT), offered(tenth(CALL), tenth(PUT))
+    assert small.delta == pytest.approx(0.1 * whole.delta)
+    assert small.unit_cost_usd == pytest.approx(0.1 * whole.unit_cost_usd)
+    assert refuse_quote(POLICY, read_group(POLICY, frame(STEADY), GROUP), small) == ""
 
 
 def test_r27_paid_funding_counts_and_received_does_not():

@@ -26,6 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.engine import decide
+from bot.engine.cost_guard import carry_caps
 from bot.engine.group import group_contracts, group_names, read_group
 from bot.engine.limits import premium_caps, spot_grid
 from bot.model.hedge import Layer, OptionType, Side, SpendKind
@@ -141,7 +142,9 @@ def test_laws_of_every_decision(rng, policy, tier, unwanted):
         keeps_terms(at, buys)
         sells_only_for_value(policy, at, sells)
         for name in group_names(at):
-            keeps_guard(policy, at, read_group(policy, at, name), [leg for leg in buys if leg.group == name])
+            group, mine = read_group(policy, at, name), [leg for leg in buys if leg.group == name]
+            keeps_guard(policy, at, group, mine)
+            keeps_carry(carry_caps(policy, group, decision_tier(decision, name), at), at, mine)
 
 
 def keeps_caps(policy, at, buys):
@@ -178,6 +181,18 @@ def sells_only_for_value(policy, at, sells):
         assert hedge.liquidation_usd >= policy.no_loyalty.min_salvage * hedge.model_usd
         assert at.now_s - hedge.opened_at_s >= policy.no_loyalty.min_hold
     assert all(size <= known[name].size * (1.0 + 1e-9) for name, size in sold.items())
+
+
+def decision_tier(decision, name):
+    return next(item.tier for item in decision.groups if item.group == name)
+
+
+def keeps_carry(cap, at, buys):
+    """R11: what a plan costs to carry is in its room. TAIL is left out, of which a part is exempt."""
+    known = {item.instrument: item for item in at.quotes}
+    counted = [(known[leg.instrument], leg.size) for leg in buys if leg.layer is not Layer.TAIL]
+    carry_usd = sum(cap.carry_usd(quote, size) + quote.gas_usd for quote, size in counted)
+    assert carry_usd <= cap.room_usd * (1.0 + 1e-6) + 1e-6
 
 
 def keeps_guard(policy, at, group, buys):
