@@ -36,6 +36,17 @@ def refuse_lost_results(json_to: str | None, report: Path | None) -> None:
             raise ConfigError(f"{option} {path} cannot be written: it {what}; choose another path")
 
 
+def keep_stdout() -> None:
+    """Leave standard output to Python alone: HiGHS prints to it from C++, where a JSON document may stand."""
+    first = sys.__stdout__
+    if first is None or sys.stdout is not first:  # closed, or somebody else's already
+        return
+    kept = os.dup(first.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), first.fileno())
+    ours = open(kept, "w", encoding=first.encoding, errors=first.errors)  # noqa: SIM115 - until the end
+    sys.stdout = sys.__stdout__ = ours  # type: ignore[misc]  # of which a terminal's width is asked
+
+
 def write_json(document: Any, to: str | None, *, lines: bool = False) -> None:
     if to is None:
         return

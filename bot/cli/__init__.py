@@ -15,7 +15,7 @@ from bot import __version__
 from bot.cli import alerts, checks, devnet, download, operate, policy, replay, simulate
 from bot.cli.shared import EXIT_CONFIG, EXIT_ERROR, EXIT_NOT_FOUND, EXIT_TIMEOUT, err, out
 from bot.errors import BotError, ConfigError, DeadlineError, NotFoundError
-from bot.output import usage_problem, with_json_target
+from bot.output import keep_stdout, usage_problem, with_json_target
 
 COMMANDS: tuple[Callable[..., Any], ...] = (
     operate.plan,
@@ -72,6 +72,8 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; every refusal is one line on standard error and an exit code."""
+    if arguments is None:
+        keep_stdout()
     given = with_json_target(sys.argv[1:] if arguments is None else arguments)
     try:
         code = cli(args=given, standalone_mode=False)

@@ -17,7 +17,7 @@ from bot.engine.group import Group
 from bot.engine.policy import Policy
 from bot.model.hedge import Conversion, Layer
 from bot.model.market import FloatArray, Frame
-from bot.model.perpetual import HeldPerpetual, PerpetualQuote
+from bot.model.perpetual import HeldPerpetual, Perpetual, PerpetualQuote
 from bot.model.units import YEAR_DAYS
 
 _LEAST_MARGIN = 0.001  # of notional; nobody lends a thousand times and more
@@ -97,16 +97,30 @@ def best_perpetual(
     return min(usable, key=lambda item: (*cost(item), item.perpetual)), ""
 
 
-def refuse_perpetual(
-    policy: Policy, group: Group, quote: PerpetualQuote, *, allow_indicative: bool = False
-) -> str:
-    """Return why no short may be opened at a quote; empty when one may."""
+def terms_of(frame: Frame) -> Mapping[Perpetual, PerpetualQuote]:
+    """Return a sound quote of each perpetual: good to reduce at, even where none may be opened."""
+    sound = sorted(
+        (item for item in frame.perpetual_quotes if not _unsound(item)), key=lambda item: item.cost
+    )
+    return {item.perpetual: item for item in reversed(sound)}
+
+
+def _unsound(quote: PerpetualQuote) -> str:
     positive = (quote.size, quote.mark_usd, quote.initial_margin, quote.liquidity)
     costs = (quote.cost, quote.maintenance_margin, quote.gas_usd, quote.min_size, quote.lot)
     if not all(0.0 < value < math.inf for value in positive):
         return "size, mark, initial margin and liquidity must be finite and > 0"
     if not all(0.0 <= value < math.inf for value in costs) or quote.cost >= 1.0:
         return "cost, maintenance margin, gas, minimum and lot must be finite and >= 0, cost under 100 %"
+    return ""
+
+
+def refuse_perpetual(
+    policy: Policy, group: Group, quote: PerpetualQuote, *, allow_indicative: bool = False
+) -> str:
+    """Return why no short may be opened at a quote; empty when one may."""
+    if unsound := _unsound(quote):
+        return unsound
     if not max(quote.maintenance_margin, _LEAST_MARGIN) <= quote.initial_margin <= 1.0:
         return f"margins must be maintenance <= initial, and initial {_LEAST_MARGIN:.1%} to 100 %"
     if not abs(quote.mark_usd / group.spot_usd - 1.0) <= policy.holds.price_disagreement:  # NaN too
@@ -124,9 +138,13 @@ def refuse_perpetual(
     return ""
 
 
-def unreadable(item: HeldPerpetual) -> bool:
-    """Return whether what is held cannot be told: then nothing is done about it."""
-    return not (math.isfinite(item.size) and 0.0 < item.mark_usd < math.inf)
+def unreadable(group: Group, item: HeldPerpetual) -> bool:
+    """Return whether what is held cannot be told: then nothing is done about it.
+
+    A mark of less than half the spot, or more than twice, is none.
+    """
+    off = item.mark_usd / group.spot_usd if math.isfinite(group.spot_usd) else 1.0
+    return not (math.isfinite(item.size) and 0.0 < item.mark_usd < math.inf and 0.5 <= off <= 2.0)
 
 
 def shorts_of(group: Group) -> tuple[HeldPerpetual, ...]:
@@ -134,7 +152,7 @@ def shorts_of(group: Group) -> tuple[HeldPerpetual, ...]:
     mine = [
         item
         for item in group.perpetuals
-        if item.perpetual.underlying == group.hedged_by and not unreadable(item) and item.size < 0.0
+        if item.perpetual.underlying == group.hedged_by and not unreadable(group, item) and item.size < 0.0
     ]
     return tuple(sorted(mine, key=lambda item: (item.perpetual, item.id)))
 

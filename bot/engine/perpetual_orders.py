@@ -16,6 +16,7 @@ from bot.engine.perpetual import (
     short_units,
     shorts_of,
     stress_price,
+    terms_of,
     unreadable,
 )
 from bot.engine.plan import PERPETUAL, GroupPlan, plan_gains, plan_key, round_down
@@ -113,7 +114,7 @@ def short_perpetual(
     if any(f"-{group.name.replace('/', '.')}-{PERPETUAL}-" in key for key in frame.open_legs):
         found.notes.append("an order of it has no final outcome yet")
         return found
-    unread = [item.id for item in group.perpetuals if unreadable(item)]
+    unread = [item.id for item in group.perpetuals if unreadable(group, item)]
     found.notes += [f"ALARM: size or mark of {name} cannot be read" for name in unread]
     _reduce_strays(found)
     if found.target < found.held and not _in_band(policy, group, found):
@@ -177,13 +178,13 @@ def _reduce_strays(found: PerpetualPlan) -> None:
     """Close what this rule never opens: longs, and shorts on what the group is not hedged by."""
     mine = {item.id for item in shorts_of(found.group)}
     for item in sorted(found.group.perpetuals, key=lambda each: (each.perpetual, each.id)):
-        if item.id not in mine and item.size and not unreadable(item):
+        if item.id not in mine and item.size and not unreadable(found.group, item):
             _reduce_one(found, item, -item.size, None, "no short that hedges the group")
 
 
 def _reduce(found: PerpetualPlan, frame: Frame, units: float, because: str) -> None:
     """Buy back ``units``, one position after the other; the last in whole lots unless all of it goes."""
-    quotes = {item.perpetual: item for item in frame.perpetual_quotes}
+    quotes = terms_of(frame)
     left = units
     for item in shorts_of(found.group):
         quote, size = quotes.get(item.perpetual), min(left, -item.size)
@@ -217,7 +218,7 @@ def _reduce_one(
 
 def _support(found: PerpetualPlan, frame: Frame, held: Sequence[HeldPerpetual], room: PerpetualRoom) -> None:
     """Keep the price of liquidation beyond the stress price: by margin, and by size where R9 leaves none."""
-    quotes = {item.perpetual: item for item in frame.perpetual_quotes}
+    quotes = terms_of(frame)
     for item in held:
         stress_usd = stress_price(found.policy, found.group, item.mark_usd)
         if not (math.isfinite(item.liquidation_usd) and math.isfinite(stress_usd)):

@@ -181,13 +181,11 @@ def _expiry(policy: Policy, group: Group, claim: LossClaim, listed: Sequence[Quo
 
 
 def _path_ends(group: Group, dte: float) -> FloatArray:
-    """Return where R8's paths stand at the expiry, rising.
+    """Return where R8's paths stand at the expiry, rising: log moves over its horizon by the root of time.
 
-    To days between theirs, and beyond the horizon, log moves are scaled by the root of time: a history has
-    few stretches as long as a far expiry, and its drift over them is no forecast.
+    Not paths as long as the expiry: a history has few such stretches, and its drift over them is no forecast.
     """
-    day = min(max(1, round(dte)), group.horizon_days)
-    moves = np.log(group.paths[:, day] / group.spot_usd) * math.sqrt(dte / day)
+    moves = np.log(group.paths[:, -1] / group.spot_usd) * math.sqrt(dte / group.horizon_days)
     return np.asarray(np.sort(group.spot_usd * np.exp(moves)))
 
 

@@ -74,7 +74,8 @@ def state_sentence(
     parts += [moved] if moved else []
     parts.append(_covered(tier, coverage))
     for verb, orders in (("sells", coverage.sells), ("buys", coverage.buys)):
-        parts += [f"{verb} {', '.join(f'{layer} {size:,.2f}' for layer, size in orders)}"] if orders else []
+        said = ", ".join(f"{layer} {size:,.2f}" for layer, size in orders)
+        parts += [f"{verb} {said} contracts"] if orders else []
     parts += _shorted(*coverage.short)
     return "; ".join(parts)
 

@@ -153,26 +153,22 @@ def _stable_pool() -> HistoryTable:
         # Both tokens have 6 decimals. The sum that moves the price 2 % is taken as if the active
         # liquidity reached that far; S4 compares it with its own median, so only its change counts.
         depth_usd = rows["liquidity"] * _TWO_PERCENT_UP / 1e6
-        usdc_in_usdt = np.power(1.0001, rows["tick"])
+        # Its price is no PRICE_USD of USDC: S4 and S6 would be two votes of one pool's spot, where R1 wants
+        # different sources, and S5 wants two kinds of them.
         return {
             SeriesKey(Metric.POOL_DEPTH_USD, STABLE_POOL, "pool"): depth_usd,
-            SeriesKey(Metric.POOL_PRICE_USD, STABLE_POOL, "pool"): usdc_in_usdt,
-            # All prices of the history are in USDT, so USDT is 1 wherever the pool has a price. S6 reads the
-            # rate between the two; S5 wants two kinds of sources and stays absent.
-            SeriesKey(Metric.PRICE_USD, "USDC", "uniswap-v3:USDC/USDT"): usdc_in_usdt,
-            SeriesKey(Metric.PRICE_USD, "USDT", "numeraire"): np.ones_like(usdc_in_usdt),
+            SeriesKey(Metric.POOL_PRICE_USD, STABLE_POOL, "pool"): np.power(1.0001, rows["tick"]),
         }
 
     return HistoryTable(
         file="uniswapv3_usdc_usdt_1h",
-        what="Uniswap v3 USDC/USDT 0.01 % pool: price, which is USDC against USDT, and active liquidity "
-        "as a stand-in for depth",
+        what="Uniswap v3 USDC/USDT 0.01 % pool: price, and active liquidity as a stand-in for depth",
         not_negative=("liquidity",),
         any_sign=("tick",),
         step_s=HOUR_S,
         shift_s=0,  # the state at the first block of the hour
         series=series,
-        without="no stable-pool depth, imbalance and rate (S3, S4, S6)",
+        without="no stable-pool depth and imbalance (S3, S4)",
     )
 
 

@@ -112,8 +112,8 @@ def _forward_words(expiries: Sequence[ExpiryView]) -> Iterator[str]:
 def _realised_words(view: MarketView) -> str:
     known = [f"{item.name} {percent(item.vol)}" for item in view.realised if math.isfinite(item.vol)]
     unknown = [f"{item.name} ({item.because})" for item in view.realised if not math.isfinite(item.vol)]
-    if not known and all("0 " in item.because[:2] for item in view.realised):
-        return "unknown, no past prices are kept here; `alvh monitor` keeps them"
+    if not known:
+        return f"unknown ({view.realised[0].because}); a plan looks back on prices that `alvh monitor` keeps"
     return "; ".join([", ".join(known)] * bool(known) + [f"unknown: {', '.join(unknown)}"] * bool(unknown))
 
 

@@ -258,6 +258,23 @@ def test_why_there_is_nothing_to_replicate(changes, words):
     assert words in nothing.because
 
 
+def test_options_of_another_underlying_replicate_nothing_strike_by_strike():
+    at = frame(columns=priced())
+    group = read_group(CLASSIC, at, GROUP)
+    other = replicate(CLASSIC, at, replace(group, name="ARB/USDC", underlying="ARB"))
+    assert other.expiries == ()
+    assert other.because.startswith("options on ETH stand in for ARB")
+    basis = replicate(CLASSIC, at, replace(group, unhedged="basis risk: R^2 0.2"))
+    assert (basis.expiries, basis.because) == ((), "basis risk: R^2 0.2")
+
+
+def test_no_leg_costs_less_than_its_gas():
+    cheap, dear = (only(quotes=dense(gas_usd=gas)) for gas in (0.0, 400.0))
+    assert all(leg.cost_usd >= 2.0 * 400.0 - 1e-6 for leg in dear.legs)
+    assert 0 < len(dear.legs) < len(cheap.legs)
+    assert dear.worst_bound < 0.01
+
+
 def test_a_multiplier_and_a_stable_under_par_change_the_contracts_and_not_the_fit():
     whole = only(quotes=dense())
     small = tuple(

@@ -42,7 +42,7 @@ def test_votes_come_with_their_leading_numbers_then_cover_then_orders():
     both = (*READINGS, reading("S4", 0.6, value=0.4))
     assert said(both) == (
         "TECHNICAL 0.84 (funding +3.1 sigma, vol x2.3), ONCHAIN 0.61 (pool liquidity -9.8 %, depth x0.40); "
-        "15 of 25 % of VaR held, 25 % after this step; buys MID 7.35, NEAR 11.05"
+        "15 of 25 % of VaR held, 25 % after this step; buys MID 7.35, NEAR 11.05 contracts"
     )
 
 
