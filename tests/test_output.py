@@ -16,7 +16,7 @@ shutil.get_terminal_size()
 
 
 def test_what_libraries_print_from_c_is_no_part_of_a_document():
-    """HiGHS prints a line of its own over some programmes, behind Python's back and at the exit at the latest."""
+    """HiGHS prints a line of its own over some programmes, behind Python and at the exit at the latest."""
     done = subprocess.run([sys.executable, "-c", NOISE], capture_output=True, text=True, check=True)
     assert done.stdout == '{"a": 1}\n'
     assert done.stderr == ""

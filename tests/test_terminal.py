@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from engine.factory import board, classic
+from engine.factory import classic
 from presented import POLICY, plan, record, stressed_record, troubled_record
 from rich.console import Console
 
@@ -15,7 +15,6 @@ from bot.engine.explain import explain
 from bot.model.base_layers import BaseLayer, Needs
 from bot.model.hedge import Layer, LegStatus, Shortfall
 from bot.model.tier import Quality, RuleFinding, Tier
-from bot.simulation.wording import usd
 
 WIDTHS = (80, 60, 45)
 OTHER = classic(tiers={"cooldown": "7 h"})
@@ -304,52 +303,6 @@ def test_the_printer_says_news_only():
         printer.show(replace(stressed_record(), outcomes=()), 3, 3)
     lines = [line for line in console.file.getvalue().splitlines() if re.match(r"\d{4}-", line)]
     assert [line.split()[2] for line in lines] == [Tier.CALM.name, "TAIL", Tier.SEVERE.name]
-
-
-def test_a_plan_shows_what_replicating_the_whole_loss_would_cost_and_miss():
-    made = plan()
-    (found,) = made.replications
-    text, words = text_of(terminal.plan_view(made)), words_of(terminal.plan_view(made))
-    assert "Replicating the whole loss of ETH/USDC by the listed puts of one expiry" in words
-    for item in found.expiries:
-        (line,) = [each for each in text.splitlines() if f"{item.low_usd:,.0f}-{item.high_usd:,.0f}" in each]
-        assert usd(item.cost_usd) in line
-        assert f"{100.0 * item.mean_error:.2f} %" in line
-        assert f"{100.0 * item.worst_bound:.2f} %" in line
-    best = min(found.expiries, key=lambda item: item.mean_error)
-    for leg in best.legs:
-        assert f"{leg.contracts:,.2f} ETH {leg.instrument.strike_usd:,.0f} put" in words
-    assert "(1 % of them end lower, 1 % higher)" in words
-
-
-def test_a_plan_shows_smiles_term_structure_and_realised_vols():
-    words = words_of(terminal.plan_view(plan()))
-    assert "30.0 $2,010 80.0 % +0.0 pt +0.0 pt 18 0.0 pt SVI" in words
-    assert "Term structure at the money: 7 d 80.0 %, 30 d 80.0 %, 90 d 80.0 %" in words
-    assert "Forward: spot: no strike has a bid and an ask" in words
-    assert re.search(
-        r"Realised vol: EWMA 24 h [\d.]+ %, 30 d [\d.]+ %; unknown: Parkinson 30 d \(0 days", words
-    )
-    assert "GARCH(1,1) next 10 d (39 returns are known, GARCH needs 250)" in words
-
-
-def test_a_plan_says_what_is_wrong_with_quotes_once_for_all_expiries():
-    bad = tuple(replace(item, liquidity=0.0) for item in board())
-    words = words_of(terminal.plan_view(plan(quotes=bad)))
-    assert words.count("no usable quote: size, premium, iv, model value and liquidity") == 1
-    assert "5.0, 30.0, 75.0 d: no usable quote" in words
-    assert "Term structure: unknown" in words
-    none = words_of(terminal.plan_view(plan(quotes=())))
-    assert "no option on ETH is quoted" in none
-    assert "Not told: no put on ETH is quoted." in none
-
-
-def test_a_plan_names_scarce_legs_and_arbitrage():
-    scarce = tuple(replace(item, liquidity=1.0) for item in board(days=[30.0]))
-    words = words_of(terminal.plan_view(plan(quotes=scarce)))
-    assert re.search(r"30\.0 d: more would be bought at [\d, ]+ if more were for sale\.", words)
-    crossing = (*board(days=[7.0], iv=1.2), *board(days=[14.0], iv=0.6))
-    assert "7.0 d: calendar at strike" in words_of(terminal.plan_view(plan(quotes=crossing)))
 
 
 def shown_plan():

@@ -242,8 +242,9 @@ def _within(claim: LossClaim, fit: Replication, spots: FloatArray) -> Replicatio
 
 
 def _legs(group: Group, usable: Sequence[Quote], fit: Replication) -> tuple[ReplicationLeg, ...]:
+    """Return what is bought, puts first, by strike."""
     rows = zip(usable, fit.sizes.tolist(), fit.at_liquidity.tolist(), strict=True)
-    return tuple(
+    legs = (
         ReplicationLeg(
             instrument=item.instrument,
             contracts=round(size / _units(group, item.instrument), 9),
@@ -254,6 +255,12 @@ def _legs(group: Group, usable: Sequence[Quote], fit: Replication) -> tuple[Repl
         for item, size, full in rows
         if size > 0.0
     )
+    return tuple(sorted(legs, key=_by_strike))
+
+
+def _by_strike(leg: ReplicationLeg) -> tuple[bool, float, Instrument]:
+    option = leg.instrument
+    return option.option_type is OptionType.CALL, option.strike_usd, option
 
 
 def _why_none(usable: Sequence[Quote], faults: Sequence[str]) -> str:

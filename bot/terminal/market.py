@@ -45,9 +45,7 @@ def market_lines(view: MarketView) -> Iterator[RenderableType]:
 def replication_lines(found: GroupReplication) -> Iterator[RenderableType]:
     """Yield what the options of each expiry would replicate of a group's whole loss, and at what cost."""
     kinds = "puts" if found.measure == "usd" else "puts and calls"
-    yield Text(
-        f"Replicating the whole loss of {found.group} by the listed {kinds} of one expiry", style="bold"
-    )
+    yield Text(f"Replicating the whole loss of {found.group} by listed {kinds}", style="bold")
     if found.because:
         yield hanging("  ", Text(f"Not told: {found.because}."))
         yield Text("")

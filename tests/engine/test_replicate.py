@@ -227,8 +227,10 @@ def test_a_quote_that_no_decision_would_trade_on_is_on_no_menu(changes, words):
 def test_calls_count_only_where_losses_are_measured_against_holding():
     calls = dense(kinds=(OptionType.CALL,))
     assert "no put on ETH is quoted" in found(quotes=calls).because
-    kinds = {leg.instrument.option_type for leg in only(HOLD, quotes=dense(kinds=tuple(OptionType))).legs}
-    assert kinds == set(OptionType)
+    legs = only(HOLD, quotes=dense(kinds=tuple(OptionType))).legs
+    order = [(leg.instrument.option_type is OptionType.CALL, leg.instrument.strike_usd) for leg in legs]
+    assert order == sorted(order)
+    assert {leg.instrument.option_type for leg in legs} == set(OptionType)
 
 
 def test_a_known_deposit_is_what_holding_means():
