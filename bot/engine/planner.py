@@ -59,6 +59,12 @@ def _missing(policy: Policy, plan: GroupPlan, slot: Slot, *, holds: Sequence[str
     withheld = target.units - max(target.released_units, held)
     if withheld > 0.0 and target.plan.released < 1.0:
         plan.short(slot, withheld, target.plan.because)
+    if target.units == 0.0 and plan.sizing.share > 0.0 and not plan.sizing.reached > 0.0:
+        side = (
+            f"no {slot.option_type} lowers the value at risk: the group's worst losses are on the other side"
+        )
+        plan.short(slot, 0.0, side if plan.group.var_usd > 0.0 else "nothing is at risk")
+        return 0.0
     gap = target.released_units - held
     if gap <= 0.0 or target.units <= 0.0:
         return 0.0

@@ -15,7 +15,7 @@ from engine.factory import (
 )
 
 from bot.engine.step import decide
-from bot.model.hedge import Layer
+from bot.model.hedge import Layer, OptionType
 from bot.model.record import EngineState, GroupState
 from bot.model.tier import Tier
 from bot.model.units import HOUR_S
@@ -78,3 +78,15 @@ def test_the_escalation_reserve_is_the_policys_choice():
     ]
     bought = [buys(plan).get(Layer.MID, 0.0) for plan in plans]
     assert bought[0] < bought[1]
+
+
+def test_options_on_the_side_where_nothing_is_lost_are_a_shortfall_with_the_reason():
+    """Under ``hold`` the worst losses are above the range: with puts alone listed, none is bought."""
+    policy = classic(near={"trigger": "tier"}, sizing={"loss_measure": "hold"})
+    puts = tuple(item for item in board() if item.instrument.option_type is OptionType.PUT)
+    state = EngineState(groups={GROUP: GroupState(tier=Tier.SEVERE, last_needed_s=NOW_S)})
+    _, decision = decide(policy, state, frame(quotes=puts))
+    assert not decision.plan.legs
+    said = [item.reason for item in decision.groups[0].shortfalls]
+    assert sum("no put lowers the value at risk" in reason for reason in said) == 3
+    assert sum("no listed call fits" in reason for reason in said) == 3
