@@ -8,7 +8,8 @@ from bench_timers import Figures, median_ms
 
 from bot.engine.group import group_names, read_group
 from bot.engine.policy import Policy
-from bot.engine.step import decide, decide_tier
+from bot.engine.step import decide
+from bot.engine.tier_step import decide_tier
 from bot.model.exposure import Exposure, ExposureKind, LpShape
 from bot.model.hedge import HeldHedge, Instrument, Layer, OptionType, Quote
 from bot.model.market import Block, Column, Columns, Frame, Metric, SeriesKey

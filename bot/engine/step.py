@@ -20,11 +20,8 @@ from bot.engine.perpetual_orders import PerpetualPlan, perpetual_finding, short_
 from bot.engine.plan import GroupPlan, blocked_layers, plan_gains, plan_key
 from bot.engine.planner import allocate, collect_wants
 from bot.engine.policy import Policy
-from bot.engine.rules import TIER_RULES
-from bot.engine.rules.confirmation import confirmed, height_of
-from bot.engine.rules.consensus import family_votes, voting_memory
-from bot.engine.rules.context import TierContext, places_read
-from bot.engine.rules.fast_path import fast_places
+from bot.engine.rules.confirmation import height_of
+from bot.engine.rules.context import TierContext
 from bot.engine.rules.hard_triggers import find_holds
 from bot.engine.rules.protocol_tier import highest_protocol, protocol_step
 from bot.engine.rules.protocol_triggers import health_alarms
@@ -32,6 +29,7 @@ from bot.engine.sentence import Coverage, state_sentence
 from bot.engine.settlement import shrink_new
 from bot.engine.sizing import covered_share, held_path_gains
 from bot.engine.targets import group_targets
+from bot.engine.tier_step import TierStep, decide_tier
 from bot.engine.time_shift import eases
 from bot.engine.wings import whole_break_evens, wings_finding
 from bot.model.hedge import CondorAction, CondorOrder, HedgeLeg, HedgePlan, Side
@@ -39,26 +37,6 @@ from bot.model.market import Frame
 from bot.model.record import Decision, EngineState, GroupDecision, GroupState, ProtocolDecision
 from bot.model.tier import Reading, RuleFinding, Tier
 from bot.signals import read_signals
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TierStep:
-    """What R1-R4 made of one group."""
-
-    context: TierContext  # its state is the new one
-    previous: Tier
-    needed: Tier  # what the rules ask for in this frame
-    findings: tuple[RuleFinding, ...]
-    reads: tuple[int, ...]  # places of the context's readings among all
-    fast_reads: tuple[int, ...]  # of those in its fast mean
-
-    @property
-    def moved(self) -> str:
-        """Return R3's word where the tier waits, stays up or falls; empty where it is simply asked for."""
-        tier = self.context.state.tier
-        if tier > self.previous or tier is self.previous is self.needed:
-            return ""
-        return next(item.because for item in self.findings if item.rule == "R3")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,54 +129,6 @@ def _orders(
         shorts=shorts,
         condors=_overlays(policy, frame, plans, steps, holds=holds, room_usd=capital_usd),
     )
-
-
-def decide_tier(
-    policy: Policy,
-    before: GroupState,
-    frame: Frame,
-    group: Group,
-    readings: Sequence[Reading],
-    *,
-    holds: Sequence[str],
-) -> TierStep:
-    """Return a group's memory after R1-R4."""
-    reads = places_read(policy, group.name, group.exposures, readings)
-    mine = tuple([readings[place] for place in reads])
-    context = TierContext(
-        group=group.name,
-        underlying=group.underlying,
-        stable=group.stable,
-        state=before,
-        frame=frame,
-        readings=mine,
-        votes=family_votes(policy, before, mine),
-    )
-    findings = tuple(found for rule in TIER_RULES.values() for found in rule(policy, context))
-    needed = needed_tier(findings)
-    after, moved = confirmed(policy, context, needed, holds=holds)
-    after = replace(after, voting=voting_memory(policy, context))
-    return TierStep(
-        context=replace(context, state=after),
-        previous=before.tier,
-        needed=needed,
-        findings=(*findings, moved),
-        reads=reads,
-        fast_reads=fast_places(context, reads),
-    )
-
-
-def needed_tier(findings: Sequence[RuleFinding]) -> Tier:
-    """Return the tier that is asked for: votes under R4's cap, hard triggers without one."""
-    voted = max(
-        (item.tier for item in findings if item.rule == "R1" and item.tier is not None), default=Tier.CALM
-    )
-    cap = min((item.caps_tier for item in findings if item.caps_tier is not None), default=Tier.CRISIS)
-    forced = max(
-        (item.tier for item in findings if item.rule != "R1" and item.fired and item.tier is not None),
-        default=Tier.CALM,
-    )
-    return max(min(voted, cap), forced)
 
 
 def plan_group(

@@ -69,6 +69,7 @@ class Market:
             f"Listed are {options.weeklies} weekly expiries and month ends to {options.month_ends_dte:g} d, "
             f"at |delta| {options.min_abs_delta:g} to {options.max_abs_delta:g}; "
             f"no trade in the last {options.cutoff_s / HOUR_S:g} h.",
+            "No perpetual is quoted: where a policy wants one for NEAR (R27), puts stand in for it.",
             "An option settles at the last hourly close before expiry; where that is a hole in the "
             "history, at the first close after it.",
             f"The position is opened at the first price of the range and its liquidity stays fixed. {fees}",

@@ -7,7 +7,7 @@ import pytest
 from engine.factory import NOW_S, calm_columns, classic, context, frame, reading
 
 from bot.engine.rules.defi_liquidity import defi_liquidity, may_spend_reserve
-from bot.engine.step import needed_tier
+from bot.engine.tier_step import needed_tier
 from bot.model.market import Column, Metric, SeriesKey
 from bot.model.tier import Quality, Tier
 from bot.model.units import DAY_S

@@ -8,7 +8,7 @@ from engine.factory import FEED, NOW_S, calm_columns, classic, context, flat, fr
 
 from bot.engine.rules.consensus import consensus
 from bot.engine.rules.false_breakdown import false_breakdown
-from bot.engine.step import needed_tier
+from bot.engine.tier_step import needed_tier
 from bot.model.market import Column, Metric, SeriesKey
 from bot.model.record import GroupState
 from bot.model.tier import Quality, RuleFinding, Tier

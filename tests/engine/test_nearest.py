@@ -13,7 +13,7 @@ from bot.engine.group import read_group
 from bot.engine.nearest import nearest
 from bot.engine.rules.consensus import LONE_FAMILY
 from bot.engine.standing import Standing, anchors_of, value_at, with_score
-from bot.engine.step import decide_tier
+from bot.engine.tier_step import decide_tier
 from bot.model.record import GroupDecision, GroupState
 from bot.model.tier import Family, Quality, Tier
 

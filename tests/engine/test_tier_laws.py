@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.engine.group import read_group
 from bot.engine.rules.consensus import LONE_FAMILY
-from bot.engine.step import decide_tier
+from bot.engine.tier_step import decide_tier
 from bot.model.record import GroupState
 from bot.model.tier import Quality, Tier
 
