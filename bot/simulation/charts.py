@@ -52,9 +52,9 @@ def timeline(data: ReportData) -> go.Figure:
     _add_layers(figure, data)
     _add_tiers(figure, data)
     for span_s in holes(data.times_s):
-        _shade(figure, span_s, "no data")
+        _shade(figure, data, span_s, "no data")
     for span_s in unknown_stretches(data.times_s, data.hedged_usd):
-        _shade(figure, span_s, "hedge value unknown", row=1, col=1)
+        _shade(figure, data, span_s, "hedge value unknown", row=1, col=1)
     figure.update_yaxes(title_text="value, USD", row=1, col=1, tickformat="~s")
     figure.update_yaxes(title_text="price, USD", row=2, col=1, tickformat=",.0f", nticks=5)
     end_s = data.times_s[-1] + _step_s(data.times_s)
@@ -64,8 +64,12 @@ def timeline(data: ReportData) -> go.Figure:
     return _styled(figure, height=760)
 
 
-def _shade(figure: go.Figure, span_s: tuple[float, float], text: str, **place: int) -> None:
-    """Shade and name a stretch of time: a gap is drawn as one, never joined by a line."""
+def _shade(figure: go.Figure, data: ReportData, span_s: tuple[float, float], text: str, **place: int) -> None:
+    """Shade and name a stretch of time: a gap is drawn as one, never joined by a line.
+
+    Its name begins at the edge that is farther from the chart's end, so that it runs into the chart.
+    """
+    is_late = sum(span_s) > float(data.times_s[0] + data.times_s[-1])
     figure.add_vrect(
         x0=_stamp(span_s[0]),
         x1=_stamp(span_s[1]),
@@ -73,6 +77,7 @@ def _shade(figure: go.Figure, span_s: tuple[float, float], text: str, **place: i
         opacity=0.18,
         line_width=0,
         annotation_text=text,
+        annotation_position=f"inside bottom {'right' if is_late else 'left'}",
         **place,
     )
 
@@ -113,7 +118,7 @@ def payoff(view: Payoff, underlying: str) -> go.Figure:
                 x=bound,
                 line_width=1,
                 annotation_text=f"range {bound:,.0f}",
-                annotation_position="bottom left",
+                annotation_position="top left",  # the spot's label stands at the bottom
             )
     _label_break_evens(figure, view)
     figure.update_xaxes(title_text=f"{underlying} price, USD", tickformat=",.0f")

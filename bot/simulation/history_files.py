@@ -27,6 +27,7 @@ _NEW_YORK_CLOSE_S = 21 * HOUR_S
 _SPY_TO_SPX = 10.0  # the fund's share is about a tenth of the index; S20 reads returns alone
 _LONGEST_BREAK_S = 3 * DAY_S  # Friday's close to Monday's
 _RELEASES = {"CPI": "cpi", "PPI": "ppi", "FOMC": "fomc_decision"}  # intermeeting moves are not scheduled
+_LONGEST_WAIT_S = 49 * DAY_S  # FOMC meetings are up to seven weeks apart
 _STABLECOINS = ("usdt_mcap", "usdc_mcap", "busd_mcap")
 _TWO_PERCENT_DOWN = 1.0 - math.sqrt(0.98)
 _V2_FILES = {"v2:ETH/USDC": "uniswapv2_usdc_weth_4h", "v2:ETH/DAI": "uniswapv2_dai_weth_4h"}
@@ -55,6 +56,7 @@ class HistoryTable:
     may_be_blank: bool = False  # a row with an empty number is a day without one, not a bad row
     prepare: Callable[[Rows], Rows] = _as_read  # of the whole file, before a range is cut from it
     is_required: bool = False
+    stands_s: int = 0  # a row says something for so long: one before the range may be all that it needs
 
     @property
     def numeric(self) -> tuple[str, ...]:
@@ -214,7 +216,8 @@ def _releases(subject: str, event: str) -> HistoryTable:
         file="macro_events_us",
         what=f"times of {subject} releases (BLS and Federal Reserve schedules), without the figures",
         keep={"event": event},
-        step_s=49 * DAY_S,  # FOMC meetings are up to seven weeks apart
+        step_s=_LONGEST_WAIT_S,
+        stands_s=_LONGEST_WAIT_S,
         shift_s=0,
         series=lambda rows: {SeriesKey(Metric.MACRO_RELEASE_S, subject, "calendar"): rows["next_s"]},
         without=f"no {subject} calendar (S19)",

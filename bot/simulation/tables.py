@@ -291,7 +291,7 @@ def _cut(rows: Rows, window: _Window) -> Rows:
 
 def _report(name: str, table: HistoryTable, rows: Rows, bad: tuple[str, ...], window: _Window) -> FileReport:
     at_s = rows["at_s"]
-    in_range = bool(at_s.size) and at_s[-1] > window.from_s
+    in_range = bool(at_s.size) and at_s[-1] > window.from_s - table.stands_s
     return FileReport(
         file=name,
         what=table.what,

@@ -147,6 +147,16 @@ def test_a_calendar_names_the_next_release_and_no_figure(folder):
     assert not columns.find(Metric.MACRO_PRINT)
 
 
+def test_the_calendar_before_a_short_range_stands_in_it(folder):
+    """A release is known since the one before it: a range of two days without one has a calendar too."""
+    rows = [(stamp(START_S + day * DAY_S), "cpi") for day in (10, 40, 70)]
+    folder.write("macro_events_us", ("ts", "event"), rows)
+    history = load(folder, from_s=START_S + 44 * DAY_S, to_s=START_S + 46 * DAY_S)
+    release_s, known_s = history.columns.latest(Metric.MACRO_RELEASE_S, "CPI")
+    assert (release_s, known_s) == (START_S + 70 * DAY_S, START_S + 40 * DAY_S)
+    assert not any("CPI" in line for line in history.missing)
+
+
 def test_what_is_optional_and_not_there_is_named(folder):
     folder.remove("perp_funding_multi")
     history = load(folder)
