@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bot.model.market import FloatArray
 
-WHOLE_LOTS = 1_000  # an order of more lots than this is rounded down after the solution, not solved in lots
+WHOLE_LOTS = 100  # an order of more lots is solved in any size and rounded down: under 1 % of it is lost
 LOT_NOISE = 1e-9  # of a lot
 _EXACT = 1e-8  # relative slack of the arithmetic
 

@@ -305,7 +305,7 @@ async def test_a_rate_limit_is_not_answered_with_more_requests(faulty: FaultyNod
         return {"code": -32005, "message": "limit exceeded"} if method == "eth_call" else None
 
     old = OldNode(faulty, respond)
-    async with Rpc(faulty.url, timeout_s=0.05) as rpc:
+    async with Rpc(faulty.url, timeout_s=0.5) as rpc:
         chain = await JsonRpcReader.connect(rpc, chain_id=5)
         head = await chain.head()
         before = len(old.calls)
