@@ -7,6 +7,7 @@ window and the whole history give the same reading, and a held score is the last
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from statistics import median
 from typing import Any, Protocol, TypeAlias
@@ -118,6 +119,7 @@ def _held(longer: Bars, patience: int) -> Bars:
 
 
 Measure: TypeAlias = Callable[[Inputs], Measured | NotYet]
+QuietMeasure: TypeAlias = Callable[..., Measured | NotYet]  # (inputs, *, quiet, policy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +234,34 @@ def read_subject(
         value=result.value,
         score=result.score,
         held_until_s=worst.good_s + worst.patience_s if quality is Quality.HELD else math.nan,
+    )
+
+
+def read_each(
+    signal: Signal,
+    keys: tuple[SeriesKey, ...],
+    columns: Columns,
+    measure: QuietMeasure,
+    *,
+    now_s: float,
+    policy: SignalsPolicy,
+) -> tuple[Reading, ...]:
+    """Return one reading for each series, of one metric all of them; absent without any.
+
+    ``measure`` is also told how many quiet bars the source may have and the policy.
+    """
+    if not keys:
+        return absent_metric(signal, signal.metrics[0])
+    return tuple(
+        read_subject(
+            signal,
+            (key,),
+            columns,
+            partial(measure, quiet=quiet_bars(key, policy), policy=policy),
+            now_s=now_s,
+            policy=policy,
+        )
+        for key in keys
     )
 
 

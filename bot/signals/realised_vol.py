@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,11 +22,9 @@ from bot.signals.reading import (
     Inputs,
     Measured,
     NotYet,
-    absent_metric,
     no_last_bar,
     not_yet,
-    quiet_bars,
-    read_subject,
+    read_each,
     too_few,
 )
 from bot.signals.subjects import primary_prices
@@ -54,19 +51,7 @@ class RealisedVol:
 
     def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
         keys = primary_prices(columns, policy)
-        if not keys:
-            return absent_metric(self, Metric.PRICE_USD)
-        return tuple(
-            read_subject(
-                self,
-                (key,),
-                columns,
-                partial(_measure, quiet=quiet_bars(key, policy), policy=policy),
-                now_s=now_s,
-                policy=policy,
-            )
-            for key in keys
-        )
+        return read_each(self, keys, columns, _measure, now_s=now_s, policy=policy)
 
 
 class _Vols(NamedTuple):

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from bot.model.units import DAY_S, HOUR_S
 from bot.quant.volatility import downside_deviation, periods_per_year
 from bot.signals.moves import known_share, moving_bars
 from bot.signals.policy import SignalsPolicy
-from bot.signals.reading import Inputs, Measured, NotYet, absent_metric, not_yet, quiet_bars, read_subject
+from bot.signals.reading import Inputs, Measured, NotYet, not_yet, read_each
 from bot.signals.subjects import primary_prices
 
 
@@ -31,19 +30,7 @@ class Semivariance:
 
     def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
         keys = primary_prices(columns, policy)
-        if not keys:
-            return absent_metric(self, Metric.PRICE_USD)
-        return tuple(
-            read_subject(
-                self,
-                (key,),
-                columns,
-                partial(_measure, quiet=quiet_bars(key, policy), policy=policy),
-                now_s=now_s,
-                policy=policy,
-            )
-            for key in keys
-        )
+        return read_each(self, keys, columns, _measure, now_s=now_s, policy=policy)
 
 
 def _measure(inputs: Inputs, *, quiet: int, policy: SignalsPolicy) -> Measured | NotYet:

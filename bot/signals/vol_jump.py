@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from bot.model.tier import Family, Reading
 from bot.model.units import HOUR_S
 from bot.signals.moves import known_share, moving_bars
 from bot.signals.policy import SignalsPolicy
-from bot.signals.reading import Inputs, Measured, NotYet, absent_metric, quiet_bars, read_subject
+from bot.signals.reading import Inputs, Measured, NotYet, read_each
 
 _MAX_LOG_RISE = 700.0  # beyond it e^x is no float any more
 
@@ -34,19 +33,7 @@ class VolJump:
 
     def read(self, columns: Columns, *, now_s: float, policy: SignalsPolicy) -> tuple[Reading, ...]:
         keys = columns.find(Metric.VOL_INDEX)
-        if not keys:
-            return absent_metric(self, Metric.VOL_INDEX)
-        return tuple(
-            read_subject(
-                self,
-                (key,),
-                columns,
-                partial(_measure, quiet=quiet_bars(key, policy), policy=policy),
-                now_s=now_s,
-                policy=policy,
-            )
-            for key in keys
-        )
+        return read_each(self, keys, columns, _measure, now_s=now_s, policy=policy)
 
 
 def _measure(inputs: Inputs, *, quiet: int, policy: SignalsPolicy) -> Measured | NotYet:
