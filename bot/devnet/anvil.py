@@ -29,6 +29,8 @@ HOST = "127.0.0.1"
 _READY_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 5.0
 _POLL_S = 0.01
+_LOOKS = 5  # that find no node before it counts as ended
+_PORTS_TRIED = 3
 _BALANCE_ETH = 1_000_000
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # Old states are kept for reorgs only; without a bound every block makes the next one slower.
@@ -154,10 +156,19 @@ class Anvil:
 def start_detached(binary: str, *, port: int | None, state: Path) -> tuple[int, int]:
     """Start a node that outlives this process; return (process id, port) once it listens.
 
-    The shell in between makes it nobody's child, so it leaves no zombie.
+    A free port may be taken by somebody else before the node has it: another one is tried then.
     """
-    port = choose_port(port)
-    command = _arguments(binary, port=port, genesis_s=None, state=state)
+    for _ in range(_PORTS_TRIED if port is None else 1):
+        chosen = choose_port(port)
+        pid = _detach(_arguments(binary, port=chosen, genesis_s=None, state=state))
+        if _comes_up(pid, chosen):
+            return pid, chosen
+        stop_detached(pid, chosen)
+    raise TransientError(f"a detached anvil did not come up on port {chosen}")
+
+
+def _detach(command: list[str]) -> int:
+    """Start a command as nobody's child, by a shell in between, so that it leaves no zombie."""
     told = subprocess.run(  # noqa: S603 - fixed script; the arguments are passed, not spliced
         ["/bin/sh", "-c", _DETACH, "sh", *command],
         capture_output=True,
@@ -165,14 +176,21 @@ def start_detached(binary: str, *, port: int | None, state: Path) -> tuple[int, 
         check=True,
         start_new_session=True,
     )
-    pid = int(told.stdout)
-    until = time.monotonic() + _READY_TIMEOUT_S
-    while time.monotonic() < until and is_node(pid, port):
-        if listens(port):
-            return pid, port
+    return int(told.stdout)
+
+
+def _comes_up(pid: int, port: int) -> bool:
+    """Wait until the node listens; False when it has ended, or after the time-out.
+
+    While a process becomes another (exec) its command line can be empty, so one look is no proof of its end.
+    """
+    until, gone = time.monotonic() + _READY_TIMEOUT_S, 0
+    while time.monotonic() < until and gone < _LOOKS:
+        gone = 0 if is_node(pid, port) else gone + 1
+        if not gone and listens(port):
+            return True
         time.sleep(_POLL_S)
-    stop_detached(pid, port)
-    raise TransientError(f"a detached anvil did not come up on port {port}")
+    return False
 
 
 def stop_detached(pid: int, port: int) -> bool:
