@@ -95,7 +95,7 @@ def _programme(
         units=np.array([item.units for item in offers]),
         cost=np.array([quote.unit_cost_usd for quote in quotes]),
         order_cost=np.array([quote.gas_usd for quote in quotes]),
-        least=np.array([quote.min_size for quote in quotes]),
+        least=np.array([_least(policy, item) for item in offers]),
         most=np.array([quote.liquidity for quote in quotes]),
         lot=np.array([quote.lot for quote in quotes]),
         wanted_gain=gains,
@@ -105,6 +105,12 @@ def _programme(
         pools=(*_liquidity_rows(offers), *_ladder_rows(slots, len(offers))),
         stages=_stages(policy, plans, caps, market, offers),
     )
+
+
+def _least(policy: Policy, item: Offer) -> float:
+    """Return the least contracts of one order: what the venue takes, and what is worth its gas."""
+    quote = item.candidate.quote
+    return max(quote.min_size, item.want.least_units(policy) / quote.instrument.multiplier)
 
 
 def _liquidity_rows(offers: Sequence[Offer]) -> list[Row]:
