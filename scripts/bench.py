@@ -20,6 +20,7 @@ from bench_reaction import bench_reaction
 from bench_timers import Figures
 
 from bot.errors import BotError
+from bot.output import keep_stdout
 
 AREAS: dict[str, Callable[[], Awaitable[Figures]]] = {
     "decision": bench_decision,
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if unknown := [name for name in given.areas if name not in AREAS]:
         parser.error(f"no area named {unknown[0]!r}; there are {', '.join(AREAS)}")
+    keep_stdout()
     try:
         figures = asyncio.run(measure(given.areas or list(AREAS)))
         if given.json is not None:

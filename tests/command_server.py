@@ -62,7 +62,8 @@ def _become(wanted: dict[str, Any]) -> NoReturn:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         if wanted["die"]:
             _die_at(*wanted["die"].split())
-        cli.main(wanted["start"])
+        sys.argv = ["alvh", *wanted["start"]]
+        cli.main()
     except SystemExit as end:
         code = end.code
     except BaseException:  # noqa: BLE001 - what the interpreter does with it
