@@ -4,6 +4,7 @@
 ``Site.more``, the addresses that are not in the Deployment.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -175,7 +176,19 @@ async def _gas(site: Site) -> Arguments:
     await site.bench.rpc.request("anvil_setNextBlockBaseFeePerGas", [hex(10**9)])
     await site.bench.rpc.request("eth_sendTransaction", [body], send=True)
     await site.bench.rpc.request("evm_mine")  # the node may not have mined the payment yet
+    await _fees_are_told(site)
     return {"chain_id": CHAIN_ID, "blocks": 2}
+
+
+async def _fees_are_told(site: Site) -> None:
+    """Wait until the node's fee history has its newest block: it keeps the two apart, one after the other."""
+    for _ in range(100):
+        head = await site.bench.rpc.request("eth_getBlockByNumber", ["latest", False])
+        fees = await site.bench.rpc.request("eth_feeHistory", ["0x2", head["number"], [50.0]])
+        newest = int(fees["oldestBlock"], 16) + len(fees["gasUsedRatio"]) - 1
+        if newest == int(head["number"], 16) and fees["baseFeePerGas"][-2] == head["baseFeePerGas"]:
+            return
+        await asyncio.sleep(0.05)
 
 
 async def _gmx_v2(site: Site) -> Arguments:
