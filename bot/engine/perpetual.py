@@ -20,6 +20,7 @@ from bot.model.market import FloatArray, Frame
 from bot.model.perpetual import HeldPerpetual, Perpetual, PerpetualQuote
 from bot.model.units import YEAR_DAYS
 
+_MARK_WITHIN = 2.0  # times the spot, either way; no perpetual has stood that far off its index
 _LEAST_MARGIN = 0.001  # of notional; nobody lends a thousand times and more
 
 
@@ -141,10 +142,14 @@ def refuse_perpetual(
 def unreadable(group: Group, item: HeldPerpetual) -> bool:
     """Return whether what is held cannot be told: then nothing is done about it.
 
-    A mark of less than half the spot, or more than twice, is none.
+    A mark of less than half the spot, or more than twice, is an error of reading.
     """
     off = item.mark_usd / group.spot_usd if math.isfinite(group.spot_usd) else 1.0
-    return not (math.isfinite(item.size) and 0.0 < item.mark_usd < math.inf and 0.5 <= off <= 2.0)
+    return not (
+        math.isfinite(item.size)
+        and 0.0 < item.mark_usd < math.inf
+        and 1.0 / _MARK_WITHIN <= off <= _MARK_WITHIN
+    )
 
 
 def shorts_of(group: Group) -> tuple[HeldPerpetual, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from bot.engine.cost_guard import WINDOW_DAYS
 from bot.engine.group import Group
 from bot.engine.limits import DEFINED_RISK_CAP, OVER_HEDGE_CAP, spot_grid, stress_grid
 from bot.engine.one_quote import carried_usd
@@ -31,7 +32,6 @@ from bot.model.units import YEAR_DAYS
 NOTIONAL_CAP = "notional of perpetuals (R9)"
 MARGIN_CAP = "margin of perpetuals (R9)"
 LIQUIDITY_CAP = "liquidity of the perpetual"
-_CARRY_DAYS = 30  # R11: the next 30 days
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,8 +54,14 @@ class PerpetualPlan:
 
     @property
     def after(self) -> float:
-        """Return the units short once all orders are done."""
-        return self.held - math.fsum(item.size for item in self.orders)
+        """Return the units short once all orders are done; what is no short of the group's is left out."""
+        mine = {item.id for item in shorts_of(self.group)} | {""}
+        return self.held - math.fsum(item.size for item in self.orders if item.position_id in mine)
+
+    @property
+    def shrinks(self) -> bool:
+        """Return whether a short of the group is already being reduced: then none is opened beside it."""
+        return self.after < self.held
 
     @property
     def wanted(self) -> bool:
@@ -123,7 +129,7 @@ def short_perpetual(
     _support(found, frame, shorts_of(group), room)
     if math.isnan(found.target):
         found.notes.append("the group's delta is unknown: nothing is opened")
-    elif not unread and not _in_band(policy, group, found):
+    elif not unread and not found.shrinks and not _in_band(policy, group, found):
         _open(found, holds=holds, room=room)
     return found
 
@@ -328,7 +334,7 @@ def _carried(found: PerpetualPlan, quote: PerpetualQuote, *, margin_usd: float) 
     cap = found.plan.carry
     if cap is None or math.isinf(cap.limit_usd):
         return {}
-    years = _CARRY_DAYS / YEAR_DAYS
+    years = WINDOW_DAYS / YEAR_DAYS
     unit_usd = quote.mark_usd * (2.0 * quote.cost + max(0.0, -quote.funding_apr) * years)
     unit_usd += cap.wacc * margin_usd * years
     planned_usd = math.fsum(carried_usd(found.plan, item) for item in found.plan.purchases)

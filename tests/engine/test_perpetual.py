@@ -320,6 +320,20 @@ def test_r27_without_room_for_margin_the_short_shrinks_to_what_its_margin_bears(
     assert equity_usd + left * (SPOT - stress_usd) == pytest.approx(left * 0.0625 * stress_usd)
 
 
+def test_r27_what_shrinks_for_want_of_margin_is_not_enlarged_beside_it():
+    policy = classic(near=NEAR, budget=WIDE, perpetual={"max_margin": "0.5 %"})
+    group = read_group(policy, frame(STEADY, quotes=full_board()), GROUP)
+    near_usd = SPOT + 0.3 * (stress_price(policy, group, SPOT) - SPOT)
+    held = short(20.0, liquidation_usd=near_usd, margin_usd=4_990.0)  # the target is 62.5
+    (order,) = at(policy=policy, perpetuals=(held,)).perpetuals
+    assert order.reduce_only
+
+
+def test_r27_strays_count_in_no_figure_of_the_short():
+    long = short(id="perp:9", size=5.0)
+    assert "short 62.5 ETH, 62.5 after this step" in finding(at(perpetuals=(short(), long))).because
+
+
 def test_r27_an_unknown_price_of_liquidation_is_an_alarm():
     assert "ALARM" in finding(at(perpetuals=(short(liquidation_usd=math.nan),))).because
 
