@@ -8,36 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from signals.series import IV_30D, PRICE, START_S, columns_of, end_s, hourly
+from signals.technical_reads import POLICY, read, read_one, walk
 
 from bot.model.market import Column, Columns, Metric, SeriesKey
 from bot.model.tier import Quality
 from bot.model.units import DAY_S, HOUR_S
 from bot.signals import SIGNALS
 from bot.signals.moves import moves
-from bot.signals.policy import SignalsPolicy
 
-POLICY = SignalsPolicy()
 QUARTER = 90 * 24
 MONTH = 30 * 24
 DAY = 24
-
-
-def read(name, columns, now_s, policy=POLICY):
-    return [
-        item
-        for item in SIGNALS[name].read(columns, now_s=now_s, policy=policy)
-        if item.quality is not Quality.ABSENT
-    ]
-
-
-def read_one(name, columns, now_s, policy=POLICY):
-    (reading,) = read(name, columns, now_s, policy)
-    return reading
-
-
-def walk(size, *, level=3000.0, step=0.006, seed=1):
-    rng = np.random.default_rng(seed)
-    return level * np.exp(np.cumsum(rng.normal(0.0, step, size)))
 
 
 # S24
