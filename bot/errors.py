@@ -9,6 +9,7 @@ BotError
 │   └── DisagreementError  sources that should agree do not; told at once
 ├── VenueRejected     record it, never resubmit the same leg
 ├── OutcomeUnknown    reconcile by key before anything else is sent
+│   └── AwaitingSignatures  it was proposed; others must sign before it is sent
 └── InvariantError    stop: a bug or corrupt data
 """
 
@@ -55,6 +56,13 @@ class OutcomeUnknown(BotError):
 
     def __str__(self) -> str:
         return f"outcome of {self.what} ({self.key}) is unknown"
+
+
+class AwaitingSignatures(OutcomeUnknown):
+    """A Safe's owners have not signed yet: it may still be executed, by any of them."""
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.key}) awaits signatures"
 
 
 class InvariantError(BotError):

@@ -1,14 +1,17 @@
 """What the pipeline asks of the outside. Protocols only; app.py picks who implements them."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from bot.model.execution import NOTHING_DUE, Due, Ended, ExecutionPlan, SignedMessage, TradeFact
 from bot.model.exposure import Exposure
 from bot.model.hedge import HedgeLeg, Instrument, LegOutcome, Quote
 from bot.model.intent import IntentEvent, Log, Receipt, TxRequest
 from bot.model.market import Block, Columns, Observation, SeriesKey
 from bot.model.record import StepRecord
+from bot.model.signing import Permission
 
 
 class Call(NamedTuple):
@@ -166,15 +169,21 @@ class MarketView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenuePosition:
-    """A position as the venue sees it; the book adds layer, cost and time of purchase."""
+    """A position as the venue sees it; the book adds layer, cost and time of purchase.
+
+    What a sale would bring now and what exercise is worth are never mixed.
+    """
 
     id: str
     instrument: Instrument
     size: float
     iv: float
     model_usd: float
-    liquidation_usd: float  # NaN when no sale can be quoted
-    settleable: bool = False
+    liquidation_usd: float  # net of costs, by the way out that the venue has now; NaN when there is none
+    settleable: bool = False  # a SETTLE leg would do, or book, what is ``due``
+    intrinsic_usd: float = math.nan  # of the whole size at the venue's own price, costs left out; NaN unknown
+    marked_by: str = ""  # how the liquidation value was had: "eth_call of the sale", "payOffAmount", ...
+    due: Due = NOTHING_DUE
 
 
 class Venue(Protocol):
@@ -198,6 +207,59 @@ class Venue(Protocol):
         ...
 
 
+class VenueAdapter(Protocol):
+    """What is known of one option venue: what it lists and asks, what is held there, how an order is done.
+
+    It sends nothing. `bot.venues.planned.PlannedVenue` makes a ``Venue`` of it and carries its plans out.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def least_gas_ceiling(self) -> int:
+        """Gas limit that a signer must allow: under a smaller one a leg would fail half-way."""
+        ...
+
+    @property
+    def goes_on_after(self) -> frozenset[str]:
+        """Purposes of steps that a Wait follows: an order that got this far goes on at a later block."""
+        ...
+
+    def permissions(self) -> tuple[Permission, ...]:
+        """Return every call and allowance that a plan may hold, known without asking the chain."""
+        ...
+
+    async def quotes(self, view: MarketView, *, underlying: str, size: float) -> tuple[Quote, ...]:
+        """See Venue."""
+        ...
+
+    async def held(self, view: MarketView) -> tuple[VenuePosition, ...]:
+        """See Venue. Each position says what is due of it."""
+        ...
+
+    async def plan(
+        self, leg: HedgeLeg, *, view: MarketView, head: Block, done: Mapping[str, Receipt]
+    ) -> ExecutionPlan:
+        """Return how to do a leg from the state at ``head``; steps that are ``done`` (by purpose) left out.
+
+        The very trade is run by eth_call first. Raises VenueRejected when it is not possible within the
+        leg's limit, or the instrument on the chain is another (REL-D8); nothing was sent then.
+        """
+        ...
+
+    def fact(self, leg: HedgeLeg, receipts: Mapping[str, Receipt], *, view: MarketView) -> TradeFact | None:
+        """Return what the receipts of a leg (by purpose) say it did, None where its trade did not succeed.
+
+        Raises InvariantError when the trade succeeded without its event.
+        """
+        ...
+
+    async def ended(self, leg: HedgeLeg, *, view: MarketView, head: Block) -> Ended | None:
+        """Return how the position of a SETTLE leg ended without it, None while it is ours to settle."""
+        ...
+
+
 class Transactor(Protocol):
     """Sends transactions under the money rules; one per (chain, account)."""
 
@@ -218,6 +280,48 @@ class Transactor(Protocol):
         Returns the receipts by purpose, that of a cancel under "<purpose>-cancelled". Waits only briefly:
         raises OutcomeUnknown when a fact cannot be had now.
         """
+        ...
+
+
+class Messenger(Protocol):
+    """Signs messages for a service off the chain and gives them to it, each once."""
+
+    async def send(self, message: SignedMessage, *, leg_key: str, valid_until_s: float) -> Receipt:
+        """Sign, journal, post. The receipt's only log holds the service's reply as JSON, its hash is its id.
+
+        Raises VenueRejected when the service refused it for good, OutcomeUnknown when that is not known.
+        """
+        ...
+
+    async def resume(self, leg_key: str) -> Mapping[str, Receipt]:
+        """As ``Transactor.resume``: ask the service what became of what was sent; sends nothing."""
+        ...
+
+
+@runtime_checkable
+class Proposer(Protocol):
+    """Proposes a whole plan to the owners of a Safe, which sends it as one transaction or not at all."""
+
+    @property
+    def address(self) -> str:
+        """The Safe: whose money and positions they are."""
+        ...
+
+    async def propose(self, requests: Sequence[TxRequest]) -> Mapping[str, Receipt]:
+        """Propose the transactions of one order as one batch; receipts by purpose once it was executed.
+
+        They all are the batch's receipt. Raises AwaitingSignatures until then, VenueRejected when the batch
+        would fail (nothing was proposed) or was executed without effect, OutcomeUnknown when that cannot be
+        seen. A key that was proposed before is followed, never proposed a second time.
+        """
+        ...
+
+    async def withdraw(self, leg_key: str, *, because: str) -> None:
+        """Replace an open proposal by a rejection at the same Safe nonce: its market went, or its time."""
+        ...
+
+    async def resume(self, leg_key: str) -> Mapping[str, Receipt]:
+        """As ``Transactor.resume``; raises AwaitingSignatures while it is open."""
         ...
 
 

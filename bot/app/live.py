@@ -42,8 +42,8 @@ from bot.pipeline.recording import Recorder
 from bot.pipeline.sources import LiveSource, chain_clock, until, with_stalls
 from bot.ports import Venue, WebReader
 from bot.settings import Settings, load_policy
-from bot.venues.lyra import LyraVenue
 from bot.venues.paper import paper_venues
+from bot.venues.planned import PlannedVenue
 
 SIGNING_MODES = ("live", "demo")
 TEST_CHAINS = {  # coins on them are worth nothing
@@ -282,13 +282,13 @@ async def _signing_venues(
     password: str | None,
 ) -> tuple[Venue, ...]:
     """Return the venues that orders are sent to, never that of a public book."""
-    signer = await _signer(settings, lyra_venue(settings, reader, policy, transactor=None), password)
+    signer = await _signer(settings, lyra_venue(settings, reader, policy, custody=None), password)
     transactor = _transactor(settings, node, signer, journal)
-    venue = lyra_venue(settings, reader, policy, transactor=transactor)
+    venue = lyra_venue(settings, reader, policy, custody=transactor)
     return (venue,) if venue is not None else ()
 
 
-async def _signer(settings: Settings, venue: LyraVenue | None, password: str | None) -> KeystoreSigner:
+async def _signer(settings: Settings, venue: PlannedVenue | None, password: str | None) -> KeystoreSigner:
     account = settings.account
     if account is None or password is None:
         raise ConfigError("signing needs an [account] with address and keystore, and its password")

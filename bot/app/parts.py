@@ -14,12 +14,13 @@ from bot.errors import ConfigError
 from bot.model.hedge import Layer
 from bot.model.market import SeriesKey
 from bot.pipeline.cadence import Scheduled
-from bot.ports import Transactor, Watcher, WebSource
+from bot.ports import Proposer, Transactor, Watcher, WebSource
 from bot.settings import PoolSettings, Settings, WatchSettings
 from bot.venues.indicative import indicative_book
-from bot.venues.lyra import LyraVenue
+from bot.venues.lyra import lyra_venue as venue_over_lyra
 from bot.venues.lyra_reads import LyraContracts
 from bot.venues.lyra_terms import LyraTerms
+from bot.venues.planned import PlannedVenue
 from bot.venues.settlement import SettlementSwap, StablePair, SwapLimits
 from bot.watchers.chainlink import ChainlinkWatcher
 from bot.watchers.lyra_iv import LyraIvWatcher
@@ -76,9 +77,9 @@ def all_series(settings: Settings) -> list[SeriesKey]:
 
 
 def lyra_venue(
-    settings: Settings, reader: JsonRpcReader, policy: Policy, *, transactor: Transactor | None
-) -> LyraVenue | None:
-    """Return the Lyra venue, None when none is configured. Without a transactor it only quotes.
+    settings: Settings, reader: JsonRpcReader, policy: Policy, *, custody: Transactor | Proposer | None
+) -> PlannedVenue | None:
+    """Return the Lyra venue, None when none is configured. Without ``custody`` it only quotes.
 
     Quotes are asked for what the policy's layers could want, not for every strike that is listed.
     """
@@ -104,11 +105,11 @@ def lyra_venue(
         short_collateral=lyra.short_collateral,
         synthetix_adapter=lyra.synthetix_adapter,
     )
-    return LyraVenue(
+    return venue_over_lyra(
         reader=reader,
         contracts=contracts,
         swap=SettlementSwap(reader=reader, pair=pair, limits=limits),
-        transactor=transactor,
+        custody=custody,
         account=settings.account.address if settings.account else None,
         terms=LyraTerms(
             underlying=lyra.underlying,

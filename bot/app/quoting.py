@@ -21,5 +21,5 @@ def quoting_venues(
     settings: Settings, reader: JsonRpcReader, web: WebReader, policy: Policy
 ) -> tuple[Venue, ...]:
     """Return the venues that are asked for quotes where nothing is signed."""
-    found = (lyra_venue(settings, reader, policy, transactor=None), indicative_venue(settings, web))
+    found = (lyra_venue(settings, reader, policy, custody=None), indicative_venue(settings, web))
     return tuple(item for item in found if item is not None)

@@ -117,7 +117,7 @@ async def replay_blocks(
         source = await _past_source(settings, reader, policy, listener, head=await reader.block(first))
         if without := _not_replayed(settings):
             listener.on_notice(f"{without} are not replayed: what they would have said is unknown here")
-        venue = lyra_venue(settings, reader, policy, transactor=None)
+        venue = lyra_venue(settings, reader, policy, custody=None)
         pipeline = _pipeline(policy, [PaperVenue(venue)] if venue else [], MemoryJournal())
         now_s = -math.inf
         for number in range(first, last + 1, every):

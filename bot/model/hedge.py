@@ -24,7 +24,19 @@ class OptionType(StrEnum):
 class Side(StrEnum):
     BUY = "buy"
     SELL = "sell"
-    SETTLE = "settle"  # after expiry: collect the payoff, costs only gas
+    SETTLE = "settle"  # collect the payoff: after expiry, or before it where the venue never does; only gas
+
+
+class ExerciseStyle(StrEnum):
+    EUROPEAN = "european"
+    AMERICAN = "american"  # worth its intrinsic value at any time, by exercise
+    PERPETUAL = "perpetual"  # no expiry; ``expiry_s`` is that of the option it behaves like now
+
+
+class StrikeMode(StrEnum):
+    ABSOLUTE = "absolute"
+    AT_FILL = "at fill"  # a share of the spot price at execution; ``strike_usd`` is what it would be now
+    RANGE = "range"  # a range of prices around ``strike_usd``, which smears the payoff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -39,12 +51,16 @@ class Instrument:
     expiry_s: int
     settlement: str  # settlement asset, "sUSD"
     multiplier: float = 1.0  # units of the underlying per contract
+    style: ExerciseStyle = ExerciseStyle.EUROPEAN
+    strike_mode: StrikeMode = StrikeMode.ABSOLUTE
 
     @property
     def label(self) -> str:
         """How a person reads it: "ETH 2,000 put of 2022-05-20"."""
-        day = iso_utc(self.expiry_s)[:10]
-        return f"{self.underlying} {self.strike_usd:,.0f} {self.option_type.value} of {day}"
+        name = f"{self.underlying} {self.strike_usd:,.0f}"
+        if self.style is ExerciseStyle.PERPETUAL:
+            return f"{name} perpetual {self.option_type.value}"
+        return f"{name} {self.option_type.value} of {iso_utc(self.expiry_s)[:10]}"
 
     def dte(self, now_s: float) -> float:
         """Days to expiry; negative after it."""
@@ -296,8 +312,11 @@ class LegStatus(StrEnum):
     PARTIAL = "partial"
     REJECTED = "rejected"
     UNKNOWN = "unknown"  # blocks new legs until reconciled
-    PROPOSED = "proposed"
-    WAITING = "waiting"
+    PROPOSED = "proposed"  # awaits signatures of a Safe's owners: reserves budget, blocks its layer, expires
+    WAITING = "waiting"  # a part is done and the venue's next step is not possible yet
+
+
+OPEN_STATUSES = frozenset({LegStatus.UNKNOWN, LegStatus.PROPOSED, LegStatus.WAITING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

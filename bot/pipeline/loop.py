@@ -17,7 +17,7 @@ from bot.errors import (
 )
 from bot.model.base_layers import NOTHING_STATED, BaseHoldings
 from bot.model.exposure import Exposure
-from bot.model.hedge import HedgeLeg, HeldHedge, LegOutcome, LegStatus, Quote
+from bot.model.hedge import OPEN_STATUSES, HedgeLeg, HeldHedge, LegOutcome, LegStatus, Quote
 from bot.model.market import Block, Columns, Frame, Metric
 from bot.model.reasons import kind_of
 from bot.model.record import Decision, EngineState, StepRecord
@@ -81,6 +81,7 @@ class Pipeline:
     _figures: Figures = field(init=False)
     _pauses: Pauses = field(init=False)
     _executed: tuple[LegOutcome, ...] = field(init=False)  # in blocks that no moment has reached yet
+    _pending: Mapping[str, tuple[LegStatus, str]] = field(init=False, default_factory=dict)  # last look
     _indicative: bool = field(init=False)  # the book holds, or held, fills at indicative quotes
 
     def __post_init__(self) -> None:
@@ -143,7 +144,9 @@ class Pipeline:
             except _UNSEEN:
                 continue  # stays open: blocks its layer and holds its budget until a fact is known
             closed.append(self._close(outcome))
-        return tuple(closed)
+        before, self._pending = self._pending, _pending(closed)
+        same = {key for key, said in self._pending.items() if before.get(key) == said}
+        return tuple(item for item in closed if item.leg.key not in same)
 
     async def _frame(self, moment: Moment, view: MarketView) -> Frame:
         held, quotes, unread = await self._ask_venues(moment, view)
@@ -207,13 +210,13 @@ class Pipeline:
         return held, tuple(quotes), unread
 
     async def _execute_plan(self, legs: Sequence[HedgeLeg], view: MarketView) -> list[LegOutcome]:
-        """Execute legs in order; stop at one whose end is unknown, since what follows may rest on it."""
+        """Execute legs in order; stop at one whose end is open, since what follows may rest on it."""
         done: dict[str, LegOutcome] = {}
         for leg in legs:
             if leg.only_after and not _is_filled(done.get(leg.only_after)):
                 continue  # the protection that was to replace this leg's was not had
             done[leg.key] = await self._execute(leg, view)
-            if done[leg.key].status is LegStatus.UNKNOWN:
+            if done[leg.key].status in OPEN_STATUSES:
                 break
         return list(done.values())
 
@@ -229,8 +232,8 @@ class Pipeline:
         if not _is_booked(outcome):
             why = f"booked without a known price: {outcome}"
             outcome = LegOutcome(leg=outcome.leg, status=LegStatus.UNKNOWN, at_s=outcome.at_s, because=why)
-        if outcome.status is LegStatus.UNKNOWN:
-            return outcome  # stays open in the journal
+        if outcome.status in OPEN_STATUSES:
+            return outcome  # stays open in the journal: it holds its budget and blocks its layer
         self.journal.close_leg(outcome)
         self._executed = (*self._executed, outcome)
         self._indicative = self._indicative or outcome.indicative
@@ -304,6 +307,12 @@ def view_spots(columns: Columns, exposures: Sequence[Exposure]) -> Mapping[str, 
         name: columns.latest(Metric.PRICE_USD, name)[0]
         for name in sorted({item.underlying for item in exposures})
     }
+
+
+def _pending(outcomes: Sequence[LegOutcome]) -> Mapping[str, tuple[LegStatus, str]]:
+    """Return what is known of legs that others must act on: it is news only when it changes."""
+    waits = (LegStatus.PROPOSED, LegStatus.WAITING)
+    return {item.leg.key: (item.status, item.because) for item in outcomes if item.status in waits}
 
 
 def _is_filled(outcome: LegOutcome | None) -> bool:

@@ -1,26 +1,30 @@
 """Lyra v1 (Avalon): an options AMM with fixed expiries (contracts: npm ``@lyrafinance/protocol``)."""
 
-import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
 
-from bot.model.hedge import HedgeLeg, LegOutcome, Quote
-from bot.ports import ChainReader, MarketView, Transactor, VenuePosition
-from bot.venues.booked import rejected
+from bot.model.execution import Due, DueAction, Ended, ExecutionPlan, TradeFact
+from bot.model.hedge import HedgeLeg, Quote
+from bot.model.intent import Receipt
+from bot.model.market import Block
+from bot.model.signing import ApprovalRule, CallRule, Guard, Permission
+from bot.ports import ChainReader, MarketView, Proposer, Transactor, VenuePosition
+from bot.venues.lyra_booking import read_fact
 from bot.venues.lyra_marks import LyraMarks
+from bot.venues.lyra_plan import LyraPlanner
 from bot.venues.lyra_quotes import LyraQuoter
 from bot.venues.lyra_reads import COLLATERAL, MARKET, LyraContracts, LyraReads
-from bot.venues.lyra_steps import LyraExecution
-from bot.venues.lyra_terms import LyraTerms, Refusal
+from bot.venues.lyra_settled import read_end
+from bot.venues.lyra_terms import LyraTerms, Refusal, money_of, prices_in
 from bot.venues.lyra_trades import LyraTrades
+from bot.venues.planned import PlannedVenue
 from bot.venues.settlement import SettlementSwap
-from bot.venues.steps import ERC20, LegSteps
 
 
-class LyraVenue:
-    """Venue over one Lyra market.
+class LyraAdapter:
+    """One Lyra market. ``account`` says whose positions are marked and who trades; none: quotes only."""
 
-    Without ``transactor`` it lists, quotes and marks, and refuses every leg; ``account`` then says whose
-    positions are marked. One transactor per account: two would mix up each other's allowances.
-    """
+    goes_on_after: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -28,33 +32,31 @@ class LyraVenue:
         reader: ChainReader,
         contracts: LyraContracts,
         swap: SettlementSwap,
-        transactor: Transactor | None = None,
         account: str | None = None,
         terms: LyraTerms | None = None,
     ) -> None:
-        self._reader = reader
-        self._swap = swap
-        self._transactor = transactor
-        self._account = account if transactor is None else transactor.address
-        self._terms = terms or LyraTerms()
+        self.terms = terms or LyraTerms()
+        self._account, self._contracts, self._pair = account, contracts, swap.pair
         self._reads = LyraReads(reader, contracts)
-        self._trades = LyraTrades(
+        trades = LyraTrades(
             reader=reader,
             contracts=contracts,
             settlement_token=swap.pair.settlement_token,
-            iterations=self._terms.iterations,
-            account=self._account,
+            iterations=self.terms.iterations,
+            account=account,
         )
-        self._quoter = LyraQuoter(reads=self._reads, trades=self._trades, swap=swap, terms=self._terms)
+        self._quoter = LyraQuoter(reads=self._reads, trades=trades, swap=swap, terms=self.terms)
         self._marks = LyraMarks(
-            reads=self._reads, trades=self._trades, quoter=self._quoter, swap=swap, terms=self._terms
+            reads=self._reads, trades=trades, quoter=self._quoter, swap=swap, terms=self.terms
+        )
+        self._planner = LyraPlanner(
+            reader=reader, reads=self._reads, trades=trades, pair=swap.pair, terms=self.terms
         )
         self._refusals: tuple[Refusal, ...] = ()
-        self._one_leg = asyncio.Lock()  # two legs at once would overwrite each other's allowances
 
     @property
     def name(self) -> str:
-        return self._terms.name
+        return self.terms.name
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:
@@ -63,23 +65,34 @@ class LyraVenue:
 
     @property
     def least_gas_ceiling(self) -> int:
-        """Gas limit that a signer must allow: under a smaller one every leg would fail half-way."""
-        return self._terms.gas.least_ceiling
+        return self.terms.gas.least_ceiling
 
-    def permissions(self) -> tuple[tuple[str, bytes], ...]:
-        """Every (target, selector) that a leg may send, for the signer's allow-list."""
-        market = self._reads.contracts.option_market
-        trades = ("openPosition", "closePosition", "forceClosePosition", "settleExpiredBoard")
-        settle = COLLATERAL.function("settleOptions").selector
+    def permissions(self) -> tuple[Permission, ...]:
+        """Every call that a leg may hold. A sale's floor and a purchase's cap are both arguments."""
+        market, token = self._contracts.option_market.lower(), self._pair.settlement_token.lower()
+        trades = [
+            CallRule(
+                target=market,
+                function=MARKET.function(name).signature,
+                guard=Guard.BOUND,
+                opens=name == "openPosition",
+                most=(0, 7) if name == "openPosition" else None,
+                least=None if name == "openPosition" else (0, 6),
+            )
+            for name in ("openPosition", "closePosition", "forceClosePosition")
+        ]
         return (
-            *self._swap.permissions,
-            *((market, MARKET.function(name).selector) for name in trades),
-            (self._reads.contracts.short_collateral, settle),
+            ApprovalRule(token=token, spender=market, opens=True),
+            *trades,
+            _harmless(market, MARKET.function("settleExpiredBoard").signature),
+            _harmless(
+                self._contracts.short_collateral.lower(), COLLATERAL.function("settleOptions").signature
+            ),
         )
 
     async def quotes(self, view: MarketView, *, underlying: str, size: float) -> tuple[Quote, ...]:
         """Return buy quotes at the view's block; what has none is in ``refusals``."""
-        if underlying != self._terms.underlying:
+        if underlying != self.terms.underlying:
             self._refusals = ()
             return ()
         found, self._refusals = await self._quoter.quotes(view, size=size)
@@ -87,39 +100,73 @@ class LyraVenue:
 
     async def held(self, view: MarketView) -> tuple[VenuePosition, ...]:
         """Return the account's long positions, expired but unsettled ones included."""
-        return () if self._account is None else await self._marks.held(view, account=self._account)
+        if self._account is None:
+            return ()
+        return tuple(_with_due(item) for item in await self._marks.held(view, account=self._account))
 
-    async def execute(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
-        """Do one leg to its end: filled, refused (with what was spent on the way), or unknown."""
-        if self._transactor is None:
-            return rejected(leg, at_s=view.now_s, because=f"{self.name}: no account that can sign")
-        async with self._one_leg:
-            return await self._execution(leg, view, self._transactor).execute()
+    async def plan(
+        self,
+        leg: HedgeLeg,
+        *,
+        view: MarketView,
+        head: Block,
+        done: Mapping[str, Receipt],  # noqa: ARG002 - no plan of Lyra's waits
+    ) -> ExecutionPlan:
+        prices = prices_in(view, terms=self.terms, pair=self._pair)
+        return await self._planner.plan(leg, prices=prices, head=head)
 
-    async def reconcile(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
-        """Say what became of a leg that an earlier run left open, and revoke what it left allowed."""
-        if self._transactor is None:
-            return rejected(leg, at_s=view.now_s, because=f"{self.name}: no account that can sign")
-        async with self._one_leg:
-            return await self._execution(leg, view, self._transactor).reconcile()
-
-    async def loose_settlement_usd(self, view: MarketView) -> float:
-        """Return the worth of settlement tokens the account holds outside positions: cash, used first."""
-        if self._account is None or view.block is None:
-            return 0.0
-        pair = self._swap.pair
-        call = ERC20.call("balanceOf", pair.settlement_token, self._account)
-        row = (await self._reader.read([call], block=view.block))[0]
-        price = view.stable_usd.get(pair.settlement, float("nan"))
-        return float("nan") if row is None else self._swap.settlement_amount(row[0]) * price
-
-    def _execution(self, leg: HedgeLeg, view: MarketView, transactor: Transactor) -> LyraExecution:
-        return LyraExecution(
-            reader=self._reader,
-            reads=self._reads,
-            trades=self._trades,
-            swap=self._swap,
-            terms=self._terms,
-            steps=LegSteps(transactor, leg),
-            view=view,
+    def fact(self, leg: HedgeLeg, receipts: Mapping[str, Receipt], *, view: MarketView) -> TradeFact | None:
+        return read_fact(
+            leg,
+            receipts,
+            contracts=self._contracts,
+            account=self._account or "",
+            token=self._pair.settlement_token,
+            settlement_usd=prices_in(view, terms=self.terms, pair=self._pair).settlement_usd,
         )
+
+    async def ended(self, leg: HedgeLeg, *, view: MarketView, head: Block) -> Ended | None:
+        prices = prices_in(view, terms=self.terms, pair=self._pair)
+        return await read_end(
+            self._reads, leg, account=self._account or "", head=head, settlement_usd=prices.settlement_usd
+        )
+
+
+def lyra_venue(
+    *,
+    reader: ChainReader,
+    contracts: LyraContracts,
+    swap: SettlementSwap,
+    custody: Transactor | Proposer | None = None,
+    account: str | None = None,
+    terms: LyraTerms | None = None,
+) -> PlannedVenue:
+    """Return the venue over one Lyra market; without ``custody`` it quotes and marks ``account``."""
+    adapter = LyraAdapter(
+        reader=reader,
+        contracts=contracts,
+        swap=swap,
+        account=account if custody is None else custody.address,
+        terms=terms,
+    )
+    return PlannedVenue(
+        adapter,
+        reader=reader,
+        money=money_of(adapter.terms, swap.pair),
+        custody=custody,
+        swap=swap,
+        buy_gas=adapter.terms.gas.buy,
+    )
+
+
+def _harmless(target: str, function: str) -> CallRule:
+    return CallRule(target=target, function=function, guard=Guard.NO_MONEY, opens=False)
+
+
+def _with_due(position: VenuePosition) -> VenuePosition:
+    """Say what is due: anyone may settle an expired position, and nobody must."""
+    if not position.settleable:
+        return position
+    action = DueAction.SETTLE if position.intrinsic_usd > 0.0 else DueAction.WORTHLESS
+    due = Due(action=action, from_s=float(position.instrument.expiry_s), because="its board has expired")
+    return replace(position, due=due)

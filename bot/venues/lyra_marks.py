@@ -10,8 +10,9 @@ from bot.ports import MarketView, VenuePosition
 from bot.venues.booked import model_usd, payoff_usd
 from bot.venues.lyra_quotes import LyraQuoter
 from bot.venues.lyra_reads import OPTION_TYPES, LyraReads, OptionPosition, PositionTerms, wad
-from bot.venues.lyra_terms import Execution, LyraTerms, Prices, instrument_of, pinned, prices_of
+from bot.venues.lyra_terms import Execution, LyraTerms, instrument_of, prices_in
 from bot.venues.lyra_trades import LyraTrades
+from bot.venues.prices import Prices, pinned
 from bot.venues.settlement import SettlementSwap
 
 
@@ -54,7 +55,7 @@ class LyraMarks:
 
         async def sale(position: OptionPosition) -> Execution | None:
             async with gate:
-                return await self._sale(position, terms[position.strike_id], block, account)
+                return await self._sale(position, terms[position.strike_id], block)
 
         sales = await asyncio.gather(*map(sale, positions))
         marking = await self._marking(view, block, [item for item in sales if item])
@@ -63,22 +64,18 @@ class LyraMarks:
             for position, execution in zip(positions, sales, strict=True)
         )
 
-    async def _sale(
-        self, position: OptionPosition, terms: PositionTerms, block: Block, account: str
-    ) -> Execution | None:
+    async def _sale(self, position: OptionPosition, terms: PositionTerms, block: Block) -> Execution | None:
         """Return what selling all of a position would bring, None when the market refuses or it has ended."""
         if _ended(terms, block):
             return None
         kind = OPTION_TYPES[position.type_code]
         try:
-            return await self._trades.close_value(
-                position, kind, position.amount_raw, block=block, owner=account
-            )
+            return await self._trades.close_value(position, kind, position.amount_raw, block=block)
         except VenueRejected:
             return None
 
     async def _marking(self, view: MarketView, block: Block, sales: list[Execution]) -> _Marking:
-        prices = prices_of(view, terms=self._terms, pair=self._swap.pair)
+        prices = prices_in(view, terms=self._terms, pair=self._swap.pair)
         largest = max((item.cost_raw for item in sales), default=10**18)
         cost, why = await self._quoter.swap_cost(largest, block, prices)
         spot = await self._reads.spot(block)
@@ -96,8 +93,8 @@ class LyraMarks:
         asset, size = self._swap.pair.settlement, wad(position.amount_raw)
         instrument = instrument_of(terms.board, terms.strike, kind, self._terms, asset)
         iv, ended = terms.board.iv(terms.strike), _ended(terms, marking.block)
+        price = wad(terms.settlement_raw) if terms.settlement_raw else marking.spot
         if ended:
-            price = wad(terms.settlement_raw) if terms.settlement_raw else marking.spot
             gross = payoff_usd(instrument, price, size=size) * prices.settlement_usd
             model, gas = gross, self._terms.gas.settle
         else:
@@ -106,6 +103,7 @@ class LyraMarks:
                 instrument, size=size, spot_usd=prices.spot_usd, iv=iv, now_s=marking.block.timestamp_s
             )
             gas = self._terms.gas.sell
+        inner = payoff_usd(instrument, price, size=size) * prices.settlement_usd
         net = gross * (1.0 - marking.share_out) - gas * prices.gas_usd
         return VenuePosition(
             id=str(position.id),
@@ -115,6 +113,8 @@ class LyraMarks:
             model_usd=model,
             liquidation_usd=net if math.isnan(net) else max(net, 0.0),
             settleable=ended,
+            intrinsic_usd=inner,
+            marked_by="settlement price" if ended else "eth_call of the sale",
         )
 
 

@@ -13,8 +13,9 @@ from bot.ports import MarketView
 from bot.quant import options
 from bot.venues.booked import LYRA_SALE_HAIRCUT, model_usd
 from bot.venues.lyra_reads import Board, Listing, LyraReads, Strike, most_contracts, wad
-from bot.venues.lyra_terms import Execution, LyraTerms, Prices, Refusal, instrument_of, pinned, prices_of
+from bot.venues.lyra_terms import Execution, LyraTerms, Refusal, instrument_of, prices_in
 from bot.venues.lyra_trades import LyraTrades
+from bot.venues.prices import Prices, pinned
 from bot.venues.settlement import SettlementSwap, SwapCost
 
 NO_COST = SwapCost(share_in=0.0, share_out=0.0)
@@ -54,7 +55,7 @@ class LyraQuoter:
 
     async def quotes(self, view: MarketView, *, size: float) -> tuple[tuple[Quote, ...], tuple[Refusal, ...]]:
         """Return a quote for every option that can be bought, and why for every other."""
-        block, prices = pinned(view), prices_of(view, terms=self._terms, pair=self._swap.pair)
+        block, prices = pinned(view), prices_in(view, terms=self._terms, pair=self._swap.pair)
         listing = await self._reads.listing(block)
         candidates, refusals = self._candidates(listing, block, size=size)
         if prices.unknown or not math.isfinite(prices.spot_usd):

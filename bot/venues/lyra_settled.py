@@ -1,8 +1,7 @@
 """What became of a position that is to be settled and that somebody else, or a person, ended before us."""
 
-from dataclasses import dataclass, replace
-
-from bot.model.hedge import HedgeLeg, LegOutcome, LegStatus, OptionType
+from bot.model.execution import Ended
+from bot.model.hedge import HedgeLeg, OptionType
 from bot.model.market import Block
 from bot.model.units import WAD_DECIMALS
 from bot.venues.lyra_reads import (
@@ -19,42 +18,27 @@ BY_OTHERS = "settled by somebody else"
 BY_HAND = "closed or moved by hand; nothing to settle"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """An end of a position that no transaction of the leg made."""
-
-    size: float
-    payoff_raw: int  # settlement tokens that came to the account by it
-    block: Block
-    because: str
-
-    def booked(self, outcome: LegOutcome, *, settlement_usd: float) -> LegOutcome:
-        """Return the leg's outcome as filled by this end, with the costs it has."""
-        return replace(
-            outcome,
-            status=LegStatus.FILLED,
-            filled_size=self.size,
-            premium_usd=wad(self.payoff_raw) * settlement_usd,
-            position_id=outcome.leg.position_id,
-            block_number=self.block.number,
-            because="; ".join(filter(None, (self.because, outcome.because))),
-        )
-
-
-async def read_end(reads: LyraReads, leg: HedgeLeg, *, account: str, head: Block) -> Ended | None:
+async def read_end(
+    reads: LyraReads, leg: HedgeLeg, *, account: str, head: Block, settlement_usd: float
+) -> Ended | None:
     """Return how the position of a SETTLE leg ended, None while it is still the account's to settle."""
     if not leg.position_id.isdecimal():
         return None
     position = await reads.position(int(leg.position_id), head)
     if position.state == STATE_SETTLED:
         payoff_raw = await _payoff_raw(reads, position, head)
-        return Ended(size=wad(position.amount_raw), payoff_raw=payoff_raw, block=head, because=BY_OTHERS)
+        return Ended(
+            size=wad(position.amount_raw),
+            payoff_usd=wad(payoff_raw) * settlement_usd,
+            block_number=head.number,
+            because=BY_OTHERS,
+        )
     expired = head.timestamp_s >= leg.instrument.expiry_s
     if position.state == STATE_EMPTY or not expired:  # never was, or still has to be sold and not settled
         return None
     if position.state == STATE_ACTIVE and position in await reads.positions(account, head):
         return None
-    return Ended(size=leg.size, payoff_raw=0, block=head, because=BY_HAND)
+    return Ended(size=leg.size, payoff_usd=0.0, block_number=head.number, because=BY_HAND, by_hand=True)
 
 
 async def _payoff_raw(reads: LyraReads, position: OptionPosition, head: Block) -> int:

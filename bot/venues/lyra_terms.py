@@ -1,14 +1,12 @@
 """How Lyra is traded by this program, and the small values its adapter passes around."""
 
-import math
 from dataclasses import dataclass
 
 from bot.chain.fees import FeePolicy
-from bot.errors import InvariantError
 from bot.model.hedge import Instrument, OptionType
-from bot.model.market import Block
 from bot.ports import MarketView
 from bot.venues.lyra_reads import TYPE_CODES, Board, Strike
+from bot.venues.prices import Money, Prices, prices_of
 from bot.venues.settlement import StablePair
 
 # The last 20 bytes of keccak256("alvh quote"): nobody holds its key, and nothing is ever sent to it.
@@ -57,29 +55,6 @@ class LyraTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
-    """USD prices of one view."""
-
-    now_s: float
-    spot_usd: float
-    settlement_usd: float
-    stable_usd: float
-    eth_usd: float  # of the coin that pays gas
-    gas_usd: float  # per unit of gas, as expected
-    gas_most_usd: float  # per unit of gas, as a transaction sent now may come to cost
-
-    @property
-    def unknown(self) -> str:
-        """Return the names of those that booking needs and that are not known, "" when all are."""
-        needed = {
-            "settlement token": self.settlement_usd,
-            "stable": self.stable_usd,
-            "gas coin": self.eth_usd,
-        }
-        return ", ".join(name for name, usd in needed.items() if not 0.0 < usd < math.inf)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """An option that is listed and has no quote, or no executable one."""
 
@@ -121,23 +96,15 @@ def instrument_of(board: Board, strike: Strike, kind: OptionType, terms: LyraTer
     )
 
 
-def pinned(view: MarketView) -> Block:
-    """Return the block a chain venue works at. Raises InvariantError when the view has none."""
-    if view.block is None:
-        raise InvariantError("a chain venue was asked without a pinned block")
-    return view.block
+def prices_in(view: MarketView, *, terms: LyraTerms, pair: StablePair) -> Prices:
+    """Return the prices of a view that this market's quotes and marks are made of."""
+    return prices_of(view, money_of(terms, pair), underlying=terms.underlying)
 
 
-def prices_of(view: MarketView, *, terms: LyraTerms, pair: StablePair) -> Prices:
-    """Return the prices of a view, NaN where it does not know one; the own stable counts 1 USD by default."""
-    base_wei = view.block.base_fee_wei if view.block else 0
-    eth_usd = view.spot_usd.get("ETH", math.nan)
-    return Prices(
-        now_s=view.now_s,
-        spot_usd=view.spot_usd.get(terms.underlying, math.nan),
-        settlement_usd=view.stable_usd.get(pair.settlement, math.nan),
-        stable_usd=view.stable_usd.get(pair.stable, 1.0),
-        eth_usd=eth_usd,
-        gas_usd=(base_wei + terms.priority_fee_wei) * 1e-18 * eth_usd,
-        gas_most_usd=(2 * base_wei + terms.tip_cap_wei) * 1e-18 * eth_usd,  # chain.fees.first_fees
+def money_of(terms: LyraTerms, pair: StablePair) -> Money:
+    return Money(
+        settlement=pair.settlement,
+        stable=pair.stable,
+        priority_fee_wei=terms.priority_fee_wei,
+        tip_cap_wei=terms.tip_cap_wei,
     )

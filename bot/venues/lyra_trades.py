@@ -34,7 +34,7 @@ class LyraTrades:
         self._market = contracts.option_market
         self._token = settlement_token
         self._iterations = iterations
-        self._account = account
+        self.account = account
         self._funded = FundedSender(reader)
 
     async def open_cost(
@@ -78,10 +78,10 @@ class LyraTrades:
         Raises VenueRejected when it fails although it can be quoted; says nothing where the node takes no
         overrides or there is no account.
         """
-        if self._account is None:
+        if self.account is None:
             return
         overrides = await self._funded.overrides(
-            token=self._token, owner=self._account, spender=self._market, block=block
+            token=self._token, owner=self.account, spender=self._market, block=block
         )
         if overrides is None:
             return
@@ -90,7 +90,7 @@ class LyraTrades:
             strike_id, 0, kind, amount_raw, iterations=self._iterations, bounds_raw=bounds_raw
         )
         try:
-            await self._trade("openPosition", order, block, self._account, overrides, gas=gas)
+            await self._trade("openPosition", order, block, self.account, overrides, gas=gas)
         except (RpcError, VenueRejected) as error:  # out of gas is no revert to every node
             raise VenueRejected(
                 f"the purchase was quoted and would fail all the same within {gas} gas: {error}; "
@@ -98,12 +98,15 @@ class LyraTrades:
             ) from None
 
     async def close_value(
-        self, position: OptionPosition, kind: OptionType, amount_raw: int, *, block: Block, owner: str
+        self, position: OptionPosition, kind: OptionType, amount_raw: int, *, block: Block
     ) -> Execution:
         """Return what a sale brings at a block, by force where the market allows only that.
 
         Raises VenueRejected with the reason of the ordinary sale when neither is possible.
         """
+        owner = self.account
+        if owner is None:
+            raise VenueRejected(f"position {position.id} can only be sold by an account; none is configured")
         order = trade_input(position.strike_id, position.id, kind, amount_raw, iterations=self._iterations)
         try:
             return await self._trade("closePosition", order, block, owner, None)
@@ -122,15 +125,15 @@ class LyraTrades:
         )
         if overrides is not None:
             return QUOTING_ADDRESS, overrides
-        if self._account is None:
+        if self.account is None:
             return None, None
         calls = (
-            ERC20.call("balanceOf", token, self._account),
-            ERC20.call("allowance", token, self._account, self._market),
+            ERC20.call("balanceOf", token, self.account),
+            ERC20.call("allowance", token, self.account, self._market),
         )
         held = await self._reader.read(calls, block=block)
         able = all(row is not None and row[0] > 0 for row in held)
-        return (self._account, None) if able else (None, None)
+        return (self.account, None) if able else (None, None)
 
     async def _trade(
         self,

@@ -10,11 +10,13 @@ from fractions import Fraction
 
 from bot.chain.abi import Abi
 from bot.errors import VenueRejected
+from bot.model.execution import OnchainTx
 from bot.model.intent import Receipt
 from bot.model.market import Block
+from bot.model.signing import ApprovalRule, CallRule, Guard, Permission
 from bot.model.units import from_fixed
-from bot.ports import Call, ChainReader
-from bot.venues.steps import ERC20, LegSteps, token_delta
+from bot.ports import ChainReader
+from bot.venues.steps import approval, token_delta
 
 ROUTER = Abi.load("SwapRouter")
 QUOTER = Abi.load("QuoterV2")
@@ -55,27 +57,29 @@ class SwapCost:
 
 
 class SettlementSwap:
-    """Quotes and executes exact-input swaps of one pair for one account."""
+    """Quotes exact-input swaps of one pair and says how to do them."""
 
     def __init__(self, *, reader: ChainReader, pair: StablePair, limits: SwapLimits | None = None) -> None:
         self.reader = reader
         self.pair = pair
         self.limits = limits or SwapLimits()
 
-    @property
-    def permissions(self) -> tuple[tuple[str, bytes], ...]:
-        """Every (target, selector) that a swap may send."""
-        approve = ERC20.function("approve").selector
-        swap = ROUTER.function("exactInputSingle").selector
+    def permissions(self) -> tuple[Permission, ...]:
+        """Return every call and allowance that a swap may hold."""
         pair = self.pair
-        return ((pair.stable_token, approve), (pair.settlement_token, approve), (pair.router, swap))
-
-    def allowance_calls(self, account: str) -> tuple[Call, Call]:
-        """Return the reads of what the router may still take: of the stable, of the settlement token."""
-        pair = self.pair
+        swap = CallRule(
+            target=pair.router.lower(),
+            function=ROUTER.function("exactInputSingle").signature,
+            guard=Guard.BOUND,
+            opens=False,  # what it is for is bounded by what the allowance is for
+            recipients=((0, 3),),
+            least=(0, 6),
+            deadline=(0, 4),
+        )
         return (
-            ERC20.call("allowance", pair.stable_token, account, pair.router),
-            ERC20.call("allowance", pair.settlement_token, account, pair.router),
+            ApprovalRule(token=pair.stable_token.lower(), spender=pair.router.lower(), opens=True),
+            ApprovalRule(token=pair.settlement_token.lower(), spender=pair.router.lower(), opens=False),
+            swap,
         )
 
     async def stable_needed_raw(self, settlement_raw: int, *, block: Block) -> int:
@@ -116,29 +120,32 @@ class SettlementSwap:
         self._check_peg(stable_raw=needed_raw, settlement_raw=shortfall_raw)
         return -(-needed_raw * (BPS + self.limits.slippage_bps) // BPS)
 
-    async def swap_in(
-        self, steps: LegSteps, *, stable_raw: int, min_settlement_raw: int, valid_until_s: float
-    ) -> Receipt:
-        """Change exactly ``stable_raw``. Raises as ``Transactor.send``; the caller revokes what is left."""
-        return await self._swap(
-            steps,
-            ("approve-swap-in", "swap-in"),
+    def swap_in(
+        self, *, stable_raw: int, min_settlement_raw: int, account: str, valid_until_s: float
+    ) -> tuple[OnchainTx, ...]:
+        """Return the steps that change exactly ``stable_raw``; the caller revokes what is left."""
+        return self._steps(
+            "swap-in",
             (self.pair.stable_token, self.pair.settlement_token),
             (stable_raw, min_settlement_raw),
+            account=account,
             valid_until_s=valid_until_s,
         )
 
     async def swap_out(
-        self, steps: LegSteps, *, settlement_raw: int, block: Block, valid_until_s: float
-    ) -> Receipt:
-        """Change exactly ``settlement_raw`` back. Raises VenueRejected when the pool pays too little."""
+        self, *, settlement_raw: int, block: Block, account: str, valid_until_s: float
+    ) -> tuple[OnchainTx, ...]:
+        """Return the steps that change exactly ``settlement_raw`` back.
+
+        Raises VenueRejected when the pool pays too little.
+        """
         quoted_raw = await self.stable_received_raw(settlement_raw, block=block)
         self._check_peg(stable_raw=quoted_raw, settlement_raw=settlement_raw)
-        return await self._swap(
-            steps,
-            ("approve-swap-out", "swap-out"),
+        return self._steps(
+            "swap-out",
             (self.pair.settlement_token, self.pair.stable_token),
             (settlement_raw, quoted_raw * (BPS - self.limits.slippage_bps) // BPS),
+            account=account,
             valid_until_s=valid_until_s,
         )
 
@@ -165,34 +172,22 @@ class SettlementSwap:
         )
         return int(QUOTER.decode(function, data)[0])
 
-    async def _swap(
+    def _steps(
         self,
-        steps: LegSteps,
-        purposes: tuple[str, str],
+        purpose: str,
         tokens: tuple[str, str],
         amounts_raw: tuple[int, int],
         *,
+        account: str,
         valid_until_s: float,
-    ) -> Receipt:
+    ) -> tuple[OnchainTx, ...]:
         """Approve exactly the input, then swap it; ``amounts_raw`` is (in, least out)."""
         token_in, token_out = tokens
         router = self.pair.router
-        await steps.approve(
-            purposes[0],
-            token=token_in,
-            spender=router,
-            amount_raw=amounts_raw[0],
-            valid_until_s=valid_until_s,
-        )
-        account = steps.transactor.address
         order = (token_in, token_out, self.pair.pool_fee, account, int(valid_until_s), *amounts_raw, 0)
-        return await steps.send(
-            purposes[1],
-            to=router,
-            data=ROUTER.encode("exactInputSingle", order),
-            gas_ceiling=SWAP_GAS_CEILING,
-            valid_until_s=valid_until_s,
-        )
+        grant = approval(f"approve-{purpose}", token=token_in, spender=router, amount_raw=amounts_raw[0])
+        data = ROUTER.encode("exactInputSingle", order)
+        return grant, OnchainTx(purpose=purpose, to=router, data=data, gas_ceiling=SWAP_GAS_CEILING)
 
     def _check_peg(self, *, stable_raw: int, settlement_raw: int) -> None:
         pair = self.pair

@@ -1,79 +1,92 @@
-"""Sends the transactions of one leg, in order, each under a key and a purpose of its own."""
+"""Sends the transactions of one order, in order, each under a key and a purpose of its own."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 from bot.chain.abi import Abi
 from bot.errors import InvariantError
-from bot.model.hedge import HedgeLeg
+from bot.model.execution import OnchainTx
 from bot.model.intent import Receipt, TxRequest
-from bot.ports import Transactor
+from bot.ports import Proposer, Transactor
 
 ERC20 = Abi.load("ERC20")
 APPROVE_GAS_CEILING = 120_000
 
 
-class LegSteps:
-    """The transactions of one leg so far. A purpose is used once in the life of a leg.
+class OrderSteps:
+    """The transactions of one order so far. A purpose is used once in the life of an order.
 
-    ``earlier`` are the receipts that an earlier run of the same leg left behind.
+    ``earlier`` are the receipts that an earlier run of the same order left behind.
     """
 
     def __init__(
-        self, transactor: Transactor, leg: HedgeLeg, *, earlier: Mapping[str, Receipt] | None = None
+        self,
+        custody: Transactor | Proposer,
+        key: str,
+        *,
+        earlier: Mapping[str, Receipt] | None = None,
     ) -> None:
-        self.transactor = transactor
-        self.leg = leg
+        self.custody = custody
+        self.key = key
         self.receipts: dict[str, Receipt] = dict(earlier or {})
         self.sent = len(self.receipts)
         self.gas_left_wei: Callable[[], int] = lambda: 0  # bound on the next step's gas, 0: none
 
+    @property
+    def is_batch(self) -> bool:
+        """Say whether all goes out as one: nothing can be sent in answer to what an earlier step did."""
+        return isinstance(self.custody, Proposer)
+
     async def send(
-        self,
-        purpose: str,
-        *,
-        to: str,
-        data: bytes,
-        gas_ceiling: int,
-        valid_until_s: float,
-        bounded: bool = True,
-    ) -> Receipt:
-        """Send one transaction and wait for it. Raises as ``Transactor.send`` does."""
-        if purpose in self.receipts:
-            raise InvariantError(f"leg {self.leg.key} sent {purpose!r} before; a purpose is used once")
+        self, steps: Sequence[OnchainTx], *, valid_until_s: float, cleanup_until_s: float = -math.inf
+    ) -> None:
+        """Send transactions and wait for each, or propose them as one. Raises as the custody does.
+
+        ``cleanup_until_s`` is how long clean-up is valid where that is longer.
+        """
+        late_s = max(valid_until_s, cleanup_until_s)
+        if isinstance(self.custody, Proposer):
+            requests = [self._request(step, valid_until_s) for step in steps]
+            self.receipts.update(await self.custody.propose(requests) if requests else {})
+            return
+        for step in steps:
+            request = self._request(step, late_s if step.cleanup else valid_until_s)
+            self.receipts[step.purpose] = await self.custody.send(request)
+
+    def _request(self, step: OnchainTx, valid_until_s: float) -> TxRequest:
+        if step.purpose in self.receipts:
+            raise InvariantError(f"order {self.key} sent {step.purpose!r} before; a purpose is used once")
         request = TxRequest(
-            key=f"{self.leg.key}/{self.sent}-{purpose}",
-            leg_key=self.leg.key,
-            purpose=purpose,
-            to=to,
-            data=data,
+            key=f"{self.key}/{self.sent}-{step.purpose}",
+            leg_key=self.key,
+            purpose=step.purpose,
+            to=step.to,
+            data=step.data,
+            value_wei=step.value_wei,
             valid_until_s=valid_until_s,
-            gas_ceiling=gas_ceiling,
-            max_gas_cost_wei=self.gas_left_wei() if bounded else 0,
+            gas_ceiling=step.gas_ceiling,
+            max_gas_cost_wei=0 if step.cleanup or self.is_batch else self.gas_left_wei(),
         )
         self.sent += 1
-        receipt = await self.transactor.send(request)
-        self.receipts[purpose] = receipt
-        return receipt
-
-    async def approve(
-        self, purpose: str, *, token: str, spender: str, amount_raw: int, valid_until_s: float
-    ) -> None:
-        """Let ``spender`` take exactly ``amount_raw``; 0 revokes."""
-        await self.send(
-            purpose,
-            to=token,
-            data=ERC20.encode("approve", spender, amount_raw),
-            gas_ceiling=APPROVE_GAS_CEILING,
-            valid_until_s=valid_until_s,
-            bounded=amount_raw > 0,  # a revocation is sent at any price
-        )
+        return request
 
     async def refresh(self) -> None:
         """Take in receipts of transactions that were mined without effect; their gas counts too.
 
-        Raises OutcomeUnknown when a transaction of the leg is still in flight.
+        Raises OutcomeUnknown when a transaction of the order is still in flight.
         """
-        self.receipts.update(await self.transactor.resume(self.leg.key))
+        self.receipts.update(await self.custody.resume(self.key))
+
+
+def approval(purpose: str, *, token: str, spender: str, amount_raw: int) -> OnchainTx:
+    """Return the step that lets ``spender`` take exactly ``amount_raw``; 0 revokes, and is clean-up."""
+    return OnchainTx(
+        purpose=purpose,
+        to=token,
+        data=ERC20.encode("approve", spender, amount_raw),
+        gas_ceiling=APPROVE_GAS_CEILING,
+        cleanup=amount_raw == 0,
+    )
 
 
 def token_delta(receipt: Receipt, *, token: str, account: str) -> int:
@@ -84,3 +97,8 @@ def token_delta(receipt: Receipt, *, token: str, account: str) -> int:
         source, target, amount = event.values()
         moved += amount * ((target == own) - (source == own))
     return moved
+
+
+def is_alone(receipt: Receipt, receipts: Mapping[str, Receipt]) -> bool:
+    """Say whether a receipt is that of one step only, and not of a batch."""
+    return sum(item.tx_hash == receipt.tx_hash for item in receipts.values()) <= 1

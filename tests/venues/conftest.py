@@ -17,8 +17,9 @@ from bot.model.hedge import HedgeLeg, Layer, OptionType, Quote, Side
 from bot.model.intent import Log, Receipt, TxRequest
 from bot.model.market import Columns
 from bot.ports import Call, MarketView
-from bot.venues.lyra import LyraVenue
+from bot.venues.lyra import lyra_venue
 from bot.venues.lyra_reads import LyraContracts
+from bot.venues.planned import PlannedVenue
 from bot.venues.settlement import SettlementSwap, StablePair
 
 NEVER_S = 1e12
@@ -81,7 +82,7 @@ class World:
     reader: JsonRpcReader
     at: Deployment
     transactor: UnlockedTransactor
-    venue: LyraVenue
+    venue: PlannedVenue
     swap: SettlementSwap
     contracts: LyraContracts
 
@@ -196,5 +197,5 @@ def make_world(rpc: Rpc, reader: JsonRpcReader, at: Deployment) -> World:
         pool_fee=at.stable_pool_fee,
     )
     swap = SettlementSwap(reader=reader, pair=pair)
-    venue = LyraVenue(reader=reader, contracts=contracts, swap=swap, transactor=transactor)
+    venue = lyra_venue(reader=reader, contracts=contracts, swap=swap, custody=transactor)
     return World(rpc, reader, at, transactor, venue, swap, contracts)

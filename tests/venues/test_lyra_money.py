@@ -14,7 +14,7 @@ from bot.model.hedge import HedgeLeg, Layer, LegOutcome, LegStatus, Side
 from bot.model.intent import Receipt, TxRequest
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.ports import MarketView
-from bot.venues.lyra import LyraVenue
+from bot.venues.lyra import lyra_venue
 
 from .conftest import World, buy_leg
 
@@ -32,7 +32,7 @@ class Process:
         Account.enable_unaudited_hdwallet_features()
         account = Account.from_mnemonic(MNEMONIC, account_path="m/44'/60'/0'/0/1")
         assert account.address == world.at.user
-        watching = LyraVenue(reader=world.reader, contracts=world.contracts, swap=world.swap)
+        watching = lyra_venue(reader=world.reader, contracts=world.contracts, swap=world.swap)
         rules = SigningRules(
             chain_ids=frozenset({CHAIN_ID}),
             calls=frozenset(watching.permissions()),
@@ -50,9 +50,7 @@ class Process:
         )
         self.address = account.address
         self.die_at = die_at
-        self.venue = LyraVenue(
-            reader=world.reader, contracts=world.contracts, swap=world.swap, transactor=self
-        )
+        self.venue = lyra_venue(reader=world.reader, contracts=world.contracts, swap=world.swap, custody=self)
 
     async def send(self, request: TxRequest) -> Receipt:
         purpose = request.purpose.partition("@")[0]

@@ -7,11 +7,11 @@ import pytest
 from bot.chain.abi import Abi
 from bot.chain.rpc import RpcError
 from bot.errors import TransientError, VenueRejected
-from bot.venues.lyra import LyraVenue
+from bot.venues.lyra import lyra_venue
 from bot.venues.lyra_terms import QUOTING_ADDRESS
 from bot.venues.overrides import AMOUNT_RAW, FundedSender, Layout
 from bot.venues.settlement import SettlementSwap, SwapLimits
-from bot.venues.steps import LegSteps
+from bot.venues.steps import OrderSteps
 
 from .conftest import NEVER_S, World, buy_leg
 
@@ -45,18 +45,23 @@ async def make_dear(world: World, swap: SettlementSwap) -> None:
 async def test_in_and_out_move_exactly_what_was_quoted(world: World):
     swap, own = world.swap, world.transactor.address
     leg = buy_leg(await world.put_near_delta(0.3))
-    steps = LegSteps(world.transactor, leg)
+    steps = OrderSteps(world.transactor, leg.key)
     head = await world.reader.head()
     needed = await swap.stable_needed_raw(1_000 * WAD, block=head)
     usdc = await world.balance(world.at.usdc)
-    await swap.swap_in(steps, stable_raw=needed, min_settlement_raw=1_000 * WAD, valid_until_s=NEVER_S)
+    swap_in = swap.swap_in(
+        stable_raw=needed, min_settlement_raw=1_000 * WAD, account=own, valid_until_s=NEVER_S
+    )
+    await steps.send(swap_in, valid_until_s=NEVER_S)
     assert usdc - await world.balance(world.at.usdc) == needed
     received = await world.balance(world.at.susd)
     assert 1_000 * WAD <= received < 1_000 * WAD + 10**13  # one USDC unit is 1e12 of sUSD
     head = await world.reader.head()
     quoted = await swap.stable_received_raw(received, block=head)
     before = await world.balance(world.at.usdc)
-    receipt = await swap.swap_out(steps, settlement_raw=received, block=head, valid_until_s=NEVER_S)
+    swap_out = await swap.swap_out(settlement_raw=received, block=head, account=own, valid_until_s=NEVER_S)
+    await steps.send(swap_out, valid_until_s=NEVER_S)
+    receipt = steps.receipts["swap-out"]
     assert await world.balance(world.at.usdc) - before == quoted
     assert await world.balance(world.at.susd) == 0
     assert await world.allowances() == (0, 0, 0, 0)
@@ -81,9 +86,10 @@ async def test_off_the_peg_every_swap_is_refused_and_nothing_is_sent(world: Worl
     head = await world.reader.head()
     with pytest.raises(VenueRejected):
         await swap.bound_in_raw(WAD, block=head)
-    steps = LegSteps(world.transactor, buy_leg(quote))
     with pytest.raises(VenueRejected, match="allowed is 1"):
-        await swap.swap_out(steps, settlement_raw=WAD, block=head, valid_until_s=NEVER_S)
+        await swap.swap_out(
+            settlement_raw=WAD, block=head, account=world.transactor.address, valid_until_s=NEVER_S
+        )
     assert world.transactor.requests == []
     quotes = await world.quotes(await world.view())
     assert quotes
@@ -149,7 +155,7 @@ class NoOverrides:
 
 async def test_where_the_node_takes_no_overrides_quotes_are_indicative(world: World):
     reader = NoOverrides(world)
-    venue = LyraVenue(reader=reader, contracts=world.contracts, swap=world.swap)
+    venue = lyra_venue(reader=reader, contracts=world.contracts, swap=world.swap)
     view = await world.view()
     quotes = await venue.quotes(view, underlying="ETH", size=1.0)
     exact = {item.instrument: item for item in await world.quotes(view)}
@@ -164,7 +170,7 @@ async def test_where_the_node_takes_no_overrides_quotes_are_indicative(world: Wo
 
 async def test_without_overrides_a_purchase_still_works_within_its_limit(world: World):
     reader = NoOverrides(world)
-    venue = LyraVenue(reader=reader, contracts=world.contracts, swap=world.swap, transactor=world.transactor)
+    venue = lyra_venue(reader=reader, contracts=world.contracts, swap=world.swap, custody=world.transactor)
     quote = await world.put_near_delta(0.3)
     outcome = await venue.execute(buy_leg(quote), view=await world.view())
     assert outcome.status.value == "filled", outcome.because
@@ -178,6 +184,6 @@ async def test_without_overrides_a_purchase_still_works_within_its_limit(world: 
 
 async def test_a_node_that_is_away_is_not_taken_for_one_without_overrides(world: World):
     reader = NoOverrides(world, code=-32000)
-    venue = LyraVenue(reader=reader, contracts=world.contracts, swap=world.swap)
+    venue = lyra_venue(reader=reader, contracts=world.contracts, swap=world.swap)
     with pytest.raises(TransientError):
         await venue.quotes(await world.view(), underlying="ETH", size=1.0)
