@@ -19,20 +19,22 @@ from bot.app.follow import (
     web_feeds,
 )
 from bot.app.parts import lyra_venue, open_chain, position_readers, scheduled, web_client
-from bot.app.quoting import quoting_venues
+from bot.app.quoting import by_name, quoting_venues
+from bot.app.signer_link import open_signer
 from bot.app.stores import open_figures, open_history, open_journal
 from bot.chain.fees import GWEI, FeePolicy
 from bot.chain.heads import NewHead
 from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Node
-from bot.chain.signer import KeystoreSigner, SigningRules
-from bot.chain.transactions import TransactionManager
+from bot.chain.signer import Signer
+from bot.chain.transactions import SendTerms, TransactionManager
 from bot.engine.policy import Policy
 from bot.engine.step import decide
 from bot.errors import BotError, ConfigError
 from bot.model.market import Block, Frame
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.pipeline.derived import Figures
+from bot.pipeline.desk import Desk
 from bot.pipeline.gaps import Gap
 from bot.pipeline.history import History
 from bot.pipeline.journal import SqlJournal
@@ -42,8 +44,6 @@ from bot.pipeline.recording import Recorder
 from bot.pipeline.sources import LiveSource, chain_clock, until, with_stalls
 from bot.ports import Venue, WebReader
 from bot.settings import Settings, load_policy
-from bot.venues.paper import paper_venues
-from bot.venues.planned import PlannedVenue
 
 SIGNING_MODES = ("live", "demo")
 TEST_CHAINS = {  # coins on them are worth nothing
@@ -118,7 +118,6 @@ async def open_bot(
     settings: Settings,
     *,
     mode: str,
-    password: str | None = None,
     policy: Policy | None = None,
     listener: Listener | None = None,
     record: Path | None = None,  # a folder in which every step is recorded
@@ -135,7 +134,10 @@ async def open_bot(
         web = await stack.enter_async_context(web_client(settings))
         venues: Sequence[Venue]
         if mode in SIGNING_MODES:
-            venues = await _signing_venues(settings, node, reader, policy, journal, password=password)
+            signer = await stack.enter_async_context(
+                open_signer(settings, policy_hash=policy.hash, who=f"alvh {mode}")
+            )
+            venues = _signing_venues(settings, node, reader, policy, journal, signer=signer)
         else:
             venues = quoting_venues(settings, reader, web, policy)
         recorder = None
@@ -149,7 +151,13 @@ async def open_bot(
             reader=reader,
             source=_live_source(settings, policy, node, reader, web, history, listener),
             pipeline=_live_pipeline(
-                policy, venues, journal, figures, mode=mode, before_record=_before_record(history, recorder)
+                policy,
+                venues,
+                journal,
+                figures,
+                mode=mode,
+                before_record=_before_record(history, recorder),
+                desk=Desk(settings.state_dir, mode=mode),
             ),
             listener=listener,
         )
@@ -209,16 +217,18 @@ def _live_pipeline(
     *,
     mode: str,
     before_record: Callable[[Step], None],
+    desk: Desk,
 ) -> Pipeline:
     return Pipeline(
         mode=mode,
         policy=policy,
         decide=decide_only if mode == "monitor" else decide,
-        venues=_venues(venues, journal, mode=mode),
+        venues=by_name(venues, journal, mode=mode),
         journal=journal,
         max_price_age_s=policy.holds.price_max_age,
         before_record=before_record,
         figures=figures,
+        desk=desk,
     )
 
 
@@ -226,7 +236,6 @@ async def run(
     settings: Settings,
     *,
     mode: str,
-    password: str | None,
     stop: asyncio.Event,
     listener: Listener | None = None,
     record: Path | None = None,
@@ -237,9 +246,7 @@ async def run(
     if alerting is not None:
         listener = alerting.beside(listener)
     async with AsyncExitStack() as stack:
-        bot = await stack.enter_async_context(
-            open_bot(settings, mode=mode, password=password, listener=listener, record=record)
-        )
+        bot = await stack.enter_async_context(open_bot(settings, mode=mode, listener=listener, record=record))
         if alerting is not None:
             bot.on_step = (await stack.enter_async_context(alerting)).step
         await bot.prepare(stop)
@@ -272,64 +279,38 @@ def refuse_real_money(settings: Settings) -> None:
         )
 
 
-async def _signing_venues(
+def _signing_venues(
     settings: Settings,
     node: Node,
     reader: JsonRpcReader,
     policy: Policy,
     journal: SqlJournal,
     *,
-    password: str | None,
+    signer: Signer,
 ) -> tuple[Venue, ...]:
     """Return the venues that orders are sent to, never that of a public book."""
-    signer = await _signer(settings, lyra_venue(settings, reader, policy, custody=None), password)
     transactor = _transactor(settings, node, signer, journal)
     venue = lyra_venue(settings, reader, policy, custody=transactor)
     return (venue,) if venue is not None else ()
 
 
-async def _signer(settings: Settings, venue: PlannedVenue | None, password: str | None) -> KeystoreSigner:
-    account = settings.account
-    if account is None or password is None:
-        raise ConfigError("signing needs an [account] with address and keystore, and its password")
-    if venue is None:
-        raise ConfigError("signing needs a venue to trade on; add a [lyra] section to the configuration")
-    if settings.execution.gas_ceiling < venue.least_gas_ceiling:
-        raise ConfigError(
-            f"execution.gas_ceiling is {settings.execution.gas_ceiling:,}, a trade on {venue.name} can need "
-            f"{venue.least_gas_ceiling:,}; raise it, or every purchase would fail after its swap"
-        )
-    rules = SigningRules(
-        chain_ids=frozenset({settings.chain.id}),
-        calls=frozenset(venue.permissions()),
-        gas_ceiling=settings.execution.gas_ceiling,
-        max_fee_wei=2 * int(settings.execution.max_fee_gwei * GWEI),
-    )
-    return await asyncio.to_thread(
-        KeystoreSigner.open, account.keystore, password, address=account.address, rules=rules
-    )
-
-
-def _transactor(
-    settings: Settings, rpc: Node, signer: KeystoreSigner, journal: SqlJournal
-) -> TransactionManager:
+def _transactor(settings: Settings, rpc: Node, signer: Signer, journal: SqlJournal) -> TransactionManager:
     return TransactionManager(
         rpc,
         signer,
         journal,
         chain_id=settings.chain.id,
-        confirmations=settings.chain.confirmations,
-        poll_s=min(1.0, settings.chain.poll_s / 2),
-        deadline_s=settings.execution.wait_s,
-        accept_nonce=settings.execution.accept_nonce,
-        fees=FeePolicy(max_fee_cap_wei=int(settings.execution.max_fee_gwei * GWEI)),
+        terms=SendTerms(
+            confirmations=settings.chain.confirmations,
+            final_tag=settings.chain.final_tag,
+            poll_s=min(1.0, settings.chain.poll_s / 2),
+            deadline_s=settings.execution.wait_s,
+            fees=FeePolicy(max_fee_cap_wei=int(settings.execution.max_fee_gwei * GWEI)),
+            accept_nonce=settings.execution.accept_nonce,
+            fill_nonces=settings.execution.fill_nonces,
+            look_in_pool=settings.chain.look_in_pool,
+        ),
     )
-
-
-def _venues(venues: Sequence[Venue], journal: SqlJournal, *, mode: str) -> dict[str, Venue]:
-    if mode == "dry-run":
-        return paper_venues(venues, earlier=journal.outcomes())
-    return {item.name: item for item in venues}
 
 
 def decide_only(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineState, Decision]:

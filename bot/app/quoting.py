@@ -1,11 +1,14 @@
 """Where quotes come from in each mode: the venue that trades, and a public book beside it that never does."""
 
 from bot.app.parts import lyra_venue
+from collections.abc import Sequence
+
 from bot.chain.reader import JsonRpcReader
 from bot.engine.policy import Policy
-from bot.ports import Venue, WebReader
+from bot.ports import Journal, Venue, WebReader
 from bot.settings import Settings
 from bot.venues.indicative import IndicativeVenue, indicative_book
+from bot.venues.paper import paper_venues
 
 
 def indicative_venue(settings: Settings, web: WebReader) -> IndicativeVenue | None:
@@ -23,3 +26,10 @@ def quoting_venues(
     """Return the venues that are asked for quotes where nothing is signed."""
     found = (lyra_venue(settings, reader, policy, custody=None), indicative_venue(settings, web))
     return tuple(item for item in found if item is not None)
+
+
+def by_name(venues: Sequence[Venue], journal: Journal, *, mode: str) -> dict[str, Venue]:
+    """Return the venues by name; of a dry run, paper ones over them with what its journal says they hold."""
+    if mode == "dry-run":
+        return paper_venues(venues, earlier=journal.outcomes())
+    return {item.name: item for item in venues}

@@ -12,7 +12,20 @@ import typer
 from typer.exceptions import TyperException
 
 from bot import __version__
-from bot.cli import alerts, checks, devnet, download, operate, policy, replay, simulate
+from bot.cli import (
+    alerts,
+    checks,
+    devnet,
+    download,
+    manual,
+    operate,
+    policy,
+    replay,
+    signer,
+    simulate,
+    testnet,
+    venues,
+)
 from bot.cli.shared import EXIT_CONFIG, EXIT_ERROR, EXIT_NOT_FOUND, EXIT_TIMEOUT, err, out
 from bot.errors import BotError, ConfigError, DeadlineError, NotFoundError
 from bot.output import keep_stdout, usage_problem, with_json_target
@@ -25,12 +38,22 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     operate.status,
     operate.explain,
     operate.report,
+    manual.positions,
+    manual.quote,
+    manual.close,
+    manual.roll,
+    manual.exercise,
+    manual.pause,
+    manual.resume,
+    manual.history,
     simulate.backtest,
     replay.replay,
     replay.release,
     download.download_data,
     checks.doctor,
     checks.check_addresses,
+    venues.venues,
+    signer.signer,
 )
 
 cli = typer.Typer(
@@ -45,6 +68,7 @@ for command in COMMANDS:
 cli.add_typer(alerts.alerts_cli, name="alerts")
 cli.add_typer(devnet.devnet_cli, name="devnet")
 cli.add_typer(policy.policy_cli, name="policy")
+cli.add_typer(testnet.testnet_cli, name="testnet")
 
 
 def _exit_code(error: BotError) -> int:

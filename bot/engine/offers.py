@@ -208,7 +208,7 @@ def _cheaper(offer: Offer, other: Offer) -> bool:
     """Return whether the same gain costs no more of any money with ``offer``, and no more of R10's room."""
     mine, theirs = offer.candidate.quote, other.candidate.quote
     part = other.gain / offer.gain  # contracts of this one in place of one of the other
-    orders = mine.gas_usd <= theirs.gas_usd and mine.gas_reserve_usd <= theirs.gas_reserve_usd
+    orders = mine.order_gas_usd <= theirs.order_gas_usd and mine.gas_reserve_usd <= theirs.gas_reserve_usd
     money = (
         part * mine.unit_cost_usd <= theirs.unit_cost_usd
         and part * offer.most_usd <= other.most_usd

@@ -94,7 +94,7 @@ def _programme(
         gain=np.array([item.gain for item in offers]),
         units=np.array([item.units for item in offers]),
         cost=np.array([quote.unit_cost_usd for quote in quotes]),
-        order_cost=np.array([quote.gas_usd for quote in quotes]),
+        order_cost=np.array([quote.order_gas_usd for quote in quotes]),
         least=np.array([_least(policy, item) for item in offers]),
         most=np.array([quote.liquidity for quote in quotes]),
         lot=np.array([quote.lot for quote in quotes]),

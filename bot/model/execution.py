@@ -53,6 +53,7 @@ class Payment:
     decimals: int
     spender: str
     amount_raw: int  # most that the trade can take; the account must hold it
+    arrives: bool = False  # an earlier step of the plan brings it: the account need not hold it yet
 
     @property
     def amount(self) -> float:

@@ -62,6 +62,18 @@ class Instrument:
             return f"{name} perpetual {self.option_type.value}"
         return f"{name} {self.option_type.value} of {iso_utc(self.expiry_s)[:10]}"
 
+    @property
+    def is_fixed(self) -> bool:
+        """Say whether strike and expiry are what is listed, and not what a purchase would come to now."""
+        return self.strike_mode is not StrikeMode.AT_FILL and self.style is not ExerciseStyle.PERPETUAL
+
+    def is_that(self, other: "Instrument") -> bool:
+        """Say whether both are the same listing: of one that is not fixed, strike and expiry drift."""
+        if self.is_fixed or other.is_fixed:
+            return self == other
+        mine = (self.venue, self.id, self.underlying, self.option_type, self.settlement)
+        return mine == (other.venue, other.id, other.underlying, other.option_type, other.settlement)
+
     def dte(self, now_s: float) -> float:
         """Days to expiry; negative after it."""
         return (self.expiry_s - now_s) / DAY_S
@@ -117,6 +129,7 @@ class Quote:
     on_paper: bool = False  # indicative, of a venue that trades with nobody here: a dry run may fill at it
     because: str = ""
     gas_most_usd: float = 0.0  # what gas may come to cost at most; 0 where only ``gas_usd`` is known
+    exit_gas_usd: float = 0.0  # gas of selling or collecting it later, times the chance that it is worth it
     conversion: Conversion | None = None  # none: the option itself is bought
     bid_usd: float = math.nan  # selling all of ``size`` to open would bring it, net of fees; NaN: no buyer
     parity: ParityTerms | None = None  # None: the venue shows no bid, or prices puts and calls by one vol
@@ -127,9 +140,19 @@ class Quote:
         return max(self.gas_usd, self.gas_most_usd)
 
     @property
+    def order_gas_usd(self) -> float:
+        """Gas of this order and, as far as it is likely to be needed, of the one that ends it."""
+        return self.gas_usd + self.exit_gas_usd
+
+    @property
     def unit_cost_usd(self) -> float:
         """All-in cost of one contract, gas left out (gas is per order, not per contract)."""
         return (self.premium_usd + self.swap_usd) / self.size
+
+    @property
+    def net_unit_usd(self) -> float:
+        """All-in cost of one contract at this size, all gas included: what venues are compared by."""
+        return self.unit_cost_usd + self.order_gas_usd / self.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,3 +360,4 @@ class LegOutcome:
     because: str = ""
     reconciled: bool = False  # found out after the fact: the leg was not executed to this end in one go
     indicative: bool = False  # filled on paper, at what a venue shows and nobody here could trade on
+    perpetual_usd: float = 0.0  # mean price of the perpetual of a pair (R27), 0 where none was traded

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 Path = tuple[int, ...]  # of an argument: (0, 3) is the fourth member of the first argument, a tuple
+ANY_TOKEN = "*"  # noqa: S105 - in an ApprovalRule that closes: tokens that only the chain names (oTokens)
 
 
 class Guard(StrEnum):
@@ -29,6 +30,9 @@ class CallRule:
     recipients: tuple[Path, ...] = ()  # arguments that must be the account itself (or its Safe)
     most: Path | None = None  # bound on what is paid: must be > 0 and under 2**127
     least: Path | None = None  # bound on what comes back: must be > 0
+    zeros: tuple[Path, ...] = ()  # arguments, or arrays, that must be 0: what tells a close from an opening
+    equals: tuple[tuple[Path, int], ...] = ()  # arguments that must be exactly this: which action of many
+    single: tuple[Path, ...] = ()  # arrays that must hold one item: the one that the other paths look at
     deadline: Path | None = None  # Unix seconds; must lie after now and not after the valid-until time
 
     @property

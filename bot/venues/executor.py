@@ -11,7 +11,7 @@ from bot.errors import InvariantError, TransientError, VenueRejected
 from bot.model.execution import ExecutionPlan, OnchainTx, Payment, SignedMessage, Wait
 from bot.model.intent import Receipt
 from bot.model.market import Block
-from bot.model.signing import ApprovalRule, Permission
+from bot.model.signing import ANY_TOKEN, ApprovalRule, Permission
 from bot.ports import Call, ChainReader, Messenger, Proposer, Transactor
 from bot.venues.settlement import SettlementSwap
 from bot.venues.steps import ERC20, OrderSteps, approval
@@ -65,10 +65,16 @@ class OrderRun:
         """Let no further step cost more gas than ``left_wei`` says when it is sent; clean-up is exempt."""
         self._steps.gas_left_wei = left_wei
 
-    async def carry_out(self, plan: ExecutionPlan, *, head: Block) -> Wait | None:
-        """Do the steps of a plan up to a Wait, which is returned. Raises as the custody does."""
+    async def carry_out(self, plan: ExecutionPlan, *, head: Block, label: str = "trade") -> Wait | None:
+        """Do the steps of a plan up to a Wait, which is returned. Raises as the custody does.
+
+        ``label`` names its allowances: a second plan of the same order needs one of its own.
+        """
         until_s = min(plan.valid_until_s, self._valid_until_s)
-        pending = [*await self._funding(plan.pays, head, until_s), *await self._allowances(plan.pays, head)]
+        pending = [
+            *await self._funding(plan.pays, head, until_s),
+            *await self._allowances(plan.pays, head, label),
+        ]
         for step in plan.steps:
             if isinstance(step, OnchainTx):
                 pending.append(step)
@@ -115,10 +121,13 @@ class OrderRun:
         self, pays: Sequence[Payment], head: Block, valid_until_s: float
     ) -> tuple[OnchainTx, ...]:
         """Return the swap that gets what the account lacks; tokens that lie loose are used first."""
-        held = await self._ints([self._balance(item.token) for item in pays], head)
+        due = [item for item in pays if not item.arrives]
+        held = await self._ints([self._balance(item.token) for item in due], head)
+        left_raw = {item.token.lower(): raw for item, raw in zip(due, held, strict=True)}
         steps: tuple[OnchainTx, ...] = ()
-        for item, held_raw in zip(pays, held, strict=True):
-            short_raw = item.amount_raw - held_raw
+        for item in due:
+            short_raw = item.amount_raw - left_raw[item.token.lower()]
+            left_raw[item.token.lower()] = max(-short_raw, 0)  # two payments in one token share what is held
             if short_raw > 0:
                 steps += await self._swapped_in(item, short_raw, head, valid_until_s)
         return steps
@@ -150,10 +159,10 @@ class OrderRun:
             valid_until_s=valid_until_s,
         )
 
-    async def _allowances(self, pays: Sequence[Payment], head: Block) -> list[OnchainTx]:
+    async def _allowances(self, pays: Sequence[Payment], head: Block, label: str) -> list[OnchainTx]:
         """Return the exact approvals of a plan. Refuses where somebody left an allowance (REL-T10)."""
         grants = [(item.token, item.spender) for item in pays]
-        if unknown := {(token.lower(), spender.lower()) for token, spender in grants} - self._grants:
+        if unknown := {grant for grant in map(_lower, grants) if not self._is_named(grant)}:
             raise InvariantError(
                 f"order {self._steps.key} pays by an allowance no rule names: {sorted(unknown)}"
             )
@@ -162,7 +171,7 @@ class OrderRun:
             self._refuse_standing(item.spender, raw, item.symbol, item.decimals)
         return [
             approval(
-                f"approve-{_label(index)}",
+                f"approve-{_label(label, index)}",
                 token=item.token,
                 spender=item.spender,
                 amount_raw=item.amount_raw,
@@ -182,7 +191,7 @@ class OrderRun:
     ) -> None:
         """Send what is due; a batch takes its allowances back itself."""
         taken_back = [
-            approval(f"revoke-{_label(index)}", token=item.token, spender=item.spender, amount_raw=0)
+            approval(f"revoke-{_label('trade', index)}", token=item.token, spender=item.spender, amount_raw=0)
             for index, item in enumerate(pays)
             if self.is_batch and steps
         ]
@@ -203,7 +212,8 @@ class OrderRun:
         if self.is_batch:
             return
         head = await self._reader.head()
-        grants = sorted(self._grants | self._granted())
+        named = {grant for grant in self._grants if grant[0] != ANY_TOKEN}
+        grants = sorted(named | self._granted())
         left = await self._ints([self._allowance(*grant) for grant in grants], head)
         open_grants = [grant for grant, raw in zip(grants, left, strict=True) if raw]
         suffix = f"@{head.number}" if self._again else ""
@@ -227,6 +237,9 @@ class OrderRun:
                         found.add((log.address.lower(), str(event["spender"])))
         return frozenset(found)
 
+    def _is_named(self, grant: Grant) -> bool:
+        return grant in self._grants or (ANY_TOKEN, grant[1]) in self._grants
+
     def _balance(self, token: str) -> Call:
         return ERC20.call("balanceOf", token, self._account)
 
@@ -245,5 +258,9 @@ class OrderRun:
         return max(self._valid_until_s, head.timestamp_s + CLEANUP_S)
 
 
-def _label(index: int) -> str:
-    return f"trade-{index}" if index else "trade"
+def _lower(grant: Grant) -> Grant:
+    return grant[0].lower(), grant[1].lower()
+
+
+def _label(label: str, index: int) -> str:
+    return f"{label}-{index}" if index else label

@@ -178,6 +178,7 @@ class LyraQuoter:
             fee_usd=money.fee_usd,
             gas_usd=self._terms.gas.buy * prices.gas_usd,
             gas_most_usd=self._terms.gas.buy * prices.gas_most_usd,
+            exit_gas_usd=abs(float(delta)) * self._terms.gas.settle * prices.gas_usd,
             swap_usd=money.swap_usd,
             iv=iv,
             delta=float(delta),

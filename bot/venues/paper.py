@@ -98,7 +98,7 @@ class PaperVenue:
 
     async def _buy(self, leg: HedgeLeg, view: MarketView) -> LegOutcome:
         found = await self._real_quotes(view, leg.instrument.underlying, leg.size)
-        quote = next((item for item in found if item.instrument == leg.instrument), None)
+        quote = next((item for item in found if item.instrument.is_that(leg.instrument)), None)
         if quote is None:
             return rejected(
                 leg, at_s=view.now_s, because=f"{self.name} gives no quote for {leg.instrument.id}"
@@ -156,7 +156,7 @@ class PaperVenue:
                 abs(quote.instrument.strike_usd - instrument.strike_usd),
             ),
         )
-        own = (quote.iv for quote in by_distance if quote.instrument == instrument)
+        own = (quote.iv for quote in by_distance if quote.instrument.is_that(instrument))
         nearest = by_distance[0].iv if by_distance else math.nan
         vol = next(own, self._vols.get(instrument, nearest))
         self._vols[instrument] = vol
@@ -184,7 +184,7 @@ def paper_venues(reals: Sequence[Venue], *, earlier: Sequence[LegOutcome]) -> di
 def _terms(sale: SaleTerms, instrument: Instrument, quotes: Iterable[Quote]) -> SaleTerms:
     """Take gas and swap cost from the option's own quote where there is one."""
     for quote in quotes:
-        if quote.instrument == instrument:
+        if quote.instrument.is_that(instrument):
             swap_share = quote.swap_usd / (2.0 * quote.premium_usd) if quote.premium_usd > 0.0 else 0.0
             return replace(
                 sale, gas_usd=max(sale.gas_usd, quote.gas_usd), swap_share=max(sale.swap_share, swap_share)

@@ -304,7 +304,7 @@ class _LegOrder:
         if self.swap is None:
             return 0.0
         swaps = (self.run.receipts.get(purpose) for purpose in ("swap-in", "swap-out"))
-        return sum(
+        costs = (
             self.swap.cost_usd(
                 receipt,
                 account=self.custody.address,
@@ -314,6 +314,7 @@ class _LegOrder:
             for receipt in swaps
             if receipt is not None and receipt.succeeded
         )
+        return sum(costs, 0.0)
 
     def _waiting(self, wait: Wait) -> LegOutcome:
         return self._open(LegStatus.WAITING, wait.because)

@@ -1,0 +1,89 @@
+"""What stands and what it would cost now, without deciding or writing: one block, a journal read only."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+
+from bot.app.parts import open_chain, position_readers, watchers, web_client
+from bot.app.quoting import by_name, quoting_venues
+from bot.app.stores import open_journal
+from bot.engine.policy import Policy
+from bot.engine.step import decide
+from bot.errors import NotFoundError
+from bot.model.hedge import LegOutcome
+from bot.model.market import Frame
+from bot.pipeline.history import History
+from bot.pipeline.journal import SqlJournal
+from bot.pipeline.loop import Moment, Pipeline
+from bot.pipeline.memory_journal import MemoryJournal
+from bot.pipeline.sources import LiveSource, chain_clock
+from bot.ports import Journal, VenuePosition
+from bot.settings import Settings, load_policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """One moment: the frame as the engine would see it, and the positions as their venues do."""
+
+    settings: Settings
+    policy: Policy
+    mode: str
+    moment: Moment
+    frame: Frame
+    positions: tuple[VenuePosition, ...]
+    running: bool  # a bot of this mode runs on the journal
+    outcomes: tuple[LegOutcome, ...]  # of the journal, oldest first
+
+
+@asynccontextmanager
+async def open_look(settings: Settings, *, mode: str) -> AsyncIterator[Look]:
+    """Look at the newest block. Raises TransientError where a venue or a position cannot be read."""
+    policy = load_policy(settings.policy)
+    async with open_chain(settings) as (_, reader), web_client(settings) as web:
+        venues = quoting_venues(settings, reader, web, policy)
+        with closing(_journal(settings, mode)) as found:
+            journal: Journal = found
+            pipeline = Pipeline(
+                mode=mode,
+                policy=policy,
+                decide=decide,
+                venues=by_name(venues, journal, mode=mode),
+                journal=journal,
+                max_price_age_s=policy.holds.price_max_age,
+            )
+            block = await reader.head()
+            source = LiveSource(
+                chain=reader,
+                watchers=watchers(settings),
+                positions=position_readers(settings),
+                history=History(key for watcher in watchers(settings) for key in watcher.series),
+                clock=chain_clock,
+            )
+            moment = await source.cut(block, now_s=float(block.timestamp_s))
+            yield Look(
+                settings=settings,
+                policy=policy,
+                mode=mode,
+                moment=moment,
+                frame=await pipeline.look(moment),
+                positions=await pipeline.positions(moment),
+                running=found.is_written_by_another(),
+                outcomes=found.outcomes(),
+            )
+
+
+def _journal(settings: Settings, mode: str) -> "SqlJournal | _NoJournal":
+    try:
+        return open_journal(settings, mode=mode, read_only=True)
+    except NotFoundError:
+        return _NoJournal()
+
+
+class _NoJournal(MemoryJournal):
+    """Stands for a journal that no run has begun yet."""
+
+    def is_written_by_another(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        return None

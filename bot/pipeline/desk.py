@@ -1,0 +1,75 @@
+"""What a person asks of a running bot: a pause, and orders of their own, through files in the state folder.
+
+An order is one file, complete from the moment it has its name. The bot takes it at its next step and writes
+it to the journal before anything is sent, so that it is done once whatever happens; then the file goes.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.chain.pause import read_pause
+from bot.errors import ConfigError, InvariantError
+from bot.model.hedge import HedgeLeg
+from bot.pipeline import codec
+
+_FOLDER = "orders"
+_MOST_BYTES = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Legs that a person wants done together, in their order."""
+
+    legs: tuple[HedgeLeg, ...]
+    by: str  # who asked
+
+
+class Desk:
+    """Reads what a person left in the state folder of one mode's journal."""
+
+    def __init__(self, state_dir: Path, *, mode: str) -> None:
+        self._state_dir = state_dir
+        self._folder = state_dir / f"{_FOLDER}-{mode}"
+
+    def holds(self) -> tuple[str, ...]:
+        """Return why nothing may be opened: the pause in force. Closing goes on."""
+        pause = read_pause(self._state_dir)
+        return (f"{pause}; alvh resume ends it",) if pause is not None else ()
+
+    def requests(self) -> tuple[tuple[Path, Request | str], ...]:
+        """Return the orders that wait, oldest first, with their files; a text says why one is unreadable."""
+        files = sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []
+        return tuple((path, _read(path)) for path in files)
+
+    def leave(self, request: Request) -> Path:
+        """Leave an order for the bot. Raises ConfigError when it cannot be written: nothing is asked then."""
+        body = {"by": request.by, "legs": [codec.dumps(leg) for leg in request.legs]}
+        path = self._folder / f"{request.legs[0].key.replace('/', '.')}.json"
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self._folder, prefix=".")
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(body, file)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except OSError as error:
+            raise ConfigError(f"order {path} cannot be left for the bot: {error.strerror}") from None
+        return path
+
+    def done(self, path: Path) -> None:
+        """Take an order away, once the journal has it or nobody can do it."""
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Request | str:
+    try:
+        with path.open("rb") as file:
+            body = json.loads(file.read(_MOST_BYTES))
+        legs = tuple(codec.loads(HedgeLeg, text) for text in body["legs"])
+        return Request(legs=legs, by=str(body["by"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, InvariantError) as error:
+        return f"order {path.name} cannot be read and is left out: {error}"
