@@ -5,11 +5,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from bot.model.account_order import AccountFact, AccountOrder
 from bot.model.execution import NOTHING_DUE, Due, Ended, ExecutionPlan, SignedMessage, TradeFact
 from bot.model.exposure import Exposure
 from bot.model.hedge import HedgeLeg, Instrument, LegOutcome, Quote
 from bot.model.intent import IntentEvent, Log, Receipt, TxRequest
 from bot.model.market import Block, Columns, Observation, SeriesKey
+from bot.model.perpetual import (
+    Perpetual,
+    PerpetualEnd,
+    PerpetualOrder,
+    PerpetualPosition,
+    PerpetualQuote,
+)
+from bot.model.perpetual_outcome import PerpetualFact, PerpetualOutcome
 from bot.model.record import StepRecord
 from bot.model.signing import Permission
 
@@ -260,6 +269,110 @@ class VenueAdapter(Protocol):
         ...
 
 
+class PerpetualVenue(Protocol):
+    """A place where perpetuals trade (R27). A position is the account's net one; the book says whose."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def perpetual_quotes(
+        self, view: MarketView, *, underlying: str, size: float
+    ) -> tuple[PerpetualQuote, ...]:
+        """Return what trading about ``size`` units would cost, for each listed perpetual."""
+        ...
+
+    async def held_perpetuals(self, view: MarketView) -> tuple[PerpetualPosition, ...]:
+        """Return the open positions. Raises TransientError: what cannot be read is never nothing."""
+        ...
+
+    async def execute(self, order: PerpetualOrder, *, view: MarketView) -> PerpetualOutcome:
+        """Do one order to its end. Never raises VenueRejected: a refusal is an outcome."""
+        ...
+
+    async def reconcile(self, order: PerpetualOrder, *, view: MarketView) -> PerpetualOutcome:
+        """Say what became of an order that an earlier run left open, from the chain alone."""
+        ...
+
+    async def ended(
+        self, perpetual: Perpetual, size: float, *, view: MarketView, since_block: int
+    ) -> PerpetualEnd | None:
+        """Return how signed ``size`` units ended without an order of ours, None where nothing proves it."""
+        ...
+
+
+class PerpetualAdapter(Protocol):
+    """What is known of one perpetual venue. `bot.venues.planned_perpetual` carries out its plans."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def least_gas_ceiling(self) -> int: ...
+
+    def permissions(self) -> tuple[Permission, ...]:
+        """Return every call and allowance that a plan may hold, known without asking the chain."""
+        ...
+
+    async def perpetual_quotes(
+        self, view: MarketView, *, underlying: str, size: float
+    ) -> tuple[PerpetualQuote, ...]: ...
+
+    async def held_perpetuals(self, view: MarketView) -> tuple[PerpetualPosition, ...]: ...
+
+    async def plan(self, order: PerpetualOrder, *, view: MarketView, head: Block) -> ExecutionPlan:
+        """Return how to do an order from the state at ``head``, with the very trade run by eth_call first.
+
+        Raises VenueRejected when it is not possible within the order's limit and time.
+        """
+        ...
+
+    async def after(
+        self, order: PerpetualOrder, receipts: Mapping[str, Receipt], *, view: MarketView, head: Block
+    ) -> ExecutionPlan | None:
+        """Return what takes back margin that an order, done or failed half-way, leaves idle."""
+        ...
+
+    def fact(
+        self, order: PerpetualOrder, receipts: Mapping[str, Receipt], *, view: MarketView
+    ) -> PerpetualFact | None:
+        """Return what the receipts (by purpose) say was done, None where nothing was."""
+        ...
+
+    def margin_moved(self, receipts: Mapping[str, Receipt], *, view: MarketView) -> float:
+        """Return what the receipts moved to the venue, USD; negative where more was taken back."""
+        ...
+
+    async def ended(
+        self, perpetual: Perpetual, size: float, *, view: MarketView, since_block: int
+    ) -> PerpetualEnd | None:
+        """See PerpetualVenue."""
+        ...
+
+
+class AccountAdapter(Protocol):
+    """How one position or loan is acted on (R21, R29). `bot.venues.planned_account` carries it out."""
+
+    @property
+    def name(self) -> str:
+        """The exposure or loan that its orders name as their subject."""
+        ...
+
+    @property
+    def least_gas_ceiling(self) -> int: ...
+
+    def permissions(self) -> tuple[Permission, ...]: ...
+
+    async def plan(self, order: AccountOrder, *, view: MarketView, head: Block) -> ExecutionPlan:
+        """Return how to do an order, with the very call run by eth_call first. Raises VenueRejected."""
+        ...
+
+    def fact(
+        self, order: AccountOrder, receipts: Mapping[str, Receipt], *, view: MarketView
+    ) -> AccountFact | None:
+        """Return what the receipts (by purpose) say was done, None where nothing was."""
+        ...
+
+
 class Transactor(Protocol):
     """Sends transactions under the money rules; one per (chain, account)."""
 
@@ -338,6 +451,18 @@ class Journal(Protocol):
 
     def outcomes(self) -> tuple[LegOutcome, ...]:
         """Return all closed legs, oldest first."""
+        ...
+
+    def open_perpetual(self, order: PerpetualOrder, *, at_s: float) -> None:
+        """As ``open_leg``: recorded before anything is sent; one open order per group, beside its layers."""
+        ...
+
+    def close_perpetual(self, outcome: PerpetualOutcome) -> None: ...
+
+    def open_perpetuals(self) -> tuple[PerpetualOrder, ...]: ...
+
+    def perpetual_outcomes(self) -> tuple[PerpetualOutcome, ...]:
+        """Return all closed orders, oldest first."""
         ...
 
     def append_intent(self, event: IntentEvent) -> None: ...

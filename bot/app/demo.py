@@ -10,7 +10,7 @@ from pathlib import Path
 from bot.app.live import Bot, open_bot
 from bot.chain.rpc import Rpc, quantity
 from bot.devnet import service
-from bot.devnet.config import PASSWORD, write_config
+from bot.devnet.config import write_config
 from bot.devnet.deployment import Deployment
 from bot.devnet.history import history
 from bot.devnet.market import MarketMover
@@ -55,7 +55,7 @@ async def demo(
         settings = load_settings(write_config(deployment, rpc_url=rpc_url, directory=folder))
         rpc = await stack.enter_async_context(Rpc(rpc_url))
         mover = MarketMover(rpc, deployment)
-        bot = await stack.enter_async_context(open_bot(settings, mode="demo", password=PASSWORD))
+        bot = await stack.enter_async_context(open_bot(settings, mode="demo"))
         path = chosen.path(seed)
         await mover.move(path[0])
         await _warm(bot, chosen, seed, end_s=path[0].at_s)

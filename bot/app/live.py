@@ -18,16 +18,14 @@ from bot.app.follow import (
     side_chains,
     web_feeds,
 )
-from bot.app.parts import lyra_venue, open_chain, position_readers, scheduled, web_client
-from bot.app.quoting import by_name, quoting_venues
+from bot.app.parts import open_chain, position_readers, scheduled, web_client
+from bot.app.quoting import by_name, open_quoting
 from bot.app.signer_link import open_signer
 from bot.app.stores import open_figures, open_history, open_journal
-from bot.chain.fees import GWEI, FeePolicy
+from bot.app.trading import open_trading
 from bot.chain.heads import NewHead
 from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Node
-from bot.chain.signer import Signer
-from bot.chain.transactions import SendTerms, TransactionManager
 from bot.engine.policy import Policy
 from bot.engine.step import decide
 from bot.errors import BotError, ConfigError
@@ -137,9 +135,12 @@ async def open_bot(
             signer = await stack.enter_async_context(
                 open_signer(settings, policy_hash=policy.hash, who=f"alvh {mode}")
             )
-            venues = _signing_venues(settings, node, reader, policy, journal, signer=signer)
+            trading = await stack.enter_async_context(
+                open_trading(settings, node, reader, policy, journal, signer=signer)
+            )
+            venues = trading.options
         else:
-            venues = quoting_venues(settings, reader, web, policy)
+            venues = await stack.enter_async_context(open_quoting(settings, reader, web, policy))
         recorder = None
         if record is not None:
             venues = recorded = [RecordedVenue(item) for item in venues]
@@ -277,40 +278,6 @@ def refuse_real_money(settings: Settings) -> None:
             f"chain.id {settings.chain.id} is not a test chain, and only those are signed for: {known}; "
             "run without --live"
         )
-
-
-def _signing_venues(
-    settings: Settings,
-    node: Node,
-    reader: JsonRpcReader,
-    policy: Policy,
-    journal: SqlJournal,
-    *,
-    signer: Signer,
-) -> tuple[Venue, ...]:
-    """Return the venues that orders are sent to, never that of a public book."""
-    transactor = _transactor(settings, node, signer, journal)
-    venue = lyra_venue(settings, reader, policy, custody=transactor)
-    return (venue,) if venue is not None else ()
-
-
-def _transactor(settings: Settings, rpc: Node, signer: Signer, journal: SqlJournal) -> TransactionManager:
-    return TransactionManager(
-        rpc,
-        signer,
-        journal,
-        chain_id=settings.chain.id,
-        terms=SendTerms(
-            confirmations=settings.chain.confirmations,
-            final_tag=settings.chain.final_tag,
-            poll_s=min(1.0, settings.chain.poll_s / 2),
-            deadline_s=settings.execution.wait_s,
-            fees=FeePolicy(max_fee_cap_wei=int(settings.execution.max_fee_gwei * GWEI)),
-            accept_nonce=settings.execution.accept_nonce,
-            fill_nonces=settings.execution.fill_nonces,
-            look_in_pool=settings.chain.look_in_pool,
-        ),
-    )
 
 
 def decide_only(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineState, Decision]:

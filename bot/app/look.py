@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 
 from bot.app.parts import open_chain, position_readers, watchers, web_client
-from bot.app.quoting import by_name, quoting_venues
+from bot.app.quoting import by_name, open_quoting
 from bot.app.stores import open_journal
 from bot.engine.policy import Policy
 from bot.engine.step import decide
@@ -39,8 +39,11 @@ class Look:
 async def open_look(settings: Settings, *, mode: str) -> AsyncIterator[Look]:
     """Look at the newest block. Raises TransientError where a venue or a position cannot be read."""
     policy = load_policy(settings.policy)
-    async with open_chain(settings) as (_, reader), web_client(settings) as web:
-        venues = quoting_venues(settings, reader, web, policy)
+    async with (
+        open_chain(settings) as (_, reader),
+        web_client(settings) as web,
+        open_quoting(settings, reader, web, policy) as venues,
+    ):
         with closing(_journal(settings, mode)) as found:
             journal: Journal = found
             pipeline = Pipeline(

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bot.app.lp_parts import managers_of, one_position_reader, pair_terms, pools, position_readers
 from bot.app.parts import open_chain, watchers, web_client
-from bot.app.quoting import quoting_venues
+from bot.app.quoting import open_quoting
 from bot.app.stores import history_path
 from bot.chain.address import Address
 from bot.chain.reader import JsonRpcReader
@@ -51,8 +51,11 @@ async def plan(settings: Settings, *, positions: Sequence[str], wallet: str | No
     Raises NotFoundError when there is nothing to protect or no venue quotes.
     """
     policy = load_policy(settings.policy)
-    async with open_chain(settings) as (_, reader), web_client(settings) as web:
-        venues = quoting_venues(settings, reader, web, policy)
+    async with (
+        open_chain(settings) as (_, reader),
+        web_client(settings) as web,
+        open_quoting(settings, reader, web, policy) as venues,
+    ):
         if not venues:
             raise ConfigError("a plan needs quotes; add [indicative] or [lyra] to the configuration")
         block = await reader.head()

@@ -24,7 +24,7 @@ from bot.chain.policy_signature import (
     signed_by_key,
 )
 from bot.chain.reader import JsonRpcReader
-from bot.chain.signer import MIN_SCRYPT_N, sign_policy
+from bot.chain.signing.keystore import MIN_SCRYPT_N, sign_policy
 from bot.errors import ConfigError, NotFoundError
 from bot.model.market import Block
 from bot.model.units import iso_utc, parse_utc_s

@@ -10,6 +10,7 @@ from eth_utils.crypto import keccak
 from bot.ports import Call
 from bot.watchers.pools import from_raw
 
+_NOBODY = "0x" + "00" * 20
 MAX_SHOWN = 32  # characters of a name or symbol that a contract gave
 MAX_SYMBOL = 32  # longer is absurd
 
@@ -91,8 +92,38 @@ VIEWS: Mapping[str, tuple[View, ...]] = {
     "perp_v2_exchange": (_address("getMarketRegistry"),),
     "perp_v2_base_token": (View("isOpen()", ("bool",)),),
     "perp_v2_config": (View("getTwapInterval()", ("uint32",)),),
+    "perp_v2_clearing_house": (_address("getVault"), _address("getExchange")),
+    "perp_v2_vault": (_DECIMALS, _address("getSettlementToken")),
+    "perp_v2_contract": (),
     "lyra_option_market": (View("getLiveBoards()", ("uint256[]",)),),
     "lyra_option_token": (View("symbol()", ("string",)),),
+    "lyra_greek_cache": (View("getGlobalNetDelta()", ("int256",)),),
+    "lyra_liquidity_pool": (_number("getTotalTokenSupply"),),
+    "lyra_pricer": (_address("owner"),),
+    "lyra_short_collateral": (_number("LPBaseExcess"),),
+    "lyra_synthetix_adapter": (_address("addressResolver"), _address("exchangeRates")),
+    "lyra_viewer": (),
+    "opyn_address_book": (_address("getController"), _address("getOtokenFactory")),
+    "opyn_controller": (_address("oracle"), _address("whitelist")),
+    "opyn_otoken_factory": (_number("getOtokensLength"),),
+    "opyn_contract": (),
+    "hegic_operational_treasury": (_address("coverPool"), _number("totalBalance")),
+    "hegic_cover_pool": (_number("availableForPayment"),),
+    "hegic_positions_manager": (_number("nextTokenId"),),
+    "hegic_strategy": (_address("priceProvider"), _number("lockedLimit")),
+    "hegic_contract": (),
+    "panoptic_v2_factory": (View("getPanopticPool(address,address)", ("address",), (_NOBODY, _NOBODY)),),
+    "panoptic_v2_pool": (View("poolId()", ("uint64",)), _address("riskEngine")),
+    "panoptic_v2_collateral": (_address("asset"),),
+    "panoptic_v2_risk_engine": (_number("MAX_OPEN_LEGS"),),
+    "panoptic_v2_contract": (),
+    "nexus_cover_products": (_number("getProductCount"),),
+    "nexus_contract": (),
+    "derive_v3_contract": (),
+    "safe_singleton": (View("VERSION()", ("string",)),),
+    "safe_proxy_factory": (_number("getChainId"),),
+    "safe_multi_send": (),
+    "safe_fallback_handler": (),
 }
 # Any one of these shows that a contract of unknown kind is one that answers.
 ANY_VIEW: tuple[View, ...] = (

@@ -1,8 +1,10 @@
 """Where quotes come from in each mode: the venue that trades, and a public book beside it that never does."""
 
-from bot.app.parts import lyra_venue
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
+from bot.app.derive import quoting_derive
+from bot.app.trading import trading_venues
 from bot.chain.reader import JsonRpcReader
 from bot.engine.policy import Policy
 from bot.ports import Journal, Venue, WebReader
@@ -20,12 +22,17 @@ def indicative_venue(settings: Settings, web: WebReader) -> IndicativeVenue | No
     return IndicativeVenue(web=web, book=book, terms=wanted.terms)
 
 
-def quoting_venues(
+@asynccontextmanager
+async def open_quoting(
     settings: Settings, reader: JsonRpcReader, web: WebReader, policy: Policy
-) -> tuple[Venue, ...]:
-    """Return the venues that are asked for quotes where nothing is signed."""
-    found = (lyra_venue(settings, reader, policy, custody=None), indicative_venue(settings, web))
-    return tuple(item for item in found if item is not None)
+) -> AsyncIterator[tuple[Venue, ...]]:
+    """Open the venues that are asked for quotes where nothing is signed."""
+    async with AsyncExitStack() as stack:
+        found: list[Venue] = list(trading_venues(settings, reader, policy, custody=None).options)
+        if settings.derive is not None:
+            found.append(await stack.enter_async_context(quoting_derive(settings.derive, reader=reader)))
+        shown = indicative_venue(settings, web)
+        yield (*found, *((shown,) if shown is not None else ()))
 
 
 def by_name(venues: Sequence[Venue], journal: Journal, *, mode: str) -> dict[str, Venue]:

@@ -4,7 +4,6 @@ import asyncio
 import math
 import re
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -81,7 +80,7 @@ def monitor(
 ) -> None:
     """Watch and decide, or show LP positions (--wallet, --position). Trades nothing, needs no key."""
     if wallet is None and not position and not rpc_url:
-        _watch(settings_of(config), mode="monitor", password=None, once=once, record=record, json_to=json_to)
+        _watch(settings_of(config), mode="monitor", once=once, record=record, json_to=json_to)
         return
     from bot.cli.lp import monitor_positions
 
@@ -106,19 +105,22 @@ def run(
     live: Annotated[
         bool, typer.Option("--live", help="Sign and send, on allow-listed test chains only.")
     ] = False,
+    network: Annotated[
+        str | None, typer.Option("--network", help="Take [networks.NAME] of the configuration: sepolia, …")
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="One step, then stop.")] = False,
     record: RecordOption = None,
     json_to: JsonOption = None,
 ) -> None:
     """Watch, decide and hedge; a dry run on paper unless --live is given."""
-    settings = settings_of(config)
+    settings = settings_of(config, network)
     if live:
         from bot.app.live import refuse_real_money
 
         refuse_real_money(settings)
-        _watch(settings, mode="live", password=_password(settings), once=once, record=record, json_to=json_to)
+        _watch(settings, mode="live", once=once, record=record, json_to=json_to)
     else:
-        _watch(settings, mode="dry-run", password=None, once=once, record=record, json_to=json_to)
+        _watch(settings, mode="dry-run", once=once, record=record, json_to=json_to)
 
 
 def status(
@@ -194,26 +196,10 @@ def report(
     out.print(f"report: {path}", soft_wrap=True)
 
 
-def _password(settings: "Settings") -> str:
-    from bot.settings import keystore_password
-
-    if settings.account is None:
-        raise ConfigError("--live needs an [account] with address and keystore in the configuration")
-    found = keystore_password(settings.account)
-    if found is not None:
-        return found.get_secret_value()
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            "--live needs the keystore password: export ALVH_KEYSTORE_PASSWORD or set account.password_file"
-        )
-    return str(typer.prompt("Keystore password", hide_input=True, err=True))
-
-
 def _watch(
     settings: "Settings",
     *,
     mode: str,
-    password: str | None,
     once: bool,
     record: Path | None,
     json_to: str | None,
@@ -230,7 +216,7 @@ def _watch(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         shown = False
-        steps = live.run(settings, mode=mode, password=password, stop=stop, listener=listener, record=record)
+        steps = live.run(settings, mode=mode, stop=stop, listener=listener, record=record)
         async for step in steps:
             if json_to is not None:
                 write_json(step_document(step), json_to, lines=True)

@@ -27,7 +27,7 @@ ModeOption = Annotated[
 DEFAULT_CONFIG = Path("alvh.toml")
 
 
-def settings_of(path: Path) -> "Settings":
+def settings_of(path: Path, network: str | None = None) -> "Settings":
     from bot.settings import load_settings
 
-    return load_settings(path)
+    return load_settings(path, network=network)

@@ -53,12 +53,18 @@ def conversions(
         and not refuse_quote(policy, group, item, allow_indicative=allow_indicative)
     ]
     pairs = [_pair(policy, group, item, perpetual) for item in usable]
-    fitting = [item for item in pairs if item.premium_usd > 0.0 and _fits(policy, group, layers, item)]
+    traded = [item for item in pairs if _is_traded(frame, item)]
+    fitting = [item for item in traded if item.premium_usd > 0.0 and _fits(policy, group, layers, item)]
     cheaper = [item for item in fitting if _cheapest(frame, item)]
     room = perpetual_room(policy, frame, exposure_usd=group.value_usd, capital_usd=0.0)
     return tuple(
         _within(item, room.notional_usd, room.margin_usd, perpetual, len(cheaper)) for item in cheaper
     )
+
+
+def _is_traded(frame: Frame, pair: Quote) -> bool:
+    """Return whether a venue fills both parts of a pair, or none (adr 0008)."""
+    return frame.pair_venues is None or pair.instrument.venue in frame.pair_venues
 
 
 def _pair(policy: Policy, group: Group, quote: Quote, perpetual: PerpetualQuote) -> Quote:

@@ -43,15 +43,18 @@ def review_held(
     """
     review = Review()
     for hedge in group.held:
-        if hedge.instrument.expiry_s > group.now_s:
+        lives = hedge.instrument.expiry_s > group.now_s
+        if lives and not hedge.settleable:
             sized = hedge if hedge.size < math.inf else replace(hedge, size=math.nan)
             review.kept.extend([] if hedge.size <= 0.0 else [sized])  # NaN stays, and nothing is bought
             continue
         known = 0.0 < hedge.size < math.inf
         review.settles.extend([hedge] if hedge.settleable and known else [])
-        wait = "settled now" if hedge.settleable else "waits for its settlement price"
+        wait = "is settled now" if hedge.settleable else "waits for its settlement price"
         wait = wait if known else f"its size of {hedge.size:g} cannot be settled"
-        review.rolls.append(f"{leg_name(hedge)} has expired and {wait}")
+        # A venue that never exercises by itself says when it is time: in the money, nothing is left to die.
+        ends = "is exercised before it expires" if lives else f"has expired and {wait}"
+        review.rolls.append(f"{leg_name(hedge)} {ends}")
     since = state.unwanted_since_s
     living = monetise(policy, group, targets, review, living=review.kept, before=state.profits, block=block)
     time_shift(policy, group, tier, targets, review, living=living, since=since, easing=easing)

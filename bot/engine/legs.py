@@ -76,7 +76,9 @@ def _settle_leg(policy: Policy, frame: Frame, plan: GroupPlan, hedge: HeldHedge,
         expected_usd=hedge.model_usd if 0.0 < hedge.model_usd < math.inf else 0.0,
         valid_until_s=frame.now_s + policy.orders.valid_for,
         position_id=hedge.id,
-        because="expired and its settlement price is known",
+        because="expired and its settlement price is known"
+        if hedge.instrument.expiry_s <= frame.now_s
+        else "in the money, and its venue exercises nothing by itself",
     )
 
 

@@ -20,7 +20,7 @@ from bot.engine.perpetual import (
     terms_of,
     unreadable,
 )
-from bot.engine.plan import PERPETUAL, GroupPlan, plan_gains, plan_key, round_down
+from bot.engine.plan import PAUSED, PERPETUAL, GroupPlan, plan_gains, plan_key, round_down
 from bot.engine.policy import Policy
 from bot.engine.sizing import covered_share
 from bot.model.hedge import Layer, LayerTarget, Shortfall
@@ -79,6 +79,7 @@ class PerpetualPlan:
         expected_usd: float = math.nan,
         position_id: str = "",
         quoted_until_s: float = math.inf,
+        release_usd: float = 0.0,
     ) -> None:
         """Add an order, with the next key."""
         prefix = f"{plan_key(self.policy, self.now_s)}-{self.group.name.replace('/', '.')}"
@@ -95,6 +96,7 @@ class PerpetualPlan:
                 valid_until_s=min(self.now_s + self.policy.orders.valid_for, quoted_until_s),
                 position_id=position_id,
                 because=because,
+                release_usd=release_usd,
             )
         )
 
@@ -117,7 +119,8 @@ def short_perpetual(
     found.held = short_units(group)
     found.target = _target(policy, plan, tier, held=found.held)
     _withhold(found)
-    if any(f"-{group.name.replace('/', '.')}-{PERPETUAL}-" in key for key in frame.open_legs):
+    own = [key for key in frame.open_legs if f"-{group.name.replace('/', '.')}-{PERPETUAL}-" in key]
+    if any(not key.startswith(PAUSED) for key in own):
         found.notes.append("an order of it has no final outcome yet")
         return found
     unread = [item.id for item in group.perpetuals if unreadable(group, item)]
@@ -129,6 +132,8 @@ def short_perpetual(
     _support(found, frame, shorts_of(group), room)
     if math.isnan(found.target):
         found.notes.append("the group's delta is unknown: nothing is opened")
+    elif own:
+        found.notes.append("the venue refused to open it twice in a row: nothing is opened for a while")
     elif not unread and not found.shrinks and not _in_band(policy, group, found):
         _open(found, holds=holds, room=room)
     return found
@@ -185,7 +190,7 @@ def _reduce_strays(found: PerpetualPlan) -> None:
     mine = {item.id for item in shorts_of(found.group)}
     for item in sorted(found.group.perpetuals, key=lambda each: (each.perpetual, each.id)):
         if item.id not in mine and item.size and not unreadable(found.group, item):
-            _reduce_one(found, item, -item.size, None, "no short that hedges the group")
+            _reduce_one(found, item, -item.size, None, "no short that hedges the group", releases=True)
 
 
 def _reduce(found: PerpetualPlan, frame: Frame, units: float, because: str) -> None:
@@ -198,15 +203,24 @@ def _reduce(found: PerpetualPlan, frame: Frame, units: float, because: str) -> N
             size = round_down(size, quote.lot)
             size = 0.0 if size < quote.min_size else size
         if size > 0.0:
-            _reduce_one(found, item, size, quote, because)
+            _reduce_one(found, item, size, quote, because, releases=True)
         left -= size
         if left <= 0.0:
             break
 
 
 def _reduce_one(
-    found: PerpetualPlan, item: HeldPerpetual, size: float, quote: PerpetualQuote | None, because: str
+    found: PerpetualPlan,
+    item: HeldPerpetual,
+    size: float,
+    quote: PerpetualQuote | None,
+    because: str,
+    *,
+    releases: bool = False,
 ) -> None:
+    """``releases``: the margin of what goes is taken out too, and does not bear the rest better."""
+    part = abs(size / item.size) if releases else 0.0
+    worth_usd = item.margin_usd + min(item.unrealised_usd, 0.0)
     cost = quote.cost if quote else 0.0
     worst = 1.0 + math.copysign(cost + found.policy.perpetual.max_slippage, size)
     expected_usd = abs(size) * item.mark_usd * cost + quote.gas_usd if quote else math.nan
@@ -218,6 +232,7 @@ def _reduce_one(
         size=size,
         limit_usd=worst * item.mark_usd,
         expected_usd=expected_usd,
+        release_usd=part * max(worth_usd, 0.0) if math.isfinite(worth_usd) else 0.0,
     )
     found.notes.append(f"{abs(size):,.4g} at {item.perpetual.venue} are closed: {because}")
 

@@ -22,6 +22,7 @@ from bot.model.market import FloatArray, Frame
 from bot.model.tier import RuleFinding
 
 OVERLAY, PERPETUAL = "OVERLAY", "PERPETUAL"  # stand for the layer in keys of orders beside the layers
+PAUSED = "paused:"  # before a key in ``Frame.open_legs``: openings wait, the rest goes on
 _LOT_SLACK = 1e-9  # of a lot: rounding noise does not cost a whole lot
 _NEGLIGIBLE = 1e-6  # of a target: a smaller gap is rounding, not a shortfall
 

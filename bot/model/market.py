@@ -219,6 +219,7 @@ class Frame:
     perpetuals: tuple["HeldPerpetual", ...] = ()
     quotes: tuple["Quote", ...] = ()
     perpetual_quotes: tuple["PerpetualQuote", ...] = ()
+    pair_venues: tuple[str, ...] | None = None  # that fill options in two parts (R27); None: any would
     spends: tuple["Spend", ...] = ()
     holds: tuple[str, ...] = field(default=())  # reasons why nothing new may be opened
     unseen: tuple[str, ...] = field(default=())  # positions that were not read once: not to be taken as gone

@@ -41,6 +41,33 @@ class PerpetualQuote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PerpetualPosition:
+    """What an account has in one market as the venue sees it: one net position, whoever it was opened for."""
+
+    id: str
+    perpetual: Perpetual
+    size: float  # signed
+    entry_usd: float  # mean price of one unit, fees left out; NaN unknown
+    mark_usd: float
+    margin_usd: float  # collateral of the account, gains, losses and funding of what is open left out
+    liquidation_usd: float  # mark price at which the venue closes it; NaN unknown, 0 or inf: at none
+    funding_usd: float  # accrued and not settled yet: received, negative owed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerpetualEnd:
+    """What became of units that the venue closed without an order of ours: a liquidation."""
+
+    size: float  # that were closed, signed as they were held
+    price_usd: float  # of one unit
+    fee_usd: float  # penalty, >= 0
+    because: str
+    funding_usd: float = 0.0  # settled with it
+    tx_hash: str = ""
+    block_number: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeldPerpetual:
     """A position that is open, marked at the frame's block."""
 
@@ -74,6 +101,7 @@ class PerpetualAction(StrEnum):
     OPEN = "open"  # or enlarge
     REDUCE = "reduce"  # reduce-only, to nothing at most
     ADD_MARGIN = "add margin"
+    ENDED = "ended"  # closed by the venue without an order of ours: nothing is sent, it is booked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +119,7 @@ class PerpetualOrder:
     valid_until_s: float
     position_id: str = ""  # REDUCE and ADD_MARGIN
     because: str = ""
+    release_usd: float = 0.0  # REDUCE: margin that is no longer needed, most to be taken out afterwards
 
     @property
     def reduce_only(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from bot.model.base_layers import Proposal
 from bot.model.hedge import CondorOrder, HedgePlan, Instrument, Layer, LayerTarget, LegOutcome, Shortfall
 from bot.model.perpetual import PerpetualOrder
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.tier import FamilyVote, Reading, RuleFinding, Tier
 
 
@@ -154,3 +155,4 @@ class StepRecord:
     cash_flow_usd: float  # money that hedging brought (+) or took (-) before this step's own legs
     is_heartbeat: bool = False
     indicative: bool = False  # sums of money hold fills on paper at indicative quotes
+    perpetuals: tuple[PerpetualOutcome, ...] = ()  # what became of orders for perpetuals (R27)

@@ -18,6 +18,7 @@ from pydantic_settings import SettingsError
 from bot.chain.address import Address
 from bot.engine.policy import Policy
 from bot.errors import ConfigError
+from bot.settings import networks
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings
 from bot.settings.chains import ChainSettings
 from bot.settings.indicative import IndicativeSettings
@@ -35,6 +36,7 @@ from bot.settings.sections import (
     PositionSettings,
     WebSettings,
 )
+from bot.settings.signer import CapSettings, SignerSettings
 from bot.settings.watch import KINDS, WatchSettings
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "PRESETS",
     "AccountSettings",
     "Address",
+    "CapSettings",
     "ChainSettings",
     "CoverSettings",
     "ExecutionSettings",
@@ -58,6 +61,7 @@ __all__ = [
     "PositionSettings",
     "ReserveSettings",
     "Settings",
+    "SignerSettings",
     "WatchSettings",
     "WebSettings",
     "cache_dir",
@@ -65,6 +69,7 @@ __all__ = [
     "load_policy",
     "load_settings",
     "named_policy",
+    "password_of_environment",
     "read_source",
 ]
 
@@ -75,14 +80,17 @@ _SECRET = re.compile(
 )  # a chain may be a bare URL
 
 
-def load_settings(path: Path) -> Settings:
+def load_settings(path: Path, *, network: str | None = None) -> Settings:
     """Read the TOML file, fill ``${NAME}`` from the environment, and check every key.
 
+    ``network``: whose sections hold (bot/settings/networks.py); a process that this one starts takes it over.
     Raises ConfigError: one line with the field, the value found and what is allowed.
     """
-    table = _expand(_read_toml(path, what="configuration"), path)
+    if network is not None:
+        os.environ[networks.VARIABLE] = network
+    table = _expand(_of_network(_read_toml(path, what="configuration"), path), path)
     try:
-        return Settings(**table)
+        return Settings(**table).read_from(path)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_first_problem(error)}") from None
     except ConfigError as error:
@@ -98,14 +106,19 @@ def load_policy(settings: PolicySettings) -> Policy:
 
 def keystore_password(account: AccountSettings) -> SecretStr | None:
     """Return the password from the environment or its file; None when it must be asked for."""
-    if (value := os.environ.get("ALVH_KEYSTORE_PASSWORD")) is not None:
-        return SecretStr(value)
+    if (value := password_of_environment()) is not None:
+        return value
     if account.password_file is None:
         return None
     try:
         return SecretStr(account.password_file.read_text("utf-8").rstrip("\r\n"))
     except OSError as error:
         raise ConfigError(f"account.password_file {account.password_file}: {error.strerror}") from None
+
+
+def password_of_environment() -> SecretStr | None:
+    value = os.environ.get("ALVH_KEYSTORE_PASSWORD")
+    return None if value is None else SecretStr(value)
 
 
 def cache_dir() -> Path:
@@ -122,6 +135,13 @@ def _read_toml(path: Path, *, what: str) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{what} file {path} is not valid TOML: {error}") from None
+
+
+def _of_network(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    try:
+        return networks.for_network(table, os.environ.get(networks.VARIABLE) or None)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _expand(value: Any, path: Path) -> Any:

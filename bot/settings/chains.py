@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from bot.chain.address import Address
+from bot.chain.chain_traits import traits_of
 from bot.chain.node_url import checked_url, endpoint, is_private_host
 from bot.errors import ConfigError
 from bot.settings.part import Part
@@ -25,16 +26,33 @@ class ChainSettings(Part):
     allow_plain_http: bool = False
     max_head_lag: int = Field(default=3, ge=0, le=10_000)
     multicall3: Address = "0xcA11bde05977b3631167028862bE2a173976CA11"
-    confirmations: int = Field(default=2, ge=1, le=10_000)
+    confirmations: int | None = Field(default=None, ge=1, le=10_000)  # none: what is sound on the chain
+    final_tag: Literal["", "safe", "finalized"] = ""  # receipts count only up to the node's block of it
+    look_in_pool: bool = False  # before the first transaction; the node must answer txpool_contentFrom
+    send_url: SecretStr | None = None  # a private relay: transactions go there alone
+    public_after_blocks: int | None = Field(default=None, ge=1, le=10_000)  # of waiting at the relay
     poll_s: float = Field(default=12.0, ge=0.05, le=3_600.0)
     timeout_s: float = Field(default=10.0, gt=0.0, le=120.0)
     clock: Literal["wall", "chain"] = "wall"  # chain: devnets, where time moves only with blocks
+
+    @property
+    def depth(self) -> int:
+        """How many blocks, its own included, make a receipt count."""
+        return traits_of(self.id).depth if self.confirmations is None else self.confirmations
 
     @property
     def urls(self) -> tuple[str, ...]:
         """The addresses of all providers, in the order of the file."""
         given = self.rpc_urls or ((self.rpc_url,) if self.rpc_url is not None else ())
         return tuple(item.get_secret_value() for item in given)
+
+    @model_validator(mode="after")
+    def _check_relay(self) -> Self:
+        if self.send_url is not None:
+            self._check_url(self.send_url.get_secret_value(), "send_url", _HTTP)
+        elif self.public_after_blocks is not None:
+            raise ValueError("public_after_blocks means nothing without send_url; add it, or remove this")
+        return self
 
     @model_validator(mode="after")
     def _check_providers(self) -> Self:

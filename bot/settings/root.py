@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from platformdirs import user_state_dir
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -18,7 +18,11 @@ from bot.errors import ConfigError
 from bot.model.base_layers import BaseHoldings
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings, base_holdings
 from bot.settings.chains import ChainSettings
+from bot.settings.derive import DeriveSettings
 from bot.settings.indicative import IndicativeSettings
+from bot.settings.option_venues import HegicSettings, NexusSettings, OpynSettings, PanopticSettings
+from bot.settings.perp_v2 import PerpV2Settings
+from bot.settings.safe import SafeSettings
 from bot.settings.sections import (
     AccountSettings,
     AlertSettings,
@@ -33,6 +37,7 @@ from bot.settings.sections import (
     WebSettings,
 )
 from bot.settings.shape import Resolve, field_names, prepare
+from bot.settings.signer import SignerSettings
 from bot.settings.watch import KINDS, WatchSettings
 
 ON_A_CHAIN = ("feeds", "pools", "perps", "positions", "watch")  # lists whose items may name a chain
@@ -52,6 +57,12 @@ class Settings(BaseSettings):
     perps: tuple[PerpSettings, ...] = ()
     watch: tuple[WatchSettings, ...] = ()
     lyra: LyraSettings | None = None
+    opyn: OpynSettings | None = None
+    hegic: HegicSettings | None = None
+    panoptic: PanopticSettings | None = None
+    derive: DeriveSettings | None = None
+    perp_v2: PerpV2Settings | None = None
+    nexus: NexusSettings | None = None
     indicative: IndicativeSettings | None = None
     managers: ManagerSettings | None = None
     positions: tuple[PositionSettings, ...] = ()
@@ -59,12 +70,28 @@ class Settings(BaseSettings):
     covers: tuple[CoverSettings, ...] = ()
     loans: tuple[LoanSettings, ...] = ()
     account: AccountSettings | None = None
+    safe: SafeSettings | None = None
     web: WebSettings = WebSettings()
     alerts: AlertSettings = AlertSettings()
+    signer: SignerSettings = SignerSettings()
     execution: ExecutionSettings = ExecutionSettings()
     policy: PolicySettings = PolicySettings()
     state_dir: Path = Field(default_factory=lambda: Path(user_state_dir("alvh-bot")))
     journal_url: SecretStr = SecretStr("")  # empty: a SQLite file for each mode in state_dir
+
+    _path: Path | None = PrivateAttr(default=None)
+
+    @property
+    def path(self) -> Path:
+        """The file that these settings were read from. Raises ConfigError where there is none."""
+        if self._path is None:
+            raise ConfigError("these settings were read from no file")
+        return self._path
+
+    def read_from(self, path: Path) -> Self:
+        """Remember the file, for a process that reads the same one. Returns the settings."""
+        self._path = path.absolute()
+        return self
 
     @property
     def all_chains(self) -> tuple[ChainSettings, ...]:
@@ -97,6 +124,12 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_base(self) -> Self:
         _ = self.base
+        return self
+
+    @model_validator(mode="after")
+    def _check_venues(self) -> Self:
+        if self.derive is not None and self.indicative is not None and self.indicative.venue == "derive":
+            raise ValueError("indicative.venue: derive is configured as a venue too; keep one of the two")
         return self
 
     @model_validator(mode="after")

@@ -189,6 +189,7 @@ class ExecutionSettings(Part):
     max_swap_slippage_bps: int = Field(default=30, ge=1, le=1_000)
     wait_s: float = Field(default=180.0, gt=0.0)  # for one transaction; past it its outcome is unknown
     accept_nonce: int = Field(default=0, ge=0)  # nonces below it were used by hand, and a person knows
+    fill_nonces: bool = False  # use up those of them that nobody used, by transfers of nothing to ourselves
 
 
 class AlertSettings(Part):

@@ -4,7 +4,7 @@ Where a token keeps its balances is found once, by one call: every storage slot 
 lie is overridden by a number of its own, and the balance that comes back names the slot.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,18 +71,28 @@ class FundedSender:
     async def _find(
         self, token: str, *, owner: str, spender: str, block: Block
     ) -> tuple[Layout, Layout] | None:
-        balances = await self._probe(token, ERC20.encode("balanceOf", owner), lambda at: at.of(owner), block)
+        balances = await self.probe(token, ERC20.encode("balanceOf", owner), lambda at: at.of(owner), block)
         if balances is None:
             return None
-        allowances = await self._probe(
+        allowances = await self.probe(
             token, ERC20.encode("allowance", owner, spender), lambda at: at.of(owner, spender), block
         )
         return None if allowances is None else (balances, allowances)
 
-    async def _probe(
-        self, token: str, view: bytes, place: Callable[[Layout], int], block: Block
+    async def probe(
+        self,
+        token: str,
+        view: bytes,
+        place: Callable[[Layout], int],
+        block: Block,
+        *,
+        candidates: Sequence[Layout] = _CANDIDATES,
     ) -> Layout | None:
-        diff = {place(layout): _SEEN + index for index, layout in enumerate(_CANDIDATES)}
+        """Return where a contract keeps what ``view`` answers, None where that cannot be found.
+
+        ``place`` says which word each candidate would keep it in.
+        """
+        diff = {place(layout): _SEEN + index for index, layout in enumerate(candidates)}
         try:
             answer = await self._reader.simulate(
                 to=token, data=view, block=block, sender=token, overrides=state_diff(token, diff)
@@ -94,7 +104,7 @@ class FundedSender:
                 return None
             raise
         index = int.from_bytes(answer) - _SEEN
-        return _CANDIDATES[index] if len(answer) == 32 and 0 <= index < len(_CANDIDATES) else None
+        return candidates[index] if len(answer) == 32 and 0 <= index < len(candidates) else None
 
 
 def state_diff(token: str, words: Mapping[int, int]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from bot.venues.booked import (
     settlement_spot,
 )
 from bot.venues.indicative import BOOK_URLS
+from bot.venues.paper_pair import parts_of
 
 SHOWN_SALE = SaleTerms(source="12 % under the model value, as measured on Lyra v1; its own bids are not read")
 _FIRST_SIZE = 1.0  # contracts; quotes that only serve marks are asked at this size until a size is known
@@ -175,8 +176,9 @@ class PaperVenue:
 
 def paper_venues(reals: Sequence[Venue], *, earlier: Sequence[LegOutcome]) -> dict[str, Venue]:
     """Return a paper venue over each, by name, with the positions that its closed legs left."""
+    legs, _ = parts_of(earlier)
     return {
-        item.name: PaperVenue(item, earlier=[leg for leg in earlier if leg.leg.instrument.venue == item.name])
+        item.name: PaperVenue(item, earlier=[leg for leg in legs if leg.leg.instrument.venue == item.name])
         for item in reals
     }
 

@@ -58,6 +58,14 @@ class PlannedVenue:
     def least_gas_ceiling(self) -> int:
         return self.adapter.least_gas_ceiling
 
+    @property
+    def money(self) -> Money:
+        return self._money
+
+    @property
+    def swap(self) -> SettlementSwap | None:
+        return self._swap
+
     def permissions(self) -> tuple[Permission, ...]:
         """Return every call and allowance that a leg may send, for the signer's allow-list."""
         return (*self.adapter.permissions(), *(self._swap.permissions() if self._swap else ()))

@@ -1,310 +1,530 @@
-"""The signer: what it reads, what it refuses, and that it never shows its key (REL-Y1..Y6, I10, I14)."""
+"""The signer's desk: what it signs, and everything else, which it refuses (REL-I10, I14, E16, Y1, Y2, Y6)."""
 
-import copy
-import json
-import pickle
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth_account import Account
-from hypothesis import given
+from eth_utils.crypto import keccak
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from send_builders import ADDRESS, CHAIN_ID, COUNTER, KEY, SELECTOR, rules, signer
+from send_builders import ADDRESS, CHAIN_ID, KEY, desk
+from signer_builders import (
+    COVER,
+    FEES,
+    LATER_S,
+    MARKET,
+    ME,
+    NOW_S,
+    ROUTER,
+    RULES,
+    STRANGER,
+    STRATEGY,
+    TOKEN,
+    approve,
+    buy,
+    call,
+    cancel,
+    sell,
+    settle,
+    unsigned,
+)  # fmt: skip
 
 from bot.chain.fees import GWEI, Fees
 from bot.chain.raw_transaction import decode_raw
-from bot.chain.signer import (
-    MAINNETS,
-    KeystoreSigner,
-    SigningRules,
-    Unsigned,
-    real_money_sentence,
-    write_keystore,
-)
+from bot.chain.signer import MAINNETS, Unsigned, real_money_sentence
+from bot.chain.signing.desk import SigningDesk
+from bot.chain.signing.keys import LocalKey
+from bot.chain.signing.rules import COIN, Cap, ChainRules, SigningRules
+from bot.chain.transaction_bytes import assembled
 from bot.errors import ConfigError, InvariantError, VenueRejected
-
-NOW_S = 1_000.0
-PASSWORD = "correct horse"
-TOKEN = "0x" + "70" * 20
-STRANGER = "0x" + "66" * 20
-APPROVE = bytes.fromhex("095ea7b3")
-FEES = Fees(max_fee_wei=20 * GWEI, tip_wei=GWEI)
+from bot.model.signing import ApprovalRule, CallRule, Guard
+from bot.model.units import DAY_S
 
 
-def unsigned(**changes) -> Unsigned:
-    values = {
-        "chain_id": CHAIN_ID, "nonce": 3, "to": COUNTER, "data": SELECTOR + b"\x01", "value_wei": 0,
-        "gas": 100_000, "fees": FEES, "valid_until_s": NOW_S + 1,
-    }  # fmt: skip
-    return Unsigned(**{**values, **changes})
+def who(path: Path | None = None, **changes: Any) -> SigningDesk:
+    return desk(path, **{"permissions": RULES, **changes})
 
 
-def cancel(**changes) -> Unsigned:
-    return unsigned(**{"to": ADDRESS, "data": b"", "gas": 21_000, "valid_until_s": 0.0, **changes})
+def made(asked: Unsigned, **changes: Any):
+    return assembled(asked, who(**changes).sign(asked, now_s=NOW_S))
 
 
-def approval(spender: str, amount: int) -> bytes:
-    return APPROVE + bytes(12) + bytes.fromhex(spender[2:]) + amount.to_bytes(32, "big")
+# what is signed
 
 
-# signing
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.binary(max_size=300),
+    value=st.sampled_from([0, 1, 127, 128, 2**64, 2**255]),
+    nonce=st.sampled_from([0, 1, 127, 128, 2**32]),
+    fee=st.sampled_from([0, 1, 128, 20 * GWEI]),
+    key=st.binary(min_size=32, max_size=32).filter(lambda raw: 0 < int.from_bytes(raw, "big") < 2**255),
+)
+def test_bytes_are_those_of_eth_account(data, value, nonce, fee, key):
+    """Our own encoding of a transaction beside the library's, for any field."""
+    asked = unsigned(data=data, value_wei=value, nonce=nonce, fees=Fees(max_fee_wei=fee, tip_wei=0))
+    local = LocalKey(key)
+    from bot.chain.transaction_bytes import preimage, signer_of
+
+    signature = local.signature(preimage(asked))
+    theirs = Account.from_key(key).sign_transaction(
+        {
+            "type": 2, "chainId": CHAIN_ID, "nonce": nonce, "to": bytes.fromhex(MARKET[2:]), "data": data,
+            "value": value, "gas": 100_000, "maxFeePerGas": fee, "maxPriorityFeePerGas": 0,
+        }
+    )  # fmt: skip
+    ours = assembled(asked, signature)
+    assert ours.raw == "0x" + bytes(theirs.raw_transaction).hex()
+    assert ours.tx_hash == "0x" + bytes(theirs.hash).hex()
+    assert signer_of(preimage(asked), signature) == local.address.lower()
 
 
 def test_what_is_signed_is_what_was_asked():
     asked = unsigned()
-    signed = signer().sign(asked, now_s=NOW_S)
-    found = decode_raw(signed.raw)
-    assert found.tx_hash == signed.tx_hash
-    assert (found.sender, found.chain_id, found.nonce) == (ADDRESS.lower(), CHAIN_ID, 3)
-    assert (found.to, found.data, found.value_wei, found.gas) == (COUNTER, asked.data, 0, 100_000)
+    found = decode_raw(made(asked).raw)
+    assert (found.sender, found.chain_id, found.nonce) == (ME, CHAIN_ID, 3)
+    assert (found.to, found.data, found.value_wei, found.gas) == (MARKET, asked.data, 0, 100_000)
     assert found.fees == FEES
 
 
-def test_the_same_request_signs_to_the_same_bytes():
+def test_the_same_request_signs_to_the_same_bytes(tmp_path):
     """A restart that signs again before any byte was journalled cannot make a second transaction."""
-    assert signer().sign(unsigned(), now_s=NOW_S) == signer().sign(unsigned(), now_s=NOW_S)
+    path = tmp_path / "memory"
+    first = who(path)
+    before = first.sign(unsigned(), now_s=NOW_S)
+    first._memory.close()
+    assert who(path).sign(unsigned(), now_s=NOW_S) == before
 
 
-@pytest.mark.parametrize(
-    ("changes", "error", "words"),
-    [
-        ({"chain_id": 11_155_111}, InvariantError, "chain 11155111 is not allowed"),
-        ({"chain_id": 1}, InvariantError, "chain 1 is not allowed"),
-        ({"to": STRANGER}, InvariantError, "allow-list"),
-        ({"data": b"\x00\x00\x00\x00"}, InvariantError, "allow-list"),
-        ({"data": b""}, InvariantError, "allow-list"),
-        ({"data": SELECTOR[:3]}, InvariantError, "allow-list"),
-        ({"to": ADDRESS}, InvariantError, "allow-list"),  # to ourselves, but with data
-        ({"to": ADDRESS, "data": b"", "value_wei": 1}, InvariantError, "allow-list"),
-        ({"value_wei": 1}, InvariantError, "value"),
-        ({"value_wei": -1}, InvariantError, "value"),
-        ({"nonce": -1}, InvariantError, "nonce"),
-        ({"gas": 0}, InvariantError, "gas"),
-        ({"gas": 1_000_001}, VenueRejected, "ceiling"),
-        ({"fees": Fees(max_fee_wei=2_001 * GWEI, tip_wei=0)}, VenueRejected, "limit"),
-        ({"valid_until_s": NOW_S}, VenueRejected, "valid until"),
-        ({"valid_until_s": float("nan")}, VenueRejected, "valid until"),
-    ],
-)
-def test_anything_outside_the_rules_is_refused(changes, error, words):
+# what is refused
+
+WORDS = len(buy())
+LIVE = {"permissions": RULES}
+REFUSED = {
+    "another chain": ({"chain_id": 11_155_111}, InvariantError, "chain 11155111 is not allowed"),
+    "a mainnet": ({"chain_id": 1}, InvariantError, "chain 1 is not allowed"),
+    "another target": ({"to": STRANGER}, InvariantError, "allow-list"),
+    "another function": ({"data": b"\0\0\0\0" + buy()[4:]}, InvariantError, "allow-list"),
+    "no data": ({"data": b""}, InvariantError, "allow-list"),
+    "half a selector": ({"data": buy()[:3]}, InvariantError, "allow-list"),
+    "a function of another target": ({"to": ROUTER}, InvariantError, "allow-list"),
+    "ourselves, with data": ({"to": ADDRESS}, InvariantError, "allow-list"),
+    "ourselves, with value": ({"to": ADDRESS, "data": b"", "value_wei": 1}, InvariantError, "allow-list"),
+    "another recipient": ({"data": buy(STRANGER)}, InvariantError, "would pay 0x6666"),
+    "the market as recipient": ({"data": buy(MARKET)}, InvariantError, "would pay"),
+    "bytes after the arguments": ({"data": buy() + b"\0"}, InvariantError, "canonical"),
+    "a word after the arguments": ({"data": buy() + bytes(32)}, InvariantError, "canonical"),
+    "a byte too few": ({"data": buy()[:-1]}, InvariantError, "canonical"),
+    "dirty address": ({"data": buy()[:4] + b"\x01" + buy()[5:]}, InvariantError, "canonical"),
+    "dirty uint64": ({"data": buy()[:68] + b"\x01" + buy()[69:]}, InvariantError, "canonical"),
+    "dirty tail": ({"to": ROUTER, "data": sell()[:-1] + b"\x01"}, InvariantError, "canonical"),
+    "a tail elsewhere": (
+        {"to": ROUTER, "data": sell()[:68] + (128).to_bytes(32, "big") + bytes(32) + sell()[100:]},
+        InvariantError, "canonical",
+    ),
+    "no bound": ({"data": buy(most=0)}, InvariantError, "bound what is paid"),
+    "a bound of 2**127": ({"data": buy(most=2**127)}, InvariantError, "bound what is paid"),
+    "a bound of 2**255": ({"data": buy(most=2**255)}, InvariantError, "bound what is paid"),
+    "nothing in return": ({"to": ROUTER, "data": sell(least=0)}, InvariantError, "in return"),
+    "a deadline in the past": ({"data": buy(deadline=NOW_S)}, VenueRejected, "had until"),
+    "a deadline after valid-until": ({"data": buy(deadline=LATER_S + 1)}, InvariantError, "after its"),
+    "no allowance before": ({"to": STRATEGY, "data": call(COVER, 7)}, InvariantError, "allowance alone"),
+    "value": ({"value_wei": 1}, InvariantError, "value of 1 wei"),
+    "negative value": ({"value_wei": -1}, InvariantError, "value"),
+    "a nonce under zero": ({"nonce": -1}, InvariantError, "nonce"),
+    "a nonce of 2**64": ({"nonce": 2**64}, InvariantError, "nonce"),
+    "no gas": ({"gas": 0}, InvariantError, "gas"),
+    "too much gas": ({"gas": 1_000_001}, VenueRejected, "ceiling"),
+    "too high a fee": ({"fees": Fees(max_fee_wei=2_001 * GWEI, tip_wei=0)}, VenueRejected, "limit"),
+    "over": ({"valid_until_s": NOW_S}, VenueRejected, "valid until"),
+    "never over": ({"valid_until_s": math.inf}, InvariantError, "signer allows"),
+    "no time": ({"valid_until_s": math.nan}, VenueRejected, "valid until"),
+    "a strange spender": ({"to": TOKEN, "data": approve(STRANGER)}, InvariantError, "spender"),
+    "a strange token": ({"to": STRANGER, "data": approve()}, InvariantError, "allow-list"),
+    "an unlimited approval": ({"to": TOKEN, "data": approve(amount=2**256 - 1)}, InvariantError, "unlimited"),
+    "an approval of 2**127": ({"to": TOKEN, "data": approve(amount=2**127)}, InvariantError, "unlimited"),
+    "an approval and a byte": ({"to": TOKEN, "data": approve() + b"\0"}, InvariantError, "exactly"),
+    "an approval less a byte": ({"to": TOKEN, "data": approve()[:-1]}, InvariantError, "exactly"),
+    "dirty token": ({"to": TOKEN, "data": approve()[:4] + b"\1" + approve()[5:]}, InvariantError, "exactly"),
+    "a transfer": (
+        {"to": TOKEN, "data": keccak(text="transfer(address,uint256)")[:4] + approve()[4:]},
+        InvariantError, "allow-list",
+    ),
+    "an approval of a strange token's nothing": (
+        {"to": STRANGER, "data": approve(amount=0)}, InvariantError, "allow-list",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=str)
+def test_anything_outside_the_rules_is_refused(case):
+    changes, error, words = REFUSED[case]
+    strict = who(most_ahead_s=DAY_S)
     with pytest.raises(error, match=words):
-        signer().sign(unsigned(**changes), now_s=NOW_S)
+        strict.sign(unsigned(**changes), now_s=NOW_S)
+    assert not strict.has_signed(CHAIN_ID, 3)
+
+
+@pytest.mark.parametrize("now_s", [math.nan, math.inf, -math.inf])
+def test_a_time_that_is_none_is_refused(now_s):
+    with pytest.raises(InvariantError, match="chain time"):
+        who().sign(unsigned(), now_s=now_s)
 
 
 def test_the_edges_of_the_rules_are_allowed():
-    edge = unsigned(
-        gas=1_000_000, fees=Fees(max_fee_wei=2_000 * GWEI, tip_wei=0), valid_until_s=NOW_S + 0.001
+    edges: tuple[dict[str, Any], ...] = (
+        {"gas": 1_000_000, "fees": Fees(max_fee_wei=2_000 * GWEI, tip_wei=0)},
+        {"data": buy(most=2**127 - 1)},
+        {"data": buy(deadline=NOW_S + 1), "valid_until_s": NOW_S + 1},
+        {"to": ROUTER, "data": sell(tail=b"")},
+        {"data": settle()},
+        {"data": settle(1, 2, 3)},
+        {"to": TOKEN, "data": approve(amount=2**127 - 1)},
+        {"to": TOKEN, "data": approve(STRANGER, 0)},  # an allowance that somebody left
+        {"to": MARKET.upper().replace("X", "x")},
     )
-    assert signer().sign(edge, now_s=NOW_S).raw
+    for edge in edges:
+        assert decode_raw(made(unsigned(**edge)).raw).sender == ME, edge
 
 
+def test_a_clock_that_is_not_the_chains_is_refused():
+    """The bot says what time the chain has; on a real chain the signer has a clock of its own."""
+    own = who(most_skew_s=900.0, clock=lambda: NOW_S + 901)
+    with pytest.raises(VenueRejected, match="901 s from the signer's clock"):
+        own.sign(unsigned(), now_s=NOW_S)
+    assert own.sign(unsigned(), now_s=NOW_S + 1)
+
+
+@settings(max_examples=300, deadline=None)
 @given(
-    st.integers(0, 2**64),
-    st.sampled_from([COUNTER, TOKEN, STRANGER, ADDRESS, COUNTER.upper().replace("X", "x")]),
-    st.binary(max_size=80) | st.just(SELECTOR) | st.binary(max_size=64).map(lambda tail: APPROVE + tail),
-    st.integers(-1, 2),
-    st.integers(0, 2_000_000),
+    chain_id=st.just(CHAIN_ID) | st.integers(0, 2**64),
+    to=st.sampled_from([TOKEN, MARKET, ROUTER, STRATEGY, STRANGER, ADDRESS]),
+    data=st.binary(max_size=80)
+    | st.builds(buy, st.sampled_from([ME, STRANGER]), st.integers(0, 2**256 - 1), st.integers(0, 2**21))
+    | st.builds(sell, st.sampled_from([ME, STRANGER]), st.integers(0, 3), st.binary(max_size=70))
+    | st.builds(approve, st.sampled_from([MARKET, STRANGER]), st.integers(0, 2**256 - 1))
+    | st.lists(st.integers(0, 5), max_size=3).map(lambda boards: settle(*boards)),
+    dirt=st.just(None) | st.tuples(st.integers(4, 140), st.integers(1, 255)),
+    value_wei=st.integers(-1, 2),
+    gas=st.integers(0, 2_000_000),
+    nonce=st.integers(-1, 4),
 )
-def test_no_request_outside_the_policy_is_ever_signed(chain_id, to, data, value_wei, gas):
-    """REL-E16: whatever is asked, the signed bytes are on the list or a cancel."""
-    who = signer(calls=frozenset({(COUNTER, SELECTOR), (TOKEN, APPROVE)}))
-    for asked_chain in (chain_id, CHAIN_ID):
-        request = unsigned(chain_id=asked_chain, to=to, data=data, value_wei=value_wei, gas=gas)
-        try:
-            signed = who.sign(request, now_s=NOW_S)
-        except (InvariantError, VenueRejected):
-            continue
-        found = decode_raw(signed.raw)
-        assert found.chain_id == CHAIN_ID
-        assert found.value_wei == 0
-        assert found.gas <= 1_000_000
-        if (found.to, found.data) != (ADDRESS.lower(), b""):
-            assert (found.to, found.data[:4]) in {(COUNTER, SELECTOR), (TOKEN, APPROVE)}
-        if found.data[:4] == APPROVE:
-            assert "0x" + found.data[16:36].hex() in {COUNTER, TOKEN}
+def test_no_request_outside_the_policy_is_ever_signed(chain_id, to, data, dirt, value_wei, gas, nonce):
+    """REL-E16, Y1: whatever is asked, what is signed is judged again here by other means."""
+    if dirt is not None and dirt[0] < len(data):
+        data = data[: dirt[0]] + bytes([data[dirt[0]] ^ dirt[1]]) + data[dirt[0] + 1 :]
+    asked = unsigned(chain_id=chain_id, to=to, data=data, value_wei=value_wei, gas=gas, nonce=nonce)
+    strict = who()
+    try:
+        signed = assembled(asked, strict.sign(asked, now_s=NOW_S))
+    except (InvariantError, VenueRejected):
+        assert not strict.has_signed(chain_id, nonce)
+        return
+    found = decode_raw(signed.raw)
+    assert (found.chain_id, found.value_wei, found.sender) == (CHAIN_ID, 0, ME)
+    assert found.gas <= 1_000_000
+    assert strict.has_signed(CHAIN_ID, nonce)
+    assert _is_allowed(found.to, found.data)
+
+
+def _is_allowed(to: str, data: bytes) -> bool:
+    """The policy of this file written once more, by rebuilding every allowed call from its words."""
+    if (to, data) == (ME, b""):
+        return True
+    words = [int.from_bytes(data[at : at + 32], "big") for at in range(4, len(data), 32)]
+    if to == TOKEN:
+        spender, amount = f"0x{words[0]:040x}", words[1]
+        return data == approve(spender, amount) and (amount == 0 or (spender == MARKET and amount < 2**127))
+    if to == MARKET and data[:4] == buy()[:4]:
+        in_time = NOW_S < words[2] <= LATER_S
+        return data == buy(ME, words[1], words[2]) and 0 < words[1] < 2**127 and in_time
+    if to == MARKET:
+        return data == settle(*words[2:])
+    return to == ROUTER and words[1] > 0 and data == sell(ME, words[1], data[132 : 132 + words[3]])
+
+
+# nonces
 
 
 def test_a_cancel_needs_no_rule_and_no_time():
-    signed = signer().sign(cancel(), now_s=NOW_S)
-    assert decode_raw(signed.raw).to == ADDRESS.lower()
+    assert decode_raw(made(cancel()).raw).to == ME
     with pytest.raises(VenueRejected, match="cancel"):
-        signer().sign(cancel(gas=1_000_001), now_s=NOW_S)
+        made(cancel(gas=1_000_001))
+    with pytest.raises(VenueRejected, match="fee"):
+        made(cancel(fees=Fees(max_fee_wei=2_001 * GWEI, tip_wei=0)))
     with pytest.raises(InvariantError, match="chain"):
-        signer().sign(cancel(chain_id=5), now_s=NOW_S)
+        made(cancel(chain_id=5))
 
 
 def test_one_nonce_never_carries_two_payloads():
     """REL-Y2: only a fee replacement or a cancel may follow."""
-    who = signer()
-    who.sign(unsigned(), now_s=NOW_S)
-    who.sign(unsigned(fees=Fees(max_fee_wei=30 * GWEI, tip_wei=2 * GWEI)), now_s=NOW_S)
-    who.sign(cancel(), now_s=NOW_S)
+    one = who()
+    one.sign(unsigned(), now_s=NOW_S)
+    one.sign(unsigned(fees=Fees(max_fee_wei=30 * GWEI, tip_wei=2 * GWEI)), now_s=NOW_S)
+    one.sign(unsigned(gas=120_000), now_s=NOW_S)
+    one.sign(cancel(), now_s=NOW_S)
+    for other in ({"data": buy(most=101)}, {"to": TOKEN, "data": approve()}, {"data": settle(1)}):
+        with pytest.raises(InvariantError, match="another payload"):
+            one.sign(unsigned(**other), now_s=NOW_S)
+    assert one.sign(unsigned(nonce=4, data=buy(most=101)), now_s=NOW_S)
+
+
+def test_nonces_rise():
+    one = who()
+    one.sign(unsigned(nonce=7), now_s=NOW_S)
+    with pytest.raises(InvariantError, match="below 7"):
+        one.sign(unsigned(nonce=6), now_s=NOW_S)
+    assert one.sign(cancel(nonce=6), now_s=NOW_S)  # a nonce that somebody left open may be used up
     with pytest.raises(InvariantError, match="another payload"):
-        who.sign(unsigned(data=SELECTOR + b"\x02"), now_s=NOW_S)
-    assert who.sign(unsigned(nonce=4, data=SELECTOR + b"\x02"), now_s=NOW_S).raw
+        one.sign(unsigned(nonce=6), now_s=NOW_S)
+    assert (one.has_signed(CHAIN_ID, 7), one.has_signed(CHAIN_ID, 5), one.has_signed(1, 7)) == (
+        True,
+        False,
+        False,
+    )
 
 
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (approval(STRANGER, 5), "spender"),
-        (approval(COUNTER, 2**256 - 1), "unlimited"),
-        (approval(COUNTER, 2**127), "unlimited"),
-        (approval(COUNTER, 5) + b"\x00", "exactly"),
-        (approval(COUNTER, 5)[:-1], "exactly"),
-        (APPROVE + b"\x01" + approval(COUNTER, 5)[5:], "exactly"),
-    ],
+def test_a_refusal_leaves_the_nonce_free():
+    one = who()
+    with pytest.raises(InvariantError):
+        one.sign(unsigned(data=buy(most=0)), now_s=NOW_S)
+    assert not one.has_signed(CHAIN_ID, 3)
+    assert one.sign(unsigned(), now_s=NOW_S)
+
+
+# a call that is bounded by its allowance alone
+
+
+def test_an_allowance_stands_for_a_bound_until_it_is_taken_back():
+    one, cover = who(), {"to": STRATEGY, "data": call(COVER, 7)}
+    one.sign(unsigned(nonce=0, to=TOKEN, data=approve(STRATEGY, 50)), now_s=NOW_S)
+    assert one.sign(unsigned(nonce=1, **cover), now_s=NOW_S)
+    one.sign(unsigned(nonce=2, to=TOKEN, data=approve(STRATEGY, 0)), now_s=NOW_S)
+    with pytest.raises(InvariantError, match=r"exact allowance alone.* is 0"):
+        one.sign(unsigned(nonce=3, **cover), now_s=NOW_S)
+
+
+def test_a_cancelled_approval_is_no_allowance():
+    one, cover = who(), {"to": STRATEGY, "data": call(COVER, 7)}
+    one.sign(unsigned(nonce=0, to=TOKEN, data=approve(STRATEGY, 50)), now_s=NOW_S)
+    one.sign(cancel(nonce=0), now_s=NOW_S)
+    with pytest.raises(InvariantError, match="exact allowance alone"):
+        one.sign(unsigned(nonce=1, **cover), now_s=NOW_S)
+
+
+# caps
+
+CAPS = {TOKEN: Cap(transaction_raw=100, day_raw=250)}
+
+
+def spend(one: SigningDesk, nonce: int, amount: int, *, now_s: float = NOW_S, spender: str = MARKET) -> None:
+    asked = unsigned(nonce=nonce, to=TOKEN, data=approve(spender, amount), valid_until_s=now_s + 60)
+    one.sign(asked, now_s=now_s)
+
+
+def test_caps_hold_for_a_transaction_and_for_a_day(tmp_path):
+    """REL-L1: over restarts and clock jumps too."""
+    path = tmp_path / "memory"
+    one = who(path, caps=CAPS)
+    with pytest.raises(VenueRejected, match=r"101 of token .* cap per transaction, 100"):
+        spend(one, 0, 101)
+    spend(one, 0, 100)
+    spend(one, 1, 100)
+    spend(one, 2, 100, spender=ROUTER)  # what a sale needs is no spend
+    one._memory.close()
+    again = who(path, caps=CAPS)
+    with pytest.raises(VenueRejected, match=r"251 of token .* in 24 hours"):
+        spend(again, 3, 51)
+    with pytest.raises(VenueRejected, match="24 hours"):
+        spend(again, 3, 51, now_s=NOW_S - 2 * DAY_S)  # a clock that goes back frees nothing
+    spend(again, 3, 50)
+    with pytest.raises(VenueRejected, match="24 hours"):
+        spend(again, 4, 1, now_s=NOW_S + DAY_S - 1)
+    spend(again, 4, 100, now_s=NOW_S + DAY_S)
+    spend(again, 5, 100, now_s=NOW_S + DAY_S)
+    with pytest.raises(VenueRejected, match="24 hours"):
+        spend(again, 6, 51, now_s=NOW_S + DAY_S)
+
+
+def test_a_fee_replacement_is_not_spent_twice():
+    one = who(caps=CAPS)
+    for fee in (20, 23, 26, 30):
+        asked = unsigned(to=TOKEN, data=approve(amount=100), fees=Fees(max_fee_wei=fee * GWEI, tip_wei=0))
+        one.sign(asked, now_s=NOW_S)
+    spend(one, 4, 100)
+
+
+def test_a_token_without_a_cap_is_not_spent_where_caps_are_stated():
+    with pytest.raises(InvariantError, match="has no cap"):
+        spend(who(caps={STRANGER: Cap(transaction_raw=1, day_raw=1)}), 0, 1)
+
+
+def test_the_coin_has_a_cap_too():
+    one = who(caps={COIN: Cap(transaction_raw=5, day_raw=8)}, max_value_wei=10)
+    one.sign(unsigned(nonce=0, value_wei=5), now_s=NOW_S)
+    with pytest.raises(VenueRejected, match="6 of token 0x0000"):
+        one.sign(unsigned(nonce=1, value_wei=6), now_s=NOW_S)
+    with pytest.raises(VenueRejected, match="9 of token 0x0000"):
+        one.sign(unsigned(nonce=1, value_wei=4), now_s=NOW_S)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 130), st.floats(-2 * DAY_S, 2 * DAY_S), st.booleans()),
+        min_size=1,
+        max_size=25,
+    )
 )
-def test_an_approval_is_exact_and_for_a_listed_spender(data, words):
-    """REL-Y6."""
-    who = signer(calls=frozenset({(COUNTER, SELECTOR), (TOKEN, APPROVE)}))
-    assert who.sign(unsigned(to=TOKEN, data=approval(COUNTER, 5)), now_s=NOW_S).raw
-    assert who.sign(unsigned(to=TOKEN, nonce=4, data=approval(COUNTER, 0)), now_s=NOW_S).raw
-    with pytest.raises(InvariantError, match=words):
-        who.sign(unsigned(to=TOKEN, nonce=5, data=data), now_s=NOW_S)
+def test_no_day_is_ever_overspent(steps):
+    """REL-L1: any sequence of purchases, clocks that jump and restarts."""
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        path, now_s, signed = Path(folder) / "memory", NOW_S, []
+        one = who(path, caps=CAPS)
+        for nonce, (amount, jump_s, restart) in enumerate(steps):
+            now_s += jump_s
+            if restart:
+                one._memory.close()
+                one = who(path, caps=CAPS)
+            try:
+                spend(one, nonce, amount, now_s=now_s)
+            except VenueRejected:
+                continue
+            signed.append((max(now_s, signed[-1][0]) if signed else now_s, amount))
+        one._memory.close()
+    for end_s, _ in signed:
+        assert sum(amount for at_s, amount in signed if end_s - DAY_S < at_s <= end_s) <= 250
+    assert all(amount <= 100 for _, amount in signed)
+
+
+# pause and the owners' grant
+
+OPENS = ({"data": buy()}, {"to": TOKEN, "data": approve()})
+CLOSES = (
+    {"to": ROUTER, "data": sell()},
+    {"data": settle(1)},
+    {"to": TOKEN, "data": approve(amount=0)},
+    {"to": TOKEN, "data": approve(ROUTER)},
+    {"to": ADDRESS, "data": b"", "gas": 21_000},
+)
+
+
+@pytest.mark.parametrize("why", [{"paused": lambda: "paused by me: a test"}, {"expires_s": NOW_S - 1}])
+def test_while_paused_or_without_a_grant_only_what_closes_is_signed(why):
+    """REL-L2, R22: closing, claiming, revoking and cancelling stay possible."""
+    for changes in CLOSES:
+        assert decode_raw(made(unsigned(**changes), **why).raw).sender == ME
+    for changes in OPENS:
+        with pytest.raises(
+            VenueRejected, match=r"nothing that opens is signed: (paused by me|the owners' grant)"
+        ):
+            made(unsigned(**changes), **why)
+
+
+def test_an_end_of_a_pause_counts_at_once():
+    pauses = ["paused"]
+    one = who(paused=lambda: pauses[0])
+    with pytest.raises(VenueRejected):
+        one.sign(unsigned(), now_s=NOW_S)
+    pauses[0] = ""
+    assert one.sign(unsigned(), now_s=NOW_S)
 
 
 # rules
 
 
+def chain(**changes: Any) -> ChainRules:
+    return ChainRules(**{"chain_id": CHAIN_ID, "permissions": RULES, **changes})
+
+
 @pytest.mark.parametrize("chain_id", [1, 10, 56, 100, 137, 8453, 42161, 43114, 59144, 534352])
-def test_chains_with_real_money_need_their_sentence(chain_id):
+def test_chains_with_real_money_need_their_sentence_and_caps(chain_id):
     """REL-I14."""
     assert chain_id in MAINNETS
-    with pytest.raises(ConfigError, match=f"'{real_money_sentence(chain_id)}'"):
-        rules(chain_ids=frozenset({CHAIN_ID, chain_id}))
+    capped, words = chain(chain_id=chain_id, caps=CAPS), real_money_sentence(chain_id)
+    with pytest.raises(ConfigError, match=f"'{words}'"):
+        SigningRules(chains=(chain(), capped))
     with pytest.raises(ConfigError):
-        rules(chain_ids=frozenset({chain_id}), real_money=frozenset({"yes", real_money_sentence(5)}))
-    allowed = rules(chain_ids=frozenset({chain_id}), real_money=frozenset({real_money_sentence(chain_id)}))
-    assert allowed.chain_ids == {chain_id}
+        SigningRules(chains=(capped,), real_money=frozenset({"yes", real_money_sentence(5)}))
+    with pytest.raises(ConfigError, match="state caps"):
+        SigningRules(chains=(chain(chain_id=chain_id),), real_money=frozenset({words}))
+    assert SigningRules(chains=(capped,), real_money=frozenset({words})).chain_ids == [chain_id]
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        ("", SELECTOR), ("0x1", SELECTOR), ("0x" + "zz" * 20, SELECTOR), (COUNTER, b"\x01"),
-        (COUNTER, "a1b2c3d4"),
-        ("0xC0C0C0C0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0", SELECTOR),
-    ],
-)  # fmt: skip
-def test_a_rule_that_is_not_an_address_and_a_selector_is_refused(call):
-    with pytest.raises(ConfigError, match="signing rule"):
-        SigningRules(chain_ids=frozenset({CHAIN_ID}), calls=frozenset({call}))
+def test_a_chain_has_one_set_of_rules():
+    with pytest.raises(ConfigError, match="one set"):
+        SigningRules(chains=(chain(), chain()))
 
 
-# keystores
+def rule(**changes: Any) -> CallRule:
+    values = {"target": MARKET, "function": "f(uint256,address)", "guard": Guard.NO_MONEY, "opens": False}
+    return CallRule(**{**values, **changes})
 
 
-@pytest.fixture
-def keystore(tmp_path) -> Path:
-    path = tmp_path / "key.json"
-    assert write_keystore(path, KEY, PASSWORD, scrypt_n=2) == ADDRESS
-    return path
+BAD_RULES = {
+    "no address": rule(target="0x1"),
+    "capitals": rule(target=ADDRESS),
+    "ourselves": rule(target=ME),
+    "a token that is ourselves": ApprovalRule(token=ME, spender=MARKET, opens=True),
+    "a spender that is ourselves": ApprovalRule(token=TOKEN, spender=ME, opens=True),
+    "no function": rule(function="f"),
+    "an open bracket": rule(function="f(uint256"),
+    "short names": rule(function="f(uint)"),
+    "spaces": rule(function="f(uint256, address)"),
+    "a type that is none": rule(function="f(uint257)"),
+    "no name": rule(function="(uint256)"),
+    "a bound that is not named": rule(guard=Guard.BOUND),
+    "a bound that is an address": rule(guard=Guard.BOUND, most=(1,)),
+    "a recipient that is a number": rule(recipients=((0,),)),
+    "an argument that is not there": rule(most=(2,)),
+    "a member of what has none": rule(least=(0, 0)),
+    "an array as bound": rule(function="f(uint256[],address)", most=(0,)),
+    "an approval": rule(function="approve(address,uint256)"),
+    "a transfer": rule(function="transfer(address,uint256)"),
+    "a standing permission": rule(function="setApprovalForAll(address,bool)"),
+}
 
 
-def opened(path: Path, password: str = PASSWORD, *, address: str = ADDRESS, min_scrypt_n: int = 2):
-    return KeystoreSigner.open(path, password, address=address, rules=rules(), min_scrypt_n=min_scrypt_n)
+@pytest.mark.parametrize("case", BAD_RULES, ids=str)
+def test_a_rule_that_guards_nothing_is_refused(case):
+    with pytest.raises(ConfigError):
+        who(permissions=(BAD_RULES[case],))
 
 
-def test_a_keystore_opens_with_its_password(keystore):
-    assert keystore.stat().st_mode & 0o777 == 0o600
-    assert opened(keystore).address == ADDRESS
-    assert opened(keystore, address=ADDRESS.lower()).address == ADDRESS
-
-
-def test_a_wrong_password_and_a_damaged_file_say_the_same(keystore):
-    with pytest.raises(ConfigError) as wrong:
-        opened(keystore, "wrong horse")
-    fields = json.loads(keystore.read_text())
-    fields["crypto"]["ciphertext"] = "00" * 32
-    keystore.write_text(json.dumps(fields))
-    with pytest.raises(ConfigError) as damaged:
-        opened(keystore)
-    assert (
-        str(wrong.value) == str(damaged.value) == f"keystore {keystore} cannot be opened with this password"
+def test_members_of_arrays_can_be_bounded():
+    function = "f((uint256,address)[])"
+    one = who(
+        permissions=(rule(function=function, guard=Guard.BOUND, most=(0, 0, 0), recipients=((0, 0, 1),)),)
     )
+    assert one.sign(unsigned(data=call(function, [(5, ME)])), now_s=NOW_S)
+    with pytest.raises(InvariantError, match="bound"):
+        one.sign(unsigned(nonce=4, data=call(function, [(0, ME)])), now_s=NOW_S)
+    with pytest.raises(InvariantError, match=r"lacks argument 0\.0\.[01]"):
+        one.sign(unsigned(nonce=4, data=call(function, [])), now_s=NOW_S)
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o777])
-def test_a_keystore_that_others_can_read_is_refused(keystore, mode):
-    """REL-Y4."""
-    keystore.chmod(mode)
-    with pytest.raises(ConfigError, match=f"mode {mode:04o}.*chmod 600"):
-        opened(keystore)
+def test_of_two_rules_for_one_function_the_one_that_fits_counts():
+    both = (
+        rule(function=COVER, guard=Guard.BOUND, most=(0,), opens=True),
+        rule(function=COVER, guard=Guard.ALLOWANCE, opens=False),
+    )
+    one = who(permissions=both, paused=lambda: "paused")
+    with pytest.raises(VenueRejected, match="paused"):
+        one.sign(unsigned(data=call(COVER, 5)), now_s=NOW_S)
+    with pytest.raises(InvariantError, match="bound what is paid"):
+        one.sign(unsigned(data=call(COVER, 0)), now_s=NOW_S)
 
 
-def test_a_keystore_of_another_account_is_refused(keystore):
-    with pytest.raises(ConfigError, match=STRANGER):
-        opened(keystore, address=STRANGER)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "", KEY.hex(), "0x" + KEY.hex(), json.dumps(KEY.hex()), json.dumps({"privateKey": KEY.hex()}),
-        "[]", "{",
-        json.dumps({"version": 1, "crypto": {}}), json.dumps({"version": 3, "crypto": "x"}), "\x00\xff",
-    ],
-    ids=range(10),
-)  # fmt: skip
-def test_anything_but_an_encrypted_keystore_is_refused_without_echo(keystore, text):
-    keystore.write_text(text)
-    with pytest.raises(ConfigError, match="not an encrypted keystore") as caught:
-        opened(keystore)
-    assert KEY.hex()[:8] not in str(caught.value)
-
-
-def test_a_weakly_encrypted_keystore_is_refused(keystore):
-    with pytest.raises(ConfigError, match="work factor 2, at least 262144"):
-        KeystoreSigner.open(keystore, PASSWORD, address=ADDRESS, rules=rules())
-
-
-@pytest.mark.parametrize(
-    "change", [{"kdf": "none"}, {"kdf": 7}, {"kdfparams": None}, {"kdfparams": {"n": "2"}}]
-)
-def test_a_keystore_with_strange_parameters_is_refused(keystore, change):
-    fields = json.loads(keystore.read_text())
-    fields["crypto"] |= change
-    keystore.write_text(json.dumps(fields))
-    with pytest.raises(ConfigError):
-        opened(keystore)
-
-
-def test_a_path_that_is_no_file_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="No such file"):
-        opened(tmp_path / "absent.json")
-    with pytest.raises(ConfigError, match="regular file"):
-        opened(tmp_path)
-
-
-@pytest.mark.parametrize("scheme", [{"kdf": "argon2"}, {"kdf": "pbkdf2", "prf": "md5"}, {"kdf": "pbkdf2"}])
-def test_a_keystore_with_an_unknown_key_derivation_is_refused_by_name(keystore, scheme):
-    """The library meets a strange pseudo-random function with a bare assertion."""
-    fields = json.loads(keystore.read_text())
-    fields["crypto"]["kdf"] = scheme["kdf"]
-    fields["crypto"]["kdfparams"] = {"c": 2**20, "prf": scheme.get("prf")}
-    keystore.write_text(json.dumps(fields))
-    with pytest.raises(ConfigError, match="allowed: scrypt and pbkdf2 with hmac-sha256"):
-        opened(keystore)
-
-
-def test_an_existing_keystore_is_never_overwritten(keystore):
-    before = keystore.read_bytes()
-    with pytest.raises(ConfigError, match="exists"):
-        write_keystore(keystore, KEY, PASSWORD, scrypt_n=2)
-    assert keystore.read_bytes() == before
-
-
-def test_the_key_is_in_no_text_of_the_signer():
+def test_the_key_is_in_no_text_of_the_desk():
     """REL-Y3."""
-    who = signer()
-    shown = f"{who!r} {who!s}"
-    assert KEY.hex() not in shown.lower()
-    assert shown == f"KeystoreSigner({ADDRESS}) KeystoreSigner({ADDRESS})"
-    assert not hasattr(who, "__dict__")
-    for leak in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError, match="key"):
-            leak(who)
+    assert KEY.hex() not in f"{who()!r} {who()!s}".lower()
+
+
+# signed bytes read back
 
 
 @pytest.mark.parametrize("raw", ["", "0x", "0x02", "zz", "0x02c0", "0x" + "00" * 100])

@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import send_builders
 from eth_account import Account
 
-from bot.chain.signer import KeystoreSigner, SigningRules
-from bot.chain.transactions import TransactionManager
+from bot.chain.signing.rules import ChainRules, SigningRules
+from bot.chain.transactions import SendTerms, TransactionManager
 from bot.devnet.deployment import CHAIN_ID, MNEMONIC
 from bot.model.hedge import HedgeLeg, Layer, LegOutcome, LegStatus, Side
 from bot.model.intent import Receipt, TxRequest
@@ -33,20 +34,20 @@ class Process:
         account = Account.from_mnemonic(MNEMONIC, account_path="m/44'/60'/0'/0/1")
         assert account.address == world.at.user
         watching = lyra_venue(reader=world.reader, contracts=world.contracts, swap=world.swap)
-        rules = SigningRules(
-            chain_ids=frozenset({CHAIN_ID}),
-            calls=frozenset(watching.permissions()),
+        rules = ChainRules(
+            chain_id=CHAIN_ID,
+            permissions=watching.permissions(),
             gas_ceiling=watching.least_gas_ceiling,
         )
+        signer = send_builders.signer(key=bytes(account.key), given=SigningRules(chains=(rules,)))
         identity = JournalIdentity(mode="test", chain_id=CHAIN_ID, account=account.address)
         self.journal = SqlJournal(path, identity=identity)
         self.manager = TransactionManager(
             world.rpc,
-            KeystoreSigner(account, rules),
+            signer,
             self.journal,
             chain_id=CHAIN_ID,
-            poll_s=0.01,
-            resume_wait_s=10.0,
+            terms=SendTerms(poll_s=0.01, resume_wait_s=10.0),
         )
         self.address = account.address
         self.die_at = die_at

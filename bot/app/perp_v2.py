@@ -1,0 +1,87 @@
+"""Puts the venue of perpetuals together from the settings."""
+
+from collections.abc import Mapping, Sequence
+
+from bot.chain.reader import JsonRpcReader
+from bot.ports import Journal, PerpetualVenue, Proposer, Transactor
+from bot.settings.perp_v2 import PerpV2Settings
+from bot.venues.paired import PairVenue
+from bot.venues.paper_pair import parts_of
+from bot.venues.paper_perpetual import paper_perpetual_venues
+from bot.venues.perp_v2 import perp_v2_venue
+from bot.venues.perp_v2_reads import PerpV2Contracts
+from bot.venues.perp_v2_terms import PerpV2Terms
+from bot.venues.planned import PlannedVenue
+from bot.venues.planned_perpetual import PlannedPerpetualVenue
+
+
+def perpetual_venue(
+    found: PerpV2Settings | None,
+    reader: JsonRpcReader,
+    *,
+    custody: Transactor | Proposer | None = None,
+    account: str | None = None,
+) -> PlannedPerpetualVenue | None:
+    """Return the configured market's venue, None where none is. Without ``custody`` it only quotes."""
+    if found is None:
+        return None
+    contracts = PerpV2Contracts(
+        clearing_house=found.clearing_house,
+        vault=found.vault,
+        account_balance=found.account_balance,
+        exchange=found.exchange,
+        config=found.config,
+        base_token=found.base_token,
+        collateral=found.collateral,
+    )
+    terms = PerpV2Terms(
+        underlying=found.underlying,
+        symbol=found.symbol,
+        collateral=found.collateral_symbol,
+        collateral_decimals=found.collateral_decimals,
+        min_size=found.min_size,
+        lot=found.lot,
+        twap_s=found.twap_s,
+    )
+    return perp_v2_venue(reader=reader, contracts=contracts, custody=custody, account=account, terms=terms)
+
+
+def perpetual_venues(
+    venue: PerpetualVenue | None, journal: Journal, *, mode: str
+) -> Mapping[str, PerpetualVenue]:
+    """Return the venues by name; of a dry run, a paper one with what its journal says it holds."""
+    if venue is None:
+        return {}
+    if mode == "dry-run":
+        _, paired = parts_of(journal.outcomes())
+        earlier = sorted([*journal.perpetual_outcomes(), *paired], key=lambda item: item.at_s)
+        return paper_perpetual_venues([venue], earlier=earlier)
+    return {venue.name: venue}
+
+
+def pair_venues(
+    options: Sequence[PlannedVenue],
+    perpetual: PlannedPerpetualVenue | None,
+    reader: JsonRpcReader,
+    *,
+    custody: Transactor | Proposer,
+) -> tuple[PairVenue, ...]:
+    """Return the venues that fill an option in two parts (R27): each option venue with the perpetual's.
+
+    Without one for a pair of venues the engine offers no conversion there. Those whose orders are messages
+    are left out: what they fill cannot be followed by a transaction within one order. In a dry run
+    ``paper_pairs`` stands for them.
+    """
+    if perpetual is None:
+        return ()
+    return tuple(
+        PairVenue(
+            option.adapter,
+            perpetual.adapter,
+            reader=reader,
+            money=option.money,
+            custody=custody,
+            swap=option.swap,
+        )
+        for option in options
+    )

@@ -1,0 +1,136 @@
+"""The venues that orders can go to, all of them in one place: a new venue is one line here."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+
+from bot.app.derive import trading_derive
+from bot.app.option_venues import hegic_venue, nexus_venue, opyn_venue, panoptic_venue
+from bot.app.parts import lyra_venue
+from bot.app.perp_v2 import perpetual_venue
+from bot.app.safe import open_custody
+from bot.chain.fees import GWEI, FeePolicy
+from bot.chain.reader import JsonRpcReader
+from bot.chain.rpc import Node
+from bot.chain.signer import Signer
+from bot.chain.signer_client import SignerClient
+from bot.chain.transactions import SendTerms, TransactionManager
+from bot.engine.policy import Policy
+from bot.model.signing import Permission
+from bot.pipeline.journal import SqlJournal
+from bot.ports import Proposer, Transactor
+from bot.settings import Settings
+from bot.venues.planned import PlannedVenue
+from bot.venues.planned_cover import PlannedCoverVenue
+from bot.venues.planned_perpetual import PlannedPerpetualVenue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trading:
+    """What is configured on the home chain, over one custody."""
+
+    options: tuple[PlannedVenue, ...]
+    perpetual: PlannedPerpetualVenue | None
+    covers: PlannedCoverVenue | None
+
+    @property
+    def all(self) -> Sequence[PlannedVenue | PlannedPerpetualVenue | PlannedCoverVenue]:
+        beside = (self.perpetual, self.covers)
+        return (*self.options, *(item for item in beside if item is not None))
+
+    def permissions(self) -> tuple[Permission, ...]:
+        """Return every call and allowance that any of their plans may hold."""
+        return tuple(rule for venue in self.all for rule in venue.permissions())
+
+
+def trading_venues(
+    settings: Settings,
+    reader: JsonRpcReader,
+    policy: Policy,
+    *,
+    custody: Transactor | Proposer | None,
+) -> Trading:
+    """Return the venues of the home chain. Without ``custody`` they quote and mark what the account holds."""
+    account = account_of(settings)
+    options = (
+        lyra_venue(settings, reader, policy, custody=custody),
+        opyn_venue(settings.opyn, reader, policy, custody=custody, account=account)
+        if settings.opyn
+        else None,
+        hegic_venue(settings.hegic, reader, policy, custody=custody, account=account)
+        if settings.hegic
+        else None,
+        panoptic_venue(settings.panoptic, reader, policy, custody=custody, account=account)
+        if settings.panoptic
+        else None,
+    )
+    return Trading(
+        options=tuple(item for item in options if item is not None),
+        perpetual=perpetual_venue(settings.perp_v2, reader, custody=custody, account=account),
+        covers=nexus_venue(settings.nexus, reader, custody=custody, account=account)
+        if settings.nexus
+        else None,
+    )
+
+
+def account_of(settings: Settings) -> str | None:
+    """Return whose money and positions it is: the Safe's where one is configured, else the account's."""
+    if settings.safe is not None:
+        return settings.safe.address
+    return settings.account.address if settings.account else None
+
+
+@asynccontextmanager
+async def open_trading(
+    settings: Settings,
+    node: Node,
+    reader: JsonRpcReader,
+    policy: Policy,
+    journal: SqlJournal,
+    *,
+    signer: SignerClient,
+) -> AsyncIterator[Trading]:
+    """Open the venues that orders are sent to, from the account or through its Safe.
+
+    Raises ConfigError: no venue is configured, or the Safe is not one of the account's.
+    """
+    transactor = _transactor(settings, node, signer, journal)
+    async with AsyncExitStack() as stack:
+        custody: Transactor | Proposer = transactor
+        if settings.safe is not None:
+            custody = await stack.enter_async_context(
+                open_custody(
+                    settings,
+                    node=node,
+                    reader=reader,
+                    journal=journal,
+                    signer=signer,
+                    transactor=transactor,
+                )
+            )
+        found = trading_venues(settings, reader, policy, custody=custody)
+        if settings.derive is not None and settings.derive.account is not None:
+            derive = await stack.enter_async_context(
+                trading_derive(settings, settings.derive, reader=reader, signer=signer, journal=journal)
+            )
+            found = replace(found, options=(*found.options, derive))
+        yield found
+
+
+def _transactor(settings: Settings, rpc: Node, signer: Signer, journal: SqlJournal) -> TransactionManager:
+    return TransactionManager(
+        rpc,
+        signer,
+        journal,
+        chain_id=settings.chain.id,
+        terms=SendTerms(
+            confirmations=settings.chain.confirmations,
+            final_tag=settings.chain.final_tag,
+            poll_s=min(1.0, settings.chain.poll_s / 2),
+            deadline_s=settings.execution.wait_s,
+            fees=FeePolicy(max_fee_cap_wei=int(settings.execution.max_fee_gwei * GWEI)),
+            accept_nonce=settings.execution.accept_nonce,
+            fill_nonces=settings.execution.fill_nonces,
+            look_in_pool=settings.chain.look_in_pool,
+        ),
+    )

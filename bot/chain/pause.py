@@ -1,0 +1,99 @@
+"""The pause: a file that says who stopped new risk, when and why. The bot writes it, the signer reads it.
+
+While it is there only what closes, claims, revokes or cancels is signed. It outlives every process, and only
+a person takes it away (REL-L2). A file that cannot be read counts as a pause.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from math import isfinite, nan
+from pathlib import Path
+
+from bot.errors import ConfigError
+from bot.model.units import iso_utc
+
+_NAME = "paused"
+_MOST_BYTES = 4_096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Who paused, when (Unix seconds, NaN where the file does not say) and why."""
+
+    who: str
+    at_s: float
+    why: str
+
+    def __str__(self) -> str:
+        when = iso_utc(int(self.at_s)) if isfinite(self.at_s) else "an unknown time"
+        return f"paused by {self.who} at {when}: {self.why}"
+
+
+def pause_path(state_dir: Path) -> Path:
+    return state_dir / _NAME
+
+
+def read_pause(state_dir: Path) -> Pause | None:
+    """Return the pause that is in force, None when there is none."""
+    path = pause_path(state_dir)
+    try:
+        with path.open("rb") as file:
+            fields = json.loads(file.read(_MOST_BYTES))
+        return Pause(who=str(fields["who"]), at_s=float(fields["at_s"]), why=str(fields["why"]))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return _unreadable(path, error.strerror or type(error).__name__)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return _unreadable(path, "it is damaged")
+
+
+def write_pause(state_dir: Path, pause: Pause) -> Pause:
+    """Put a pause in force, on disk when this returns; the one in force stays. Returns what is in force.
+
+    Raises ConfigError when it cannot be written: nothing is paused then.
+    """
+    if (there := read_pause(state_dir)) is not None:
+        return there
+    path = pause_path(state_dir)
+    text = json.dumps({"who": pause.who[:200], "at_s": pause.at_s, "why": pause.why[:1_000]})
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=state_dir, prefix=f".{_NAME}.")  # of mode 0600
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+        _sync(state_dir)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written, nothing is paused: {error.strerror}") from None
+    return pause
+
+
+def end_pause(state_dir: Path) -> Pause | None:
+    """Take the pause away and return it, None when there was none. Raises ConfigError."""
+    there = read_pause(state_dir)
+    try:
+        pause_path(state_dir).unlink(missing_ok=True)
+        if there is not None:
+            _sync(state_dir)
+    except OSError as error:
+        raise ConfigError(
+            f"{pause_path(state_dir)} cannot be removed, the pause stays: {error.strerror}"
+        ) from None
+    return there
+
+
+def _unreadable(path: Path, why: str) -> Pause:
+    return Pause(who="nobody known", at_s=nan, why=f"{path} is there and cannot be read ({why})")
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,234 @@
+"""What is read of Nexus Mutual: products, who underwrites them at which price, covers of an account."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bot.chain.abi import Abi
+from bot.errors import TransientError, VenueRejected
+from bot.model.market import Block
+from bot.model.units import DAY_S, YEAR_S
+from bot.ports import BlockLog, Call, ChainReader
+from bot.venues.nexus_terms import NexusContracts, NexusTerms
+
+COVER = Abi.load("NexusCover")
+NFT = Abi.load("NexusCoverNFT")
+PRODUCTS = Abi.load("NexusCoverProducts")
+STAKING = Abi.load("NexusStakingViewer")
+POOL = Abi.load("NexusPool")
+CLAIMS = Abi.load("NexusClaims")
+REGISTRY = Abi.load("NexusRegistry")
+_PRICE_UNIT = 10_000  # a price is in hundredths of a per cent of the amount, a year
+_PRICE_FALL_PER_DAY = 50
+_CAPACITY = 2  # covers over stake (GLOBAL_CAPACITY_RATIO)
+_WEIGHT_UNIT = 100
+_NXM = 10**18
+_UNITS_PER_NXM = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """A product as the chain has it."""
+
+    id: int
+    name: str
+    problem: str  # why it cannot be bought, "" when it can
+    min_price: int
+    fixed_price: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One staking pool's offer for a product."""
+
+    pool_id: int
+    price: int  # a year, of 10,000
+    capacity_raw: int  # most that it covers by its stake, raw asset; what is taken already is not known here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnCover:
+    """A cover of the account, raw."""
+
+    id: int
+    product_id: int
+    product_name: str
+    asset_id: int
+    amount_raw: int
+    start_s: int
+    period_s: int
+    grace_s: int
+    claim_id: int  # of the last claim on it; 0: none
+    claim_paid: bool
+
+
+class NexusReads:
+    """Reads of one deployment. Old events of the cover tokens are kept."""
+
+    def __init__(self, reader: ChainReader, contracts: NexusContracts, terms: NexusTerms) -> None:
+        self.reader, self.contracts, self.terms = reader, contracts, terms
+        self._kept: list[BlockLog] = []
+        self._kept_to = terms.from_block - 1
+
+    async def product(self, product_id: int, block: Block) -> Product:
+        """Return a product. Raises VenueRejected where there is none or the contracts answer otherwise."""
+        c = self.contracts
+        rows = await self.reader.read(
+            [
+                PRODUCTS.call("getProductWithType", c.products, product_id),
+                PRODUCTS.call("getProductName", c.products, product_id),
+                POOL.call("getAsset", c.pool, c.asset_id),
+                COVER.call("DEFAULT_MIN_PRICE_RATIO", c.cover),
+            ],
+            block=block,
+        )
+        if any(row is None for row in rows):
+            raise VenueRejected(
+                f"Nexus Mutual has no product {product_id}, or {c.products} is another contract"
+            )
+        (found, kind), (name,), (asset,), (least,) = (row for row in rows if row is not None)
+        _, min_price, _, assets, _, _, is_deprecated, fixed_price = found
+        problems = (
+            (True, self._asset_problem(asset)),
+            (is_deprecated, f"{name} is no longer covered"),
+            (assets and not assets >> c.asset_id & 1, f"{name} is not covered in {c.symbol}"),
+            (kind[0], f"claims on {name} are not individual ones"),
+        )
+        return Product(
+            id=product_id,
+            name=str(name),
+            problem=next((words for holds, words in problems if holds and words), ""),
+            min_price=min_price or least,
+            fixed_price=fixed_price,
+        )
+
+    def _asset_problem(self, asset: tuple[Any, ...]) -> str:
+        token, is_cover_asset, is_abandoned = asset
+        if str(token).lower() != self.contracts.token.lower():
+            c = self.contracts
+            return f"the mutual's asset {c.asset_id} is {token}, configured is {c.token}"
+        return "" if is_cover_asset and not is_abandoned else f"{self.contracts.symbol} is no cover asset now"
+
+    async def offers(self, product: Product, block: Block) -> list[Offer]:
+        """Return the public pools that underwrite a product, cheapest first."""
+        c = self.contracts
+        calls = [
+            STAKING.call("getProductPools", c.staking_viewer, product.id),
+            POOL.call("getInternalTokenPriceInAsset", c.pool, c.asset_id),
+        ]
+        pools, nxm = await self.reader.read(calls, block=block)
+        if pools is None or nxm is None:
+            raise TransientError(f"the staking pools of product {product.id} could not be read")
+        public = [pool for pool in pools[0] if not pool[1]]
+        rows = await self.reader.read(
+            [STAKING.call("getPoolProducts", c.staking_viewer, pool[0]) for pool in public], block=block
+        )
+        found = [
+            self._offer(pool, staked, product, int(nxm[0]), block)
+            for pool, row in zip(public, rows, strict=True)
+            if row is not None
+            for staked in row[0]
+            if staked[0] == product.id and staked[2] > 0
+        ]
+        return sorted(found, key=lambda item: (item.price, item.pool_id))
+
+    def _offer(
+        self, pool: tuple[Any, ...], staked: tuple[Any, ...], product: Product, nxm_raw: int, block: Block
+    ) -> Offer:
+        """Price as StakingProducts.getPremium: what earlier purchases raised falls by half a point a day."""
+        pool_id, _, _, _, _, stake, *_ = pool
+        _, weight, _, target, bumped, bumped_s = staked
+        least = max(target, product.min_price)
+        fallen = _PRICE_FALL_PER_DAY * (block.timestamp_s - bumped_s) // DAY_S
+        price = least if product.fixed_price else max(bumped - fallen, least)
+        capacity = stake * _CAPACITY * weight // _WEIGHT_UNIT
+        return Offer(pool_id=pool_id, price=price, capacity_raw=capacity * nxm_raw // _NXM)
+
+    async def allocation_unit_raw(self, block: Block) -> int:
+        """Return what 0.01 NXM is in the asset, rounded up: every part of a cover is rounded up to it."""
+        call = POOL.call("getInternalTokenPriceInAsset", self.contracts.pool, self.contracts.asset_id)
+        ((price,),) = await self._all([call], block)
+        return int(-(-price // _UNITS_PER_NXM))
+
+    async def covers(self, account: str, block: Block) -> list[OwnCover]:
+        """Return every cover that the account owns now, ended ones included."""
+        owned = await self._owned(account, block)
+        c = self.contracts
+        calls = [
+            call
+            for cover_id in owned
+            for call in (
+                COVER.call("getCoverData", c.cover, cover_id),
+                CLAIMS.call("lastClaimSubmissionOnCover", c.claims, cover_id),
+            )
+        ]
+        rows = await self._all(calls, block)
+        data = [(cover_id, rows[2 * i][0], rows[2 * i + 1][0]) for i, cover_id in enumerate(owned)]
+        names = await self._all(
+            [PRODUCTS.call("getProductName", c.products, row[0]) for _, row, _ in data], block
+        )
+        claims = await self._all([CLAIMS.call("getClaim", c.claims, claim) for _, _, claim in data], block)
+        return [
+            OwnCover(
+                id=cover_id,
+                product_id=row[0],
+                product_name=str(name[0]),
+                asset_id=row[1],
+                amount_raw=row[2],
+                start_s=row[3],
+                period_s=row[4],
+                grace_s=row[5],
+                claim_id=claim,
+                claim_paid=bool(told[0][4]),
+            )
+            for (cover_id, row, claim), name, told in zip(data, names, claims, strict=True)
+        ]
+
+    async def _owned(self, account: str, block: Block) -> list[int]:
+        """Return the ids of the cover tokens that came to the account and did not leave it."""
+        if block.number < self._kept_to:
+            self._kept, self._kept_to = [], self.terms.from_block - 1
+        found = await self.reader.logs(
+            addresses=[self.contracts.nft],
+            topics=[[NFT.topic("Transfer")]],
+            from_block=self._kept_to + 1,
+            to=block,
+        )
+        every = [*self._kept, *found]
+        settled = block.number - self.terms.rescan_blocks
+        if settled > self._kept_to:
+            self._kept = [item for item in every if item.block_number <= settled]
+            self._kept_to = settled
+        owner: dict[int, str] = {}
+        for item in every:
+            _, to, cover_id = NFT.decode_log("Transfer", item.log).values()
+            owner[cover_id] = to
+        return sorted(cover_id for cover_id, to in owner.items() if to == account.lower())
+
+    async def _all(self, calls: Sequence[Call], block: Block) -> list[tuple[Any, ...]]:
+        rows = await self.reader.read(calls, block=block) if calls else []
+        if any(row is None for row in rows):
+            raise TransientError(f"covers could not be read at block {block.number}")
+        return [row for row in rows if row is not None]
+
+
+def premium_raw(amount_raw: int, offer: Offer, *, period_s: int) -> int:
+    """Return the premium of a part of a cover, rounded up."""
+    return -(-amount_raw * offer.price * period_s // (_PRICE_UNIT * YEAR_S))
+
+
+def allocations(amount_raw: int, offers: Sequence[Offer]) -> list[list[tuple[Offer, int]]]:
+    """Return ways to cover an amount, the cheapest first: how much of a pool is taken only a trial tells."""
+    tried = (allocate(amount_raw, offers[index:]) for index in range(len(offers)))
+    return [parts for parts in tried if parts]
+
+
+def allocate(amount_raw: int, offers: Sequence[Offer]) -> list[tuple[Offer, int]]:
+    """Return which pool covers how much: in their order, each as far as its stake goes; [] if too little."""
+    left_raw, parts = amount_raw, []
+    for offer in offers:
+        part_raw = min(left_raw, offer.capacity_raw)
+        if part_raw > 0:
+            parts.append((offer, part_raw))
+            left_raw -= part_raw
+    return [] if left_raw else parts

@@ -1,0 +1,251 @@
+"""Makes a venue of perpetuals of an adapter: orders are planned, carried out, and booked by their receipts.
+
+The executor is the one of options: exact allowances that end at zero, one nonce for each transaction.
+What an order leaves idle at the venue is taken back when it is done, or when it failed half-way.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from bot.errors import AwaitingSignatures, OutcomeUnknown, StaleDataError, TransientError, VenueRejected
+from bot.model.hedge import LegStatus
+from bot.model.perpetual import (
+    Perpetual,
+    PerpetualAction,
+    PerpetualEnd,
+    PerpetualOrder,
+    PerpetualPosition,
+    PerpetualQuote,
+)
+from bot.model.perpetual_outcome import PerpetualFact, PerpetualOutcome, refused
+from bot.model.signing import Permission
+from bot.model.units import WAD_DECIMALS, from_fixed
+from bot.ports import ChainReader, MarketView, PerpetualAdapter, Proposer, Transactor
+from bot.venues.executor import OrderRun
+from bot.venues.prices import Money, Prices, prices_of
+
+_UNSEEN = (TransientError, StaleDataError)
+_WHOLE = 1e-6  # of a size: float dust is no difference
+MARGIN_SLACK = 1e-6
+
+
+class PlannedPerpetualVenue:
+    """PerpetualVenue over one adapter. Without ``custody`` it quotes and reads, and refuses every order."""
+
+    def __init__(
+        self,
+        adapter: PerpetualAdapter,
+        *,
+        reader: ChainReader,
+        money: Money,
+        custody: Transactor | Proposer | None = None,
+    ) -> None:
+        self.adapter = adapter
+        self._reader, self._money, self._custody = reader, money, custody
+        self._one_order = asyncio.Lock()  # two at once would overwrite each other's allowances
+
+    @property
+    def name(self) -> str:
+        return self.adapter.name
+
+    @property
+    def least_gas_ceiling(self) -> int:
+        return self.adapter.least_gas_ceiling
+
+    def permissions(self) -> tuple[Permission, ...]:
+        return self.adapter.permissions()
+
+    async def perpetual_quotes(
+        self, view: MarketView, *, underlying: str, size: float
+    ) -> tuple[PerpetualQuote, ...]:
+        return await self.adapter.perpetual_quotes(view, underlying=underlying, size=size)
+
+    async def held_perpetuals(self, view: MarketView) -> tuple[PerpetualPosition, ...]:
+        return await self.adapter.held_perpetuals(view)
+
+    async def execute(self, order: PerpetualOrder, *, view: MarketView) -> PerpetualOutcome:
+        if self._custody is None:
+            return refused(order, at_s=view.now_s, because=f"{self.name}: no account that can sign")
+        async with self._one_order:
+            return await self._run(order, view, self._custody).execute()
+
+    async def reconcile(self, order: PerpetualOrder, *, view: MarketView) -> PerpetualOutcome:
+        if self._custody is None:
+            return refused(order, at_s=view.now_s, because=f"{self.name}: no account that can sign")
+        async with self._one_order:
+            return await self._run(order, view, self._custody, again=True).reconcile()
+
+    async def ended(
+        self, perpetual: Perpetual, size: float, *, view: MarketView, since_block: int
+    ) -> PerpetualEnd | None:
+        return await self.adapter.ended(perpetual, size, view=view, since_block=since_block)
+
+    def _run(
+        self, order: PerpetualOrder, view: MarketView, custody: Transactor | Proposer, *, again: bool = False
+    ) -> "_Run":
+        run = OrderRun(
+            reader=self._reader,
+            custody=custody,
+            key=order.key,
+            valid_until_s=order.valid_until_s,
+            permissions=self.permissions(),
+            again=again,
+        )
+        return _Run(
+            order=order,
+            view=view,
+            adapter=self.adapter,
+            run=run,
+            reader=self._reader,
+            prices=prices_of(view, self._money),
+            custody=custody,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One order, on its way or looked up again."""
+
+    order: PerpetualOrder
+    view: MarketView
+    adapter: PerpetualAdapter
+    run: OrderRun
+    reader: ChainReader
+    prices: Prices
+    custody: Transactor | Proposer
+
+    async def execute(self) -> PerpetualOutcome:
+        """Do the order to its end. A refusal, and an end that cannot be seen, are outcomes."""
+        if self.prices.unknown:  # what it costs could not be booked
+            return self._refused(f"prices are not known: {self.prices.unknown}; nothing was sent")
+        because = ""
+        try:
+            await self._carry_out()
+        except (VenueRejected, *_UNSEEN) as error:
+            if not self.run.has_sent:
+                return self._refused(str(error))
+            if not isinstance(error, VenueRejected):
+                return self._unknown(error)
+            because = str(error)
+        except OutcomeUnknown as error:
+            return self._unknown(error)
+        return await self._finish(because)
+
+    async def _carry_out(self) -> None:
+        order, head = self.order, await self.reader.head()
+        if head.timestamp_s > order.valid_until_s:
+            raise VenueRejected(
+                f"the order was valid until {order.valid_until_s:.0f}, it is {head.timestamp_s}"
+            )
+        plan = await self.adapter.plan(order, view=self.view, head=head)
+        if plan.most_usd > order.margin_usd * (1.0 + MARGIN_SLACK) + MARGIN_SLACK:
+            raise VenueRejected(
+                f"the plan deposits {plan.most_usd:.2f} USD, the order allows {order.margin_usd:.2f}"
+            )
+        await self.run.carry_out(plan, head=head)
+
+    async def reconcile(self) -> PerpetualOutcome:
+        """Say what became of the order; sends nothing but revocations and what takes idle margin back."""
+        try:
+            await self.run.finish()
+        except AwaitingSignatures as error:
+            return await self._reviewed(error)
+        except (VenueRejected, OutcomeUnknown, *_UNSEEN) as error:
+            return self._unknown(error)
+        return await self._finish("" if self._fact() else "abandoned at restart")
+
+    async def _finish(self, because: str) -> PerpetualOutcome:
+        """Take idle margin back, leave no allowance behind, and book what the receipts say."""
+        notes = [because]
+        try:
+            notes.append(await self._take_back())
+            await self.run.finish()
+        except (VenueRejected, OutcomeUnknown, *_UNSEEN) as error:
+            return self._unknown(error)
+        if self.prices.unknown:
+            return self._unknown(TransientError(f"prices are not known: {self.prices.unknown}"))
+        return self._booked("; ".join(filter(None, notes)))
+
+    async def _take_back(self) -> str:
+        """Withdraw what lies idle. Where that is refused it stays the account's own, and that is said."""
+        if self.run.is_batch:  # what a batch leaves free is not known when it is made
+            return ""
+        try:
+            head = await self.reader.head()
+            plan = await self.adapter.after(self.order, self.run.receipts, view=self.view, head=head)
+            if plan is not None:
+                late = replace(plan, valid_until_s=max(plan.valid_until_s, head.timestamp_s + 3_600.0))
+                await self.run.carry_out(late, head=head)
+        except VenueRejected as refusal:
+            return f"idle margin stays at {self.adapter.name}: {refusal}"
+        return ""
+
+    async def _reviewed(self, error: AwaitingSignatures) -> PerpetualOutcome:
+        """Look at an open proposal again: is it still what its owners are asked to sign?"""
+        because = ""
+        try:
+            head = await self.reader.head()
+            if head.timestamp_s > self.order.valid_until_s:
+                because = f"valid until {self.order.valid_until_s:.0f}, it is {head.timestamp_s}"
+            else:
+                await self.adapter.plan(self.order, view=self.view, head=head)
+        except VenueRejected as refusal:
+            because = f"overtaken by the market: {refusal}"
+        except (OutcomeUnknown, *_UNSEEN) as trouble:
+            return self._open(LegStatus.PROPOSED, f"{error}; it could not be looked at again: {trouble}")
+        if because and isinstance(self.custody, Proposer):
+            try:
+                await self.custody.withdraw(self.order.key, because=because)
+            except (OutcomeUnknown, *_UNSEEN) as trouble:
+                return self._unknown(trouble)
+        return self._open(LegStatus.PROPOSED, because or str(error))
+
+    def _fact(self) -> PerpetualFact | None:
+        return self.adapter.fact(self.order, self.run.receipts, view=self.view)
+
+    def _booked(self, because: str) -> PerpetualOutcome:
+        """Return filled where the trade succeeded, else refused; with all that was spent and moved."""
+        order, fact = self.order, self._fact()
+        spent = PerpetualOutcome(
+            order=order,
+            status=LegStatus.REJECTED,
+            at_s=self.prices.now_s,
+            margin_usd=self.adapter.margin_moved(self.run.receipts, view=self.view),
+            gas_usd=self._gas_usd(),
+            because=because,
+        )
+        if fact is None:
+            return spent
+        only_margin = order.action is PerpetualAction.ADD_MARGIN
+        whole = only_margin or abs(fact.size) >= abs(order.size) * (1.0 - _WHOLE)
+        return replace(
+            spent,
+            status=LegStatus.FILLED if whole else LegStatus.PARTIAL,
+            filled_size=fact.size,
+            price_usd=fact.price_usd,
+            realised_usd=fact.realised_usd,
+            fee_usd=fact.fee_usd,
+            funding_usd=fact.funding_usd,
+            position_id=fact.position_id,
+            tx_hash=fact.receipt.tx_hash,
+            block_number=fact.receipt.block_number,
+        )
+
+    def _gas_usd(self) -> float:
+        """Return what all transactions of the order burnt, those without effect included, each once."""
+        costs = {receipt.tx_hash: receipt.gas_cost_wei for receipt in self.run.receipts.values()}
+        return from_fixed(sum(costs.values()), decimals=WAD_DECIMALS) * self.prices.eth_usd
+
+    def _refused(self, because: str) -> PerpetualOutcome:
+        return refused(self.order, at_s=self.prices.now_s, because=because)
+
+    def _unknown(self, error: Exception) -> PerpetualOutcome:
+        """An end that cannot be seen now: reconcile finds it by the order's key."""
+        proposed = isinstance(error, AwaitingSignatures)
+        return self._open(LegStatus.PROPOSED if proposed else LegStatus.UNKNOWN, str(error))
+
+    def _open(self, status: LegStatus, because: str) -> PerpetualOutcome:
+        gas_usd = 0.0 if self.prices.unknown else self._gas_usd()
+        return PerpetualOutcome(
+            order=self.order, status=status, at_s=self.prices.now_s, gas_usd=gas_usd, because=because
+        )

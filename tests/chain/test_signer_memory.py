@@ -1,0 +1,194 @@
+"""The signer's memory: on disk first, read back the same, refused when not whole (REL-P2, P3, P6, P8)."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.chain.signing.calls import Approval
+from bot.chain.signing.memory import Entry, SignerMemory
+from bot.errors import ConfigError, InvariantError
+
+ME, SAFE, TOKEN, SPENDER = ("0x" + pair * 20 for pair in ("11", "22", "70", "33"))
+DAY_S = 86_400.0
+
+
+def entry(nonce: int = 0, **changes) -> Entry:
+    values = {
+        "chain_id": 5, "space": ME, "nonce": nonce, "payload": (TOKEN, "ab" * 32, 0), "is_cancel": False,
+        "at_s": 100.0, "approvals": (Approval(token=TOKEN, spender=SPENDER, amount_raw=10**30),),
+        "spends": ((TOKEN, 10**30),),
+    }  # fmt: skip
+    return Entry(**{**values, **changes})
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / "state" / "signer.log"
+
+
+def written(path: Path, *entries: Entry) -> None:
+    memory = SignerMemory(path)
+    for item in entries:
+        memory.append(item)
+    memory.close()
+
+
+def test_what_was_kept_is_known_after_a_restart(path):
+    written(
+        path, entry(4), entry(4, is_cancel=True, approvals=(), spends=(), at_s=50.0), entry(2, space=SAFE)
+    )
+    memory = SignerMemory(path)
+    assert (memory.highest(5, ME), memory.highest(5, SAFE), memory.highest(6, ME)) == (4, 2, -1)
+    assert memory.payload(5, ME, 4) == (TOKEN, "ab" * 32, 0)
+    assert (memory.has_signed(5, ME, 4), memory.has_signed(5, ME, 3)) == (True, False)
+    assert memory.allowance(5, ME, SPENDER) == 10**30
+    assert memory.latest_s == 100.0
+    assert memory.spent(5, TOKEN, now_s=0.0) == 2 * 10**30
+    assert memory.spent(6, TOKEN, now_s=0.0) == 0
+    memory.close()
+
+
+def test_the_window_opens_after_a_day_to_the_second(path):
+    memory = SignerMemory(path)
+    memory.append(entry(0, at_s=1_000.0))
+    assert memory.spent(5, TOKEN, now_s=1_000.0 + DAY_S - 1) == 10**30
+    assert memory.spent(5, TOKEN, now_s=1_000.0 + DAY_S) == 0
+    assert memory.spent(5, TOKEN, now_s=1_000.0) == 10**30  # a question about later forgets nothing
+    memory.close()
+
+
+def test_of_one_safe_nonce_only_the_most_is_counted(path):
+    """A proposal that replaces another at the same nonce of the Safe can only come true in its place."""
+    memory = SignerMemory(path)
+    for raw in (70, 100, 40):
+        memory.append(entry(3, space=SAFE, spends=((TOKEN, raw),)))
+    assert memory.spent(5, TOKEN, now_s=100.0) == 100
+    memory.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(cut=st.integers(0, 2_000))
+def test_a_file_cut_off_anywhere_is_read_up_to_its_last_whole_line(cut):
+    """A signature whose line is not whole has never left the process."""
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "signer.log"
+        written(path, *(entry(nonce) for nonce in range(5)))
+        whole = path.read_bytes()
+        path.write_bytes(whole[: min(cut, len(whole))])
+        lines = whole[: min(cut, len(whole))].count(b"\n")
+        memory = SignerMemory(path)
+        assert memory.highest(5, ME) == lines - 1
+        memory.append(entry(9))
+        memory.close()
+        again = SignerMemory(path)
+        assert again.highest(5, ME) == 9
+        assert path.read_bytes().count(b"\n") == lines + 1
+        again.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(at=st.integers(0, 5_000), bit=st.integers(0, 7))
+def test_one_bit_that_changed_is_seen(at, bit):
+    """REL-P6: it refuses to start, or (in the last line's end) drops a line as one that was cut off."""
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "signer.log"
+        written(path, *(entry(nonce) for nonce in range(3)))
+        raw = bytearray(path.read_bytes())
+        raw[at % len(raw)] ^= 1 << bit
+        path.write_bytes(bytes(raw))
+        try:
+            memory = SignerMemory(path)
+        except ConfigError as error:
+            words = str(error)
+        else:
+            words = "damaged in line"
+            assert at % len(raw) == len(raw) - 1
+            assert memory.highest(5, ME) == 1
+            memory.close()
+        assert "damaged in line" in words
+
+
+def test_a_line_of_another_version_is_refused(path):
+    import zlib
+
+    path.parent.mkdir()
+    text = json.dumps({"kind": "sign", "chain": 5})
+    path.write_text(f"{zlib.crc32(text.encode()):08x} {text}\n")
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match="another version"):
+        SignerMemory(path)
+
+
+def test_a_file_that_others_can_write_is_refused(path):
+    written(path, entry())
+    path.chmod(0o666)
+    with pytest.raises(ConfigError, match="written by others"):
+        SignerMemory(path)
+
+
+def test_a_link_is_not_followed(path, tmp_path):
+    path.parent.mkdir()
+    (tmp_path / "elsewhere").write_text("")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="cannot be opened"):
+        SignerMemory(path)
+
+
+def test_one_process_at_a_time(path):
+    """REL-P8."""
+    memory = SignerMemory(path)
+    code = (
+        "import sys; from pathlib import Path; from bot.chain.signing.memory import SignerMemory\n"
+        "SignerMemory(Path(sys.argv[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert f"is in use by process {os.getpid()}: another signer runs with this key" in done.stderr
+    memory.close()
+    assert subprocess.run([sys.executable, "-c", code, str(path)], timeout=60, check=False).returncode == 0
+
+
+def test_after_a_write_that_failed_nothing_is_kept_any_more(path):
+    """REL-P3: what is on disk is not known then; only a new start may go on, from what it finds there."""
+    memory = SignerMemory(path)
+    memory.append(entry(0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    import signal
+
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
+    try:
+        with pytest.raises(InvariantError, match="nothing is signed any more"):
+            memory.append(entry(1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    with pytest.raises(InvariantError, match="cannot be written"):
+        memory.append(entry(1))
+    assert not memory.has_signed(5, ME, 1)
+    memory.close()
+    again = SignerMemory(path)
+    assert again.highest(5, ME) == 0
+    again.append(entry(1))
+    again.close()
+
+
+def test_epochs_never_come_twice(path):
+    memory = SignerMemory(path)
+    assert [memory.next_epoch("a"), memory.next_epoch("b")] == [1, 2]
+    memory.close()
+    again = SignerMemory(path)
+    assert again.next_epoch("c") == 3
+    again.close()
