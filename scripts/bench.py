@@ -17,6 +17,7 @@ from bench_devnet import bench_devnet
 from bench_options import bench_options
 from bench_polling import bench_polling
 from bench_reaction import bench_reaction
+from bench_signing import bench_signing
 from bench_timers import Figures
 
 from bot.errors import BotError
@@ -37,10 +38,10 @@ def table(area: str, figures: Figures) -> str:
     return "\n".join([area, *(f"  {name:<40} {value:>12,.3f}" for name, value in figures.items())])
 
 
-async def measure(areas: Sequence[str]) -> Figures:
+async def measure(areas: Sequence[str], *, sign: bool = False) -> Figures:
     found: Figures = {}
     for area in areas:
-        figures = await AREAS[area]()
+        figures = await (bench_signing if sign and area == "reaction" else AREAS[area])()
         print(table(area, figures), flush=True)
         found |= figures
     return found
@@ -52,12 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "areas", nargs="*", metavar="AREA", help=f"{', '.join(AREAS)}; all when none is named"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, flat, name to number")
+    parser.add_argument(
+        "--sign", action="store_true", help="reaction: on to a transaction that the node has accepted"
+    )
     given = parser.parse_args(arguments)
     if unknown := [name for name in given.areas if name not in AREAS]:
         parser.error(f"no area named {unknown[0]!r}; there are {', '.join(AREAS)}")
     keep_stdout()
     try:
-        figures = asyncio.run(measure(given.areas or list(AREAS)))
+        figures = asyncio.run(measure(given.areas or list(AREAS), sign=given.sign))
         if given.json is not None:
             given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     except (BotError, OSError) as error:

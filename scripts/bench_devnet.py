@@ -13,7 +13,7 @@ from bench_timers import Figures, timed_s
 
 from bot.app.live import Bot, open_bot
 from bot.app.parts import lyra_venue
-from bot.devnet.config import PASSWORD, write_config
+from bot.devnet.config import write_config
 from bot.devnet.node import Devnet, start_devnet
 from bot.devnet.packages import fetch
 from bot.errors import InvariantError
@@ -55,7 +55,7 @@ async def bench_devnet() -> Figures:
         async with await start_devnet(scratch / "cache") as devnet:
             config = write_config(devnet.deployment, rpc_url=devnet.rpc_url, directory=scratch / "home")
             settings = load_settings(config)
-            async with open_bot(settings, mode="monitor", password=PASSWORD) as bot:
+            async with open_bot(settings, mode="monitor") as bot:
                 reads = await _frame_figures(bot, devnet)
                 quotes = await _quotes_ms(bot, settings)
     return {

@@ -66,7 +66,7 @@ async def bench_reaction() -> Figures:
         waker = await stack.enter_async_context(HeadWaker(socket_url))
         ours = await Ours.start(reader, at, waker)
         await ours.round(miner)
-        peer = await stack.enter_async_context(_Peer(socket_url, await ours.calls(), ours))
+        peer = await stack.enter_async_context(Peer(socket_url, await ours.calls(), ours))
         taken: dict[str, list[float]] = {"ours": [], "peer": []}
         for number in range(_WARM + _ROUNDS):
             for name, side in (("ours", ours), ("peer", peer)):
@@ -258,7 +258,7 @@ class _Recording:
         return getattr(self._chain, name)
 
 
-class _Peer:
+class Peer:
     """The same program written with AsyncWeb3."""
 
     def __init__(self, url: str, calls: Sequence[Call], ours: Ours) -> None:
@@ -266,7 +266,7 @@ class _Peer:
         self.calls = calls
         self._ours = ours
 
-    async def __aenter__(self) -> "_Peer":
+    async def __aenter__(self) -> "Peer":
         from web3 import AsyncWeb3, WebSocketProvider
 
         self._node = await AsyncWeb3(WebSocketProvider(self._url))

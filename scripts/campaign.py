@@ -1,4 +1,5 @@
-"""Long checks. ``soak``: does the bot stay small while it polls for days?
+"""Long checks. ``kill``: does an order survive kill -9 wherever it strikes (campaign_kill.py)? ``soak``: does
+the bot stay small while it polls for days?
 
 One dry run on a devnet polls as fast as the machine allows, one mined block each. Memory of this process and
 its open files and sockets are printed at intervals; the growth over the last three quarters decides.
@@ -13,6 +14,8 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+
+from campaign_kill import kill
 
 from bot.app.live import Bot, open_bot
 from bot.chain.heads import HeadFollower, NewHead
@@ -110,7 +113,15 @@ def main() -> int:
     one.add_argument("--polls", type=int, default=20_000)
     one.add_argument("--every", type=int, default=0, help="polls between two samples")
     one.add_argument("--record", action="store_true", help="record every step too")
+    two = commands.add_parser("kill", help="kill -9 at twelve points of four actions")
+    two.add_argument("--repeats", type=int, default=25, help="of each of the 48 cases")
+    two.add_argument("--points", default="", help="such as K5,K9; all by default")
+    two.add_argument("--actions", default="", help="of open,close,roll,approve; all by default")
+    two.add_argument("--short", action="store_true", help="each point once, the actions by turns")
     given = parser.parse_args()
+    if given.command == "kill":
+        repeats = 1 if given.short else given.repeats
+        return kill(repeats=repeats, points=given.points, actions=given.actions, short=given.short)
     every = given.every or max(given.polls // 20, 1)
     return asyncio.run(soak(polls=given.polls, every=every, record=given.record))
 

@@ -42,6 +42,14 @@ def reference_artifact(name: str) -> Artifact:
     )
 
 
+@cache
+def runtime_code(name: str) -> bytes:
+    """Compile ``tests/contracts/<name>.vy`` to what stands at an address, for contracts of a fixed one."""
+    source = (_FOLDER / f"{name}.vy").read_text(encoding="utf-8")
+    built = vyper.compile_code(source, output_formats=["bytecode_runtime"])
+    return bytes.fromhex(built["bytecode_runtime"].removeprefix("0x"))
+
+
 async def deploy_reference(bench: Bench, name: str, *args: Any) -> Contract:
     """Deploy one of them from the deployer."""
     artifact = reference_artifact(name)

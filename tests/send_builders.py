@@ -1,19 +1,30 @@
 """What tests of sending share: a counting contract, an account, a lying proxy."""
 
 import json
+import tempfile
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession, web
 from eth_account import Account
+from eth_utils.crypto import keccak
 
 from bot.chain.fees import GWEI
 from bot.chain.rpc import Rpc, quantity
-from bot.chain.signer import KeystoreSigner, SigningRules
-from bot.chain.transactions import TransactionManager
+from bot.chain.safe import SafeTx
+from bot.chain.signer import Signed, Unsigned
+from bot.chain.signing.desk import SigningDesk
+from bot.chain.signing.keys import LocalKey
+from bot.chain.signing.memory import SignerMemory
+from bot.chain.signing.rules import ChainRules, SigningRules
+from bot.chain.transaction_bytes import assembled
+from bot.chain.transactions import SendTerms, TransactionManager
 from bot.model.hedge import HedgeLeg, Instrument, Layer, LegOutcome, LegStatus, OptionType, Side
 from bot.model.intent import TxRequest
+from bot.model.signing import CallRule, Guard
 
 CHAIN_ID = 31337
 FAR_S = 4_000_000_000.0
@@ -21,7 +32,8 @@ KEY = bytes.fromhex("59" * 32)
 ADDRESS = Account.from_key(KEY).address
 COUNTER = "0x" + "c0" * 20
 REFUSER = "0x" + "dd" * 20
-SELECTOR = bytes.fromhex("a1b2c3d4")
+COUNT = "count(uint256)"
+SELECTOR = keccak(text=COUNT)[:4]
 
 # count[key] += 1 for the word after the selector; reverts for key 0.
 #   PUSH1 4 CALLDATALOAD DUP1 ISZERO PUSH1 16 JUMPI
@@ -83,6 +95,7 @@ def request(
     gas_ceiling: int = 200_000,
     purpose: str = "open",
     max_gas_cost_wei: int = 0,
+    value_wei: int = 0,
 ) -> TxRequest:
     return TxRequest(
         key=f"{leg_key}/{number}-{purpose}",
@@ -93,26 +106,66 @@ def request(
         valid_until_s=valid_until_s,
         gas_ceiling=gas_ceiling,
         max_gas_cost_wei=max_gas_cost_wei,
+        value_wei=value_wei,
     )
 
 
 def rules(**changes: Any) -> SigningRules:
+    """Return rules under which both contracts may be called. ``changes`` are of the chain's, or of all."""
     values: dict[str, Any] = {
-        "chain_ids": frozenset({CHAIN_ID}),
-        "calls": frozenset({(COUNTER, SELECTOR), (REFUSER, SELECTOR)}),
+        "chain_id": CHAIN_ID,
+        "permissions": tuple(
+            CallRule(target=target, function=COUNT, guard=Guard.NO_MONEY, opens=True)
+            for target in (COUNTER, REFUSER)
+        ),
         "gas_ceiling": 1_000_000,
         "max_fee_wei": 2_000 * GWEI,
     }
-    return SigningRules(**{**values, **changes})
+    whole = {name: changes.pop(name) for name in ("expires_s", "real_money") if name in changes}
+    return SigningRules(chains=(ChainRules(**{**values, **changes}),), **whole)
 
 
-def signer(**changes: Any) -> KeystoreSigner:
-    return KeystoreSigner(Account.from_key(KEY), rules(**changes))
+class DeskSigner:
+    """The signer's own desk in this process: rules, memory and key are real, the socket is left out."""
+
+    def __init__(self, desk: SigningDesk) -> None:
+        self.desk = desk
+        self.address = desk.address
+
+    async def sign(self, unsigned: Unsigned, *, now_s: float) -> Signed:
+        return assembled(unsigned, self.desk.sign(unsigned, now_s=now_s))
+
+    async def sign_safe(
+        self, tx: SafeTx, *, chain_id: int, safe: str, valid_until_s: float, now_s: float
+    ) -> bytes:
+        return self.desk.sign_safe(tx, chain_id=chain_id, safe=safe, valid_until_s=valid_until_s, now_s=now_s)
+
+    async def has_signed(self, chain_id: int, nonce: int) -> bool:
+        return self.desk.has_signed(chain_id, nonce)
+
+
+def desk(
+    path: Path | None = None, *, key: bytes = KEY, given: SigningRules | None = None, **changes: Any
+) -> SigningDesk:
+    """Return a desk over the memory at ``path``, or over one that ends with it."""
+    paused = changes.pop("paused", lambda: "")
+    clock = changes.pop("clock", lambda: 0.0)
+    with tempfile.TemporaryDirectory(prefix="alvh-signer-") as folder:  # an open file outlives its name
+        memory = SignerMemory(path or Path(folder) / "signer.log")
+    made = SigningDesk(LocalKey(key), given or rules(**changes), memory, paused=paused, clock=clock)
+    if path is None:
+        weakref.finalize(made, memory.close)
+    return made
+
+
+def signer(path: Path | None = None, **changes: Any) -> DeskSigner:
+    return DeskSigner(desk(path, **changes))
 
 
 def manager(rpc: Rpc, journal: Any, **changes: Any) -> TransactionManager:
+    """Return a manager that waits little. ``changes`` are of its terms, or its other arguments."""
+    own = {name: changes.pop(name) for name in ("chain_id", "route", "pins") if name in changes}
     values: dict[str, Any] = {
-        "chain_id": CHAIN_ID,
         "poll_s": 0.01,
         "deadline_s": 5.0,
         "resume_wait_s": 5.0,
@@ -120,7 +173,8 @@ def manager(rpc: Rpc, journal: Any, **changes: Any) -> TransactionManager:
         "bump_after_s": 60.0,
     }
     who = changes.pop("signer", None) or signer()
-    return TransactionManager(rpc, who, journal, **{**values, **changes})
+    terms = SendTerms(**{**values, **changes})
+    return TransactionManager(rpc, who, journal, **{"chain_id": CHAIN_ID, "terms": terms, **own})
 
 
 async def prepare(rpc: Rpc) -> None:

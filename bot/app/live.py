@@ -23,6 +23,7 @@ from bot.app.quoting import by_name, open_quoting
 from bot.app.signer_link import open_signer
 from bot.app.stores import open_figures, open_history, open_journal
 from bot.app.trading import open_trading
+from bot.chain.account_view import Head
 from bot.chain.heads import NewHead
 from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Node
@@ -67,6 +68,7 @@ class Bot:
     pipeline: Pipeline
     listener: Listener = field(default_factory=Listener)
     on_step: Callable[[StepRecord, Moment], None] = lambda _record, _moment: None
+    on_head: Callable[[Head], None] = lambda _head: None  # spares the next transaction from asking for it
 
     async def step_at(self, block: Block) -> StepRecord:
         """Cut a moment at a block and do one step."""
@@ -106,6 +108,9 @@ class Bot:
         last = self.pipeline.last
         after_s = last.decision.now_s if last else float("-inf")
         async for moment in self.source.moments(heads, after_s=after_s):
+            block = moment.blocks.get(self.settings.chain.id)
+            if block is not None:
+                self.on_head(Head(block.number, float(block.timestamp_s), block.hash))
             record = await self.pipeline.step(moment)
             self.on_step(record, moment)
             yield record
@@ -131,6 +136,7 @@ async def open_bot(
         figures = stack.enter_context(closing(open_figures(settings, policy, journal, mode=mode)))
         web = await stack.enter_async_context(web_client(settings))
         venues: Sequence[Venue]
+        transactor = None
         if mode in SIGNING_MODES:
             signer = await stack.enter_async_context(
                 open_signer(settings, policy_hash=policy.hash, who=f"alvh {mode}")
@@ -138,7 +144,7 @@ async def open_bot(
             trading = await stack.enter_async_context(
                 open_trading(settings, node, reader, policy, journal, signer=signer)
             )
-            venues = trading.options
+            venues, transactor = trading.options, trading.transactor
         else:
             venues = await stack.enter_async_context(open_quoting(settings, reader, web, policy))
         recorder = None
@@ -161,6 +167,7 @@ async def open_bot(
                 desk=Desk(settings.state_dir, mode=mode),
             ),
             listener=listener,
+            on_head=transactor.heard if transactor is not None else lambda _head: None,
         )
 
 

@@ -68,9 +68,9 @@ def pair_venues(
 ) -> tuple[PairVenue, ...]:
     """Return the venues that fill an option in two parts (R27): each option venue with the perpetual's.
 
-    Without one for a pair of venues the engine offers no conversion there. Those whose orders are messages
-    are left out: what they fill cannot be followed by a transaction within one order. In a dry run
-    ``paper_pairs`` stands for them.
+    Without one for a pair of venues the engine offers no conversion there. Those whose orders are messages,
+    or wait for somebody, are left out: a part would stand alone meanwhile. In a dry run ``paper_pairs`` stands
+    for them.
     """
     if perpetual is None:
         return ()
@@ -84,4 +84,5 @@ def pair_venues(
             swap=option.swap,
         )
         for option in options
+        if not (option.sends_messages or option.adapter.goes_on_after)
     )

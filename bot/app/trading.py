@@ -9,17 +9,19 @@ from bot.app.option_venues import hegic_venue, nexus_venue, opyn_venue, panoptic
 from bot.app.parts import lyra_venue
 from bot.app.perp_v2 import perpetual_venue
 from bot.app.safe import open_custody
+from bot.chain.code_pins import CodePins, kept_pins
 from bot.chain.fees import GWEI, FeePolicy
 from bot.chain.reader import JsonRpcReader
-from bot.chain.rpc import Node
+from bot.chain.rpc import Node, Rpc
+from bot.chain.send_route import SendRoute
 from bot.chain.signer import Signer
 from bot.chain.signer_client import SignerClient
 from bot.chain.transactions import SendTerms, TransactionManager
 from bot.engine.policy import Policy
-from bot.model.signing import Permission
+from bot.model.signing import CallRule, Permission
 from bot.pipeline.journal import SqlJournal
 from bot.ports import Proposer, Transactor
-from bot.settings import Settings
+from bot.settings import ChainSettings, Settings
 from bot.venues.planned import PlannedVenue
 from bot.venues.planned_cover import PlannedCoverVenue
 from bot.venues.planned_perpetual import PlannedPerpetualVenue
@@ -32,6 +34,7 @@ class Trading:
     options: tuple[PlannedVenue, ...]
     perpetual: PlannedPerpetualVenue | None
     covers: PlannedCoverVenue | None
+    transactor: TransactionManager | None = None  # what sends; None where nothing is signed
 
     @property
     def all(self) -> Sequence[PlannedVenue | PlannedPerpetualVenue | PlannedCoverVenue]:
@@ -94,8 +97,13 @@ async def open_trading(
 
     Raises ConfigError: no venue is configured, or the Safe is not one of the account's.
     """
-    transactor = _transactor(settings, node, signer, journal)
     async with AsyncExitStack() as stack:
+        route = await stack.enter_async_context(_open_route(settings.chain, node))
+        rules = trading_venues(settings, reader, policy, custody=None).permissions()
+        pins = await kept_pins(
+            node, sorted(targets_of(rules)), settings.state_dir / f"pins-{settings.chain.id}.json"
+        )
+        transactor = _transactor(settings, node, signer, journal, route=route, pins=pins)
         custody: Transactor | Proposer = transactor
         if settings.safe is not None:
             custody = await stack.enter_async_context(
@@ -114,17 +122,41 @@ async def open_trading(
                 trading_derive(settings, settings.derive, reader=reader, signer=signer, journal=journal)
             )
             found = replace(found, options=(*found.options, derive))
-        yield found
+        yield replace(found, transactor=transactor)
 
 
-def _transactor(settings: Settings, rpc: Node, signer: Signer, journal: SqlJournal) -> TransactionManager:
+@asynccontextmanager
+async def _open_route(chain: ChainSettings, node: Node) -> AsyncIterator[SendRoute]:
+    """Give the way of signed bytes: to the chain's nodes, or to its private relay."""
+    if chain.send_url is None:
+        yield SendRoute(public=node)
+        return
+    relay = Rpc(
+        chain.send_url.get_secret_value(), timeout_s=chain.timeout_s, allow_plain_http=chain.allow_plain_http
+    )
+    try:
+        yield SendRoute(public=node, private=relay, public_after_blocks=chain.public_after_blocks)
+    finally:
+        await relay.close()
+
+
+def targets_of(rules: Sequence[Permission]) -> frozenset[str]:
+    """Return the contracts that may be called: whose code must stay what it was (REL-T12)."""
+    return frozenset(rule.target for rule in rules if isinstance(rule, CallRule))
+
+
+def _transactor(
+    settings: Settings, rpc: Node, signer: Signer, journal: SqlJournal, *, route: SendRoute, pins: CodePins
+) -> TransactionManager:
     return TransactionManager(
         rpc,
         signer,
         journal,
         chain_id=settings.chain.id,
+        route=route,
+        pins=pins,
         terms=SendTerms(
-            confirmations=settings.chain.confirmations,
+            confirmations=settings.chain.depth,
             final_tag=settings.chain.final_tag,
             poll_s=min(1.0, settings.chain.poll_s / 2),
             deadline_s=settings.execution.wait_s,

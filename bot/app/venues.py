@@ -64,8 +64,8 @@ def configured_chains(settings: Settings, venue: str) -> frozenset[int]:
     return frozenset({settings.chain.id} if section else ())
 
 
-def _perps(settings: Settings) -> Iterable[int]:
-    return (settings.chain_of(item) for item in settings.perps)
+def _derive(settings: Settings) -> Iterable[int]:
+    return [settings.derive.listed.domain.chain_id] if settings.derive is not None else []
 
 
 def _liquidity(settings: Settings) -> Iterable[int]:
@@ -77,7 +77,7 @@ def _loans(settings: Settings) -> Iterable[int]:
 
 
 _CONFIGURED: Mapping[str, Callable[[Settings], Iterable[int]]] = {
-    "perp_v2": _perps,
+    "derive": _derive,
     "uniswap": _liquidity,
     "aave_v3": _loans,
 }

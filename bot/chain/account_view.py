@@ -3,25 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bot.chain.fees import (
-    BLOCKS,
-    PERCENTILE,
-    FeeMarket,
-    FeePolicy,
-    Fees,
-    fee_cap_wei,
-    first_fees,
-    parse_fee_history,
-)
+from bot.chain.fees import BLOCKS, PERCENTILE, FeeMarket, parse_fee_history
+from bot.chain.node_errors import is_method_unknown
+from bot.chain.raw_transaction import RawTransaction
 from bot.chain.rpc import Node, RevertError, RpcError, hex_bytes, quantity
 from bot.chain.send_state import Intent
-from bot.errors import ConfigError, TransientError, VenueRejected
-from bot.model.intent import Log, Receipt, TxRequest
+from bot.errors import ConfigError, TransientError
+from bot.model.intent import Log, Receipt
 
 
 class Head(NamedTuple):
     number: int
     time_s: float
+    hash: str = ""
+
+    @property
+    def pin(self) -> Any:
+        """The block parameter of reads at exactly this block (EIP-1898)."""
+        return {"blockHash": self.hash} if self.hash else hex(self.number)
 
 
 class Sighting(NamedTuple):
@@ -34,19 +33,34 @@ class Sighting(NamedTuple):
 class AccountView:
     """One account on one chain as a node shows it. Everything raises TransientError."""
 
-    def __init__(self, rpc: Node, *, chain_id: int, sender: str) -> None:
+    def __init__(self, rpc: Node, *, chain_id: int, sender: str, final_tag: str = "") -> None:
+        """``final_tag``: "safe" or "finalized" where a receipt counts up to the node's block of that tag."""
         self._rpc = rpc
-        self._chain_id = chain_id
-        self._sender = sender
+        self._chain_id, self._sender = chain_id, sender
+        self._final_tag = final_tag
 
     async def head(self) -> Head:
         """Return the newest block. Raises ConfigError when the node serves another chain."""
-        chain_id, block = await self._batch(("eth_chainId", []), ("eth_getBlockByNumber", ["latest", False]))
+        return (await self.heads())[0]
+
+    async def heads(self) -> tuple[Head, int | None]:
+        """Return the newest block and the number of the one behind the final tag, None without a tag."""
+        tags = ["latest", *((self._final_tag,) if self._final_tag else ())]
+        chain_id, *blocks = await self._batch(
+            ("eth_chainId", []), *(("eth_getBlockByNumber", [tag, False]) for tag in tags)
+        )
         if quantity(chain_id) != self._chain_id:
             raise ConfigError(f"the node serves chain {quantity(chain_id)}, configured is {self._chain_id}")
-        if block is None:
-            raise TransientError("the node has no latest block")
-        return Head(number=quantity(block.get("number")), time_s=float(quantity(block.get("timestamp"))))
+        for tag, block in zip(tags, blocks, strict=True):
+            if block is None:
+                raise TransientError(f"the node has no {tag} block")
+        final = quantity(blocks[1].get("number")) if self._final_tag else None
+        return _head(blocks[0]), final
+
+    async def block_hash(self, number: int) -> str:
+        """Return the hash of the canonical block at a height, empty when the node has none."""
+        block = await self._rpc.request("eth_getBlockByNumber", [hex(number), False])
+        return "" if block is None else str(block.get("hash", "")).lower()
 
     async def nonces(self, *blocks: int | str) -> list[int]:
         """Return how many transactions the account had sent at each block number or tag."""
@@ -59,47 +73,21 @@ class AccountView:
             await self._rpc.request("eth_feeHistory", [hex(BLOCKS), "latest", [PERCENTILE]])
         )
 
-    async def simulated_gas(self, request: TxRequest) -> int:
-        """Return the gas limit: 1.25 times the estimate, never over the ceiling.
-
-        Raises VenueRejected when the call reverts, needs too much gas, or its target has no code.
-        """
-        call = {
-            "from": self._sender,
-            "to": request.to,
-            "data": "0x" + request.data.hex(),
-            "value": hex(request.value_wei),
-        }
-        try:
-            if request.data and not hex_bytes(await self._rpc.read("eth_getCode", [request.to, "latest"])):
-                raise VenueRejected(f"{request.purpose}: there is no contract at {request.to}")
-            await self._rpc.read("eth_call", [call, "latest"])
-            estimate = quantity(await self._rpc.read("eth_estimateGas", [call]))
-        except RevertError as error:
-            raise VenueRejected(f"{request.purpose}: {error.reason} (simulated, nothing was sent)") from None
-        if estimate > request.gas_ceiling:
-            raise VenueRejected(
-                f"{request.purpose}: needs {estimate} gas, the ceiling is {request.gas_ceiling}"
-            )
-        return min(estimate * 5 // 4, request.gas_ceiling)
-
-    async def affordable_fees(self, request: TxRequest, policy: FeePolicy, *, gas: int) -> Fees:
-        """Return the first fees of a request. Raises VenueRejected when bounds or balance forbid them."""
-        cap_wei = fee_cap_wei(policy, max_gas_cost_wei=request.max_gas_cost_wei, gas=gas)
-        fees = first_fees(await self.market(), policy, cap_wei=cap_wei)
-        needed_wei = gas * fees.max_fee_wei + request.value_wei
-        held = quantity(await self._rpc.read("eth_getBalance", [self._sender, "latest"]))
-        if held < needed_wei:
-            raise VenueRejected(
-                f"{request.purpose}: gas and value may cost {needed_wei / 1e18:.6f} of the chain's coin, "
-                f"{self._sender} holds {held / 1e18:.6f}: send it some (nothing was signed)"
-            )
-        return fees
-
     async def cancel_gas(self) -> int:
         """Return the gas limit of a transfer of nothing to ourselves."""
         call = {"from": self._sender, "to": self._sender}
         return quantity(await self._rpc.request("eth_estimateGas", [call])) * 5 // 4
+
+    async def gas_anew(self, old: RawTransaction) -> int:
+        """Return a gas limit for the same call by a new estimate, at most twice the old one."""
+        call = {
+            "from": self._sender,
+            "to": old.to,
+            "data": "0x" + old.data.hex(),
+            "value": hex(old.value_wei),
+        }
+        estimate = quantity(await self._rpc.request("eth_estimateGas", [call]))
+        return min(estimate * 5 // 4, 2 * old.gas)
 
     async def sighting(self, intent: Intent) -> Sighting:
         """Look for every attempt's receipt; one whose block is no longer canonical does not count."""
@@ -119,9 +107,15 @@ class AccountView:
         }
         return Sighting(canonical, newest is not None)
 
-    async def revert_reason(self, intent: Intent, block_number: int) -> str:
+    async def revert_reason(self, intent: Intent, block_number: int, *, mined: RawTransaction) -> str:
         """Replay a reverted call one block earlier, to have words for the journal; a guess, not a fact."""
-        call = {"from": intent.sender, "to": intent.to, "data": intent.data}
+        call = {
+            "from": intent.sender,
+            "to": intent.to,
+            "data": intent.data,
+            "value": hex(mined.value_wei),
+            "gas": hex(mined.gas),
+        }
         try:
             await self._rpc.request("eth_call", [call, hex(max(0, block_number - 1))])
         except RevertError as error:
@@ -130,12 +124,38 @@ class AccountView:
             pass
         return "mined but reverted; the same call passes one block earlier"
 
+    async def queued_nonces(self) -> frozenset[int]:
+        """Return the nonces of the account's transactions in the node's pool, runnable or not.
+
+        ``txpool_contentFrom`` is Geth's and its kin's. Raises ConfigError where the node has no such method.
+        """
+        try:
+            content = await self._rpc.request("txpool_contentFrom", [self._sender])
+        except RpcError as error:
+            if is_method_unknown(error):
+                raise ConfigError(
+                    "the node does not say what is in its pool (txpool_contentFrom); set chain.look_in_pool "
+                    "= false"
+                ) from None
+            raise
+        parts = [content.get(name) for name in ("pending", "queued")] if isinstance(content, dict) else []
+        found = [nonce for part in parts if isinstance(part, dict) for nonce in part]
+        return frozenset(int(nonce) for nonce in found if str(nonce).isdecimal())
+
     async def _batch(self, *calls: tuple[str, Sequence[Any]]) -> list[Any]:
         replies = await self._rpc.batch(calls)
         for reply in replies:
             if isinstance(reply, RpcError):
                 raise reply
         return replies
+
+
+def _head(block: Mapping[str, Any]) -> Head:
+    return Head(
+        number=quantity(block.get("number")),
+        time_s=float(quantity(block.get("timestamp"))),
+        hash=str(block.get("hash", "")).lower(),
+    )
 
 
 def _receipt(reply: Mapping[str, Any], tx_hash: str) -> Receipt:

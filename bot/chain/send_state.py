@@ -15,6 +15,13 @@ from bot.model.intent import CLOSED_STATES, IntentEvent, IntentState, Receipt
 
 S = IntentState
 NOTHING_SIGNED = "nothing was signed for this nonce"
+TOO_DEAR = (
+    "gas is too dear: it was not mined in time, and execution.max_fee_gwei or the order's own bound forbids "
+    "to pay more"
+)
+
+# A higher fee cures none of these, and with too little money it makes them worse: the same bytes wait.
+_NOT_FOR_FEES = frozenset({SendResult.NO_FUNDS, SendResult.NONCE_TOO_HIGH, SendResult.REFUSED})
 
 ALLOWED: Mapping[IntentState | None, frozenset[IntentState]] = {
     None: frozenset({S.RESERVED}),
@@ -189,6 +196,7 @@ class Mined:
     block_number: int
     block_hash: str
     gas_cost_wei: int
+    gas_used: int = 0
 
     @classmethod
     def of(cls, receipt: Receipt) -> "Mined":
@@ -198,6 +206,7 @@ class Mined:
             block_number=receipt.block_number,
             block_hash=receipt.block_hash,
             gas_cost_wei=receipt.gas_cost_wei,
+            gas_used=receipt.gas_used,
         )
 
 
@@ -216,6 +225,8 @@ class Facts:
     last_result: SendResult | None = None  # of the newest attempt's last broadcast
     can_bump: bool = True  # the fee cap leaves room for a replacement
     foreign_polls: int = 0  # polls in a row that saw the nonce used and none of our receipts
+    final_block: int | None = None  # newest block that the node calls final, None where depth alone decides
+    may_be_signed: bool = False  # of a reserved intent: the signer gave, or may have given, a signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +256,7 @@ class Do(StrEnum):
     WAIT = "wait"
     BROADCAST = "broadcast"  # the newest attempt's bytes
     BUMP = "bump"  # sign the newest attempt again with higher fees
+    REGAS = "regas"  # as BUMP, with a gas limit that is estimated anew
     CANCEL = "cancel"  # sign a transfer of nothing to ourselves at the same nonce
     RECORD = "record"  # journal `state` and go on
     CLOSE = "close"  # journal the closed `state`
@@ -262,6 +274,8 @@ def next_action(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
     """Return the one thing to do now. Total: every state and every fact has an answer."""
     if not intent.is_open:
         return Action(do=Do.NOTHING)
+    if intent.state is S.RESERVED and facts.may_be_signed:
+        return Action(do=Do.CANCEL, because="its signature was lost: the nonce is used up")
     if intent.state is S.RESERVED:
         return Action(do=Do.CLOSE, state=S.RELEASED, because=NOTHING_SIGNED)
     ours = {attempt.tx_hash for attempt in intent.attempts}
@@ -281,6 +295,8 @@ def _with_receipt(intent: Intent, mined: Mined, facts: Facts, policy: SendPolicy
         return Action(do=Do.RECORD, state=S.MINED, mined=mined)
     if facts.head_number - mined.block_number + 1 < policy.confirmations:
         return Action(do=Do.WAIT, because="mined, not yet at depth")
+    if facts.final_block is not None and mined.block_number > facts.final_block:
+        return Action(do=Do.WAIT, because="mined, not yet final by the node's word")
     cancel = next(attempt.is_cancel for attempt in intent.attempts if attempt.tx_hash == mined.tx_hash)
     if cancel:
         return Action(do=Do.CLOSE, state=S.CANCELLED, mined=mined, because="past its valid-until time")
@@ -302,10 +318,21 @@ def _unmined(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
         return Action(do=Do.CANCEL, because="past its valid-until time")
     if facts.since_broadcast_s is None:
         return Action(do=Do.BROADCAST)
-    if facts.can_bump and facts.last_result is SendResult.UNDERPRICED and not facts.newest_known:
+    is_refused = not facts.newest_known and facts.last_result in _NOT_FOR_FEES
+    is_underpriced = not facts.newest_known and facts.last_result is SendResult.UNDERPRICED
+    is_late = facts.since_signed_s >= policy.bump_after_s and not is_refused
+    if facts.can_bump and is_underpriced:
         return Action(do=Do.BUMP, because="a node called it underpriced")
-    if facts.can_bump and facts.since_signed_s >= policy.bump_after_s:
+    if facts.last_result is SendResult.GAS_LIMIT and not facts.newest_known and _may_regas(intent, facts):
+        return Action(do=Do.REGAS, because="its gas limit does not fit")
+    if facts.can_bump and is_late:
         return Action(do=Do.BUMP, because="not mined in time")
+    stuck = TOO_DEAR if is_late or is_underpriced else ""
     if not facts.newest_known and facts.since_broadcast_s >= policy.resend_after_s:
-        return Action(do=Do.BROADCAST, because="the node does not know it")
-    return Action(do=Do.WAIT)
+        return Action(do=Do.BROADCAST, because=stuck or "the node does not know it")
+    return Action(do=Do.WAIT, because=stuck)
+
+
+def _may_regas(intent: Intent, facts: Facts) -> bool:
+    """The gas limit is estimated anew once in the life of an intent: a second time proves nothing more."""
+    return facts.can_bump and len(intent.attempts) == 1 and not intent.is_cancelling

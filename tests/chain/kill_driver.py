@@ -1,8 +1,9 @@
 """Run by test_kill.py: executes a leg of three transactions in a child that kills itself, then once more.
 
 ``kill_driver.py RPC_URL FOLDER CASES`` where CASES is a JSON list of lists of kill points; one child runs per
-kill point, then one that may live. A kill point is "before commit 3", "after send 1", ... Writes one
-JSON line per case. The kills are real SIGKILLs of a real process: no ``finally`` runs.
+kill point, then one that may live. A kill point is "before commit 3", "after sign 2", "after send 1", ...
+Writes one JSON line per case. The kills are real SIGKILLs of a real process: no ``finally`` runs. The
+signer's desk is in the child; what it signed is in a file of its own, as it is with a process of its own.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ class Killer:
 
     def __init__(self, point: str | None) -> None:
         self._point = point
-        self._counts = {"commit": 0, "send": 0}
+        self._counts = {"commit": 0, "sign": 0, "send": 0}
 
     def begin(self, what: str) -> None:
         self._counts[what] += 1
@@ -63,6 +64,22 @@ class KilledJournal:
         return append
 
 
+class KilledSigner:
+    """The real rules, key and memory of the signer with a kill point around every signature."""
+
+    def __init__(self, path: Path, killer: Killer) -> None:
+        self._signer = signer(path)
+        self._killer = killer
+        self.address = self._signer.address
+        self.has_signed = self._signer.has_signed
+
+    async def sign(self, unsigned, *, now_s):
+        self._killer.begin("sign")
+        signed = await self._signer.sign(unsigned, now_s=now_s)
+        self._killer.end("sign")
+        return signed
+
+
 class KilledRpc(Rpc):
     """The real connection with a kill point around every send."""
 
@@ -89,7 +106,8 @@ async def execute(url: str, path: Path, base: int, point: str | None) -> None:
                 return
             if not opened.open_legs():
                 journal.open_leg(order, at_s=1.0)
-            sender = manager(rpc, journal, signer=SIGNER, deadline_s=20.0, resume_wait_s=20.0)
+            keys = KilledSigner(path.with_suffix(".signer"), killer)
+            sender = manager(rpc, journal, signer=keys, deadline_s=20.0, resume_wait_s=20.0)
             done = await sender.resume(order.key)
             for offset, purpose in enumerate(PURPOSES):
                 if purpose not in done:
@@ -140,5 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    SIGNER = signer()
     main()

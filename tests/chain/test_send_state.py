@@ -179,6 +179,58 @@ TABLE = [
         facts(newest_known=False, last_result=SendResult.NO_FUNDS, since_broadcast_s=4.0),
         Action(do=Do.BROADCAST),
     ),
+    (
+        "no funds for long: a higher fee would make it worse",
+        intent(),
+        facts(
+            newest_known=False, last_result=SendResult.NO_FUNDS, since_broadcast_s=4.0, since_signed_s=99.0
+        ),
+        Action(do=Do.BROADCAST),
+    ),
+    (
+        "no funds by one node, known to another, for long",
+        intent(),
+        facts(last_result=SendResult.NO_FUNDS, since_signed_s=99.0),
+        Action(do=Do.BUMP),
+    ),
+    (
+        "gas limit",
+        intent(),
+        facts(newest_known=False, last_result=SendResult.GAS_LIMIT),
+        Action(do=Do.REGAS),
+    ),
+    (
+        "gas limit again",
+        advance(intent(), event(S.SIGNED, raw="0xr2", tx_hash="0xh2")),
+        facts(newest_known=False, last_result=SendResult.GAS_LIMIT),
+        Action(do=Do.WAIT),
+    ),
+    (
+        "gas limit, and the cap leaves no room for a replacement",
+        intent(),
+        facts(newest_known=False, last_result=SendResult.GAS_LIMIT, can_bump=False),
+        Action(do=Do.WAIT),
+    ),
+    ("signed or not, nobody knows", intent(S.RESERVED), facts(may_be_signed=True), Action(do=Do.CANCEL)),
+    ("never signed", intent(S.RESERVED), facts(), Action(do=Do.CLOSE, state=S.RELEASED)),
+    (
+        "at depth, not final by the node's word",
+        intent(S.MINED),
+        facts(receipts=(mined(),), final_block=49),
+        Action(do=Do.WAIT),
+    ),
+    (
+        "at depth and final by the node's word",
+        intent(S.MINED),
+        facts(receipts=(mined(),), final_block=50),
+        Action(do=Do.CLOSE, state=S.FINAL, mined=mined()),
+    ),
+    (
+        "final by the node's word, not at depth",
+        intent(S.MINED),
+        facts(receipts=(mined(),), head_number=51, final_block=51),
+        Action(do=Do.WAIT),
+    ),
     ("at its time", intent(), facts(head_time_s=100.0), Action(do=Do.WAIT)),
     ("past its time", intent(), facts(head_time_s=100.1), Action(do=Do.CANCEL)),
     (
@@ -260,6 +312,19 @@ def test_the_next_action(name, known, seen, wanted):
     assert next_action(known, seen, POLICY) == wanted
 
 
+@pytest.mark.parametrize(
+    "seen",
+    [
+        facts(since_signed_s=30.0, can_bump=False),
+        facts(newest_known=False, last_result=SendResult.UNDERPRICED, can_bump=False),
+        facts(newest_known=False, last_result=SendResult.UNDERPRICED, can_bump=False, since_broadcast_s=9.0),
+    ],
+)
+def test_what_a_cap_holds_back_is_called_too_dear(seen):
+    """REL-C8: the words that the alert shows."""
+    assert "gas is too dear" in next_action(intent(), seen, POLICY).because
+
+
 def test_a_mined_cancel_closes_as_cancelled():
     cancelling = advance(intent(S.SENT), event(S.SIGNED, **CANCEL))
     seen = advance(cancelling, event(S.MINED, tx_hash="0xhc"))
@@ -292,6 +357,8 @@ any_facts = st.builds(
     last_result=st.none() | st.sampled_from(SendResult),
     can_bump=st.booleans(),
     foreign_polls=st.integers(0, 10),
+    final_block=st.none() | st.integers(0, 100),
+    may_be_signed=st.booleans(),
 )
 lives = st.sampled_from(
     [*(intent(state) for state in LIVES), advance(intent(S.SENT), event(S.SIGNED, **CANCEL))]
@@ -306,15 +373,19 @@ def test_only_a_fact_of_the_chain_at_depth_closes(known, seen):
     if action.do is Do.CLOSE and action.mined is not None:
         assert action.mined in seen.receipts
         assert seen.head_number - action.mined.block_number + 1 >= POLICY.confirmations
+        assert seen.final_block is None or action.mined.block_number <= seen.final_block
         assert (known.tx_hash, known.block_hash) == (action.mined.tx_hash, action.mined.block_hash)
     elif action.do is Do.CLOSE and known.state is not S.RESERVED:
         assert action.state is S.LOST
         assert seen.final_nonce > known.nonce
     if action.do in (Do.CLOSE, Do.RECORD):
         assert action.state in ALLOWED[known.state]
-    if action.do in (Do.BROADCAST, Do.BUMP, Do.CANCEL):
+    if action.do in (Do.BROADCAST, Do.BUMP, Do.REGAS):
         assert known.attempts
+    if action.do in (Do.BROADCAST, Do.BUMP, Do.REGAS, Do.CANCEL) and known.attempts:
         assert seen.nonce <= known.nonce
+    if action.do is Do.CANCEL and not known.attempts:
+        assert seen.may_be_signed
 
 
 def test_a_nonsense_policy_is_refused():

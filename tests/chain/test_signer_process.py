@@ -341,6 +341,19 @@ async def test_a_signer_that_comes_back_is_led_on(tmp_path):
         await one.close()
 
 
+async def test_a_leader_that_lost_its_link_leads_on_at_once(running):
+    """The signer may not have seen the end of the old link yet; nobody else gets in this way."""
+    one, other = client(running), client(running)
+    await one.connect()
+    for nonce in range(20):
+        assert (await one.sign(unsigned(nonce, nonce=nonce), now_s=NOW_S)).raw
+        one._drop()
+    assert not await one.has_signed(CHAIN_ID, 20)
+    with pytest.raises(ConfigError, match="two processes with one key"):
+        await other.connect()
+    await one.close()
+
+
 @pytest.mark.parametrize(
     ("lie", "words"),
     [

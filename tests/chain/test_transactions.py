@@ -24,11 +24,20 @@ from send_builders import (
     signer,
 )
 
+from bot.chain.account_view import AccountView
 from bot.chain.fees import GWEI, FeePolicy
+from bot.chain.providers import Providers
 from bot.chain.raw_transaction import decode_raw
 from bot.chain.rpc import Rpc, RpcError
 from bot.chain.send_state import fold
-from bot.errors import ConfigError, InvariantError, OutcomeUnknown, TransientError, VenueRejected
+from bot.errors import (
+    ConfigError,
+    InvariantError,
+    OutcomeUnknown,
+    StaleDataError,
+    TransientError,
+    VenueRejected,
+)
 from bot.model.intent import IntentState as S
 from bot.pipeline.journal import SqlJournal
 
@@ -135,6 +144,129 @@ async def test_mined_without_effect_is_recorded_once_with_its_gas(node, journal)
     assert journal.intents()[-1].gas_cost_wei > 0
     assert (await manager(node, journal).resume("leg"))["open"].succeeded is False
     assert await nonce(node) == 1
+
+
+async def test_a_known_key_with_another_value_is_refused(node, journal):
+    sender = manager(node, journal)
+    await sender.send(request())
+    with pytest.raises(InvariantError, match="another transaction"):
+        await sender.send(request(value_wei=1))
+
+
+async def test_all_is_asked_in_two_requests_and_in_one_when_the_head_was_heard(node, node_url, journal):
+    async with Proxy(node_url) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
+        sender = manager(rpc, journal)
+        await sender.send(request())
+        methods = [call["method"] for call in proxy.seen]
+        before = methods[: methods.index("eth_sendRawTransaction")]
+        pinned = [call["params"] for call in proxy.seen if call["method"] == "eth_call"]
+        assert before[:2] == ["eth_chainId", "eth_getBlockByNumber"]
+        assert sorted(before[2:]) == [
+            "eth_call", "eth_estimateGas", "eth_feeHistory", "eth_getBalance", "eth_getBlockByNumber",
+            "eth_getCode", "eth_getTransactionCount", "eth_getTransactionCount",
+        ]  # fmt: skip
+        assert list(pinned[0][1]) == ["blockHash"]
+        head = await AccountView(node, chain_id=CHAIN_ID, sender=ADDRESS).head()
+        proxy.seen.clear()
+        sender.heard(head)
+        await sender.send(request(2))
+        methods = [call["method"] for call in proxy.seen]
+        assert "eth_chainId" not in methods[: methods.index("eth_sendRawTransaction")]
+
+
+async def test_two_providers_that_must_agree_see_one_transaction(node, node_url, journal):
+    """REL-R11: reads at one block by both, the bytes to both, one effect."""
+    async with Proxy(node_url) as one, Proxy(node_url) as other:
+        rpcs = [Rpc(one.url, timeout_s=2), Rpc(other.url, timeout_s=2)]
+        async with Providers(rpcs, chain_id=CHAIN_ID, agreement=2) as both:
+            assert (await manager(both, journal).send(request())).succeeded
+        assert one.sends() == other.sends() == _raws(journal)
+    assert await count(node, 1) == 1
+
+
+async def test_a_provider_that_lies_about_the_simulation_stops_the_send(node, node_url, journal):
+    """REL-R4: what one of two says and the other does not is a hold, and nothing is signed."""
+
+    def after(call, reply):
+        return result(call, "0x" + "00" * 32) if call["method"] == "eth_call" else None
+
+    async with Proxy(node_url) as one, Proxy(node_url, after=after) as other:
+        rpcs = [Rpc(one.url, timeout_s=2), Rpc(other.url, timeout_s=2)]
+        async with Providers(rpcs, chain_id=CHAIN_ID, agreement=2) as both:
+            with pytest.raises(StaleDataError):
+                await manager(both, journal).send(request())
+    assert journal.intents() == ()
+
+
+async def test_a_head_that_is_not_the_newest_any_more_is_asked_for_again(node, journal):
+    sender = manager(node, journal)
+    old = await AccountView(node, chain_id=CHAIN_ID, sender=ADDRESS).head()
+    await node.request("evm_mine")
+    await node.request("anvil_setCode", [COUNTER, "0x60006000fd"])
+    await node.request("evm_mine")
+    sender.heard(old)  # at its state, the call would still pass
+    with pytest.raises(VenueRejected, match="simulated"):
+        await sender.send(request())
+    assert journal.intents() == ()
+
+
+async def test_a_head_that_a_reorg_removed_is_asked_for_again(node, journal):
+    await node.request("anvil_mine", ["0x5"])
+    sender = manager(node, journal)
+    sender.heard(await AccountView(node, chain_id=CHAIN_ID, sender=ADDRESS).head())
+    await node.request("anvil_reorg", [2, []])
+    assert (await sender.send(request())).succeeded
+
+
+async def test_a_gas_limit_that_a_pool_refuses_is_estimated_anew_once(node, node_url, journal):
+    """REL-T8."""
+    words = itertools.chain(["intrinsic gas too low: gas 45000, minimum needed 50000"], itertools.repeat(""))
+
+    def before(call):
+        if call["method"] != "eth_sendRawTransaction" or not (said := next(words)):
+            return None
+        return error(call, said)
+
+    async with Proxy(node_url, before=before) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
+        assert (await manager(rpc, journal).send(request())).succeeded
+    attempts = [decode_raw(raw) for raw in _raws(journal)]
+    assert [attempt.nonce for attempt in attempts] == [0, 0]
+    assert attempts[1].fees.max_fee_wei > attempts[0].fees.max_fee_wei
+    assert await count(node, 1) == 1
+
+
+async def test_out_of_gas_is_named_and_not_repeated(node, journal):
+    """REL-T8: the state changed so that the limit does not do; all of it is paid, nothing is sent anew."""
+    await node.request("evm_setAutomine", [False])
+    task = asyncio.create_task(manager(node, journal).send(request()))
+    await _until(lambda: S.SENT in states(journal))
+    await node.request("anvil_setCode", [COUNTER, "0x5b600056"])  # JUMPDEST PUSH1 0 JUMP
+    await node.request("evm_mine")
+    with pytest.raises(VenueRejected, match=r"reverted in block \d+: out of gas: it used all of its \d+"):
+        await task
+    assert await nonce(node, "pending") == 1
+
+
+async def test_a_base_fee_that_runs_away_is_followed_up_to_the_cap_and_said(node, journal):
+    """REL-C8: blocks that take nothing at our price; the outcome says what is missing, the budget is kept."""
+    await node.request("evm_setAutomine", [False])
+    tight = FeePolicy(tip_min_wei=1, tip_max_wei=GWEI, max_fee_cap_wei=8 * GWEI)
+    task = asyncio.create_task(
+        manager(node, journal, bump_after_s=0.05, fees=tight, deadline_s=1.0).send(request())
+    )
+    await _until(lambda: S.SENT in states(journal))
+    for base_gwei in (4, 16, 64, 100):
+        await node.request("anvil_setNextBlockBaseFeePerGas", [hex(base_gwei * GWEI)])
+        await node.request("evm_mine")
+        await asyncio.sleep(0.1)
+    with pytest.raises(OutcomeUnknown, match=r"gas is too dear: .* execution.max_fee_gwei"):
+        await task
+    assert max(decode_raw(raw).fees.max_fee_wei for raw in _raws(journal)) <= 8 * GWEI
+    await node.request("anvil_setNextBlockBaseFeePerGas", [hex(GWEI)])
+    await node.request("evm_setAutomine", [True])
+    await node.request("evm_mine")
+    assert (await manager(node, journal).resume("leg"))["open"].succeeded
+    assert await count(node, 1) == 1
 
 
 # answers that say nothing
@@ -487,8 +619,8 @@ async def test_no_replacement_goes_over_the_requests_own_bound_not_even_after_a_
     free = manager(node, journal, deadline_s=0.05)
     with pytest.raises(OutcomeUnknown):
         await free.send(request(max_gas_cost_wei=(bound_wei := 5 * 10**14)))
-    fresh = manager(node, journal, bump_after_s=0.01, resume_wait_s=0.4)
-    with pytest.raises(OutcomeUnknown):
+    fresh = manager(node, journal, bump_after_s=0.01, resume_wait_s=2.0)
+    with pytest.raises(OutcomeUnknown, match="gas is too dear"):
         await fresh.resume("leg")
     attempts = [decode_raw(raw) for raw in _raws(journal)]
     assert len(attempts) > 1
@@ -618,8 +750,11 @@ async def test_resume_releases_what_was_never_signed(node, journal):
     class Gone:
         address = broken.address
 
-        def sign(self, unsigned, *, now_s):
+        async def sign(self, unsigned, *, now_s):
             raise KeyboardInterrupt from stop
+
+        async def has_signed(self, chain_id, nonce):
+            return await broken.has_signed(chain_id, nonce)
 
     with pytest.raises(KeyboardInterrupt):
         await manager(node, journal, signer=Gone()).send(request())

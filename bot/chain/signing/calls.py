@@ -18,11 +18,13 @@ from eth_utils.crypto import keccak
 from bot.chain.abi import decode_or_none
 from bot.chain.words import decode_words, layout_of
 from bot.errors import ConfigError, InvariantError, VenueRejected
-from bot.model.signing import ANY_TOKEN, ApprovalRule, CallRule, Guard, Path, Permission
+from bot.model.signing import ANY_TOKEN, ActionRule, ApprovalRule, CallRule, Guard, Path, Permission
 
 APPROVE = keccak(text="approve(address,uint256)")[:4]
 UNLIMITED = 2**127  # nothing that is bought here is worth more; larger approvals are standing ones
 _WORD = 32
+_BYTE = 255
+_PACKED = ("bytes", "bytes[]")  # codes of actions, and the parameters of each
 _ALIAS = re.compile(r"[(,](u?int|byte|u?fixed)[\[,)]")  # short names, which no selector is made of
 # Calls that give something away by themselves: an allowance has its own rule, the others have none.
 _NEVER = ("approve", "increaseAllowance", "permit", "setApprovalForAll", "transfer", "transferFrom")
@@ -147,43 +149,27 @@ class _Compiled:
         values = self._decoded(data[4:])
         if values is None:
             raise InvariantError(f"calldata is not the canonical encoding of {self._rule.function}")
-        self._check_recipients(values, bounds)
+        _check_recipients(self._rule, self._rule.name, values, bounds)
+        _check_returns(self._rule, self._rule.name, values)
         self._check_amounts(values, bounds)
         self._check_deadline(values, bounds)
+        self._check_actions(values, bounds)
 
     def _decoded(self, body: bytes) -> tuple[Any, ...] | None:
         if self._layout is not None:  # words of fixed places: strict values and an exact length are canonical
             exact = len(body) == _WORD * self._layout.words
             return decode_words(self._layout, body) if exact else None
-        values = decode_or_none(self._types, body, allow_empty=True)
-        if values is None or encode(self._types, values) != body:
-            return None
-        return values
-
-    def _check_recipients(self, values: tuple[Any, ...], bounds: Bounds) -> None:
-        for path in self._rule.recipients:
-            found = str(_at(values, path, self._rule)).lower()
-            if found not in bounds.recipients:
-                raise InvariantError(
-                    f"{self._rule.name} would pay {found}, allowed is only "
-                    f"{' or '.join(sorted(bounds.recipients))}"
-                )
+        return _canonical(self._types, body)
 
     def _check_amounts(self, values: tuple[Any, ...], bounds: Bounds) -> None:
         rule = self._rule
-        if rule.most is not None and not 0 < (most := _at(values, rule.most, rule)) < UNLIMITED:
+        if rule.most is not None and not 0 < (most := _at(values, rule.most, rule.name)) < UNLIMITED:
             raise InvariantError(f"{rule.name} must bound what is paid by 1 to 2**127 - 1, was {most}")
-        if rule.least is not None and not (least := _at(values, rule.least, rule)) > 0:
-            raise InvariantError(f"{rule.name} must ask for at least 1 in return, was {least}")
-        for path in rule.zeros:
-            found = _at(values, path, rule)
-            if any(found) if isinstance(found, tuple) else found:
-                raise InvariantError(f"{rule.name} must have 0 as argument {path}, was {found}")
         for path, wanted in rule.equals:
-            if (found := _at(values, path, rule)) != wanted:
+            if (found := _at(values, path, rule.name)) != wanted:
                 raise InvariantError(f"{rule.name} must have {wanted} as argument {path}, was {found}")
         for path in rule.single:
-            if (count := len(_at(values, path, rule))) != 1:
+            if (count := len(_at(values, path, rule.name))) != 1:
                 raise InvariantError(f"{rule.name} must hold one item in argument {path}, held {count}")
         if rule.guard is Guard.ALLOWANCE and not 0 < bounds.allowance(rule.target) < UNLIMITED:
             raise InvariantError(
@@ -194,7 +180,7 @@ class _Compiled:
     def _check_deadline(self, values: tuple[Any, ...], bounds: Bounds) -> None:
         if self._rule.deadline is None:
             return
-        found = _at(values, self._rule.deadline, self._rule)
+        found = _at(values, self._rule.deadline, self._rule.name)
         if found > bounds.valid_until_s:
             raise InvariantError(
                 f"{self._rule.name} names deadline {found}, after its valid-until {bounds.valid_until_s:.0f}"
@@ -205,6 +191,31 @@ class _Compiled:
                 "ask for a new quote"
             )
 
+    def _check_actions(self, values: tuple[Any, ...], bounds: Bounds) -> None:
+        """Judge every packed action: exactly those of the rule, in their order, each as a call is."""
+        rule = self._rule
+        if rule.packed is None:
+            return
+        unpacked = _canonical(_PACKED, _at(values, rule.packed, rule.name))
+        if unpacked is None:
+            raise InvariantError(f"{rule.name} holds no canonical encoding of actions")
+        codes, parameters = unpacked
+        wanted = bytes(action.code for action in rule.actions)
+        if codes != wanted or len(parameters) != len(wanted):
+            raise InvariantError(
+                f"{rule.name} holds actions 0x{codes.hex()} with {len(parameters)} parameters, allowed are "
+                f"exactly 0x{wanted.hex()}"
+            )
+        for action, body in zip(rule.actions, parameters, strict=True):
+            name = f"{rule.name} action 0x{action.code:02x}"
+            arguments = _canonical(action.arguments, body)
+            if arguments is None:
+                raise InvariantError(
+                    f"{name} is not the canonical encoding of ({','.join(action.arguments)})"
+                )
+            _check_recipients(action, name, arguments, bounds)
+            _check_returns(action, name, arguments)
+
     def _check_rule(self) -> None:
         """Refuse a rule that could never guard anything."""
         rule = self._rule
@@ -212,22 +223,68 @@ class _Compiled:
             raise ConfigError(
                 f"a signing rule must not allow {rule.function}; an allowance is an ApprovalRule"
             )
-        if rule.guard is Guard.BOUND and rule.most is None and rule.least is None:
+        bounds = (rule.most, rule.least, *(action.least for action in rule.actions))
+        if rule.guard is Guard.BOUND and all(path is None for path in bounds):
             raise ConfigError(f"signing rule {rule.function} is guarded by a bound and names none")
-        for path in rule.recipients:
-            self._require(path, "address")
-        amounts = (rule.most, rule.least, rule.deadline, *(path for path, _ in rule.equals))
-        for path in filter(None, amounts):
-            self._require(path, "uint", "int")
+        self._require(self._types, rule.recipients, "address")
+        self._require(
+            self._types,
+            (rule.most, rule.least, rule.deadline, *(path for path, _ in rule.equals)),
+            "uint",
+            "int",
+        )
+        self._check_action_rules()
 
-    def _require(self, path: Path, *bases: str) -> None:
-        found: ABIType | None = parse(f"({','.join(self._types)})")
-        for step in path:
-            found = _part(found, step)
-        if not isinstance(found, BasicType) or found.base not in bases or found.is_array:
-            raise ConfigError(
-                f"signing rule {self._rule.function}: argument {'.'.join(map(str, path))} is no {bases[0]}"
+    def _check_action_rules(self) -> None:
+        """Refuse packed bytes without rules for what is in them, and rules of actions that nothing holds."""
+        rule = self._rule
+        if (rule.packed is None) is not (not rule.actions):
+            raise ConfigError(f"signing rule {rule.function} needs packed and actions together")
+        self._require(self._types, (rule.packed,), "bytes")
+        for action in rule.actions:
+            if not 0 <= action.code <= _BYTE:
+                raise ConfigError(f"signing rule {rule.function}: {action.code} is no code of an action")
+            if action.arguments != _types(f"{rule.name}({','.join(action.arguments)})"):
+                raise ConfigError(f"signing rule {rule.function}: {action.arguments} are no types")
+            self._require(action.arguments, action.recipients, "address")
+            self._require(action.arguments, (action.least,), "uint", "int")
+
+    def _require(self, types: tuple[str, ...], paths: Iterable[Path | None], *bases: str) -> None:
+        """Refuse a path that leads to no single value of one of these kinds."""
+        for path in filter(None, paths):
+            found: ABIType | None = parse(f"({','.join(types)})")
+            for step in path:
+                found = _part(found, step)
+            if not isinstance(found, BasicType) or found.base not in bases or found.is_array:
+                raise ConfigError(
+                    f"signing rule {self._rule.function}: argument {'.'.join(map(str, path))} is no {bases[0]}"
+                )
+
+
+def _canonical(types: tuple[str, ...], body: bytes) -> tuple[Any, ...] | None:
+    """Return the values of bytes that are the one encoding of them, else None."""
+    values = decode_or_none(types, body, allow_empty=True)
+    return None if values is None or encode(types, values) != body else values
+
+
+def _check_recipients(
+    rule: CallRule | ActionRule, name: str, values: tuple[Any, ...], bounds: Bounds
+) -> None:
+    for path in rule.recipients:
+        found = str(_at(values, path, name)).lower()
+        if found not in bounds.recipients:
+            raise InvariantError(
+                f"{name} would pay {found}, allowed is only {' or '.join(sorted(bounds.recipients))}"
             )
+
+
+def _check_returns(rule: CallRule | ActionRule, name: str, values: tuple[Any, ...]) -> None:
+    if rule.least is not None and not (least := _at(values, rule.least, name)) > 0:
+        raise InvariantError(f"{name} must ask for at least 1 in return, was {least}")
+    for path in rule.zeros:
+        found = _at(values, path, name)
+        if any(found) if isinstance(found, tuple) else found:
+            raise InvariantError(f"{name} must have 0 as argument {path}, was {found}")
 
 
 def _types(function: str) -> tuple[str, ...]:
@@ -258,12 +315,12 @@ def _part(kind: ABIType | None, step: int) -> ABIType | None:
     return components[step] if 0 <= step < len(components) else None
 
 
-def _at(values: Any, path: Path, rule: CallRule) -> Any:
+def _at(values: Any, path: Path, name: str) -> Any:
     for step in path:
         try:
             values = values[step]
         except IndexError:
-            raise InvariantError(f"{rule.name} lacks argument {'.'.join(map(str, path))}") from None
+            raise InvariantError(f"{name} lacks argument {'.'.join(map(str, path))}") from None
     return values
 
 

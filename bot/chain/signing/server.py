@@ -178,7 +178,10 @@ class SignerServer:
         if resume and resume != self._memory.epoch:
             raise InvariantError(_overtaken(resume, self._memory.epoch))
         if self._leader is not None and self._leader is not link:
-            if not fields.flag("take_over"):
+            same = (
+                resume > 0 and self._leader.process == link.process
+            )  # its own old link, not yet seen to end
+            if not same and not fields.flag("take_over"):
                 raise ConfigError(
                     f"it serves {self._leader_name}, process {self._leader.process}: two processes with one "
                     "key are refused; stop that one first"
