@@ -174,9 +174,16 @@ def _points(writes: int) -> list[str]:
 
 
 def _check_nonces(intents: list[Intent], before: Facts, now: Facts) -> None:
-    """Every nonce of the account since the start carries exactly one intent that took effect."""
-    assert {intent.state for intent in intents} <= {IntentState.FINAL, IntentState.RELEASED}
-    used = sorted(intent.nonce for intent in intents if intent.state is IntentState.FINAL)
+    """Every nonce of the account since the start carries exactly one intent that took effect.
+
+    One whose signature may have left the signer before the journal had it is used up by a cancel.
+    """
+    assert {intent.state for intent in intents} <= {
+        IntentState.FINAL,
+        IntentState.RELEASED,
+        IntentState.CANCELLED,
+    }
+    used = sorted(intent.nonce for intent in intents if intent.state is not IntentState.RELEASED)
     assert used == list(range(before.nonce, now.nonce))
     assert now.pending == now.nonce
 

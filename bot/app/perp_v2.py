@@ -69,8 +69,8 @@ def pair_venues(
     """Return the venues that fill an option in two parts (R27): each option venue with the perpetual's.
 
     Without one for a pair of venues the engine offers no conversion there. Those whose orders are messages,
-    or wait for somebody, are left out: a part would stand alone meanwhile. In a dry run ``paper_pairs`` stands
-    for them.
+    or wait for somebody, are left out: a part would stand alone meanwhile. In a dry run ``paper_pairs``
+    stands for them.
     """
     if perpetual is None:
         return ()

@@ -115,6 +115,8 @@ def signing_rules(settings: Settings, policy: Policy, *, expires_s: float) -> Si
             cap.token.lower(): Cap(transaction_raw=cap.transaction_raw, day_raw=cap.day_raw)
             for cap in settings.signer.caps
         },
+        safe=settings.safe.address.lower() if settings.safe else "",
+        multi_send=settings.safe.multi_send.lower() if settings.safe else "",
         most_skew_s=float("inf") if warps else _MOST_SKEW_S,
         most_ahead_s=_MOST_AHEAD_S,
     )

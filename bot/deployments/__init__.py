@@ -74,6 +74,26 @@ def known(chain_id: int) -> Deployments:
     return _all().get(chain_id) or Deployments(chain_id=chain_id, chain=f"chain {chain_id}", contracts={})
 
 
+def network_id(name: str) -> int:
+    """Return the chain id of a network: its file's name ("base-sepolia"), or an id as it stands.
+
+    Raises ConfigError with the names there are.
+    """
+    if name.isascii() and name.isdigit() and int(name) > 0:
+        return int(name)
+    networks = known_networks()
+    if name in networks:
+        return networks[name]
+    like = difflib.get_close_matches(name, networks, n=3, cutoff=0.5)
+    words = f"did you mean {' or '.join(like)}" if like else f"there are {', '.join(networks)}"
+    raise ConfigError(f"network {name!r} is not known; {words}, or give the chain id")
+
+
+def known_networks() -> dict[str, int]:
+    """Return the chain id of every network that has a file, by name."""
+    return {file.removesuffix(".toml"): item.chain_id for file, item in sorted(_files().items())}
+
+
 def known_chains() -> tuple[int, ...]:
     """Return the ids of the chains that have a file."""
     return tuple(sorted(_all()))
@@ -81,9 +101,13 @@ def known_chains() -> tuple[int, ...]:
 
 @cache
 def _all() -> dict[int, Deployments]:
+    return {item.chain_id: item for item in _files().values()}
+
+
+@cache
+def _files() -> dict[str, Deployments]:
     files = (item for item in resources.files("bot.deployments").iterdir() if item.name.endswith(".toml"))
-    found = [_parse(item.name, tomllib.loads(item.read_text("utf-8"))) for item in files]
-    return {item.chain_id: item for item in found}
+    return {item.name: _parse(item.name, tomllib.loads(item.read_text("utf-8"))) for item in files}
 
 
 def _parse(file: str, table: Mapping[str, Any]) -> Deployments:

@@ -1,16 +1,23 @@
 """Uniswap v2 and v3 with liquidity, and the user's LP positions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt, log, sqrt
+from typing import Any
+
+from eth_utils.crypto import keccak
 
 from bot.devnet.deploy_bench import Bench, Contract
 from bot.devnet.deploy_tokens import UNLIMITED, Tokens
+from bot.errors import InvariantError
 
 FEE_VOLATILE = 500  # hundredths of a basis point: 0.05 %
 FEE_STABLE = 100  # 0.01 %
 _TICK_SPACING = {FEE_STABLE: 1, FEE_VOLATILE: 10}
 _CARDINALITY = 720  # a month of hourly observations
 _NEVER = 2**40
+_NOBODY = "0x" + "00" * 20
+_INCREASE_LIQUIDITY = "0x" + keccak(text="IncreaseLiquidity(uint256,uint128,uint256,uint256)").hex()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,24 +87,31 @@ async def add_v2(v2: UniswapV2, tokens: Tokens, *, owner: str, price: float, val
         await token.send("approve", v2.router.address, 0, sender=owner)
 
 
-async def deploy_v3(bench: Bench, tokens: Tokens) -> UniswapV3:
-    """Factory (with the 0.01 % tier that mainnet has too), position manager, router and lenses."""
+async def deploy_v3(bench: Bench, tokens: Tokens, *, with_pictures: bool = True) -> UniswapV3:
+    """Factory (with the 0.01 % tier that mainnet has too), position manager, router and lenses.
+
+    ``with_pictures``: with the contracts that draw a position's picture, which only ``tokenURI`` calls.
+    """
     weth = tokens.weth.address
     factory = await bench.deploy("UniswapV3Factory")
     await factory.send("enableFeeAmount", FEE_STABLE, _TICK_SPACING[FEE_STABLE])
+    descriptor = (await _descriptor(bench, weth)).address if with_pictures else _NOBODY
+    return UniswapV3(
+        factory=factory,
+        positions=await bench.deploy("NonfungiblePositionManager", factory.address, weth, descriptor),
+        router=await bench.deploy("SwapRouter", factory.address, weth),
+        quoter=await bench.deploy("QuoterV2", factory.address, weth),
+        tick_lens=await bench.deploy("TickLens"),
+    )
+
+
+async def _descriptor(bench: Bench, weth: str) -> Contract:
     svg = await bench.deploy("NFTDescriptor")
-    descriptor = await bench.deploy(
+    return await bench.deploy(
         "NonfungibleTokenPositionDescriptor",
         weth,
         b"ETH".ljust(32, b"\0"),
         libraries={"NFTDescriptor": svg.address},
-    )
-    return UniswapV3(
-        factory=factory,
-        positions=await bench.deploy("NonfungiblePositionManager", factory.address, weth, descriptor.address),
-        router=await bench.deploy("SwapRouter", factory.address, weth),
-        quoter=await bench.deploy("QuoterV2", factory.address, weth),
-        tick_lens=await bench.deploy("TickLens"),
     )
 
 
@@ -109,8 +123,12 @@ async def create_pool(
     pricing: tuple[Contract, int],
     fee: int,
     price: float,
+    cardinality: int = _CARDINALITY,
 ) -> Pool:
-    """Create and initialise a pool of two (token, decimals) at ``price`` of ``unit`` in ``pricing``."""
+    """Create and initialise a pool of two (token, decimals) at ``price`` of ``unit`` in ``pricing``.
+
+    ``cardinality``: how many observations it keeps room for, about 22,000 gas each.
+    """
     is_unit_token0 = int(unit[0].address, 16) < int(pricing[0].address, 16)
     (token0, decimals0), (token1, decimals1) = (unit, pricing) if is_unit_token0 else (pricing, unit)
     unit_raw, pricing_raw = 10 ** unit[1], round(price * 10 ** pricing[1])
@@ -119,7 +137,7 @@ async def create_pool(
     pair = (token0.address, token1.address, fee)
     await v3.positions.send("createAndInitializePoolIfNecessary", *pair, sqrt_price_x96)
     pool = bench.at("UniswapV3Pool", await v3.factory.call("getPool", *pair))
-    await pool.send("increaseObservationCardinalityNext", _CARDINALITY)
+    await pool.send("increaseObservationCardinalityNext", cardinality)
     return Pool(
         address=pool.address,
         fee=fee,
@@ -132,21 +150,38 @@ async def create_pool(
 
 
 async def add_v3(
-    v3: UniswapV3, pool: Pool, *, owner: str, unit_raw: int, pricing_raw: int, lower: float, upper: float
+    v3: UniswapV3,
+    pool: Pool,
+    *,
+    owner: str,
+    unit_raw: int,
+    pricing_raw: int,
+    lower: float,
+    upper: float,
+    recipient: str | None = None,
 ) -> int:
-    """Mint ``owner`` a position between two prices from tokens that ``owner`` has; return its NFT id."""
-    before = await v3.positions.call("totalSupply")
+    """Mint a position between two prices from tokens that ``owner`` has; return its NFT id.
+
+    It is the owner's unless a recipient is named.
+    """
     lower_tick, upper_tick = sorted((pool.tick(lower), pool.tick(upper)))
     amounts = pool.ordered(unit_raw, pricing_raw)
     for token in (pool.token0, pool.token1):
         await token.send("approve", v3.positions.address, UNLIMITED, sender=owner)
     pair = (pool.token0.address, pool.token1.address, pool.fee)
-    await v3.positions.send(
-        "mint", (*pair, lower_tick, upper_tick, *amounts, 0, 0, owner, _NEVER), sender=owner
-    )
+    order = (*pair, lower_tick, upper_tick, *amounts, 0, 0, recipient or owner, _NEVER)
+    receipt = await v3.positions.send("mint", order, sender=owner)
     for token in (pool.token0, pool.token1):
         await token.send("approve", v3.positions.address, 0, sender=owner)
-    return int(await v3.positions.call("tokenByIndex", before))
+    return _minted_id(receipt, v3.positions.address)
+
+
+def _minted_id(receipt: Mapping[str, Any], positions: str) -> int:
+    """Return the token id out of the position manager's IncreaseLiquidity event."""
+    for event in receipt["logs"]:
+        if event["address"].lower() == positions.lower() and event["topics"][0] == _INCREASE_LIQUIDITY:
+            return int(event["topics"][1], 16)
+    raise InvariantError("the receipt of a minted position has no IncreaseLiquidity event")
 
 
 def v3_split(value_usd: float, *, price: float, lower: float, upper: float) -> tuple[float, float]:

@@ -20,6 +20,17 @@ class Guard(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActionRule:
+    """One of the actions that a call carries packed in its bytes (Uniswap v4's PositionManager)."""
+
+    code: int  # 0..255
+    arguments: tuple[str, ...]  # ABI types of its parameters
+    recipients: tuple[Path, ...] = ()  # as in CallRule
+    least: Path | None = None
+    zeros: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallRule:
     """One function of one contract that may be called, and the bounds that its arguments must hold."""
 
@@ -34,6 +45,8 @@ class CallRule:
     equals: tuple[tuple[Path, int], ...] = ()  # arguments that must be exactly this: which action of many
     single: tuple[Path, ...] = ()  # arrays that must hold one item: the one that the other paths look at
     deadline: Path | None = None  # Unix seconds; must lie after now and not after the valid-until time
+    packed: Path | None = None  # bytes that hold (bytes codes, bytes[] parameters): exactly ``actions``
+    actions: tuple[ActionRule, ...] = ()
 
     @property
     def name(self) -> str:

@@ -20,6 +20,7 @@ from bot.model.hedge import (
     Shortfall,
 )
 from bot.model.perpetual import PerpetualAction, PerpetualOrder
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.record import Decision, GroupDecision, ProtocolDecision, StepRecord
 from bot.model.tier import Quality, Reading, RuleFinding, Tier
 from bot.model.units import iso_utc
@@ -57,6 +58,25 @@ def order_line(outcome: LegOutcome) -> RenderableType:
     return hanging(f"{when(outcome.at_s)}  ", line)
 
 
+def perpetual_line(outcome: PerpetualOutcome) -> RenderableType:
+    """Return what became of an order for a perpetual (R27); a refused one says why."""
+    done = outcome.status in (LegStatus.FILLED, LegStatus.PARTIAL)
+    order, parts = outcome.order, []
+    if outcome.filled_size:
+        verb = "sold" if outcome.filled_size < 0.0 else "bought"
+        size = f"{abs(outcome.filled_size):,.2f} {order.perpetual.underlying}"
+        parts.append(f"{verb} {size} at {usd(outcome.price_usd)}, fee {usd(outcome.fee_usd)}")
+    if outcome.funding_usd:
+        parts.append(f"funding {usd(outcome.funding_usd)}")
+    if outcome.margin_usd:
+        parts.append(
+            f"margin {'added' if outcome.margin_usd > 0.0 else 'back'} {usd(abs(outcome.margin_usd))}"
+        )
+    said = ", ".join(parts) or outcome.because or order.because
+    words = f"PERP {order.action} at {order.perpetual.venue}: {outcome.status}: {said}"
+    return hanging(f"{when(outcome.at_s)}  ", Text(words, style="bold" if done else "yellow"))
+
+
 def status_view(record: StepRecord, *, full: StepRecord | None = None) -> RenderableType:
     """Return the whole state: sentence, protection, orders, money, signals, trust.
 
@@ -69,6 +89,7 @@ def status_view(record: StepRecord, *, full: StepRecord | None = None) -> Render
     if not decision.groups:
         parts.append(Text("No position is protected: add one under [[positions]] in the configuration."))
     parts += [order_line(outcome) for outcome in record.outcomes]
+    parts += [perpetual_line(outcome) for outcome in record.perpetuals]
     parts += _multi_orders(decision)
     parts.append(_money(record))
     parts += [hanging("", Text(f"HOLD: {reason}", style="bold yellow")) for reason in decision.holds]

@@ -128,12 +128,9 @@ class BookedPerpetuals:
             indicative=self.indicative,
         )
         outcome = self._released(outcome, held, terms=terms, mark_usd=mark_usd)
-        if order.action is PerpetualAction.OPEN:
-            after = _after(held, outcome)
-            need_usd = abs(after.size) * mark_usd * terms.initial_margin
-            if after.value_usd(mark_usd, 0.0) < need_usd:
-                why = f"a margin of {after.margin_usd:,.2f} USD does not bear {abs(after.size):,.4g} units"
-                return refused(order, at_s=now_s, because=f"{self.words}: {why}")
+        short = _unborne(order, _after(held, outcome), mark_usd=mark_usd, terms=terms)
+        if short:
+            return refused(order, at_s=now_s, because=f"{self.words}: {short}")
         self._take(outcome)
         return outcome
 
@@ -244,6 +241,14 @@ def _after(held: BookedPerpetual | None, outcome: PerpetualOutcome) -> BookedPer
         margin_usd=margin_usd,
         settled_s=settled_s,
     )
+
+
+def _unborne(order: PerpetualOrder, after: BookedPerpetual, *, mark_usd: float, terms: MarginTerms) -> str:
+    """Return why the margin would not bear an opening, "" where it does."""
+    need_usd = abs(after.size) * mark_usd * terms.initial_margin
+    if order.action is not PerpetualAction.OPEN or after.value_usd(mark_usd, 0.0) >= need_usd:
+        return ""
+    return f"a margin of {after.margin_usd:,.2f} USD does not bear {abs(after.size):,.4g} units"
 
 
 def _refusal(

@@ -19,7 +19,7 @@ POOL = Abi.load("NexusPool")
 CLAIMS = Abi.load("NexusClaims")
 REGISTRY = Abi.load("NexusRegistry")
 _PRICE_UNIT = 10_000  # a price is in hundredths of a per cent of the amount, a year
-_PRICE_FALL_PER_DAY = 50
+_PRICE_FALL_PER_DAY = 200  # StakingProducts.PRICE_CHANGE_PER_DAY
 _CAPACITY = 2  # covers over stake (GLOBAL_CAPACITY_RATIO)
 _WEIGHT_UNIT = 100
 _NXM = 10**18
@@ -135,7 +135,7 @@ class NexusReads:
     def _offer(
         self, pool: tuple[Any, ...], staked: tuple[Any, ...], product: Product, nxm_raw: int, block: Block
     ) -> Offer:
-        """Price as StakingProducts.getPremium: what earlier purchases raised falls by half a point a day."""
+        """Price as StakingProducts.getPremium: what purchases raised falls by two points a day."""
         pool_id, _, _, _, _, stake, *_ = pool
         _, weight, _, target, bumped, bumped_s = staked
         least = max(target, product.min_price)

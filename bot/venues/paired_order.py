@@ -85,7 +85,7 @@ class PairOrder:
         await self._both(part, option, head)
 
     async def _close(self) -> None:
-        """Close the perpetual, then sell or settle the option; of one that others settled, it alone is left."""
+        """Close the perpetual, then sell or settle the option; of one others settled, it alone is left."""
         head = await self._head()
         price_usd = await self._price(-self.units, head)
         order = self._closing(-self.units, price_usd)

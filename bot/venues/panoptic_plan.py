@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.errors import VenueRejected
-from bot.model.execution import ExecutionPlan, OnchainTx
+from bot.model.execution import ExecutionPlan, OnchainTx, Step, Wait
 from bot.model.hedge import HedgeLeg, Side
 from bot.model.intent import Receipt
 from bot.model.market import Block
@@ -236,16 +236,21 @@ class PanopticPlanner:
         slip_raw = math.ceil(self._swap_cash_raw(found.to_buy_raw, state) * slack * _TICK)
         out = self._withdrawable(found, position, others, top_up_raw, slip_raw, prices)
         brought = (out[0] - unit.own_raw, out[1] - unit.cash_raw)
-        # What is bought beforehand moves the same pool, by its own bound: a tick is a basis point.
-        room = slack + (self._terms.swap_slippage_bps if unit.cash_raw else 0)
+        # What is bought beforehand moves the same pool, at its end twice as far as its mean price may be off.
+        room = slack + (2 * self._terms.swap_slippage_bps if unit.cash_raw else 0)
         limits = limits_of(state.tick, found.end_tick, slack=room, spread=0, swaps=found.swaps)
         data = self._burn(position, others, limits)
+        last: tuple[Step, ...] = self._steps.withdrawals(out, others)
+        if unit.cash_raw and top_up_raw > 2 * max(
+            position.owed[0], 0
+        ):  # it moves the price: see what is left
+            last = (Wait(because="what the close left is withdrawn once it is known"),)
         return ExecutionPlan(
             steps=(
                 *unit.steps,
                 *((deposit,) if top_up_raw else ()),
                 self._steps.step(CLOSE, c.pool, data, self._terms.gas.dispatch_ceiling),
-                *self._steps.withdrawals(out, others),
+                *last,
             ),
             trade=CLOSE,
             valid_until_s=leg.valid_until_s,

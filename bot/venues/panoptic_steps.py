@@ -1,6 +1,6 @@
 """The transactions that plans at Panoptic are made of: payments, deposits, withdrawals, the odd swap."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.chain.abi import Abi
 from bot.errors import VenueRejected
@@ -79,7 +79,8 @@ class PanopticSteps:
     def withdrawals(self, out: Pair, others: list[Position]) -> tuple[OnchainTx, ...]:
         c, ids = self._contracts, [item.token_id.value for item in others]
         unit = (self.withdrawal(WITHDRAW_UNIT, c.unit_tracker, out[0], ids),) if out[0] > 0 else ()
-        return (*unit, self.withdrawal(WITHDRAW_CASH, c.cash_tracker, out[1], ids))
+        steps = (*unit, self.withdrawal(WITHDRAW_CASH, c.cash_tracker, out[1], ids))
+        return tuple(replace(step, cleanup=True) for step in steps)  # once closed, the money must come out
 
     def payment(self, token: str, spender: str, amount_raw: int, *, arrives: bool = False) -> Payment:
         c = self._contracts

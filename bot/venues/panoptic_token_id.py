@@ -9,17 +9,17 @@ Ticks are Uniswap's: 1.0001^tick raw units of token1 for one of token0.
 
 import math
 from dataclasses import dataclass
-from decimal import Context, Decimal
 
 from bot.errors import InvariantError
+from bot.quant.ticks import MAX_TICK as MAX_TICK
+from bot.quant.ticks import MIN_TICK as MIN_TICK
+from bot.quant.ticks import X96, amounts_in
+from bot.quant.ticks import sqrt_ratio_x96 as sqrt_ratio_x96
 
-MIN_TICK, MAX_TICK = -887_272, 887_272
 MAX_RATIO = 127
 MAX_WIDTH = 4095
 _MAX_LEGS = 4
 _POOL_BITS, _LEG_BITS = 64, 48
-_X96 = 2**96
-_PRECISE = Context(prec=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,25 +138,18 @@ def strike_on_grid(tick: float, *, width: int, tick_spacing: int) -> int:
     return round((tick - below) / tick_spacing) * tick_spacing + below
 
 
-def sqrt_ratio_x96(tick: int) -> int:
-    """Return sqrt(1.0001^tick) x 2^96, rounded down; TickMath of v3-core is within 1e-18 of it."""
-    root = _PRECISE.power(Decimal("1.0001"), Decimal(tick)).sqrt(_PRECISE)
-    return int(_PRECISE.multiply(root, Decimal(_X96)))
-
-
 def liquidity_of(size_raw: int, *, asset: int, lower: int, upper: int) -> int:
     """Return the liquidity that is ``size_raw`` of the asset when it is wholly that token, rounded down."""
     low, high = sqrt_ratio_x96(lower), sqrt_ratio_x96(upper)
     if asset == 0:
-        return size_raw * low * high // (_X96 * (high - low))
-    return size_raw * _X96 // (high - low)
+        return size_raw * low * high // (X96 * (high - low))
+    return size_raw * X96 // (high - low)
 
 
 def amounts_of(liquidity: int, *, sqrt_price_x96: int, lower: int, upper: int) -> tuple[int, int]:
     """Return raw token0 and token1 that liquidity in a chunk is at a price, rounded down."""
     low, high = sqrt_ratio_x96(lower), sqrt_ratio_x96(upper)
-    at = min(max(sqrt_price_x96, low), high)
-    return liquidity * _X96 * (high - at) // (at * high), liquidity * (at - low) // _X96
+    return amounts_in(liquidity, at_x96=sqrt_price_x96, low_x96=low, high_x96=high)
 
 
 def notional_of(liquidity: int, *, token_type: int, lower: int, upper: int) -> int:

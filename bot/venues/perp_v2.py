@@ -5,10 +5,11 @@ An account has one net position in a market. Every trade settles funding; fees a
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from bot.errors import InvariantError, VenueRejected
 from bot.model.execution import ExecutionPlan
-from bot.model.intent import Receipt
+from bot.model.intent import Log, Receipt
 from bot.model.market import Block
 from bot.model.perpetual import (
     Perpetual,
@@ -22,6 +23,7 @@ from bot.model.perpetual_outcome import PerpetualFact
 from bot.model.signing import ApprovalRule, CallRule, Guard, Permission
 from bot.model.units import WAD_DECIMALS, from_fixed, to_fixed_down
 from bot.ports import ChainReader, MarketView, Proposer, Transactor
+from bot.venues.capabilities import CAPABILITIES
 from bot.venues.perp_v2_plan import DEPOSIT, TRADE, PerpV2Planner
 from bot.venues.perp_v2_reads import HOUSE, VAULT, MarketState, PerpV2Contracts, PerpV2Reads
 from bot.venues.perp_v2_terms import PerpV2Terms
@@ -36,6 +38,8 @@ QUOTING_ADDRESS = "0xcdd2b6f66b5b794f7ba8d905390d6a82f9e09ace"
 
 class PerpV2Adapter:
     """One market. ``account`` says whose position is read and who trades; none: quotes only."""
+
+    capabilities = CAPABILITIES["perp_v2"]
 
     def __init__(
         self,
@@ -230,28 +234,32 @@ class PerpV2Adapter:
     async def ended(
         self, perpetual: Perpetual, size: float, *, view: MarketView, since_block: int
     ) -> PerpetualEnd | None:
-        """Return what liquidators took, by the clearing house's events since a block; else None.
+        """Return what liquidators took or a person traded, by the house's events since a block; else None.
 
-        Raises TransientError when the logs cannot be read whole.
+        Only where they come to exactly what is gone. Raises TransientError when logs cannot be read whole.
         """
         if perpetual != self.terms.perpetual or self._account is None or not since_block:
             return None
         at, block = self._contracts, pinned(view)
-        topics = [[HOUSE.event("PositionLiquidated").topic], [_word(self._account)], [_word(at.base_token)]]
+        names = ("PositionLiquidated", "PositionChanged")
+        topics = [
+            [HOUSE.event(name).topic for name in names],
+            [_word(self._account)],
+            [_word(at.base_token)],
+        ]
         rows = await self._reader.logs(
             addresses=[at.clearing_house], topics=topics, from_block=since_block + 1, to=block
         )
-        events = [HOUSE.decode_log("PositionLiquidated", row.log) for row in rows]
-        taken = math.fsum(_wad(abs(event["positionSize"])) for event in events)
-        if not taken or abs(taken - abs(size)) > _TAKEN_SLACK * abs(size):
+        changes = [_change(row.log, closes=-math.copysign(1.0, size)) for row in rows]
+        moved = math.fsum(item.size for item in changes)
+        if not changes or abs(moved + size) > _TAKEN_SLACK * abs(size):
             return None
-        notional = math.fsum(_wad(event["positionNotional"]) for event in events)
         usd = prices_of(view, self.terms.money).settlement_usd
         return PerpetualEnd(
             size=size,
-            price_usd=notional / taken,
-            fee_usd=math.fsum(_wad(event["liquidationFee"]) for event in events) * usd,
-            because=f"liquidated by {events[-1]['liquidator']}",
+            price_usd=abs(math.fsum(item.notional for item in changes) / moved),
+            fee_usd=math.fsum(item.fee for item in changes) * usd,
+            because=changes[-1].because,
             tx_hash=rows[-1].tx_hash,
             block_number=rows[-1].block_number,
         )
@@ -264,6 +272,27 @@ class PerpV2Adapter:
             == ((self._account or "").lower(), self._contracts.base_token.lower())
         ]
         return events[-1] if events else None
+
+
+class _Change(NamedTuple):
+    """A change of the account's position that no order of ours made. Signed as it was traded."""
+
+    size: float
+    notional: float
+    fee: float
+    because: str
+
+
+def _change(log: Log, *, closes: float) -> _Change:
+    """Read an event; a liquidation's has no sign, so ``closes`` says which way it went."""
+    if HOUSE.is_event("PositionLiquidated", log):
+        event = HOUSE.decode_log("PositionLiquidated", log)
+        size, notional = _wad(abs(event["positionSize"])), _wad(abs(event["positionNotional"]))
+        by = f"liquidated by {event['liquidator']}"
+        return _Change(closes * size, -closes * notional, _wad(event["liquidationFee"]), by)
+    event = HOUSE.decode_log("PositionChanged", log)
+    size, notional = _wad(event["exchangedPositionSize"]), _wad(event["exchangedPositionNotional"])
+    return _Change(size, notional, _wad(event["fee"]), "traded by hand")
 
 
 def perp_v2_venue(

@@ -13,16 +13,17 @@ class PerpGas:
 
     deposit: int = 170_000
     trade: int = 860_000
-    withdraw: int = 130_000
+    withdraw: int = 850_000  # beside a position that stays; 130,000 without one
 
     @property
     def order(self) -> int:
-        return self.deposit + self.trade + self.withdraw
+        """Return what one order uses: an opening, or a closing that takes all out."""
+        return self.deposit + self.trade
 
     @property
     def least_ceiling(self) -> int:
         """Return a gas limit under which each transaction fits: refunds and an estimate's margin on top."""
-        return self.trade * 25 // 16
+        return max(self.trade, self.withdraw) * 25 // 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

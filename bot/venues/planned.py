@@ -59,6 +59,11 @@ class PlannedVenue:
         return self.adapter.least_gas_ceiling
 
     @property
+    def sends_messages(self) -> bool:
+        """Say whether orders go to a service off the chain, and not by transactions alone."""
+        return self._messenger is not None
+
+    @property
     def money(self) -> Money:
         return self._money
 

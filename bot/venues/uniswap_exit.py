@@ -1,8 +1,9 @@
 """Takes liquidity out of Uniswap v2 and v3 (R29): whole or in part, never for less than a fair price gives.
 
 The pool's own price can be moved within a block, and with it what a withdrawal pays. So the least amounts
-come from a price that cannot: the pool's mean over half an hour (v3), or the price feeds of the view (v2).
-Where the pool stands too far from that, nothing is withdrawn: it would be at somebody else's price.
+come from a price that cannot: the pool's mean over half an hour (v3), or the price feeds of the view (v2,
+and v4 in uniswap_v4_exit.py). Where the pool stands too far from that, nothing is withdrawn: it would be at
+somebody else's price.
 """
 
 import math
@@ -225,7 +226,13 @@ class V2Exit:
         amount_raw = held if order.part >= 1.0 else int(held * Fraction(order.part))
         if not amount_raw:
             raise VenueRejected(f"{self.account} holds no LP tokens of {self.label}; nothing was sent")
-        fair = self._fair_x96(view)
+        fair = price_of_feeds_x96(
+            view,
+            (self.token0, self.token1),
+            base_is_token0=self.base_is_token0,
+            underlying=self.underlying,
+            name=self.label,
+        )
         check_price(math.isqrt(reserves[1] * 2**192 // reserves[0]), fair, self.limits, self.label)
         liquidity = math.isqrt(reserves[0] * reserves[1]) * amount_raw // supply
         everywhere = (sqrt_ratio_x96(-887_272), sqrt_ratio_x96(887_272))
@@ -261,16 +268,6 @@ class V2Exit:
                 return AccountFact(moved=moved_of((self.token0, self.token1), raw), receipt=receipt)
         raise InvariantError(f"order {order.key}: {receipt.tx_hash} succeeded without its event")
 
-    def _fair_x96(self, view: MarketView) -> int:
-        base, quote = (self.token0, self.token1) if self.base_is_token0 else (self.token1, self.token0)
-        price = view.spot_usd.get(self.underlying, math.nan) / view.stable_usd.get(quote.symbol, math.nan)
-        if not 0.0 < price < math.inf:
-            raise VenueRejected(
-                f"{self.label}: no fair price of {base.symbol} in {quote.symbol} is known; nothing was sent"
-            )
-        raw = price * 10.0 ** (quote.decimals - base.decimals)
-        return sqrt_price_x96(raw if self.base_is_token0 else 1.0 / raw)
-
     async def _read(self, head: Block) -> tuple[tuple[int, int], int, int]:
         calls = (
             PAIR.call("getReserves", self.pair),
@@ -284,6 +281,29 @@ class V2Exit:
         if not (reserves[0] and reserves[1] and supply[0]):
             raise VenueRejected(f"pair {self.label} is empty; nothing was sent")
         return (reserves[0], reserves[1]), supply[0], held[0]
+
+
+def price_of_feeds_x96(
+    view: MarketView,
+    tokens: tuple[ExitToken, ExitToken],
+    *,
+    base_is_token0: bool,
+    underlying: str,
+    name: str,
+) -> int:
+    """Return the square root of price that the view's feeds give a pool; a stable without one counts 1 USD.
+
+    At par a stable that is off it only makes the pool look off, and nothing is withdrawn. Raises
+    VenueRejected where the price is not known.
+    """
+    base, quote = tokens if base_is_token0 else tokens[::-1]
+    price = view.spot_usd.get(underlying, math.nan) / view.stable_usd.get(quote.symbol, 1.0)
+    if not 0.0 < price < math.inf:
+        raise VenueRejected(
+            f"{name}: no fair price of {base.symbol} in {quote.symbol} is known; nothing was sent"
+        )
+    raw = price * 10.0 ** (quote.decimals - base.decimals)
+    return sqrt_price_x96(raw if base_is_token0 else 1.0 / raw)
 
 
 def check_price(at_x96: int, fair_x96: int, limits: ExitLimits, name: str) -> None:

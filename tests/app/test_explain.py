@@ -11,7 +11,7 @@ from bot.explain_document import explain_document
 from bot.model.record import EngineState, GroupState, StepRecord
 from bot.model.tier import Tier
 from bot.model.units import iso_utc
-from bot.pipeline.loop import _heartbeat
+from bot.pipeline.records import heartbeat as _heartbeat
 from bot.settings import named_policy
 
 HOUR = 3600.0

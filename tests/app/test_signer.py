@@ -293,3 +293,25 @@ async def test_a_signer_that_stands_still_lets_nothing_be_sent(home: Home, rpc: 
         home.alvh(*STEP).refused(4, "in use by process", "another signer runs with this key")
         process.send_signal(signal.SIGCONT)
     assert await sent(home, rpc, devnet) == before
+
+
+async def test_a_signer_that_went_away_is_a_hold_and_not_an_end(home: Home, rpc: Rpc, devnet: Devnet):
+    """REL-K16: the bot goes on watching and says what is wrong; nothing is sent until a signer is back."""
+    before = await sent(home, rpc, devnet)
+    write_pause(home.folder, Pause(who="a test", at_s=0.0, why="so that the first step buys nothing"))
+    with served(home):
+        bot = home.start("run", "--live", "--json")
+        bot.until(lambda: bot.out)
+    end_pause(home.folder)
+    steps = bot.out.count("\n")
+    for _ in range(2):
+        await rpc.request("evm_mine")
+        bot.until(lambda seen=steps: bot.out.count("\n") > seen)
+        steps = bot.out.count("\n")
+    assert await sent(home, rpc, devnet) == before
+    assert "start one with: alvh signer" in bot.out + bot.err
+    with served(home):
+        await rpc.request("evm_mine")
+        bot.until(lambda: '"filled"' in bot.out)
+        os.kill(bot.pid, signal.SIGTERM)
+        assert bot.wait().code == 0

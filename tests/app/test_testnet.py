@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -18,7 +19,7 @@ from testnet_chain import PASSWORD, PublicChain, new_keystore, public_chain
 from bot.app import testnet as app
 from bot.app import testnet_upkeep as upkeep
 from bot.app.nodes import open_chain
-from bot.app.testnet_site import CONFIG, DEPLOYMENT, STATE, Site
+from bot.app.testnet_site import BOT_KEYSTORE, CONFIG, DEPLOYMENT, STATE, Site
 from bot.chain.rpc import Rpc, quantity
 from bot.devnet.boards import DAY_S
 from bot.devnet.deploy_bench import Bench
@@ -448,6 +449,7 @@ async def test_a_state_file_of_which_the_end_is_missing_does_not_deploy_twice(
     before = await nonce_of(chain, system_of(deployed).deployer)
     lines = (deployed.site.folder / STATE).read_bytes().splitlines(keepends=True)
     (tmp_path / STATE).write_bytes(b"".join(lines[:61]))
+    shutil.copy(deployed.site.folder / BOT_KEYSTORE, tmp_path)
     with pytest.raises(InvariantError, match=r"made a contract at 0x.* older copy of the file restored"):
         await run(replace(deployed.site, folder=tmp_path))
     assert await nonce_of(chain, system_of(deployed).deployer) == before

@@ -350,7 +350,7 @@ async def test_short_earns_or_pays_funding_that_can_be_read(bench: Bench, deploy
 # --- own contracts and errors ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("source", sorted(Path(deploy.__file__).with_name("contracts").glob("*.vy")))
+@pytest.mark.parametrize("source", sorted(Path(deploy.__file__).with_name("contracts").rglob("*.vy")))
 def test_committed_artifact_is_what_the_source_compiles_to(source: Path) -> None:
     vyper = pytest.importorskip("vyper")
     built = vyper.compile_code(source.read_text(encoding="utf-8"), output_formats=["abi", "bytecode"])

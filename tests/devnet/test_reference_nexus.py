@@ -213,14 +213,14 @@ async def test_periods_at_both_ends_are_sold(buyer: Buyer) -> None:
 
 @pytest.mark.devnet
 async def test_a_purchase_raises_the_price_and_it_falls_back(buyer: Buyer) -> None:
-    """5 % of the share of the capacity taken; half a point a day back."""
+    """5 % of the share of the capacity taken; two points a day back."""
     capacity = 40_000 * 2 // 2 * NXM_USDC_RAW
     await buyer.buy(amount=capacity // 2, maxPremiumInAsset=2_000 * USD)
     (found,) = [item for item in await buyer.at.staking.call("getPoolProducts", 1) if item[0] == 0]
     assert found[4] == pytest.approx(250 + 500 // 2, abs=1)
     dear = await buyer.refused(maxPremiumInAsset=300 * USD)
     assert dear == "PriceExceedsMaxPremiumInAsset()"
-    await buyer.warp(6 * DAY_S)
+    await buyer.warp(2 * DAY_S)
     await buyer.buy()
     assert await buyer.refused(amount=capacity, maxPremiumInAsset=50_000 * USD) == "InsufficientCapacity()"
     pools = await buyer.at.staking.call("getProductPools", 0)

@@ -1,6 +1,7 @@
 """A Perp v2 venue on the devnet: the real contracts, and an account of the node that signs for itself."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot.chain.abi import Abi
@@ -9,7 +10,8 @@ from bot.chain.rpc import Rpc
 from bot.devnet.deployment import Deployment
 from bot.devnet.moves import perp
 from bot.devnet.moves.wire import Tx, calldata
-from bot.model.intent import Receipt
+from bot.errors import VenueRejected
+from bot.model.intent import Receipt, TxRequest
 from bot.model.market import Columns
 from bot.model.perpetual import PerpetualAction, PerpetualOrder, PerpetualPosition, PerpetualQuote
 from bot.ports import MarketView
@@ -18,7 +20,7 @@ from bot.venues.perp_v2_reads import PerpV2Contracts
 from bot.venues.perp_v2_terms import PerpV2Terms
 from bot.venues.planned_perpetual import PlannedPerpetualVenue
 
-from .conftest import NEVER_S, UnlockedTransactor
+from .conftest import UnlockedTransactor
 
 TERMS = PerpV2Terms()
 SOON = 4_000_000_000.0  # a deadline that a uint256 of seconds takes, far beyond any block of these tests
@@ -117,6 +119,37 @@ class PerpWorld:
         await self.send(at.trader, at.perp_vault, Abi.load("Vault").encode("deposit", at.usdc, amount))
 
 
+@dataclass
+class BatchAccount:
+    """ports.Proposer whose owners sign at once: all transactions of a batch have effect, or none."""
+
+    real: UnlockedTransactor
+    receipts: dict[str, dict[str, Receipt]] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        return self.real.address
+
+    async def propose(self, requests: Sequence[TxRequest]) -> Mapping[str, Receipt]:
+        before = await self.real.rpc.request("evm_snapshot", [])
+        try:
+            done = [await self.real.send(request) for request in requests]
+        except VenueRejected:
+            await self.real.rpc.request("evm_revert", [before])
+            raise
+        logs = tuple(log for receipt in done for log in receipt.logs)
+        batch = replace(done[-1], logs=logs, gas_cost_wei=sum(item.gas_cost_wei for item in done))
+        found = {request.purpose: batch for request in requests}
+        self.receipts.setdefault(requests[0].leg_key, {}).update(found)
+        return found
+
+    async def withdraw(self, leg_key: str, *, because: str) -> None:
+        raise AssertionError(f"nothing is open: {leg_key}, {because}")
+
+    async def resume(self, leg_key: str) -> Mapping[str, Receipt]:
+        return self.receipts.get(leg_key, {})
+
+
 def make_perp_world(rpc: Rpc, reader: JsonRpcReader, at: Deployment) -> PerpWorld:
     transactor = UnlockedTransactor(rpc, at.user)
     contracts = perp_contracts(at)
@@ -158,6 +191,3 @@ def order(size: float, action: PerpetualAction, *, limit_usd: float, key: str, *
         "valid_until_s": SOON,
     }
     return PerpetualOrder(**{**fields, **changes})
-
-
-__all__ = ["NEVER_S", "PerpWorld", "make_perp_world", "order", "perp_contracts", "reduce", "short"]

@@ -54,7 +54,7 @@ class Process:
         self.venue = lyra_venue(reader=world.reader, contracts=world.contracts, swap=world.swap, custody=self)
 
     async def send(self, request: TxRequest) -> Receipt:
-        purpose = request.purpose.partition("@")[0]
+        purpose = "revoke" if request.purpose.startswith("revoke") else request.purpose
         if self.die_at == (purpose, False):
             raise Killed
         receipt = await self.manager.send(request)
@@ -106,7 +106,7 @@ async def test_settle_under_the_signers_rules(world: World, tmp_path: Path):
 
 POINTS = [
     (purpose, after)
-    for purpose in ("approve-swap-in", "swap-in", "approve-open", "open", "revoke-market")
+    for purpose in ("approve-swap-in", "swap-in", "approve-trade", "open", "revoke")
     for after in (False, True)
 ]
 
@@ -123,7 +123,7 @@ async def test_killed_while_buying(world: World, tmp_path: Path, purpose: str, a
     second = Process(world, path)
     (found,) = second.journal.open_legs()
     outcome = await second.venue.reconcile(found, view=await world.view())
-    opened = (purpose, after) in (("open", True), ("revoke-market", False), ("revoke-market", True))
+    opened = (purpose, after) in (("open", True), ("revoke", False), ("revoke", True))
     assert outcome.status is (LegStatus.FILLED if opened else LegStatus.REJECTED), outcome.because
     held = await second.venue.held(await world.view())
     assert [item.id for item in held] == ([outcome.position_id] if opened else [])

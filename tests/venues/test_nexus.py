@@ -29,6 +29,8 @@ from bot.model.hedge import LegStatus
 from bot.model.market import Columns
 from bot.model.signing import ApprovalRule, CallRule
 from bot.ports import MarketView
+from bot.venues import COVER_VENUES
+from bot.venues.nexus import NexusAdapter
 from bot.venues.nexus_reads import Offer, allocate, allocations, premium_raw
 from bot.venues.nexus_terms import NexusContracts, NexusTerms
 from bot.venues.planned_cover import PlannedCoverVenue, nexus_venue
@@ -198,6 +200,23 @@ async def test_a_large_cover_is_split_over_pools(mutual: Mutual) -> None:
     assert small.because.startswith("underwritten by pool 2")
     with pytest.raises(VenueRejected, match="do not cover"):
         await mutual.quote(amount_usd=5_000_000.0)
+
+
+@pytest.mark.devnet
+async def test_a_price_that_was_raised_by_purchases_is_quoted_and_falls_back(mutual: Mutual) -> None:
+    """The premium reckoned from the pools' prices is what is paid, raised price or not."""
+    usdc = mutual.bench.at("TestERC20SetDecimals", mutual.contracts.token)
+    await usdc.send("mint", mutual.transactor.address, 10**12)
+    for key, amount_usd in (("one", 600_000.0), ("two", 300_000.0)):  # half of each pool: 2.5 % on its price
+        quote = await mutual.quote(amount_usd=amount_usd)
+        outcome = await mutual.venue.execute(ordered(quote, key=key), view=await mutual.view())
+        assert outcome.status is LegStatus.FILLED, outcome.because
+    raised = await mutual.quote(amount_usd=100_000.0)
+    assert raised.rate == pytest.approx(0.05, rel=0.01)
+    outcome = await mutual.venue.execute(ordered(raised, key="three"), view=await mutual.view())
+    assert outcome.premium_usd == pytest.approx(raised.premium_usd, rel=1e-3)
+    await mutual.warp(3 * DAY_S)
+    assert (await mutual.quote()).rate == pytest.approx(0.025, rel=0.001)
 
 
 @pytest.mark.devnet
@@ -431,6 +450,11 @@ _ADDRESSES = (
 _OFFERS = [
     Offer(pool_id=n, price=price, capacity_raw=size) for n, price, size in ((1, 250, 60), (2, 300, 50))
 ]
+
+
+def test_it_is_registered_beside_the_options() -> None:
+    assert COVER_VENUES["nexus"] is NexusAdapter
+    assert NexusAdapter.capabilities.name == "nexus"
 
 
 def test_parts_are_the_cheapest_first_and_whole_or_none() -> None:

@@ -16,8 +16,8 @@ from bot.venues.lyra_terms import money_of
 from bot.venues.paired import PairVenue
 from bot.venues.perp_v2 import PerpV2Adapter
 
-from .conftest import NEVER_S, World, make_world
-from .perp_world import SOON, PerpWorld, make_perp_world, perp_contracts
+from .conftest import World, make_world
+from .perp_world import SOON, BatchAccount, PerpWorld, make_perp_world, perp_contracts
 
 pytestmark = pytest.mark.devnet
 SIZE = 2.0
@@ -220,26 +220,21 @@ async def die_at(pair: Pair, leg: HedgeLeg, purpose: str, *, mined: bool) -> Non
     pair.lyra.transactor.send = real  # type: ignore[method-assign]
 
 
-__all__ = ["NEVER_S"]
-
-
 async def test_a_pair_that_expired_is_settled_and_its_short_closed(pair: Pair):
     """At expiry the call pays above its strike, the short what the price fell: together a put's payoff."""
     leg = await pair.leg()
     bought = await pair.venue.execute(leg, view=await pair.view())
     await pair.lyra.warp(leg.instrument.expiry_s + 60)
     await pair.lyra.set_spot(2_500.0)
-    settling = replace(
-        leg, key="plan/1", side=Side.SETTLE, limit_usd=0.0, position_id=bought.position_id
-    )
+    owed_usd = (await pair.perp.position()).funding_usd  # three months of it
+    settling = replace(leg, key="plan/1", side=Side.SETTLE, limit_usd=0.0, position_id=bought.position_id)
     outcome = await pair.venue.execute(settling, view=await pair.view())
     assert outcome.status is LegStatus.FILLED, outcome.because
     assert await pair.parts() == (0.0, 0.0)
     assert await pair.clean()
-    print(outcome, await pair.perp.mark())
     # The call ended worthless at 2,500; the short is closed where the perpetual's own market stands.
-    listed, mark = leg.conversion.option, await pair.perp.mark()
-    assert outcome.premium_usd == pytest.approx(SIZE * (listed.strike_usd - mark), rel=0.25)
+    moved_usd = SIZE * (leg.conversion.option.strike_usd - outcome.perpetual_usd)
+    assert outcome.premium_usd == pytest.approx(moved_usd - outcome.fee_usd + owed_usd, abs=0.1)
 
 
 async def test_an_option_that_others_settled_leaves_the_short_to_be_closed(pair: Pair):
@@ -252,9 +247,7 @@ async def test_an_option_that_others_settled_leaves_the_short_to_be_closed(pair:
     await pair.lyra.send(at.whale, at.lyra_option_market, market.encode("settleExpiredBoard", board))
     data = collateral.encode("settleOptions", [int(bought.position_id)])
     await pair.lyra.send(at.whale, at.lyra_short_collateral, data)
-    settling = replace(
-        leg, key="plan/1", side=Side.SETTLE, limit_usd=0.0, position_id=bought.position_id
-    )
+    settling = replace(leg, key="plan/1", side=Side.SETTLE, limit_usd=0.0, position_id=bought.position_id)
     outcome = await pair.venue.execute(settling, view=await pair.view())
     assert outcome.status is LegStatus.FILLED, outcome.because
     assert await pair.parts() == (0.0, 0.0)
@@ -266,3 +259,32 @@ async def board_of(pair: Pair, *, listed: str) -> int:
         "OptionMarket", "getStrike", pair.lyra.at.lyra_option_market, int(listed.partition(":")[2])
     )
     return int(strike[-1])
+
+
+async def test_a_safe_has_both_parts_in_one_batch_or_none(pair: Pair):
+    leg = await pair.leg(slack_usd=120.0)
+    option = pair.lyra.venue.adapter
+    account = BatchAccount(pair.lyra.transactor)
+    venue = PairVenue(
+        option,
+        pair.perp.venue.adapter,
+        reader=pair.lyra.reader,
+        money=money_of(option.terms, pair.lyra.swap.pair),
+        custody=account,
+        swap=pair.lyra.swap,
+    )
+
+    async def refused(request: TxRequest) -> None:
+        if request.purpose == "open":
+            raise VenueRejected("open would revert: the price moved")
+
+    pair.lyra.transactor.before_send = refused
+    none = await venue.execute(replace(leg, key="plan/9"), view=await pair.view())
+    assert none.status is LegStatus.REJECTED
+    assert await pair.parts() == (0.0, 0.0)
+    pair.lyra.transactor.before_send = None
+    both = await venue.execute(leg, view=await pair.view())
+    assert both.status is LegStatus.FILLED, both.because
+    assert await pair.parts() == (SIZE, -SIZE)
+    assert both.premium_usd == pytest.approx(leg.expected_usd, abs=40.0)
+    assert await pair.clean()

@@ -30,6 +30,7 @@ from bot.model.hedge import (
 )
 from bot.model.market import Columns
 from bot.ports import MarketView, VenuePosition
+from bot.venues import VENUES
 from bot.venues.panoptic import PanopticAdapter, panoptic_venue
 from bot.venues.panoptic_reads import position_name
 from bot.venues.panoptic_terms import PanopticContracts, PanopticTerms, effective_days
@@ -268,10 +269,15 @@ async def test_a_close_too_large_for_its_swap_buys_the_underlying_beforehand(mar
     (position,) = await market.held()
     assert math.isfinite(position.liquidation_usd)
     market.terms = replace(market.terms, swap_slippage_bps=2_000)
-    sold = await market.close(position, limit_usd=0.0)
-    assert sold.status is LegStatus.FILLED, sold.because
+    venue, leg = market.venue, closing_leg(position, limit_usd=0.0)
+    waiting = await venue.execute(leg, view=await market.view())
+    assert waiting.status is LegStatus.WAITING, waiting.because
     assert "buy-unit" in market.transactor.receipts["sell"]
+    sold = await venue.reconcile(leg, view=await market.view())
+    assert sold.status is LegStatus.FILLED, sold.because
     assert await market.allowances() == {0}
+    assert await market.held() == ()
+    assert await market.pool_usd() < 1.0
 
 
 async def test_two_positions_on_one_chunk_differ_by_their_ratio(market: Market) -> None:
@@ -354,13 +360,16 @@ async def test_an_order_that_was_cut_off_after_its_close_withdraws_when_it_is_lo
             raise TransientError("the process was killed here")
 
     market.transactor.before_send = cut
-    leg = closing_leg(position)
+    leg = closing_leg(position, valid_until_s=(await market.view()).now_s + 60.0)
     outcome = await market.venue.execute(leg, view=await market.view())
     assert outcome.status is LegStatus.UNKNOWN
     market.transactor.before_send = None
+    await market.desk.bench.set_time(int(leg.valid_until_s) + 3_600)  # the order's own time is long over
     outcome = await market.venue.reconcile(leg, view=await market.view())
     assert outcome.status is LegStatus.FILLED, outcome.because
     assert outcome.premium_usd == pytest.approx(position.liquidation_usd, rel=0.05)
+    late = market.transactor.requests[-1]
+    assert late.valid_until_s > leg.valid_until_s
 
 
 async def test_money_that_a_failed_order_left_in_the_pool_is_taken_out_by_the_next(market: Market) -> None:
@@ -418,9 +427,13 @@ async def test_nothing_is_bought_in_safe_mode_and_what_is_held_can_be_closed(mar
     assert isinstance(market.venue.adapter, PanopticAdapter)
     assert "safe mode 3" in await refused(market, buy_leg(quote, key="locked"))
     (position,) = await market.held()
-    sold = await market.close(position, limit_usd=0.0)
+    venue, leg = market.venue, closing_leg(position, limit_usd=0.0)
+    sold = await venue.execute(leg, view=await market.view())  # the underlying is bought beforehand
+    assert sold.status is LegStatus.WAITING, sold.because
+    sold = await venue.reconcile(leg, view=await market.view())
     assert sold.status is LegStatus.FILLED, sold.because
     assert await market.held() == ()
+    assert sold.premium_usd == pytest.approx(position.liquidation_usd, rel=0.1)
 
 
 async def test_a_price_that_fell_within_minutes_is_no_time_to_buy(market: Market) -> None:
@@ -519,6 +532,41 @@ async def test_options_of_another_kind_are_a_persons(market: Market) -> None:
     await desk.dispatch([short], [short], [ETH])
     with pytest.raises(VenueRejected, match="a person must close them"):
         await market.held()
+
+
+async def test_without_an_account_it_only_quotes(market: Market) -> None:
+    venue = panoptic_venue(reader=market.reader, contracts=market.contracts, terms=market.terms)
+    view = await market.view()
+    quotes = await venue.quotes(view, underlying="ETH", size=1.0)
+    mine = await market.venue.quotes(view, underlying="ETH", size=1.0)
+    assert [item.premium_usd for item in quotes] == pytest.approx([item.premium_usd for item in mine])
+    assert await venue.held(view) == ()
+    outcome = await venue.execute(buy_leg(quotes[0]), view=view)
+    assert "no account that can sign" in outcome.because
+    calls_only = replace(market.terms, option_types=(OptionType.CALL,))
+    other = panoptic_venue(reader=market.reader, contracts=market.contracts, terms=calls_only)
+    assert await other.quotes(view, underlying="ETH", size=1.0) == ()
+
+
+async def test_a_price_that_is_not_known_is_no_reason_to_trade(market: Market) -> None:
+    await market.buy()
+    quote, (position,) = await market.quote(), await market.held()
+    blind = replace(await market.view(), spot_usd={})
+    assert await market.venue.quotes(blind, underlying="ETH", size=1.0) == ()
+    (marked,) = await market.venue.held(blind)
+    assert math.isnan(marked.liquidation_usd)
+    assert marked.due.action is DueAction.NOTHING
+    market.transactor.requests.clear()
+    for leg in (buy_leg(quote, key="blind"), closing_leg(position, key="blind-too")):
+        outcome = await market.venue.execute(leg, view=blind)
+        assert outcome.status is LegStatus.REJECTED
+        assert "not known" in outcome.because
+    assert not market.transactor.requests
+
+
+def test_the_adapter_is_registered() -> None:
+    assert VENUES["panoptic"] is PanopticAdapter
+    assert PanopticAdapter.capabilities.name == "panoptic"
 
 
 def test_a_position_is_named_by_its_life() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from bot.chain.abi import Abi
 from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Rpc
 from bot.chain.signing.calls import Bounds, CallBook
@@ -17,7 +18,17 @@ from bot.model.intent import TxRequest
 from bot.model.perpetual import Perpetual, PerpetualAction
 from bot.venues.perp_v2 import perp_v2_venue
 
-from .perp_world import SOON, PerpWorld, make_perp_world, order, perp_contracts, reduce, short
+from .perp_world import (
+    SOON,
+    TERMS,
+    BatchAccount,
+    PerpWorld,
+    make_perp_world,
+    order,
+    perp_contracts,
+    reduce,
+    short,
+)
 
 pytestmark = pytest.mark.devnet
 
@@ -320,3 +331,81 @@ async def test_a_liquidation_is_proved_by_the_venues_events(world: PerpWorld):
 
 def held_of() -> Perpetual:
     return Perpetual(venue="perp-v2", id="vETH", underlying="ETH", settlement="USDC")
+
+
+async def test_a_batch_has_deposit_and_trade_together_or_neither(world: PerpWorld):
+    """A Safe's owners sign one transaction: what it cannot do whole leaves nothing behind."""
+    account = BatchAccount(world.transactor)
+    venue = perp_v2_venue(reader=world.reader, contracts=world.contracts, custody=account)
+    before = await world.usdc()
+    opened = await venue.execute(short(10.0, margin_usd=15_000.0, limit_usd=2_800.0), view=await world.view())
+    assert opened.status is LegStatus.FILLED, opened.because
+    assert (opened.filled_size, opened.margin_usd) == (-10.0, 15_000.0)
+    assert await world.allowance() == 0
+    closed = await venue.execute(reduce(10.0), view=await world.view())
+    assert closed.status is LegStatus.FILLED
+    left = await world.in_vault()
+    assert left > 10_000.0  # what a batch leaves free is not known when it is signed
+    again = await venue.execute(
+        short(4.0, margin_usd=6_000.0, limit_usd=2_800.0, key="plan/2"), view=await world.view()
+    )
+    assert (again.status, again.margin_usd) == (LegStatus.FILLED, 0.0)  # idle margin is used first
+    over = await venue.execute(reduce(4.0, key="plan/3"), view=await world.view())
+    assert over.status is LegStatus.FILLED
+    assert before - await world.usdc() == 15_000.0
+
+
+async def test_a_market_of_another_token_is_refused_by_its_name(world: PerpWorld):
+    """REL-D8: the chain's own token says what is traded, not the configuration."""
+    terms = replace(TERMS, symbol="vBTC")
+    venue = perp_v2_venue(
+        reader=world.reader, contracts=world.contracts, custody=world.transactor, terms=terms
+    )
+    assert await venue.perpetual_quotes(await world.view(), underlying="ETH", size=1.0) == ()
+    assert "'vETH', expected 'vBTC'" in venue.adapter.refusal
+    item = short(1.0, margin_usd=1_500.0, limit_usd=2_800.0, perpetual=terms.perpetual)
+    outcome = await venue.execute(item, view=await world.view())
+    assert "'vETH', expected 'vBTC'" in outcome.because
+    assert world.transactor.requests == []
+
+
+async def test_an_allowance_that_somebody_left_stops_a_deposit(world: PerpWorld):
+    data = Abi.load("ERC20").encode("approve", world.at.perp_vault, 7)
+    await world.send(world.at.user, world.at.usdc, data)
+    item = short(1.0, margin_usd=1_500.0, limit_usd=2_800.0)
+    outcome = await world.venue.execute(item, view=await world.view())
+    assert outcome.status is LegStatus.REJECTED
+    assert "revoke it; nothing was sent" in outcome.because
+    assert world.transactor.requests == []
+
+
+async def test_gas_of_each_transaction_fits_its_ceiling_and_what_quotes_count(world: PerpWorld):
+    await shorted(world)
+    await world.venue.execute(reduce(4.0, release_usd=100.0), view=await world.view())
+    await world.venue.execute(reduce(6.0, key="plan/2"), view=await world.view())
+    used: dict[str, int] = {}
+    for receipts in world.transactor.receipts.values():
+        for purpose, receipt in receipts.items():
+            used[purpose] = max(used.get(purpose, 0), receipt.gas_used)
+    assert used["deposit"] + used["approve-trade"] <= TERMS.gas.deposit
+    assert used["trade"] <= TERMS.gas.trade
+    assert used["withdraw"] <= TERMS.gas.withdraw
+    assert max(used.values()) * 5 // 4 <= TERMS.gas.least_ceiling
+
+
+async def test_what_a_person_closed_is_proved_by_events_too(world: PerpWorld):
+    opened = await shorted(world)
+    since = opened.block_number
+    house = Abi.load("ClearingHouse")
+    params = (world.base, True, True, 2 * 10**18, 1, 2**40, 0, b"\0" * 32)  # 2 more, then all of it
+    await world.send(world.at.user, world.at.perp_clearing_house, house.encode("openPosition", params))
+    view = await world.view()
+    assert await world.venue.ended(held_of(), -10.0, view=view, since_block=since) is None
+    data = house.encode("closePosition", (world.base, 0, 2**126, 2**40, b"\0" * 32))
+    await world.send(world.at.user, world.at.perp_clearing_house, data)
+    view = await world.view()
+    end = await world.venue.ended(held_of(), -10.0, view=view, since_block=since)
+    assert end is not None
+    assert (end.size, end.because) == (-10.0, "traded by hand")
+    assert end.price_usd == pytest.approx(await world.mark(), rel=0.01)
+    assert end.fee_usd > 0.0

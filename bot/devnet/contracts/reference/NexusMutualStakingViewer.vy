@@ -3,7 +3,7 @@
 """
 @title Staking pools: who underwrites what, at which price, and how much of it
 @dev Own code, not Nexus Mutual's: pools, products and viewer in one. A pool covers twice its stake times the weight of
-     the product. A purchase raises the price by 5 % of its share of the capacity; it falls back by half a point a day.
+     the product. A purchase raises the price by 5 % of its share of the capacity; it falls back by two points a day.
 """
 
 struct Pool:
@@ -28,7 +28,7 @@ CAPACITY_RATIO: constant(uint256) = 20_000  # of 10_000
 PRICE_DENOMINATOR: constant(uint256) = 10_000
 WEIGHT_DENOMINATOR: constant(uint256) = 100
 PRICE_BUMP_RATIO: constant(uint256) = 500
-PRICE_CHANGE_PER_DAY: constant(uint256) = 50
+PRICE_CHANGE_PER_DAY: constant(uint256) = 200
 DAY_S: constant(uint256) = 86_400
 YEAR_S: constant(uint256) = 365 * 86_400
 
