@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from bot.app.demo import DemoResult
 from bot.app.plan import Plan
 from bot.engine.protection import MoveLoss, Protection, ProtectionLeg
 from bot.market_document import market_document, replication_document
-from bot.model.base_layers import Proposal
+from bot.model.account_order import AccountOrder, AccountOutcome
+from bot.model.base_layers import Action, Proposal
 from bot.model.exposure import Exposure
 from bot.model.hedge import CondorOrder, LegOutcome, LegStatus, Shortfall, Side
 from bot.model.perpetual import PerpetualOrder
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.record import GroupDecision, ProtocolDecision, StepRecord
 from bot.model.tier import FamilyVote, Reading, RuleFinding
 from bot.model.units import DAY_S, iso_utc
@@ -168,6 +171,53 @@ def perpetual_document(item: PerpetualOrder) -> Document:
     }
 
 
+def perpetual_outcome_document(item: PerpetualOutcome) -> Document:
+    """What became of an order for a perpetual. Margin is moved and stays the account's own."""
+    return {
+        "ts": time(item.at_s),
+        "block": item.block_number or None,
+        **perpetual_document(item.order),
+        "status": item.status.value,
+        "filled_size": item.filled_size,
+        "price_usd": item.price_usd or None,
+        "margin_moved_usd": item.margin_usd,
+        "realised_usd": item.realised_usd,
+        "fee_usd": item.fee_usd,
+        "funding_usd": item.funding_usd,
+        "gas_usd": item.gas_usd,
+        "tx_hash": item.tx_hash or None,
+        "because": item.because or item.order.because,
+    }
+
+
+def account_order_document(order: AccountOrder) -> Document:
+    """An order on a position or loan (R21, R29)."""
+    return {
+        "key": order.key,
+        "group": order.group,
+        "action": order.action.value,
+        "subject": order.subject,
+        "part": order.part if order.action is Action.WITHDRAW else None,
+        "amount_usd": None if order.action is Action.WITHDRAW else order.amount_usd,
+        "valid_until_ts": time(order.valid_until_s),
+        "because": order.because,
+    }
+
+
+def account_outcome_document(item: AccountOutcome) -> Document:
+    """What became of an order on a position or loan. Units that left the account are negative."""
+    return {
+        **account_order_document(item.order),
+        "ts": time(item.at_s),
+        "block": item.block_number or None,
+        "status": item.status.value,
+        "moved": [{"asset": each.asset, "units": number(each.units)} for each in item.moved],
+        "gas_usd": item.gas_usd,
+        "tx_hash": item.tx_hash or None,
+        "because": item.because or item.order.because,
+    }
+
+
 def step_document(record: StepRecord, *, full: StepRecord | None = None) -> Document:
     """One step of `alvh monitor`, `run` and `status`.
 
@@ -180,6 +230,7 @@ def step_document(record: StepRecord, *, full: StepRecord | None = None) -> Docu
         "mode": record.mode,
         "blocks": {str(chain): block for chain, block in decision.blocks.items()},
         "policy_hash": decision.policy_hash,
+        "vote": None if record.vote is None else asdict(record.vote),
         "spot_usd": {name: number(value) for name, value in record.spot_usd.items()},
         "exposure_value_usd": dict(record.exposure_value_usd),
         "hedge_value_usd": number(record.hedge_value_usd),
@@ -195,6 +246,8 @@ def step_document(record: StepRecord, *, full: StepRecord | None = None) -> Docu
         "groups": [group_document(group) for group in decision.groups],
         "readings": [reading_document(reading) for reading in said.readings],
         "orders": [order_json(outcome) for outcome in record.outcomes],
+        "perpetual_orders": [perpetual_outcome_document(outcome) for outcome in record.perpetuals],
+        "account_orders": [account_outcome_document(outcome) for outcome in record.account_orders],
     }
 
 

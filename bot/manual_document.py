@@ -4,9 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from bot.app.account_orders import Asked
 from bot.app.look import Look
 from bot.app.manual import Held, Offer, held, offers
 from bot.app.orders import History
+from bot.documents import account_order_document, account_outcome_document
+from bot.model.account_order import AccountOutcome
 from bot.model.hedge import HedgeLeg, Instrument, LegOutcome, Quote
 from bot.model.units import iso_utc
 from bot.pipeline.desk import Request
@@ -32,11 +35,26 @@ def outcomes_document(request: Request, outcomes: Sequence[LegOutcome]) -> Docum
     }
 
 
+def account_document(asked: Asked, outcome: AccountOutcome) -> Document:
+    """What was asked for by hand of a position or loan, and what became of it."""
+    return {
+        "asked": {
+            **account_order_document(asked.order),
+            "least_usd": _number(asked.plan.least_usd),
+            "most_usd": _number(asked.plan.most_usd),
+            "amounts": asked.plan.because,
+        },
+        "order": account_outcome_document(outcome),
+    }
+
+
 def history_document(found: History) -> Document:
     """Closed orders, what is open, and every event of every transaction."""
     return {
         "orders": [order_json(outcome) for outcome in found.outcomes],
         "open": [_leg(leg) for leg in found.open_legs],
+        "account_orders": [account_outcome_document(outcome) for outcome in found.account_outcomes],
+        "open_account_orders": [account_order_document(order) for order in found.open_account_orders],
         "waiting": list(found.waiting),
         "transactions": [
             {

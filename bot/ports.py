@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from bot.model.account_order import AccountFact, AccountOrder
+from bot.model.account_order import AccountFact, AccountOrder, AccountOutcome
 from bot.model.execution import NOTHING_DUE, Due, Ended, ExecutionPlan, SignedMessage, TradeFact
 from bot.model.exposure import Exposure
 from bot.model.hedge import HedgeLeg, Instrument, LegOutcome, Quote
@@ -373,6 +373,18 @@ class AccountAdapter(Protocol):
         ...
 
 
+class AccountVenue(Protocol):
+    """Where orders on positions and loans go (R21, R29)."""
+
+    async def execute(self, order: AccountOrder, *, view: MarketView) -> AccountOutcome:
+        """Do one order to its end. Never raises VenueRejected: a refusal is an outcome."""
+        ...
+
+    async def reconcile(self, order: AccountOrder, *, view: MarketView) -> AccountOutcome:
+        """Say what became of an order that an earlier run left open, from the chain alone."""
+        ...
+
+
 class Transactor(Protocol):
     """Sends transactions under the money rules; one per (chain, account)."""
 
@@ -463,6 +475,18 @@ class Journal(Protocol):
 
     def perpetual_outcomes(self) -> tuple[PerpetualOutcome, ...]:
         """Return all closed orders, oldest first."""
+        ...
+
+    def open_account_order(self, order: AccountOrder, *, at_s: float) -> None:
+        """As ``open_leg``: recorded before anything is sent; one open order per group, beside its layers."""
+        ...
+
+    def close_account_order(self, outcome: AccountOutcome) -> None: ...
+
+    def open_account_orders(self) -> tuple[AccountOrder, ...]: ...
+
+    def account_outcomes(self) -> tuple[AccountOutcome, ...]:
+        """Return all closed orders on positions and loans, oldest first."""
         ...
 
     def append_intent(self, event: IntentEvent) -> None: ...

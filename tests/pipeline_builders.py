@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from bot.errors import NotFoundError, OutcomeUnknown
+from bot.model.account_order import AccountOrder, AccountOutcome
 from bot.model.exposure import Exposure, ExposureKind, LpShape
 from bot.model.hedge import (
     HedgeLeg,
@@ -18,6 +19,8 @@ from bot.model.hedge import (
 )
 from bot.model.intent import IntentEvent
 from bot.model.market import Block, Metric, Observation, columns_from
+from bot.model.perpetual import PerpetualOrder
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.record import Decision, EngineState, GroupDecision, StepRecord
 from bot.model.tier import Tier
 from bot.model.units import DAY_S
@@ -171,6 +174,10 @@ class ListJournal:
     opened: dict[str, HedgeLeg] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
     closed: list[LegOutcome] = field(default_factory=list)
+    perpetuals: dict[str, PerpetualOrder] = field(default_factory=dict)  # open ones
+    traded: list[PerpetualOutcome] = field(default_factory=list)
+    account_orders: dict[str, AccountOrder] = field(default_factory=dict)  # open ones
+    moved: list[AccountOutcome] = field(default_factory=list)
     events: list[IntentEvent] = field(default_factory=list)
     records: list[StepRecord] = field(default_factory=list)
 
@@ -189,6 +196,38 @@ class ListJournal:
 
     def outcomes(self) -> tuple[LegOutcome, ...]:
         return tuple(self.closed)
+
+    def open_perpetual(self, order: PerpetualOrder, *, at_s: float) -> None:
+        if order.key in self.known:
+            raise NotFoundError(f"order {order.key} is known already")
+        self.known.add(order.key)
+        self.perpetuals[order.key] = order
+
+    def close_perpetual(self, outcome: PerpetualOutcome) -> None:
+        del self.perpetuals[outcome.order.key]
+        self.traded.append(outcome)
+
+    def open_perpetuals(self) -> tuple[PerpetualOrder, ...]:
+        return tuple(self.perpetuals.values())
+
+    def perpetual_outcomes(self) -> tuple[PerpetualOutcome, ...]:
+        return tuple(self.traded)
+
+    def open_account_order(self, order: AccountOrder, *, at_s: float) -> None:
+        if order.key in self.known:
+            raise NotFoundError(f"order {order.key} is known already")
+        self.known.add(order.key)
+        self.account_orders[order.key] = order
+
+    def close_account_order(self, outcome: AccountOutcome) -> None:
+        del self.account_orders[outcome.order.key]
+        self.moved.append(outcome)
+
+    def open_account_orders(self) -> tuple[AccountOrder, ...]:
+        return tuple(self.account_orders.values())
+
+    def account_outcomes(self) -> tuple[AccountOutcome, ...]:
+        return tuple(self.moved)
 
     def append_intent(self, event: IntentEvent) -> None:
         self.events.append(event)

@@ -7,6 +7,7 @@ import pytest
 from commands import Home
 
 from bot.chain.pause import pause_path
+from bot.chain.rpc import Rpc
 
 pytestmark = pytest.mark.devnet
 LIVE = ("--mode", "live", "--json")
@@ -83,13 +84,18 @@ def test_while_paused_nothing_is_opened_and_closing_works(home: Home):
     assert home.alvh("resume", "--yes").out.strip() == "nothing is paused"
 
 
-def test_a_running_bot_does_the_order_itself(home: Home):
+async def test_a_running_bot_does_the_order_itself(home: Home, rpc: Rpc):
     bought(home)
+    await rpc.request("evm_mine")
     running = home.start("run", "--live", "--json")
     running.until(lambda: running.out.count("\n") >= 1)
     name = only_position(home)["position"]
-    closed = home.alvh("close", name, "--size", "5", "--yes", *LIVE).document
-    assert closed["orders"][0]["status"] == "filled"
+    asking = home.start("close", name, "--size", "5", "--yes", *LIVE)
+    asking.until(lambda: list(home.folder.rglob("orders-live/*.json")))
+    await rpc.request("evm_mine")  # the chain stands still here unless somebody mines
+    closed = asking.wait()
+    assert closed.code == 0, closed
+    assert closed.document["orders"][0]["status"] == "filled"
     assert running.out.count('"sell"') == 1
     os.kill(running.pid, signal.SIGINT)
     assert running.wait().code == 0

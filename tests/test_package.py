@@ -157,8 +157,8 @@ def policy_keys(kind: type, prefix: str = "") -> Iterator[str]:
 
 def test_configuration_md_names_every_setting_and_no_other():
     text = (DOCS / "configuration.md").read_text()
-    documented = set(re.findall(r"^\| `([a-z0-9_.]+)` \|", text, re.MULTILINE))
-    assert documented == {key for key, _ in settings_fields(Settings)}
+    documented = re.findall(r"^\| `([a-z0-9_.]+)` \|", text, re.MULTILINE)
+    assert sorted(documented) == sorted(key for key, _ in settings_fields(Settings))
 
 
 def test_configuration_md_states_the_defaults_there_are():
@@ -171,6 +171,24 @@ def test_configuration_md_states_the_defaults_there_are():
             assert rows[key] == "required", key
         elif isinstance(default, int | float) or (isinstance(default, str) and default):
             assert rows[key] == f"`{default}`", key
+
+
+def keys_of(value: Any, path: str = "") -> Iterator[str]:
+    for item in value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]:
+        if isinstance(item, dict):
+            for key, one in item.items():
+                yield from keys_of(one, f"{path}.{key}".removeprefix("."))
+        else:
+            yield path
+
+
+@pytest.mark.parametrize("name", ["configuration.md", "safe.md", "testnet.md", "venues.md"])
+def test_every_key_of_an_example_exists(name: str):
+    known = {key for key, _ in settings_fields(Settings)}
+    for block in re.findall(r"```toml\n(.*?)```", (DOCS / name).read_text(), re.DOTALL):
+        for key in keys_of(tomllib.loads(block)):
+            key = re.sub(r"^networks\.\w+\.", "", key)
+            assert key.startswith("watch.") or known & {key, key.rpartition(".")[0]}, key
 
 
 def test_method_md_names_every_signal_rule_and_policy_section():

@@ -7,13 +7,18 @@ from dataclasses import replace
 
 import pytest
 from engine.factory import classic
+from perpetual_builders import perpetual_order, reduction, traded
+from pipeline_builders import START_S
 from presented import POLICY, plan, record, stressed_record, troubled_record
 from rich.console import Console
 
 from bot import terminal
+from bot.documents import step_document
 from bot.engine.explain import explain
 from bot.model.base_layers import BaseLayer, Needs
 from bot.model.hedge import Layer, LegStatus, Shortfall
+from bot.model.perpetual import PerpetualAction
+from bot.model.perpetual_outcome import refused
 from bot.model.tier import Quality, RuleFinding, Tier
 
 WIDTHS = (80, 60, 45)
@@ -396,3 +401,20 @@ def test_an_explanation_under_another_policy_works_nothing_out_anew():
     assert f"change unknown: decided under policy {POLICY.hash[:12]}, at hand is classic" in words
     assert "(--policy)" in words
     assert "Signals" not in words
+
+
+def test_what_became_of_orders_for_perpetuals_is_said_with_its_money():
+    """R27: what was traded at which price, what moved and what it cost; a refusal says why."""
+    order = perpetual_order()
+    filled = traded(order, funding_usd=3.0)
+    ended = traded(reduction(1, 10.0, action=PerpetualAction.ENDED), price_usd=2_900.0, margin_usd=0.0)
+    refusal = refused(perpetual_order(2), at_s=START_S, because="the market is paused")
+    shown = replace(record(), perpetuals=(filled, ended, refusal))
+    text = words_of(terminal.status_view(shown))
+    assert "PERP open at perp-v2: filled: sold 10.00 ETH at" in text
+    assert "margin added" in text
+    assert "PERP ended at perp-v2: filled: bought 10.00 ETH" in text
+    assert "rejected: the market is paused" in text
+    first, _, last = step_document(shown)["perpetual_orders"]
+    assert (first["filled_size"], first["price_usd"], first["fee_usd"]) == (-10.0, 2_500.0, 10.0)
+    assert (last["status"], last["price_usd"], last["because"]) == ("rejected", None, "the market is paused")

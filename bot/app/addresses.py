@@ -39,6 +39,9 @@ _ROLES: Mapping[tuple[str, str], str] = {
     ("LyraSettings", "quoter"): "uniswap_v3_quoter",
     ("LyraSettings", "swap_router"): "uniswap_v3_router",
     ("AaveV3Watcher", "pool"): "aave_v3_pool",
+    ("SafeSettings", "address"): "safe",
+    ("SafeSettings", "multi_send"): "code",
+    ("PolicyRegistrySettings", "address"): "policy_registry",
     ("Account", "address"): "account",
     ("AccountSettings", "address"): "account",
     ("PositionSettings", "holder"): "account",
@@ -72,6 +75,7 @@ _BY_KEY: Mapping[str, str] = {
     "multicall3": "multicall3",
     "token_address": "token",
 }
+_SINGLE = ("lyra", "managers", "account", "safe", "policy_registry")  # sections that stand once
 _ACCOUNTS = frozenset({"account"})  # need not be contracts
 _TOKEN_CLASS = re.compile(r"(^|[a-z])(Token|Coin)$")  # Token, LendingToken, CurveCoin
 
@@ -226,7 +230,7 @@ def _in_sections(settings: Settings) -> Iterator[Wanted]:
     for number, table in enumerate(settings.watch):
         name = f"watch.{number} {table.source.name}"
         yield from _wanted(table.source, name, settings.chain_of(table))
-    for section in ("lyra", "managers", "account"):
+    for section in _SINGLE:
         if (item := getattr(settings, section)) is not None:
             yield from _wanted(item, section, settings.chain.id)
 
@@ -235,7 +239,7 @@ def _wanted(item: Any, name: str, chain_id: int) -> Iterator[Wanted]:
     for found in addresses(item):
         yield Wanted(
             chain_id=chain_id,
-            where=f"{name}{'.' if name in ('lyra', 'managers', 'account') else ' '}{found.field}",
+            where=f"{name}{'.' if name in _SINGLE else ' '}{found.field}",
             address=found.address,
             role=_role(found),
             expected=_expected(found),

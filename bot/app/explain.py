@@ -7,6 +7,7 @@ from pathlib import Path
 from bot.app.stores import open_journal
 from bot.engine.explain import Explanation, explain
 from bot.engine.policy import Policy
+from bot.engine.policy_vote import under_vote
 from bot.errors import BotError, ConfigError, NotFoundError
 from bot.model.record import StepRecord
 from bot.model.units import iso_utc, parse_utc_s
@@ -92,20 +93,21 @@ def _checked(asked: StepRecord | None, full: StepRecord | None, which: Which, na
 
 
 def _explained(found: _Found, policy: str | None, settings: Settings | None) -> Explanation:
-    chosen = _policy_of(found.full.decision.policy_hash, policy, settings)
+    chosen = _policy_of(found.full, policy, settings)
     return explain(chosen, found.full, shown_for=found.asked)
 
 
-def _policy_of(wanted: str, named: str | None, settings: Settings | None) -> Policy:
-    """Return the policy with a hash: the one that is named, else the configured one, else a preset.
+def _policy_of(record: StepRecord, named: str | None, settings: Settings | None) -> Policy:
+    """Return the policy that decided a step: the one that is named, else the configured one, else a preset.
 
     The first of them stands in where none has that hash; the explanation then says so.
     """
     if named is not None:
-        return named_policy(named)
-    offered = [load_policy(settings.policy)] if settings is not None else []
+        return under_vote(named_policy(named), record.vote)
+    wanted = record.decision.policy_hash
+    offered = [under_vote(load_policy(settings.policy), record.vote)] if settings is not None else []
     if not offered or offered[0].hash != wanted:
-        offered += _presets()
+        offered += (under_vote(item, record.vote) for item in _presets())
     return next((item for item in offered if item.hash == wanted), offered[0])
 
 

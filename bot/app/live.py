@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bot.app.account_parts import with_withdrawals
 from bot.app.alerting import open_alerting
 from bot.app.follow import (
     Listener,
@@ -19,7 +20,8 @@ from bot.app.follow import (
     web_feeds,
 )
 from bot.app.parts import open_chain, position_readers, scheduled, web_client
-from bot.app.quoting import by_name, open_quoting
+from bot.app.policy_vote import registry_watch
+from bot.app.quoting import Market, open_quoting
 from bot.app.signer_link import open_signer
 from bot.app.stores import open_figures, open_history, open_journal
 from bot.app.trading import open_trading
@@ -38,10 +40,10 @@ from bot.pipeline.gaps import Gap
 from bot.pipeline.history import History
 from bot.pipeline.journal import SqlJournal
 from bot.pipeline.loop import Moment, Pipeline, Step
-from bot.pipeline.recorded_venue import RecordedVenue
+from bot.pipeline.recorded_venue import RecordedPerpetualVenue, RecordedVenue
 from bot.pipeline.recording import Recorder
 from bot.pipeline.sources import LiveSource, chain_clock, until, with_stalls
-from bot.ports import Venue, WebReader
+from bot.ports import AccountVenue, WebReader
 from bot.settings import Settings, load_policy
 
 SIGNING_MODES = ("live", "demo")
@@ -135,8 +137,7 @@ async def open_bot(
         history = stack.enter_context(closing(open_history(settings, policy)))
         figures = stack.enter_context(closing(open_figures(settings, policy, journal, mode=mode)))
         web = await stack.enter_async_context(web_client(settings))
-        venues: Sequence[Venue]
-        transactor = None
+        transactor = accounts = None
         if mode in SIGNING_MODES:
             signer = await stack.enter_async_context(
                 open_signer(settings, policy_hash=policy.hash, who=f"alvh {mode}")
@@ -144,31 +145,46 @@ async def open_bot(
             trading = await stack.enter_async_context(
                 open_trading(settings, node, reader, policy, journal, signer=signer)
             )
-            venues, transactor = trading.options, trading.transactor
+            market = Market(options=trading.options, perpetual=trading.perpetual, pairs=trading.pairs)
+            transactor, accounts = trading.transactor, trading.accounts
         else:
-            venues = await stack.enter_async_context(open_quoting(settings, reader, web, policy))
+            market = await stack.enter_async_context(open_quoting(settings, reader, web, policy))
         recorder = None
         if record is not None:
-            venues = recorded = [RecordedVenue(item) for item in venues]
+            market, recorded = _recorded(market)
             recorder = _recorder(record, history, figures, journal, recorded, mode=mode, policy=policy)
             stack.callback(recorder.close)
         yield Bot(
             settings=settings,
             node=node,
             reader=reader,
-            source=_live_source(settings, policy, node, reader, web, history, listener),
+            source=_live_source(settings, policy, node, reader, web, history, listener, journal),
             pipeline=_live_pipeline(
                 policy,
-                venues,
+                market,
                 journal,
                 figures,
                 mode=mode,
                 before_record=_before_record(history, recorder),
                 desk=Desk(settings.state_dir, mode=mode),
+                accounts=accounts,
             ),
             listener=listener,
             on_head=transactor.heard if transactor is not None else lambda _head: None,
         )
+
+
+def _recorded(market: Market) -> tuple[Market, list[RecordedVenue | RecordedPerpetualVenue]]:
+    """Return the market with every answer kept, and who keeps them."""
+    options = [RecordedVenue(item) for item in market.options]
+    pairs = [RecordedVenue(item) for item in market.pairs]
+    perpetual = RecordedPerpetualVenue(market.perpetual) if market.perpetual is not None else None
+    kept: list[RecordedVenue | RecordedPerpetualVenue] = [
+        *options,
+        *pairs,
+        *((perpetual,) if perpetual else ()),
+    ]
+    return replace(market, options=options, perpetual=perpetual, pairs=pairs), kept
 
 
 def _recorder(
@@ -176,7 +192,7 @@ def _recorder(
     history: History,
     figures: Figures,
     journal: SqlJournal,
-    venues: Sequence[RecordedVenue],
+    venues: Sequence[RecordedVenue | RecordedPerpetualVenue],
     *,
     mode: str,
     policy: Policy,
@@ -200,11 +216,14 @@ def _live_source(
     web: WebReader,
     history: History,
     listener: Listener,
+    journal: SqlJournal,
 ) -> LiveSource:
     return LiveSource(
         chain=reader,
         watchers=scheduled(settings),
-        positions=position_readers(settings, with_deposits=True),
+        positions=with_withdrawals(
+            settings, position_readers(settings, with_deposits=True), journal.account_outcomes
+        ),
         history=history,
         clock=chain_clock if settings.chain.clock == "chain" else _wall_clock,
         on_trouble=listener.on_trouble,
@@ -212,6 +231,7 @@ def _live_source(
         others=side_chains(settings, policy, history, listener),
         web=web_feeds(settings, web, listener),
         base=settings.base,
+        registry=registry_watch(settings, policy, listener, last=journal.last_step()),
         deadline_s=settings.chain.timeout_s,
         guard=guard_of(node, reader),
     )
@@ -219,24 +239,28 @@ def _live_source(
 
 def _live_pipeline(
     policy: Policy,
-    venues: Sequence[Venue],
+    market: Market,
     journal: SqlJournal,
     figures: Figures,
     *,
     mode: str,
     before_record: Callable[[Step], None],
     desk: Desk,
+    accounts: AccountVenue | None,
 ) -> Pipeline:
+    venues, perpetuals = market.named(journal, mode=mode)
     return Pipeline(
         mode=mode,
         policy=policy,
         decide=decide_only if mode == "monitor" else decide,
-        venues=by_name(venues, journal, mode=mode),
+        venues=venues,
+        perpetual_venues=perpetuals,
         journal=journal,
         max_price_age_s=policy.holds.price_max_age,
         before_record=before_record,
         figures=figures,
         desk=desk,
+        account_venue=accounts,
     )
 
 
@@ -290,7 +314,7 @@ def refuse_real_money(settings: Settings) -> None:
 def decide_only(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineState, Decision]:
     """Decide as always and trade nothing."""
     state, decision = decide(policy, state, frame)
-    return state, replace(decision, plan=replace(decision.plan, legs=()))
+    return state, replace(decision, plan=replace(decision.plan, legs=()), perpetuals=())
 
 
 def _wall_clock(_: Block) -> float:

@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 
+from bot.app.account_parts import planned_account, with_withdrawals
 from bot.app.parts import open_chain, position_readers, watchers, web_client
-from bot.app.quoting import by_name, open_quoting
+from bot.app.quoting import open_quoting
 from bot.app.stores import open_journal
+from bot.app.trading import account_of
 from bot.engine.policy import Policy
 from bot.engine.step import decide
 from bot.errors import NotFoundError
@@ -19,6 +21,7 @@ from bot.pipeline.memory_journal import MemoryJournal
 from bot.pipeline.sources import LiveSource, chain_clock
 from bot.ports import Journal, VenuePosition
 from bot.settings import Settings, load_policy
+from bot.venues.planned_account import PlannedAccount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,6 +36,7 @@ class Look:
     positions: tuple[VenuePosition, ...]
     running: bool  # a bot of this mode runs on the journal
     outcomes: tuple[LegOutcome, ...]  # of the journal, oldest first
+    accounts: PlannedAccount | None  # plans what is done with positions and loans, and does nothing
 
 
 @asynccontextmanager
@@ -42,15 +46,17 @@ async def open_look(settings: Settings, *, mode: str) -> AsyncIterator[Look]:
     async with (
         open_chain(settings) as (_, reader),
         web_client(settings) as web,
-        open_quoting(settings, reader, web, policy) as venues,
+        open_quoting(settings, reader, web, policy) as market,
     ):
         with closing(_journal(settings, mode)) as found:
             journal: Journal = found
+            venues, perpetuals = market.named(journal, mode=mode)
             pipeline = Pipeline(
                 mode=mode,
                 policy=policy,
                 decide=decide,
-                venues=by_name(venues, journal, mode=mode),
+                venues=venues,
+                perpetual_venues=perpetuals,
                 journal=journal,
                 max_price_age_s=policy.holds.price_max_age,
             )
@@ -58,7 +64,7 @@ async def open_look(settings: Settings, *, mode: str) -> AsyncIterator[Look]:
             source = LiveSource(
                 chain=reader,
                 watchers=watchers(settings),
-                positions=position_readers(settings),
+                positions=with_withdrawals(settings, position_readers(settings), found.account_outcomes),
                 history=History(key for watcher in watchers(settings) for key in watcher.series),
                 clock=chain_clock,
             )
@@ -72,6 +78,9 @@ async def open_look(settings: Settings, *, mode: str) -> AsyncIterator[Look]:
                 positions=await pipeline.positions(moment),
                 running=found.is_written_by_another(),
                 outcomes=found.outcomes(),
+                accounts=planned_account(
+                    settings, reader, policy, custody=None, account=account_of(settings)
+                ),
             )
 
 

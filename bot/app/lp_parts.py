@@ -104,7 +104,7 @@ def position_readers(
 
 def one_position_reader(settings: Settings, item: PositionSettings) -> Reader:
     """Return the reader of a configured position. Raises ConfigError for one that is not complete."""
-    pool = _pool_of(settings, item)
+    pool = pool_of(settings, item)
     _refuse_needless(item)
     if item.kind == "uniswap_v2":
         if item.holder is None:
@@ -139,7 +139,7 @@ def one_position_reader(settings: Settings, item: PositionSettings) -> Reader:
     )
 
 
-def _pool_of(settings: Settings, item: PositionSettings) -> PoolSettings:
+def pool_of(settings: Settings, item: PositionSettings) -> PoolSettings:
     """Return the pool that a position names, of its kind and on its chain."""
     labels: Mapping[str, PoolSettings] = {pool.label: pool for pool in settings.pools}
     pool = labels.get(item.pool)

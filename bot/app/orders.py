@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bot.app.stores import open_journal
 from bot.chain.pause import Pause, end_pause, read_pause, write_pause
+from bot.model.account_order import AccountOrder, AccountOutcome
 from bot.model.hedge import HedgeLeg, LegOutcome
 from bot.model.intent import IntentEvent
 from bot.pipeline.desk import Desk, Request
@@ -20,25 +21,33 @@ class History:
     open_legs: tuple[HedgeLeg, ...]  # whose end is not known yet
     intents: tuple[IntentEvent, ...]  # every event of every transaction
     waiting: tuple[str, ...]  # asked for by hand, and not begun
+    account_outcomes: tuple[AccountOutcome, ...] = ()  # of positions and loans
+    open_account_orders: tuple[AccountOrder, ...] = ()
 
 
 def history(settings: Settings, *, mode: str) -> History:
     """Return every order of a mode. Raises NotFoundError where no run has begun."""
     with open_journal(settings, mode=mode, read_only=True) as journal:
         outcomes, open_legs, intents = journal.outcomes(), journal.open_legs(), journal.intents()
+        account_outcomes = journal.account_outcomes()
+        open_account_orders = journal.open_account_orders()
     asked = Desk(settings.state_dir, mode=mode).requests()
     return History(
         outcomes=outcomes,
         open_legs=open_legs,
         intents=intents,
         waiting=tuple(text for _, item in asked for text in _words(item)),
+        account_outcomes=account_outcomes,
+        open_account_orders=open_account_orders,
     )
 
 
 def _words(asked: Request | str) -> tuple[str, ...]:
     if isinstance(asked, str):
         return (asked,)
-    return tuple(f"asked for by {asked.by}: {leg.side} {leg.instrument.label}" for leg in asked.legs)
+    legs = (f"{leg.side} {leg.instrument.label}" for leg in asked.legs)
+    orders = (f"{order.action} {order.subject}" for order in asked.account_orders)
+    return tuple(f"asked for by {asked.by}: {text}" for text in (*legs, *orders))
 
 
 def pause(settings: Settings, *, why: str) -> Pause:

@@ -54,8 +54,9 @@ async def plan(settings: Settings, *, positions: Sequence[str], wallet: str | No
     async with (
         open_chain(settings) as (_, reader),
         web_client(settings) as web,
-        open_quoting(settings, reader, web, policy) as venues,
+        open_quoting(settings, reader, web, policy) as market,
     ):
+        venues = market.options
         if not venues:
             raise ConfigError("a plan needs quotes; add [indicative] or [lyra] to the configuration")
         block = await reader.head()

@@ -60,6 +60,8 @@ VIEWS: Mapping[str, tuple[View, ...]] = {
     "rate_feed": _FEED,
     "sequencer_feed": (_ROUND,),
     "multicall3": (_number("getChainId"),),
+    "safe": (View("VERSION()", ("string",)), _number("getThreshold"), _number("nonce")),
+    "policy_registry": (View("currentPolicy()", ("bytes32", *("uint256",) * 5)),),
     "uniswap_v2_factory": (_number("allPairsLength"),),
     "uniswap_v2_router": (_address("factory"), _address("WETH")),
     "uniswap_v2_pair": (*_PAIR, _address("factory")),

@@ -1,14 +1,17 @@
 """Decides again: over a recording, or over a block range of a node that keeps old states."""
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bot.app.follow import Listener, backfill_of
 from bot.app.live import decide_only
-from bot.app.parts import lyra_venue, open_chain, position_readers, scheduled, web_sources
+from bot.app.parts import open_chain, position_readers, scheduled, web_sources
+from bot.app.policy_vote import registry_watch
+from bot.app.quoting import Market
+from bot.app.trading import trading_venues
 from bot.chain.reader import JsonRpcReader
 from bot.engine.policy import Policy
 from bot.engine.step import decide
@@ -18,14 +21,21 @@ from bot.model.market import Block
 from bot.model.record import Decision, StepRecord
 from bot.pipeline.derived import Figures
 from bot.pipeline.history import History
-from bot.pipeline.loop import Pipeline, Step
+from bot.pipeline.loop import PAIR_SIGN, Pipeline, Step
 from bot.pipeline.memory_journal import MemoryJournal
-from bot.pipeline.playback import PlaybackVenue, RecordedPart, RecordedStep, journal_of, read_part
+from bot.pipeline.playback import (
+    PlaybackPerpetualVenue,
+    PlaybackVenue,
+    RecordedPart,
+    RecordedStep,
+    journal_of,
+    read_part,
+)
 from bot.pipeline.recording import decision_hash, parts
 from bot.pipeline.sources import LiveSource, chain_clock
-from bot.ports import Venue
+from bot.ports import PerpetualVenue, Venue
 from bot.settings import Settings
-from bot.venues.paper import PaperVenue, paper_venues
+from bot.venues import PERPETUAL_VENUES
 
 OnStep = Callable[[StepRecord], None]
 
@@ -117,8 +127,9 @@ async def replay_blocks(
         source = await _past_source(settings, reader, policy, listener, head=await reader.block(first))
         if without := _not_replayed(settings):
             listener.on_notice(f"{without} are not replayed: what they would have said is unknown here")
-        venue = lyra_venue(settings, reader, policy, custody=None)
-        pipeline = _pipeline(policy, [PaperVenue(venue)] if venue else [], MemoryJournal())
+        trading, journal = trading_venues(settings, reader, policy, custody=None), MemoryJournal()
+        market = Market(options=trading.options, perpetual=trading.perpetual)
+        pipeline = _pipeline(policy, market.named(journal, mode="dry-run"), journal)
         now_s = -math.inf
         for number in range(first, last + 1, every):
             block = await reader.block(number)
@@ -143,6 +154,7 @@ async def _past_source(
         history=history,
         clock=chain_clock,
         base=settings.base,
+        registry=registry_watch(settings, policy, listener, last=None),
         deadline_s=settings.chain.timeout_s,
     )
 
@@ -159,7 +171,8 @@ class _Player:
     def __init__(self, *, part: RecordedPart, policy: Policy) -> None:
         self.part = part
         self._policy = policy
-        self._venues: dict[str, PlaybackVenue] = {}
+        self._venues: list[PlaybackVenue] = []
+        self._perpetuals: list[PlaybackPerpetualVenue] = []
         self._journal = journal_of(part)
         self._pipeline: Pipeline | None = None
         self._step: Step | None = None
@@ -168,10 +181,15 @@ class _Player:
         """Do one step as it was recorded."""
         if self._pipeline is None:
             names = {item.venue for item in recorded.answers}
-            self._venues = {name: PlaybackVenue(name) for name in sorted(names)}
+            self._venues = [PlaybackVenue(name) for name in sorted(names - PERPETUAL_VENUES.keys())]
+            self._perpetuals = [
+                PlaybackPerpetualVenue(name) for name in sorted(names & PERPETUAL_VENUES.keys())
+            ]
             self._pipeline = self._made()
-        for venue in self._venues.values():
+        for venue in self._venues:
             venue.at(recorded)
+        for perpetual in self._perpetuals:
+            perpetual.at(recorded)
         await self._pipeline.step(recorded.moment)
         if self._step is None:
             raise NotFoundError("the step left no decision")
@@ -180,11 +198,12 @@ class _Player:
     def _made(self) -> Pipeline:
         """Orders of a dry run, and of another policy, are filled on paper; others as they were."""
         on_paper = self.part.mode == "dry-run" or self._policy.hash != self.part.policy_hash
-        venues: Sequence[Venue] = list(self._venues.values())
-        if on_paper:
-            venues = list(paper_venues(venues, earlier=self._journal.outcomes()).values())
+        # On paper the pairs are made anew, over the paper venues of their two parts.
+        options = [item for item in self._venues if not (on_paper and PAIR_SIGN in item.name)]
+        market = Market(options=options, perpetual=next(iter(self._perpetuals), None))
+        named = market.named(self._journal, mode="dry-run" if on_paper else self.part.mode)
         figures = self.part.figures(self._policy)
-        pipeline = _pipeline(self._policy, venues, self._journal, mode=self.part.mode, figures=figures)
+        pipeline = _pipeline(self._policy, named, self._journal, mode=self.part.mode, figures=figures)
         pipeline.before_record = self._note
         return pipeline
 
@@ -194,17 +213,19 @@ class _Player:
 
 def _pipeline(
     policy: Policy,
-    venues: Sequence[Venue],
+    named: tuple[Mapping[str, Venue], Mapping[str, PerpetualVenue]],
     journal: MemoryJournal,
     *,
     mode: str = "replay",
     figures: Figures | None = None,
 ) -> Pipeline:
+    venues, perpetuals = named
     return Pipeline(
         mode=mode,
         policy=policy,
         decide=decide_only if mode == "monitor" else decide,
-        venues={item.name: item for item in venues},
+        venues=venues,
+        perpetual_venues=perpetuals,
         journal=journal,
         max_price_age_s=policy.holds.price_max_age,
         figures=figures,

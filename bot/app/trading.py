@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
+from bot.app.account_parts import planned_account
 from bot.app.derive import trading_derive
 from bot.app.option_venues import hegic_venue, nexus_venue, opyn_venue, panoptic_venue
 from bot.app.parts import lyra_venue
-from bot.app.perp_v2 import perpetual_venue
+from bot.app.perp_v2 import pair_venues, perpetual_venue
 from bot.app.safe import open_custody
 from bot.chain.code_pins import CodePins, kept_pins
 from bot.chain.fees import GWEI, FeePolicy
@@ -22,7 +23,9 @@ from bot.model.signing import CallRule, Permission
 from bot.pipeline.journal import SqlJournal
 from bot.ports import Proposer, Transactor
 from bot.settings import ChainSettings, Settings
+from bot.venues.paired import PairVenue
 from bot.venues.planned import PlannedVenue
+from bot.venues.planned_account import PlannedAccount
 from bot.venues.planned_cover import PlannedCoverVenue
 from bot.venues.planned_perpetual import PlannedPerpetualVenue
 
@@ -34,11 +37,13 @@ class Trading:
     options: tuple[PlannedVenue, ...]
     perpetual: PlannedPerpetualVenue | None
     covers: PlannedCoverVenue | None
+    pairs: tuple[PairVenue, ...] = ()  # fill an option in two parts (R27)
+    accounts: PlannedAccount | None = None  # acts on positions and loans
     transactor: TransactionManager | None = None  # what sends; None where nothing is signed
 
     @property
-    def all(self) -> Sequence[PlannedVenue | PlannedPerpetualVenue | PlannedCoverVenue]:
-        beside = (self.perpetual, self.covers)
+    def all(self) -> Sequence[PlannedVenue | PlannedPerpetualVenue | PlannedCoverVenue | PlannedAccount]:
+        beside = (self.perpetual, self.covers, self.accounts)
         return (*self.options, *(item for item in beside if item is not None))
 
     def permissions(self) -> tuple[Permission, ...]:
@@ -73,6 +78,7 @@ def trading_venues(
         covers=nexus_venue(settings.nexus, reader, custody=custody, account=account)
         if settings.nexus
         else None,
+        accounts=planned_account(settings, reader, policy, custody=custody, account=account),
     )
 
 
@@ -122,7 +128,8 @@ async def open_trading(
                 trading_derive(settings, settings.derive, reader=reader, signer=signer, journal=journal)
             )
             found = replace(found, options=(*found.options, derive))
-        yield replace(found, transactor=transactor)
+        pairs = pair_venues(found.options, found.perpetual, reader, custody=custody)
+        yield replace(found, transactor=transactor, pairs=pairs)
 
 
 @asynccontextmanager

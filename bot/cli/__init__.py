@@ -21,6 +21,7 @@ from bot.cli import (
     operate,
     policy,
     replay,
+    safe,
     signer,
     simulate,
     testnet,
@@ -43,6 +44,8 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     manual.close,
     manual.roll,
     manual.exercise,
+    manual.top_up,
+    manual.repay,
     manual.pause,
     manual.resume,
     manual.history,
@@ -65,9 +68,11 @@ cli = typer.Typer(
 )
 for command in COMMANDS:
     cli.command()(command)
+cli.command("exit")(manual.exit_position)  # a function of that name would hide Python's own
 cli.add_typer(alerts.alerts_cli, name="alerts")
 cli.add_typer(devnet.devnet_cli, name="devnet")
 cli.add_typer(policy.policy_cli, name="policy")
+cli.add_typer(safe.safe_cli, name="safe")
 cli.add_typer(testnet.testnet_cli, name="testnet")
 
 

@@ -1,8 +1,11 @@
-"""What a person does by hand: see positions and quotes, close, roll, exercise, pause, read the history."""
+"""What a person does by hand: see positions and quotes, close, roll, exercise, pause, read the history.
+
+And what is done with the positions and loans themselves: exit, top-up, repay.
+"""
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,10 +25,17 @@ from bot.errors import ConfigError
 from bot.output import write_json
 
 if TYPE_CHECKING:
+    from bot.app.account_orders import Asked
     from bot.app.look import Look
+    from bot.model.base_layers import Action
     from bot.pipeline.desk import Request
 
 PositionArgument = Annotated[str, typer.Argument(help="A position as alvh positions names it: lyra:7.")]
+ExposureArgument = Annotated[
+    str, typer.Argument(help="A protected position as alvh status names it: v3:1, v2:ETH/USDC.")
+]
+LoanArgument = Annotated[str, typer.Argument(help="A loan as its watched account is labelled.")]
+UsdOption = Annotated[float, typer.Option("--usd", help="What to pay, USD.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -105,18 +115,66 @@ def exercise(
     _order(config, mode, lambda look: manual.exercising(look, position), yes, json_to)
 
 
+def exit_position(
+    position: ExposureArgument,
+    config: ConfigOption = DEFAULT_CONFIG,
+    mode: ModeOption = "dry-run",
+    part: Annotated[str, typer.Option(help="How much of it leaves, as a percentage.")] = "100%",
+    yes: YesOption = False,
+    json_to: JsonOption = None,
+) -> None:
+    """Withdraw a protected position to the account, whole or in part (R29). Works while paused."""
+    from bot.app import account_orders
+
+    account_orders.check_mode(mode, "withdraws")
+    share = account_orders.part_of(part)
+    _account_order(
+        config, mode, lambda look: account_orders.exiting(look, position, part=share), yes, json_to
+    )
+
+
+def top_up(
+    loan: LoanArgument,
+    usd: UsdOption,
+    config: ConfigOption = DEFAULT_CONFIG,
+    mode: ModeOption = "dry-run",
+    yes: YesOption = False,
+    json_to: JsonOption = None,
+) -> None:
+    """Add collateral to a loan (R21). Works while paused."""
+    from bot.model.base_layers import Action
+
+    _pay(config, mode, Action.TOP_UP, loan, usd, yes, json_to)
+
+
+def repay(
+    loan: LoanArgument,
+    usd: UsdOption,
+    config: ConfigOption = DEFAULT_CONFIG,
+    mode: ModeOption = "dry-run",
+    yes: YesOption = False,
+    json_to: JsonOption = None,
+) -> None:
+    """Repay a part of a loan (R21). Works while paused."""
+    from bot.model.base_layers import Action
+
+    _pay(config, mode, Action.REPAY, loan, usd, yes, json_to)
+
+
 def history(
     config: ConfigOption = DEFAULT_CONFIG, mode: ModeOption = "dry-run", json_to: JsonOption = None
 ) -> None:
     """Every order that was made, what became of it, and what is still open."""
     from bot.app.orders import history as read_history
     from bot.manual_document import history_document
+    from bot.terminal.account import order_words
     from bot.terminal.manual import history_view
 
     found = read_history(settings_of(config), mode=mode)
     if json_to is None:
         waiting = [f"{leg.side} {leg.size:,.2f} {leg.instrument.label}" for leg in found.open_legs]
-        out.print(history_view(found.outcomes, (*waiting, *found.waiting)))
+        waiting += [order_words(order) for order in found.open_account_orders]
+        out.print(history_view(found.outcomes, found.account_outcomes, (*waiting, *found.waiting)))
     write_json(history_document(found), json_to)
 
 
@@ -140,8 +198,7 @@ def resume(config: ConfigOption = DEFAULT_CONFIG, yes: YesOption = False) -> Non
     if standing is None:
         out.print("nothing is paused")
         return
-    err.print(str(standing), markup=False)
-    _confirm("Open hedges again?", yes=yes)
+    _confirm(f"{standing}. Open hedges again?", yes=yes)
     end(settings)
     out.print("resumed: the next step may open hedges")
 
@@ -175,6 +232,46 @@ def _order(
             out.print(order_line(outcome))
         write_json(outcomes_document(request, outcomes), json_to)
         return bool(outcomes) and all(item.filled_size > 0.0 for item in outcomes)
+
+    if not asyncio.run(order()):
+        raise typer.Exit(EXIT_ERROR)
+
+
+def _pay(
+    config: Path, mode: str, action: "Action", loan: str, usd: float, yes: bool, json_to: str | None
+) -> None:
+    from bot.app import account_orders
+
+    account_orders.check_mode(mode, "pays")
+    paid_usd = account_orders.sum_of(usd)
+    _account_order(
+        config, mode, lambda look: account_orders.paying(look, action, loan, usd=paid_usd), yes, json_to
+    )
+
+
+def _account_order(
+    config: Path,
+    mode: str,
+    make: Callable[["Look"], Awaitable["Asked"]],
+    yes: bool,
+    json_to: str | None,
+) -> None:
+    from bot.app.account_orders import carry_out
+    from bot.app.look import open_look
+    from bot.manual_document import account_document
+    from bot.model.hedge import LegStatus
+    from bot.terminal.account import account_line, asked_view
+
+    async def order() -> bool:
+        async with open_look(settings_of(config), mode=mode) as look:
+            asked = await make(look)
+            err.print(asked_view(asked))
+        _confirm("Do it?", yes=yes)
+        outcome = await carry_out(look, asked)
+        if json_to is None:
+            out.print(account_line(outcome))
+        write_json(account_document(asked, outcome), json_to)
+        return outcome.status is LegStatus.FILLED
 
     if not asyncio.run(order()):
         raise typer.Exit(EXIT_ERROR)

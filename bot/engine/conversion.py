@@ -49,6 +49,7 @@ def conversions(
         item
         for item in frame.quotes
         if item.instrument.underlying == group.hedged_by
+        and item.instrument.is_fixed  # of another, parity has no strike or date to hold at
         and item.instrument.option_type in {_OTHER[kind] for kind in wanted}
         and not refuse_quote(policy, group, item, allow_indicative=allow_indicative)
     ]

@@ -44,11 +44,11 @@ def review_held(
     review = Review()
     for hedge in group.held:
         lives = hedge.instrument.expiry_s > group.now_s
-        if lives and not hedge.settleable:
+        known = 0.0 < hedge.size < math.inf
+        if lives and not (hedge.settleable and known):
             sized = hedge if hedge.size < math.inf else replace(hedge, size=math.nan)
             review.kept.extend([] if hedge.size <= 0.0 else [sized])  # NaN stays, and nothing is bought
             continue
-        known = 0.0 < hedge.size < math.inf
         review.settles.extend([hedge] if hedge.settleable and known else [])
         wait = "is settled now" if hedge.settleable else "waits for its settlement price"
         wait = wait if known else f"its size of {hedge.size:g} cannot be settled"

@@ -54,7 +54,7 @@ def premium_caps(policy: Policy, frame: Frame, *, exposure_usd: float) -> tuple[
     session_s = policy.tiers.session
     reserved_usd = sum((item.usd for item in frame.spends if item.kind is SpendKind.RESERVED), 0.0)
     open_usd = sum((hedge.cost_usd for hedge in frame.held), 0.0) + reserved_usd
-    open_usd += capital_at_risk(frame.condors) + perpetual_at_risk(frame.perpetuals)
+    open_usd += capital_at_risk(frame.condors) + perpetual_at_risk(frame)
     next_expiry_s = min((float(hedge.instrument.expiry_s) for hedge in frame.held), default=math.nan)
     return (
         Cap(

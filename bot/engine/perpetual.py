@@ -17,7 +17,7 @@ from bot.engine.group import Group
 from bot.engine.policy import Policy
 from bot.model.hedge import Conversion, Layer
 from bot.model.market import FloatArray, Frame
-from bot.model.perpetual import HeldPerpetual, Perpetual, PerpetualQuote
+from bot.model.perpetual import HeldPerpetual, Perpetual, PerpetualAction, PerpetualQuote
 from bot.model.units import YEAR_DAYS
 
 _MARK_WITHIN = 2.0  # times the spot, either way; no perpetual has stood that far off its index
@@ -199,7 +199,8 @@ def perpetual_room(
 ) -> PerpetualRoom:
     """Return what is left for new perpetuals. What an unknown mark or margin takes is all there is.
 
-    ``bought`` are conversions that are about to be bought, each with its contracts; held ones count too.
+    ``bought`` are conversions that are about to be bought, each with its contracts; held ones count too, and
+    orders that may still be filled.
     """
     pairs = [(item.conversion, item.size) for item in frame.held if item.conversion is not None]
     pairs += bought
@@ -210,6 +211,10 @@ def perpetual_room(
         size * abs(pair.perpetual_size) * marks.get(pair.perpetual, math.inf) for pair, size in pairs
     ]
     margin += [size * pair.margin_usd for pair, size in pairs]
+    for item in frame.perpetual_orders:
+        opens = item.action is PerpetualAction.OPEN
+        notional += [abs(item.size) * marks.get(item.perpetual, math.inf)] if opens else []
+        margin.append(item.margin_usd)
 
     def left(limit_usd: float, used: Sequence[float]) -> float:
         return max(0.0, limit_usd - sum(used)) if np.isfinite(used).all() else 0.0
@@ -221,6 +226,10 @@ def perpetual_room(
     )
 
 
-def perpetual_at_risk(perpetuals: Sequence[HeldPerpetual]) -> float:
-    """Return what shorts take of R9's defined-risk capital: their losses until they are liquidated, USD."""
-    return math.fsum(item.loss_to_liquidation_usd for item in perpetuals)
+def perpetual_at_risk(frame: Frame) -> float:
+    """Return what shorts take of R9's defined-risk capital: their losses until they are liquidated, USD.
+
+    Of an order that may still be filled it is all the margin that it would bring.
+    """
+    held = math.fsum(item.loss_to_liquidation_usd for item in frame.perpetuals)
+    return held + math.fsum(item.margin_usd for item in frame.perpetual_orders)

@@ -14,7 +14,7 @@ from bot.model.base_layers import NOTHING_STATED, BaseHoldings
 if TYPE_CHECKING:
     from bot.model.exposure import Exposure
     from bot.model.hedge import HeldCondor, HeldHedge, Quote, Spend
-    from bot.model.perpetual import HeldPerpetual, PerpetualQuote
+    from bot.model.perpetual import HeldPerpetual, PerpetualOrder, PerpetualQuote
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -219,6 +219,7 @@ class Frame:
     perpetuals: tuple["HeldPerpetual", ...] = ()
     quotes: tuple["Quote", ...] = ()
     perpetual_quotes: tuple["PerpetualQuote", ...] = ()
+    perpetual_orders: tuple["PerpetualOrder", ...] = ()  # without a final outcome: they may still be filled
     pair_venues: tuple[str, ...] | None = None  # that fill options in two parts (R27); None: any would
     spends: tuple["Spend", ...] = ()
     holds: tuple[str, ...] = field(default=())  # reasons why nothing new may be opened

@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bot.model.account_order import AccountOutcome
 from bot.model.base_layers import Proposal
 from bot.model.hedge import CondorOrder, HedgePlan, Instrument, Layer, LayerTarget, LegOutcome, Shortfall
 from bot.model.perpetual import PerpetualOrder
 from bot.model.perpetual_outcome import PerpetualOutcome
+from bot.model.policy_vote import PolicyVote
 from bot.model.tier import FamilyVote, Reading, RuleFinding, Tier
 
 
@@ -155,4 +157,14 @@ class StepRecord:
     cash_flow_usd: float  # money that hedging brought (+) or took (-) before this step's own legs
     is_heartbeat: bool = False
     indicative: bool = False  # sums of money hold fills on paper at indicative quotes
+    vote: PolicyVote | None = None  # under which it was decided; the hash is that of the policy with it
     perpetuals: tuple[PerpetualOutcome, ...] = ()  # what became of orders for perpetuals (R27)
+    account_orders: tuple[AccountOutcome, ...] = ()  # on positions and loans (R21, R29)
+
+    @property
+    def policy_words(self) -> str:
+        """Return the policy's hash as it is shown, and the vote that it was decided under."""
+        short = self.decision.policy_hash[:8]
+        if self.vote is None:
+            return short
+        return f"{short}, vote {self.vote.sequence} read at block {self.vote.block_number}"

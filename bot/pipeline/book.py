@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bot.model.hedge import (
+    Conversion,
     HedgeLeg,
     HeldHedge,
     Instrument,
@@ -15,6 +16,7 @@ from bot.model.hedge import (
     Spend,
     SpendKind,
 )
+from bot.model.perpetual import Perpetual
 from bot.ports import VenuePosition
 
 SIZE_TOLERANCE = 1e-6  # of a size: float dust is no difference
@@ -32,6 +34,7 @@ class Purchase:
     size: float
     cost_usd: float
     opened_at_s: float
+    conversion: Conversion | None = None  # what stands for it (R27)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,17 @@ class Book:
     purchases: Mapping[tuple[str, str], Purchase] = field(default_factory=dict)  # (venue, position id)
     spends: tuple[Spend, ...] = ()
     cash_flow_usd: float = 0.0  # proceeds less everything paid
+    pair_block: int = 0  # of the newest leg that was a conversion (R27)
+
+    @property
+    def paired(self) -> Mapping[Perpetual, float]:
+        """Return the units of each perpetual that conversions hold, signed (R27)."""
+        found: dict[Perpetual, float] = {}
+        for item in self.purchases.values():
+            if item.conversion is not None:
+                name = item.conversion.perpetual
+                found[name] = found.get(name, 0.0) + item.size * item.conversion.perpetual_size
+        return found
 
     def after(self, outcome: LegOutcome) -> "Book":
         """Return the book with one more closed leg in it."""
@@ -50,6 +64,7 @@ class Book:
             purchases=_purchases_after(self.purchases, outcome),
             spends=(*self.spends, *entries),
             cash_flow_usd=self.cash_flow_usd - spend.usd,
+            pair_block=max(self.pair_block, outcome.block_number if outcome.leg.conversion else 0),
         )
 
     def _set_aside(self, outcome: LegOutcome, spend: Spend) -> Spend:
@@ -65,6 +80,31 @@ class Book:
             part = min(1.0, outcome.filled_size / bought.size)
             profit_usd = max(0.0, -spend.usd - part * bought.cost_usd)
         return replace(spend, usd=outcome.leg.set_aside * profit_usd, kind=SpendKind.SET_ASIDE)
+
+    def paired_positions(
+        self, positions: Iterable[VenuePosition], marks_usd: Mapping[Perpetual, float]
+    ) -> list[VenuePosition]:
+        """Return positions with the options of pairs shown as what they make (R27).
+
+        The pair is worth its option and what the strike is worth more than the perpetual's mark; NaN where
+        nobody marks that.
+        """
+        pairs = {
+            (item.conversion.option.venue, key[1]): item
+            for key, item in self.purchases.items()
+            if item.conversion is not None
+        }
+        return [
+            _as_pair(item, pairs[key], marks_usd)
+            if (key := (item.instrument.venue, item.id)) in pairs
+            else item
+            for item in positions
+        ]
+
+    def with_parts(self, leg: HedgeLeg) -> HedgeLeg:
+        """Return a leg with what its position is made of: only the book knows that of one that is held."""
+        bought = self.purchases.get((leg.instrument.venue, leg.position_id))
+        return replace(leg, conversion=bought.conversion) if bought and leg.side is not Side.BUY else leg
 
     def hedges(self, positions: Iterable[VenuePosition], *, now_s: float) -> tuple[HeldHedge, ...]:
         """Join venue positions with their purchases.
@@ -132,6 +172,7 @@ class Book:
             model_usd=position.model_usd,
             liquidation_usd=position.liquidation_usd,
             settleable=position.settleable,
+            conversion=bought.conversion,
         )
 
 
@@ -188,15 +229,38 @@ def _purchases_after(
             size=outcome.filled_size + (held.size if held else 0.0),
             cost_usd=cost_usd + (held.cost_usd if held else 0.0),
             opened_at_s=held.opened_at_s if held else outcome.at_s,
+            conversion=outcome.leg.conversion,
         )
         return {**purchases, key: bought}
     if held is None:
         return purchases
+    if held.conversion is not None and not outcome.filled_size:
+        return _unpaired(purchases, key, held, outcome)
     left = held.size - outcome.filled_size
     rest = {other: value for other, value in purchases.items() if other != key}
     if left <= 1e-12 * held.size:
         return rest
     return {**rest, key: replace(held, size=left, cost_usd=held.cost_usd * left / held.size)}
+
+
+def _unpaired(
+    purchases: Mapping[tuple[str, str], Purchase],
+    key: tuple[str, str],
+    held: Purchase,
+    outcome: LegOutcome,
+) -> Mapping[tuple[str, str], Purchase]:
+    """Return the purchases where a pair's perpetual is closed and its option could not be."""
+    if held.conversion is None:
+        return purchases
+    option = held.conversion.option
+    alone = replace(
+        held,
+        instrument=option,
+        conversion=None,
+        cost_usd=max(held.cost_usd - outcome.premium_usd, 0.0),
+    )
+    rest = {other: value for other, value in purchases.items() if other != key}
+    return {**rest, (option.venue, key[1]): alone}
 
 
 def _settled_elsewhere(position_id: str, bought: Purchase) -> HeldHedge:
@@ -212,6 +276,24 @@ def _settled_elsewhere(position_id: str, bought: Purchase) -> HeldHedge:
         model_usd=math.nan,
         liquidation_usd=math.nan,
         settleable=True,
+        conversion=bought.conversion,
+    )
+
+
+def _as_pair(
+    position: VenuePosition, bought: Purchase, marks_usd: Mapping[Perpetual, float]
+) -> VenuePosition:
+    parts = bought.conversion
+    if parts is None:
+        return position
+    mark_usd = marks_usd.get(parts.perpetual, math.nan)
+    beside_usd = position.size * parts.perpetual_size * (mark_usd - parts.option.strike_usd)
+    return replace(
+        position,
+        instrument=bought.instrument,
+        model_usd=position.model_usd + beside_usd,
+        liquidation_usd=position.liquidation_usd + beside_usd,
+        intrinsic_usd=math.nan,
     )
 
 

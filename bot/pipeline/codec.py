@@ -32,7 +32,7 @@ from typing import Any, TypeVar, Union, cast
 import numpy as np
 
 from bot.errors import InvariantError
-from bot.model import exposure, hedge, intent, market, perpetual, record, tier
+from bot.model import exposure, hedge, intent, market, perpetual, perpetual_outcome, record, tier
 
 T = TypeVar("T")
 Json = Any  # what the json module reads and writes
@@ -43,7 +43,7 @@ _SPECIAL_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf
 # Model modules import one another only for type checkers; these are the names their hints may use.
 _MODEL_NAMES = {
     name: value
-    for module in (exposure, hedge, intent, market, perpetual, record, tier)
+    for module in (exposure, hedge, intent, market, perpetual, perpetual_outcome, record, tier)
     for name, value in vars(module).items()
 }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bot.chain.pause import read_pause
 from bot.errors import ConfigError, InvariantError
+from bot.model.account_order import AccountOrder
 from bot.model.hedge import HedgeLeg
 from bot.pipeline import codec
 
@@ -21,10 +22,16 @@ _MOST_BYTES = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Legs that a person wants done together, in their order."""
+    """Orders that a person wants done together, in their order."""
 
     legs: tuple[HedgeLeg, ...]
     by: str  # who asked
+    account_orders: tuple[AccountOrder, ...] = ()  # on positions and loans
+
+    @property
+    def key(self) -> str:
+        """The key of its first order."""
+        return self.legs[0].key if self.legs else self.account_orders[0].key
 
 
 class Desk:
@@ -46,8 +53,12 @@ class Desk:
 
     def leave(self, request: Request) -> Path:
         """Leave an order for the bot. Raises ConfigError when it cannot be written: nothing is asked then."""
-        body = {"by": request.by, "legs": [codec.dumps(leg) for leg in request.legs]}
-        path = self._folder / f"{request.legs[0].key.replace('/', '.')}.json"
+        body = {
+            "by": request.by,
+            "legs": [codec.dumps(leg) for leg in request.legs],
+            "account_orders": [codec.dumps(order) for order in request.account_orders],
+        }
+        path = self._folder / f"{request.key.replace('/', '.')}.json"
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self._folder, prefix=".")
@@ -70,6 +81,7 @@ def _read(path: Path) -> Request | str:
         with path.open("rb") as file:
             body = json.loads(file.read(_MOST_BYTES))
         legs = tuple(codec.loads(HedgeLeg, text) for text in body["legs"])
-        return Request(legs=legs, by=str(body["by"]))
+        orders = tuple(codec.loads(AccountOrder, text) for text in body.get("account_orders", ()))
+        return Request(legs=legs, by=str(body["by"]), account_orders=orders)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, InvariantError) as error:
         return f"order {path.name} cannot be read and is left out: {error}"

@@ -16,20 +16,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Table, func, insert, inspect, select
+from sqlalchemy import ColumnElement, Connection, Table, func, insert, inspect, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bot.errors import BotError, ConfigError, InvariantError
+from bot.model.account_order import AccountOrder, AccountOutcome
 from bot.model.hedge import HedgeLeg, LegOutcome
 from bot.model.intent import IntentEvent
+from bot.model.perpetual import PerpetualOrder
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.record import StepRecord
 from bot.pipeline import codec
 from bot.pipeline.journal_schema import (
+    ACCOUNT_LAYER,
     EVENT_TABLES,
     INTENT_EVENTS,
     LEG_EVENTS,
     META,
     METADATA,
+    PERPETUAL_LAYER,
     SCHEMA_VERSION,
     STEPS,
     trigger_statements,
@@ -40,6 +45,9 @@ from bot.pipeline.memory_journal import CLOSING_STATUSES
 _GENESIS = "0" * 64
 _PAGE = 500
 _ROWS_CHECKED_AT_OPEN = 1_000
+_IS_PERPETUAL = LEG_EVENTS.c.layer == PERPETUAL_LAYER
+_IS_ACCOUNT = LEG_EVENTS.c.layer == ACCOUNT_LAYER
+_IS_LEG = LEG_EVENTS.c.layer.not_in((PERPETUAL_LAYER, ACCOUNT_LAYER))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,25 +121,70 @@ class SqlJournal:
     # legs
 
     def open_leg(self, leg: HedgeLeg, *, at_s: float) -> None:
-        row = {"key": leg.key, "hedge_group": leg.group, "layer": leg.layer.value, "kind": "opened"}
-        self._append(LEG_EVENTS, f"leg {leg.key}", leg, {**row, "at_s": at_s})
+        self._open_order(leg, leg.layer.value, at_s)
 
     def close_leg(self, outcome: LegOutcome) -> None:
         """Record an outcome. FILLED, PARTIAL and REJECTED close the leg; any other is only noted."""
-        leg = outcome.leg
-        kind = "closed" if outcome.status in CLOSING_STATUSES else "noted"
-        row = {"key": leg.key, "hedge_group": leg.group, "layer": leg.layer.value, "kind": kind}
-        self._append(LEG_EVENTS, f"leg {leg.key}", outcome, {**row, "at_s": outcome.at_s})
+        self._close_order(outcome.leg, outcome.leg.layer.value, outcome)
 
     def open_legs(self) -> tuple[HedgeLeg, ...]:
-        closed = select(LEG_EVENTS.c.key).where(LEG_EVENTS.c.kind == "closed")
-        table = LEG_EVENTS.c
-        query = select(table.body).where(table.kind == "opened", table.key.not_in(closed))
-        return tuple(codec.loads(HedgeLeg, row.body) for row in self._rows(query.order_by(table.seq)))
+        return tuple(codec.loads(HedgeLeg, body) for body in self._open_bodies(_IS_LEG))
 
     def outcomes(self) -> tuple[LegOutcome, ...]:
-        query = select(LEG_EVENTS.c.body).where(LEG_EVENTS.c.kind == "closed").order_by(LEG_EVENTS.c.seq)
-        return tuple(codec.loads(LegOutcome, row.body) for row in self._rows(query))
+        return tuple(codec.loads(LegOutcome, body) for body in self._closed_bodies(_IS_LEG))
+
+    # other orders: rows of the same table under a layer of their own, so that the same rules hold
+
+    def open_perpetual(self, order: PerpetualOrder, *, at_s: float) -> None:
+        self._open_order(order, PERPETUAL_LAYER, at_s)
+
+    def close_perpetual(self, outcome: PerpetualOutcome) -> None:
+        """Record an outcome, as ``close_leg`` does."""
+        self._close_order(outcome.order, PERPETUAL_LAYER, outcome)
+
+    def open_perpetuals(self) -> tuple[PerpetualOrder, ...]:
+        return tuple(codec.loads(PerpetualOrder, body) for body in self._open_bodies(_IS_PERPETUAL))
+
+    def perpetual_outcomes(self) -> tuple[PerpetualOutcome, ...]:
+        return tuple(codec.loads(PerpetualOutcome, body) for body in self._closed_bodies(_IS_PERPETUAL))
+
+    def open_account_order(self, order: AccountOrder, *, at_s: float) -> None:
+        self._open_order(order, ACCOUNT_LAYER, at_s)
+
+    def close_account_order(self, outcome: AccountOutcome) -> None:
+        """Record an outcome, as ``close_leg`` does."""
+        self._close_order(outcome.order, ACCOUNT_LAYER, outcome)
+
+    def open_account_orders(self) -> tuple[AccountOrder, ...]:
+        return tuple(codec.loads(AccountOrder, body) for body in self._open_bodies(_IS_ACCOUNT))
+
+    def account_outcomes(self) -> tuple[AccountOutcome, ...]:
+        return tuple(codec.loads(AccountOutcome, body) for body in self._closed_bodies(_IS_ACCOUNT))
+
+    def _open_order(self, order: HedgeLeg | PerpetualOrder | AccountOrder, layer: str, at_s: float) -> None:
+        row = {"key": order.key, "hedge_group": order.group, "layer": layer, "kind": "opened"}
+        self._append(LEG_EVENTS, f"order {order.key}", order, {**row, "at_s": at_s})
+
+    def _close_order(
+        self,
+        order: HedgeLeg | PerpetualOrder | AccountOrder,
+        layer: str,
+        outcome: LegOutcome | PerpetualOutcome | AccountOutcome,
+    ) -> None:
+        kind = "closed" if outcome.status in CLOSING_STATUSES else "noted"
+        row = {"key": order.key, "hedge_group": order.group, "layer": layer, "kind": kind}
+        self._append(LEG_EVENTS, f"order {order.key}", outcome, {**row, "at_s": outcome.at_s})
+
+    def _open_bodies(self, kind: ColumnElement[bool]) -> list[str]:
+        table = LEG_EVENTS.c
+        closed = select(table.key).where(table.kind == "closed")
+        query = select(table.body).where(kind, table.kind == "opened", table.key.not_in(closed))
+        return [row.body for row in self._rows(query.order_by(table.seq))]
+
+    def _closed_bodies(self, kind: ColumnElement[bool]) -> list[str]:
+        table = LEG_EVENTS.c
+        query = select(table.body).where(kind, table.kind == "closed").order_by(table.seq)
+        return [row.body for row in self._rows(query)]
 
     # intents
 

@@ -1,12 +1,13 @@
 """The one loop. Every mode runs it; only where moments come from and who fills legs differ."""
 
-import hashlib
 import math
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
 
 from bot.engine.policy import Policy
+from bot.engine.policy_vote import under_vote
 from bot.errors import (
     InvariantError,
     NotFoundError,
@@ -15,35 +16,32 @@ from bot.errors import (
     TransientError,
     VenueRejected,
 )
-from bot.model.base_layers import NOTHING_STATED, BaseHoldings
-from bot.model.exposure import Exposure
-from bot.model.hedge import OPEN_STATUSES, HedgeLeg, HeldHedge, LegOutcome, LegStatus, Quote
-from bot.model.market import Block, Columns, Frame, Metric
-from bot.model.reasons import kind_of
+from bot.model.account_order import AccountOutcome
+from bot.model.hedge import OPEN_STATUSES, HedgeLeg, LegOutcome, LegStatus, Quote
+from bot.model.market import Frame
+from bot.model.perpetual_outcome import PerpetualOutcome
+from bot.model.policy_vote import PolicyVote
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.model.units import HOUR_S
+from bot.pipeline.account_orders import AccountOrders, AccountTerms
 from bot.pipeline.book import Book, book_of, reserved
 from bot.pipeline.derived import Figures, figures_history
+from bot.pipeline.desk import Desk, Request
+from bot.pipeline.moments import Moment as Moment
+from bot.pipeline.moments import quote_sizes as quote_sizes
+from bot.pipeline.moments import view_of as view_of
+from bot.pipeline.moments import view_spots as view_spots
 from bot.pipeline.pauses import Pauses
-from bot.ports import Journal, MarketView, Venue, VenuePosition
+from bot.pipeline.perpetuals import Perpetuals, PerpetualsSeen
+from bot.pipeline.records import frame_hash, heartbeat, is_news, mark_usd, told
+from bot.ports import AccountVenue, Journal, MarketView, PerpetualVenue, Venue, VenuePosition
 
 Decide = Callable[[Policy, EngineState, Frame], tuple[EngineState, Decision]]
 
+_NOTHING: Mapping[str, LegOutcome] = MappingProxyType({})
+PAIR_SIGN = "+"  # between the names of the two venues that a venue of pairs stands for
 # What a venue may raise when it could not look or cannot tell: nothing is known of the leg or the book.
 _UNSEEN = (OutcomeUnknown, TransientError, StaleDataError, VenueRejected)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Moment:
-    """A frame before the venues were asked: what a source knows at one time."""
-
-    now_s: float
-    blocks: Mapping[int, Block]
-    columns: Columns
-    exposures: tuple[Exposure, ...]
-    holds: tuple[str, ...] = field(default=())
-    unseen: tuple[str, ...] = field(default=())  # positions that were not read since the start
-    base: BaseHoldings = NOTHING_STATED  # of the base layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,12 +54,20 @@ class Step:
     record: StepRecord
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What a person left for this step."""
+
+    holds: tuple[str, ...] = ()
+    requests: tuple[tuple[Path, Request], ...] = ()
+
+
 @dataclass(slots=True, kw_only=True)
 class Pipeline:
     """Drives moments through quotes, decision, execution and journal.
 
-    ``venues`` maps a venue's name to its port. The engine state and the book come from the journal,
-    so a new Pipeline on the same journal goes on where the last one stopped.
+    ``venues`` maps a venue's name to its port, ``perpetual_venues`` likewise (R27). The engine state and the
+    book come from the journal, so a new Pipeline on the same journal goes on where the last one stopped.
     """
 
     mode: str
@@ -72,6 +78,9 @@ class Pipeline:
     max_price_age_s: float = math.inf  # older prices are unknown to venues (policy)
     before_record: Callable[["Step"], None] = lambda _: None  # what the record cites must be on disk first
     figures: Figures | None = None  # what the book earned so far; none: a book that begins now
+    desk: Desk | None = None  # where a person leaves a pause and orders of their own
+    perpetual_venues: Mapping[str, PerpetualVenue] = field(default_factory=dict)
+    account_venue: AccountVenue | None = None  # acts on positions and loans (R21, R29)
     _state: EngineState = field(init=False)
     _book: Book = field(init=False)
     _last: StepRecord | None = field(init=False)
@@ -80,8 +89,12 @@ class Pipeline:
     _unread: bool = field(init=False, default=False)  # a venue could not be read in this step
     _figures: Figures = field(init=False)
     _pauses: Pauses = field(init=False)
+    _perpetuals: Perpetuals = field(init=False)
+    _accounts: AccountOrders = field(init=False)
+    _seen: PerpetualsSeen = field(init=False, default_factory=PerpetualsSeen)  # of this step
     _executed: tuple[LegOutcome, ...] = field(init=False)  # in blocks that no moment has reached yet
     _pending: Mapping[str, tuple[LegStatus, str]] = field(init=False, default_factory=dict)  # last look
+    _voted: tuple[PolicyVote | None, Policy] | None = field(init=False, default=None)
     _indicative: bool = field(init=False)  # the book holds, or held, fills at indicative quotes
 
     def __post_init__(self) -> None:
@@ -93,6 +106,18 @@ class Pipeline:
         first_s, longest_s = self.policy.orders.refusal_pause
         self._pauses = Pauses(first_s=first_s, longest_s=longest_s)
         self._pauses.note(self._executed)
+        self._perpetuals = Perpetuals(
+            venues=self.perpetual_venues, journal=self.journal, pause_s=(first_s, longest_s)
+        )
+        self._accounts = AccountOrders(
+            venue=self.account_venue,
+            journal=self.journal,
+            terms=AccountTerms(
+                session_s=self.policy.tiers.session,
+                valid_for_s=self.policy.orders.valid_for,
+                pause_s=(first_s, longest_s),
+            ),
+        )
         bar_s = self.policy.signals.bar_s
         self._figures = self.figures or Figures(figures_history(self.policy), bar_s=bar_s)
 
@@ -111,14 +136,33 @@ class Pipeline:
                 f"a moment must be later than the journal's last, "
                 f"{self._last.decision.now_s}, was {moment.now_s}"
             )
+        asked = self._asked()
+        moment = replace(moment, holds=(*moment.holds, *asked.holds))
         view = view_of(moment, max_age_s=self.max_price_age_s)
         reconciled = await self._reconcile(view)
+        known = await self._perpetuals.reconcile(view)
+        await self._accounts.reconcile(view)
         frame = await self._frame(moment, view)
         # Marks are taken before this step's legs, so the cash flow beside them is too.
-        cash_flow_usd = self._book.cash_flow_usd
-        self._state, decision = self.decide(self.policy, self._state, frame)
-        outcomes = await self._execute_plan(decision.plan.legs, view)
-        record = self._record(frame, decision, (*reconciled, *outcomes), cash_flow_usd)
+        parts = (self._book, self._perpetuals, self._accounts)
+        cash_flow_usd = sum(item.cash_flow_usd for item in parts)
+        policy = self._policy_under(moment.vote)
+        self._state, decision = self.decide(policy, self._state, frame)
+        # A person's orders go first: what the plan wants after them is decided anew at the next step.
+        own, moved = await self._execute_asked(asked, view)
+        moved = await self._accounts.act(decision.proposals, frame.exposures, view) or moved
+        first = moved or bool(own)
+        traded = () if first else await self._perpetuals.execute(decision.perpetuals, view)
+        outcomes = own if first else await self._execute_plan(decision.plan.legs, view)
+        record = self._record(
+            frame,
+            decision,
+            (*reconciled, *outcomes),
+            cash_flow_usd,
+            perpetuals=(*known, *self._seen.ends, *traded),
+            account_orders=self._accounts.news(),
+            vote=moment.vote,
+        )
         self._figures.flush()
         self.before_record(Step(moment=moment, frame=frame, decision=decision, record=record))
         self.journal.append_step(record)
@@ -129,6 +173,12 @@ class Pipeline:
     def last(self) -> StepRecord | None:
         """The newest record, also one of an earlier run."""
         return self._last
+
+    def _policy_under(self, vote: PolicyVote | None) -> Policy:
+        """Return the policy that decides while a vote is in force; hashed once for each vote."""
+        if self._voted is None or self._voted[0] != vote:
+            self._voted = (vote, under_vote(self.policy, vote))
+        return self._voted[1]
 
     async def positions(self, moment: Moment) -> tuple[VenuePosition, ...]:
         """Return what all venues hold, marked at a moment. Raises TransientError."""
@@ -150,7 +200,14 @@ class Pipeline:
 
     async def _frame(self, moment: Moment, view: MarketView) -> Frame:
         held, quotes, unread = await self._ask_venues(moment, view)
-        self._unread = bool(unread)
+        self._seen = await self._perpetuals.look(
+            view,
+            quote_sizes(self.policy, moment.exposures, view),
+            paired=self._book.paired,
+            pair_block=self._book.pair_block,
+        )
+        held = self._book.paired_positions(held, self._seen.marks_usd)
+        self._unread = bool(unread or self._seen.unread)
         ahead = self._ahead_of(view)
         held = self._still_held(held, ahead)
         unexplained = () if self._unread else self._book.unexplained(held, now_s=moment.now_s)
@@ -166,19 +223,26 @@ class Pipeline:
             holds=(*moment.holds, *unread.values(), *unexplained),
             unseen=moment.unseen,
             base=moment.base,
+            pair_venues=tuple(name for name in self.venues if PAIR_SIGN in name),
             open_legs=(
                 *(leg.key for leg in (*open_legs, *(item.leg for item in ahead))),
                 *self._pauses.keys(moment.now_s),
             ),
         )
-        is_booked = not (unread or unexplained or ahead)
-        return self._figures.added(frame, is_booked=is_booked, unread=unread)
+        frame = self._perpetuals.added(frame, self._seen, now_s=moment.now_s)
+        is_booked = self._seen.is_whole and not (unread or unexplained or ahead)
+        return self._figures.added(frame, is_booked=is_booked, unread={**unread, **self._seen.unread})
 
     def _still_held(
         self, positions: Sequence[VenuePosition], ahead: Sequence[LegOutcome]
     ) -> list[VenuePosition]:
         """Leave out what was closed after the block at which the venue listed it."""
-        touched = {(item.leg.instrument.venue, item.position_id) for item in ahead}
+        touched = {
+            (venue, item.position_id)
+            for item in ahead
+            for venue in (item.leg.instrument.venue, item.leg.conversion and item.leg.conversion.option.venue)
+            if venue
+        }
         closed = touched - self._book.purchases.keys()
         return [item for item in positions if (item.instrument.venue, item.id) not in closed]
 
@@ -209,18 +273,80 @@ class Pipeline:
                 unread[name] = f"venue {name} could not be read: {error}"
         return held, tuple(quotes), unread
 
-    async def _execute_plan(self, legs: Sequence[HedgeLeg], view: MarketView) -> list[LegOutcome]:
+    async def order(self, request: Request, moment: Moment) -> tuple[LegOutcome, ...]:
+        """Do a person's orders and nothing else; what an earlier run left open is looked up first."""
+        view = view_of(moment, max_age_s=self.max_price_age_s)
+        reconciled = await self._reconcile(view)
+        await self._accounts.reconcile(view)
+        outcomes, _ = await self._execute_request(request, view)
+        return (*reconciled, *outcomes)
+
+    async def look(self, moment: Moment) -> Frame:
+        """Return what is held and quoted at a moment, and decide nothing. Raises TransientError."""
+        return await self._frame(moment, view_of(moment, max_age_s=self.max_price_age_s))
+
+    def _asked(self) -> "_Asked":
+        if self.desk is None:
+            return _Asked()
+        found = self.desk.requests()
+        unreadable = tuple(item for _, item in found if isinstance(item, str))
+        requests = tuple((path, item) for path, item in found if isinstance(item, Request))
+        return _Asked(holds=(*self.desk.holds(), *unreadable), requests=requests)
+
+    async def _execute_asked(self, asked: "_Asked", view: MarketView) -> tuple[list[LegOutcome], bool]:
+        """Do the orders that a person left, each once: the journal knows which were begun.
+
+        Returns what became of legs, and whether an order on a position or loan was begun.
+        """
+        outcomes: list[LegOutcome] = []
+        moved = False
+        for path, request in asked.requests:
+            done, begun = await self._execute_request(request, view)
+            outcomes, moved = [*outcomes, *done], moved or begun
+            if self.desk is not None and not self._waits(request):
+                self.desk.done(path)
+        return outcomes, moved
+
+    async def _execute_request(self, request: Request, view: MarketView) -> tuple[list[LegOutcome], bool]:
+        if self._waits(request):
+            return [], False
+        done = {item.leg.key: item for item in self.journal.outcomes()}
+        legs = [leg for leg in request.legs if leg.key not in done]
+        outcomes = await self._execute_plan(legs, view, done)
+        return outcomes, await self._accounts.execute(request.account_orders, view)
+
+    def _waits(self, request: Request) -> bool:
+        """Say whether an order is open that is the request's own or in the way of one of its own."""
+        places = {(leg.group, leg.layer) for leg in request.legs}
+        return any(
+            (leg.group, leg.layer) in places for leg in self.journal.open_legs()
+        ) or self._accounts.is_open(request.account_orders)
+
+    async def _execute_plan(
+        self, legs: Sequence[HedgeLeg], view: MarketView, earlier: Mapping[str, LegOutcome] = _NOTHING
+    ) -> list[LegOutcome]:
         """Execute legs in order; stop at one whose end is open, since what follows may rest on it."""
         done: dict[str, LegOutcome] = {}
         for leg in legs:
-            if leg.only_after and not _is_filled(done.get(leg.only_after)):
+            if leg.only_after and not _is_filled({**earlier, **done}.get(leg.only_after)):
                 continue  # the protection that was to replace this leg's was not had
             done[leg.key] = await self._execute(leg, view)
             if done[leg.key].status in OPEN_STATUSES:
                 break
         return list(done.values())
 
+    @property
+    def perpetuals(self) -> Perpetuals:
+        """The part that trades perpetuals, with its book."""
+        return self._perpetuals
+
+    @property
+    def accounts(self) -> AccountOrders:
+        """The part that acts on positions and loans."""
+        return self._accounts
+
     async def _execute(self, leg: HedgeLeg, view: MarketView) -> LegOutcome:
+        leg = self._book.with_parts(leg)
         self.journal.open_leg(leg, at_s=view.now_s)
         try:
             outcome = await self._venue(leg).execute(leg, view=view)
@@ -256,6 +382,10 @@ class Pipeline:
         decision: Decision,
         outcomes: tuple[LegOutcome, ...],
         cash_flow_usd: float,
+        *,
+        perpetuals: tuple[PerpetualOutcome, ...],
+        account_orders: tuple[AccountOutcome, ...],
+        vote: PolicyVote | None,
     ) -> StepRecord:
         last = self._last
         record = StepRecord(
@@ -269,44 +399,23 @@ class Pipeline:
             exposure_value_usd={
                 item.id: item.value_usd + item.fees_uncollected_usd for item in frame.exposures
             },
-            hedge_value_usd=math.nan if self._unread else sum(_mark(hedge) for hedge in frame.held),
+            hedge_value_usd=math.nan if self._unread else self._hedge_value_usd(frame),
             cash_flow_usd=cash_flow_usd,
             indicative=self._indicative,
+            vote=vote,
+            perpetuals=perpetuals,
+            account_orders=account_orders,
         )
-        told = _told(decision)
+        now_told = told(decision)
         is_due = frame.now_s - self._last_full_s >= HOUR_S
-        if is_due or _is_news(record, last) or told != self._told:
-            self._last_full_s, self._told = frame.now_s, told
+        if is_due or is_news(record, last) or now_told != self._told:
+            self._last_full_s, self._told = frame.now_s, now_told
             return record
-        return _heartbeat(record)
+        return heartbeat(record)
 
-
-def view_of(moment: Moment, *, max_age_s: float = math.inf) -> MarketView:
-    """Return what a venue may know of a moment. A price older than ``max_age_s`` is unknown to it."""
-    prices = {
-        key.subject: _fresh(moment.columns.latest(Metric.PRICE_USD, key.subject), moment.now_s - max_age_s)
-        for key in moment.columns.find(Metric.PRICE_USD)
-    }
-    return MarketView(
-        now_s=moment.now_s,
-        block=next(iter(moment.blocks.values()), None),
-        columns=moment.columns,
-        spot_usd=prices,
-        stable_usd=prices,
-    )
-
-
-def _fresh(latest: tuple[float, float], since_s: float) -> float:
-    value, observed_at_s = latest
-    return value if observed_at_s >= since_s else math.nan
-
-
-def view_spots(columns: Columns, exposures: Sequence[Exposure]) -> Mapping[str, float]:
-    """Return the newest price of every underlying that is protected; NaN when none is known."""
-    return {
-        name: columns.latest(Metric.PRICE_USD, name)[0]
-        for name in sorted({item.underlying for item in exposures})
-    }
+    def _hedge_value_usd(self, frame: Frame) -> float:
+        """Return the marks of options and what open perpetuals would gain; their margin is in no sum."""
+        return sum(mark_usd(hedge) for hedge in frame.held) + self._seen.open_value_usd
 
 
 def _pending(outcomes: Sequence[LegOutcome]) -> Mapping[str, tuple[LegStatus, str]]:
@@ -324,68 +433,3 @@ def _is_booked(outcome: LegOutcome) -> bool:
     """Say whether all money of an outcome is known: one NaN in the ledger would be there for a year."""
     money = (outcome.premium_usd, outcome.fee_usd, outcome.swap_usd, outcome.gas_usd, outcome.filled_size)
     return all(math.isfinite(value) for value in money)
-
-
-def frame_hash(frame: Frame) -> str:
-    """Return a digest of what a frame was cut from: its time, blocks, and the end of each column."""
-    digest = hashlib.sha256(repr(frame.now_s).encode())
-    for chain_id, block in sorted(frame.blocks.items()):
-        digest.update(f"{chain_id}:{block.hash}".encode())
-    for key in sorted(frame.columns.series):
-        column = frame.columns.series[key]
-        digest.update(f"{key}#{column.times_s.size}".encode())
-        digest.update(column.times_s[-1:].tobytes() + column.values[-1:].tobytes())
-    return digest.hexdigest()
-
-
-def quote_sizes(policy: Policy, exposures: Sequence[Exposure], view: MarketView) -> dict[str, float]:
-    """Return, per underlying with a known price, how many contracts to ask quotes for.
-
-    A token's exposure asks for the factors' options too, which may stand in for its own (R8).
-    """
-    sizes: dict[str, float] = {}
-    factors = policy.sizing.factors.assets
-    for item in exposures:
-        for name in (item.underlying, *(factors if item.underlying not in factors else ())):
-            spot = view.spot_usd.get(name, math.nan)
-            if spot > 0.0 and item.value_usd > 0.0:
-                units = policy.orders.quote_share * item.value_usd / spot
-                sizes[name] = sizes.get(name, 0.0) + units
-    return sizes
-
-
-def _mark(hedge: HeldHedge) -> float:
-    """Return what a hedge counts for: a sale now, else the model; nothing while it is only to be booked."""
-    if math.isfinite(hedge.liquidation_usd):
-        return hedge.liquidation_usd
-    return hedge.model_usd if math.isfinite(hedge.model_usd) else 0.0
-
-
-def _is_news(record: StepRecord, last: StepRecord | None) -> bool:
-    if last is None or record.outcomes or record.decision.plan.legs:
-        return True
-    if list(map(kind_of, record.decision.holds)) != list(map(kind_of, last.decision.holds)):
-        return True  # the age of a stale price alone is none
-    if record.state.protocol_tiers != last.state.protocol_tiers:
-        return True
-    before = {item.group: item.tier for item in last.decision.groups}
-    return any(before.get(item.group) != item.tier for item in record.decision.groups)
-
-
-def _told(decision: Decision) -> frozenset[tuple[str, str, str]]:
-    """Return what base layers propose and how many findings of each rule stand, without their figures."""
-    fired = Counter(item.rule for item in decision.findings if item.fired)
-    proposed = [item.key for item in decision.proposals]
-    return frozenset((*proposed, *((rule, "fired", str(count)) for rule, count in fired.items())))
-
-
-def _heartbeat(record: StepRecord) -> StepRecord:
-    """Drop what repeats the last full record: readings, votes, findings and proposals."""
-    protocols = tuple(replace(item, findings=()) for item in record.decision.protocols)
-    groups = tuple(
-        replace(item, votes=(), findings=(), reads=(), fast_reads=(), alternatives=(), refused_quotes=())
-        for item in record.decision.groups
-    )
-    decision = replace(record.decision, readings=(), groups=groups, protocols=protocols, findings=())
-    decision = replace(decision, proposals=())
-    return replace(record, decision=decision, is_heartbeat=True)

@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 
 from bot.errors import InvariantError
+from bot.model.account_order import AccountOrder, AccountOutcome
 from bot.model.hedge import HedgeLeg, LegOutcome, LegStatus
 from bot.model.intent import CLOSED_STATES, IntentEvent, IntentState
+from bot.model.perpetual import PerpetualOrder
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.record import StepRecord
 
 # Only these say what became of a leg; the others leave it open, and its budget reserved.
@@ -18,6 +21,10 @@ class MemoryJournal:
         self._seen: set[str] = set()
         self._open: dict[str, HedgeLeg] = {}
         self._outcomes: list[LegOutcome] = []
+        self._perpetuals: dict[str, PerpetualOrder] = {}  # open ones
+        self._perpetual_outcomes: list[PerpetualOutcome] = []
+        self._account_orders: dict[str, AccountOrder] = {}  # open ones
+        self._account_outcomes: list[AccountOutcome] = []
         self._intents: list[IntentEvent] = []
         self._slots: dict[str, tuple[int, str, int]] = {}  # intent key -> chain, sender, nonce
         self._claims: dict[tuple[int, str, int], str] = {}  # the same, the other way round
@@ -51,6 +58,60 @@ class MemoryJournal:
     def outcomes(self) -> tuple[LegOutcome, ...]:
         return tuple(self._outcomes)
 
+    def open_perpetual(self, order: PerpetualOrder, *, at_s: float) -> None:  # noqa: ARG002 - the port's
+        if order.key in self._seen:
+            raise InvariantError(f"order {order.key} is in the journal already; an order is executed once")
+        for other in self._perpetuals.values():
+            if other.group == order.group:
+                raise InvariantError(
+                    f"order {order.key} cannot open: order {other.key} of {order.group} is still open"
+                )
+        self._seen.add(order.key)
+        self._perpetuals[order.key] = order
+
+    def close_perpetual(self, outcome: PerpetualOutcome) -> None:
+        key = outcome.order.key
+        if key not in self._perpetuals:
+            raise InvariantError(f"order {key} cannot close: it is not open in the journal")
+        if outcome.status in CLOSING_STATUSES:
+            if any(leg == key for leg, _ in self._open_intents.values()):
+                raise InvariantError(f"order {key} cannot close: one of its transactions is open")
+            del self._perpetuals[key]
+            self._perpetual_outcomes.append(outcome)
+
+    def open_perpetuals(self) -> tuple[PerpetualOrder, ...]:
+        return tuple(self._perpetuals.values())
+
+    def perpetual_outcomes(self) -> tuple[PerpetualOutcome, ...]:
+        return tuple(self._perpetual_outcomes)
+
+    def open_account_order(self, order: AccountOrder, *, at_s: float) -> None:  # noqa: ARG002 - the port's
+        if order.key in self._seen:
+            raise InvariantError(f"order {order.key} is in the journal already; an order is executed once")
+        for other in self._account_orders.values():
+            if other.group == order.group:
+                raise InvariantError(
+                    f"order {order.key} cannot open: order {other.key} of {order.group} is still open"
+                )
+        self._seen.add(order.key)
+        self._account_orders[order.key] = order
+
+    def close_account_order(self, outcome: AccountOutcome) -> None:
+        key = outcome.order.key
+        if key not in self._account_orders:
+            raise InvariantError(f"order {key} cannot close: it is not open in the journal")
+        if outcome.status in CLOSING_STATUSES:
+            if any(leg == key for leg, _ in self._open_intents.values()):
+                raise InvariantError(f"order {key} cannot close: one of its transactions is open")
+            del self._account_orders[key]
+            self._account_outcomes.append(outcome)
+
+    def open_account_orders(self) -> tuple[AccountOrder, ...]:
+        return tuple(self._account_orders.values())
+
+    def account_outcomes(self) -> tuple[AccountOutcome, ...]:
+        return tuple(self._account_outcomes)
+
     def append_intent(self, event: IntentEvent) -> None:
         slot = (event.chain_id, event.sender, event.nonce)
         refusal = self._refusal(event, slot)
@@ -83,7 +144,8 @@ class MemoryJournal:
             return "the nonce belongs to another intent"
         if any(account == slot[:2] for _, account in self._open_intents.values()):
             return "another transaction of the same account is still open"
-        return "" if event.leg_key in self._open else "its leg is not open in the journal"
+        is_open = any(event.leg_key in each for each in (self._open, self._perpetuals, self._account_orders))
+        return "" if is_open else "its leg is not open in the journal"
 
     def intents(self, leg_key: str | None = None) -> tuple[IntentEvent, ...]:
         return tuple(event for event in self._intents if leg_key is None or event.leg_key == leg_key)

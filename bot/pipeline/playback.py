@@ -16,6 +16,16 @@ from bot.model.base_layers import NOTHING_STATED, BaseHoldings
 from bot.model.exposure import Exposure
 from bot.model.hedge import HedgeLeg, LegOutcome, LegStatus, Quote
 from bot.model.market import Block, Metric, Observation, SeriesKey
+from bot.model.perpetual import (
+    Perpetual,
+    PerpetualAction,
+    PerpetualEnd,
+    PerpetualOrder,
+    PerpetualPosition,
+    PerpetualQuote,
+)
+from bot.model.perpetual_outcome import PerpetualOutcome, refused
+from bot.model.policy_vote import PolicyVote
 from bot.model.record import StepRecord
 from bot.pipeline import codec
 from bot.pipeline.derived import Figures, figures_history
@@ -49,6 +59,8 @@ class RecordedPart:
     last: StepRecord | None
     outcomes: tuple[LegOutcome, ...]
     open_legs: tuple[HedgeLeg, ...]
+    perpetual_outcomes: tuple[PerpetualOutcome, ...] = ()
+    open_perpetuals: tuple[PerpetualOrder, ...] = ()
 
     def history(self) -> History:
         """Return the history as it was at the first step."""
@@ -106,6 +118,11 @@ def read_part(folder: Path) -> RecordedPart:
         last=codec.loads(StepRecord, start["last"]) if start["last"] else None,
         outcomes=tuple(codec.loads(LegOutcome, item) for item in start["outcomes"]),
         open_legs=tuple(codec.loads(HedgeLeg, item) for item in start["open"]),
+        # An older program recorded none.
+        perpetual_outcomes=tuple(
+            codec.loads(PerpetualOutcome, item) for item in start.get("perpetual_outcomes", ())
+        ),
+        open_perpetuals=tuple(codec.loads(PerpetualOrder, item) for item in start.get("open_perpetuals", ())),
     )
 
 
@@ -141,6 +158,7 @@ def _recorded(line: Line, history: History) -> RecordedStep:
             unseen=tuple(json.loads(line["unseen"])),
             # An older program recorded none.
             base=codec.loads(BaseHoldings, line["base"]) if line.get("base") else NOTHING_STATED,
+            vote=codec.loads(PolicyVote, line["vote"]) if line.get("vote") else None,
         ),
         answers=tuple(_answer_of(item) for item in json.loads(line["answers"])),
         record=codec.loads(StepRecord, line["record"]),
@@ -149,7 +167,8 @@ def _recorded(line: Line, history: History) -> RecordedStep:
 
 
 def _answer_of(item: Sequence[Any]) -> Answer:
-    venue, underlying, size, quotes, positions, failure, why = item
+    venue, underlying, size, quotes, positions, failure, why, *perpetual = item
+    listed, held = perpetual or ((), ())  # an older program recorded none
     return Answer(
         venue,
         underlying,
@@ -158,6 +177,8 @@ def _answer_of(item: Sequence[Any]) -> Answer:
         tuple(codec.loads(VenuePosition, text) for text in positions),
         failure,
         why,
+        tuple(codec.loads(PerpetualQuote, text) for text in listed),
+        tuple(codec.loads(PerpetualPosition, text) for text in held),
     )
 
 
@@ -190,6 +211,11 @@ def journal_of(part: RecordedPart) -> MemoryJournal:
         journal.close_leg(outcome)
     for leg in part.open_legs:
         journal.open_leg(leg, at_s=0.0)
+    for traded in part.perpetual_outcomes:
+        journal.open_perpetual(traded.order, at_s=traded.at_s)
+        journal.close_perpetual(traded)
+    for order in part.open_perpetuals:
+        journal.open_perpetual(order, at_s=0.0)
     if part.last is not None:
         journal.append_step(part.last)
     return journal
@@ -238,12 +264,80 @@ class PlaybackVenue:
         return found
 
     def _answers(self, underlying: str) -> list[Answer]:
-        answers = self._step.answers if self._step else ()
-        found = [item for item in answers if (item.venue, item.underlying) == (self.name, underlying)]
-        if not found:
-            what = f"quotes of {underlying}" if underlying else "positions"
-            raise TransientError(f"nobody asked {self.name} for {what} at this step")
-        return found
+        return _answers_of(self._step, self.name, underlying)
+
+
+@dataclass(slots=True)
+class PlaybackPerpetualVenue:
+    """As PlaybackVenue, for perpetuals. Another size gets the nearest answer, marked as indicative."""
+
+    name: str
+    _step: RecordedStep | None = field(default=None, init=False)
+
+    def at(self, step: RecordedStep) -> None:
+        """Go to a step."""
+        self._step = step
+
+    async def perpetual_quotes(
+        self,
+        view: MarketView,  # noqa: ARG002
+        *,
+        underlying: str,
+        size: float,
+    ) -> tuple[PerpetualQuote, ...]:
+        found = _answers_of(self._step, self.name, underlying)
+        nearest = min(found, key=lambda item: abs(math.log(item.size / size)))
+        quotes = _checked(nearest).perpetual_quotes
+        return quotes if nearest.size == size else tuple(replace(item, indicative=True) for item in quotes)
+
+    async def held_perpetuals(self, view: MarketView) -> tuple[PerpetualPosition, ...]:  # noqa: ARG002
+        return _checked(_answers_of(self._step, self.name, HELD)[0]).perpetual_positions
+
+    async def execute(self, order: PerpetualOrder, *, view: MarketView) -> PerpetualOutcome:
+        return self._outcome(order, view)
+
+    async def reconcile(self, order: PerpetualOrder, *, view: MarketView) -> PerpetualOutcome:
+        return self._outcome(order, view)
+
+    async def ended(
+        self,
+        perpetual: Perpetual,
+        size: float,
+        *,
+        view: MarketView,  # noqa: ARG002
+        since_block: int,  # noqa: ARG002
+    ) -> PerpetualEnd | None:
+        """Return what the run booked in this step, None where it could prove nothing."""
+        mine = [
+            item
+            for item in (self._step.record.perpetuals if self._step else ())
+            if item.order.action is PerpetualAction.ENDED and item.order.perpetual == perpetual
+        ]
+        if not mine:
+            return None
+        return PerpetualEnd(
+            size=size,
+            price_usd=mine[0].price_usd,
+            fee_usd=math.fsum(item.fee_usd for item in mine),
+            funding_usd=math.fsum(item.funding_usd for item in mine),
+            because=mine[0].because,
+            tx_hash=mine[0].tx_hash,
+            block_number=mine[0].block_number,
+        )
+
+    def _outcome(self, order: PerpetualOrder, view: MarketView) -> PerpetualOutcome:
+        outcomes = self._step.record.perpetuals if self._step else ()
+        found = next((item for item in outcomes if item.order.key == order.key), None)
+        return found or refused(order, at_s=view.now_s, because="the recording has no such order")
+
+
+def _answers_of(step: RecordedStep | None, venue: str, underlying: str) -> list[Answer]:
+    answers = step.answers if step else ()
+    found = [item for item in answers if (item.venue, item.underlying) == (venue, underlying)]
+    if not found:
+        what = f"quotes of {underlying}" if underlying else "positions"
+        raise TransientError(f"nobody asked {venue} for {what} at this step")
+    return found
 
 
 def _checked(answer: Answer) -> Answer:

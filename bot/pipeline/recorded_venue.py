@@ -5,7 +5,15 @@ from typing import NamedTuple
 
 from bot.errors import BotError, OutcomeUnknown, StaleDataError, TransientError, VenueRejected
 from bot.model.hedge import HedgeLeg, LegOutcome, Quote
-from bot.ports import MarketView, Venue, VenuePosition
+from bot.model.perpetual import (
+    Perpetual,
+    PerpetualEnd,
+    PerpetualOrder,
+    PerpetualPosition,
+    PerpetualQuote,
+)
+from bot.model.perpetual_outcome import PerpetualOutcome
+from bot.ports import MarketView, PerpetualVenue, Venue, VenuePosition
 
 _UNSEEN = (TransientError, StaleDataError, VenueRejected, OutcomeUnknown)
 FAILURES: dict[str, type[BotError]] = {
@@ -24,6 +32,8 @@ class Answer(NamedTuple):
     positions: tuple[VenuePosition, ...] = ()
     failure: str = ""  # name of the error
     why: str = ""
+    perpetual_quotes: tuple[PerpetualQuote, ...] = ()
+    perpetual_positions: tuple[PerpetualPosition, ...] = ()
 
 
 @dataclass(slots=True)
@@ -56,8 +66,7 @@ class RecordedVenue:
         return found
 
     def _failed(self, underlying: str, size: float, error: BotError) -> None:
-        kind = next((name for name, known in FAILURES.items() if isinstance(error, known)), "TransientError")
-        self.answers.append(Answer(self.name, underlying, size, failure=kind, why=str(error)))
+        self.answers.append(_failure(self.name, underlying, size, error))
 
     async def execute(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
         return await self.real.execute(leg, view=view)
@@ -68,3 +77,55 @@ class RecordedVenue:
     def take(self) -> list[Answer]:
         found, self.answers = self.answers, []
         return found
+
+
+@dataclass(slots=True)
+class RecordedPerpetualVenue:
+    """A venue of perpetuals whose answers are kept. What it booked by itself is in the step's record."""
+
+    real: PerpetualVenue
+    answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.real.name
+
+    async def perpetual_quotes(
+        self, view: MarketView, *, underlying: str, size: float
+    ) -> tuple[PerpetualQuote, ...]:
+        try:
+            found = await self.real.perpetual_quotes(view, underlying=underlying, size=size)
+        except _UNSEEN as error:
+            self.answers.append(_failure(self.name, underlying, size, error))
+            raise
+        self.answers.append(Answer(self.name, underlying, size, perpetual_quotes=found))
+        return found
+
+    async def held_perpetuals(self, view: MarketView) -> tuple[PerpetualPosition, ...]:
+        try:
+            found = await self.real.held_perpetuals(view)
+        except _UNSEEN as error:
+            self.answers.append(_failure(self.name, HELD, 0.0, error))
+            raise
+        self.answers.append(Answer(self.name, HELD, 0.0, perpetual_positions=found))
+        return found
+
+    async def execute(self, order: PerpetualOrder, *, view: MarketView) -> PerpetualOutcome:
+        return await self.real.execute(order, view=view)
+
+    async def reconcile(self, order: PerpetualOrder, *, view: MarketView) -> PerpetualOutcome:
+        return await self.real.reconcile(order, view=view)
+
+    async def ended(
+        self, perpetual: Perpetual, size: float, *, view: MarketView, since_block: int
+    ) -> PerpetualEnd | None:
+        return await self.real.ended(perpetual, size, view=view, since_block=since_block)
+
+    def take(self) -> list[Answer]:
+        found, self.answers = self.answers, []
+        return found
+
+
+def _failure(venue: str, underlying: str, size: float, error: BotError) -> Answer:
+    kind = next((name for name, known in FAILURES.items() if isinstance(error, known)), "TransientError")
+    return Answer(venue, underlying, size, failure=kind, why=str(error))

@@ -31,6 +31,8 @@ from bot.engine.policy import Policy
 from bot.errors import ConfigError, InvariantError
 from bot.model.hedge import HedgeLeg, LegOutcome
 from bot.model.market import SeriesKey
+from bot.model.perpetual import PerpetualOrder
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.record import StepRecord
 from bot.model.units import DAY_S, iso_utc
 from bot.pipeline import codec
@@ -39,7 +41,7 @@ from bot.pipeline.history import Change, History
 from bot.pipeline.history_store import NO_BLOCK, StoredRows
 from bot.pipeline.loop import Step
 from bot.pipeline.memory_journal import CLOSING_STATUSES
-from bot.pipeline.recorded_venue import Answer, RecordedVenue
+from bot.pipeline.recorded_venue import Answer, RecordedPerpetualVenue, RecordedVenue
 from bot.ports import Journal
 
 SCHEMA = 1
@@ -56,6 +58,7 @@ STEP_COLUMNS = (
     "holds",
     "unseen",
     "base",
+    "vote",
     "held",
     "answers",
     "record",
@@ -90,7 +93,7 @@ class Recorder:
     policy: Policy
     history: History
     journal: Journal
-    venues: Sequence[RecordedVenue] = ()
+    venues: Sequence[RecordedVenue | RecordedPerpetualVenue] = ()
     figures: Figures | None = None
     steps_per_file: int = STEPS_PER_FILE
     max_bytes: int = MAX_BYTES
@@ -100,6 +103,8 @@ class Recorder:
     _tail: TextIO | None = field(default=None, init=False)
     _outcomes: tuple[LegOutcome, ...] = field(default=(), init=False)
     _open: tuple[HedgeLeg, ...] = field(default=(), init=False)
+    _perpetual_outcomes: tuple[PerpetualOutcome, ...] = field(default=(), init=False)
+    _open_perpetuals: tuple[PerpetualOrder, ...] = field(default=(), init=False)
     _run: str = field(default="", init=False)
     _last: StepRecord | None = field(default=None, init=False)
 
@@ -113,6 +118,8 @@ class Recorder:
         self._last = self.journal.last_step()
         self._outcomes = self.journal.outcomes()
         self._open = self.journal.open_legs()
+        self._perpetual_outcomes = self.journal.perpetual_outcomes()
+        self._open_perpetuals = self.journal.open_perpetuals()
         self.history.record()
         if self.figures is not None:
             self.figures.record()
@@ -135,6 +142,9 @@ class Recorder:
         closed = [item for item in step.record.outcomes if item.status in CLOSING_STATUSES]
         self._outcomes = (*self._outcomes, *closed)
         self._open = self.journal.open_legs()
+        traded = [item for item in step.record.perpetuals if item.status in CLOSING_STATUSES]
+        self._perpetual_outcomes = (*self._perpetual_outcomes, *traded)
+        self._open_perpetuals = self.journal.open_perpetuals()
         if self._lines >= self.steps_per_file:
             self.close()
 
@@ -166,6 +176,8 @@ class Recorder:
             "last": codec.dumps(self._last) if self._last else "",
             "outcomes": [codec.dumps(item) for item in self._outcomes],
             "open": [codec.dumps(item) for item in self._open],
+            "perpetual_outcomes": [codec.dumps(item) for item in self._perpetual_outcomes],
+            "open_perpetuals": [codec.dumps(item) for item in self._open_perpetuals],
         }
         write_whole(part / START, json.dumps(start).encode())
         return True
@@ -271,6 +283,7 @@ def _line(step: Step, changes: list[list[Any]], answers: Iterable[Answer]) -> Li
         "holds": json.dumps(list(moment.holds)),
         "unseen": json.dumps(list(moment.unseen)),
         "base": codec.dumps(moment.base),
+        "vote": "" if moment.vote is None else codec.dumps(moment.vote),
         "held": _many(step.frame.held),
         "answers": json.dumps([_answer(item) for item in answers]),
         "record": codec.dumps(step.record),
@@ -286,7 +299,10 @@ def _many(values: Iterable[Any]) -> str:
 def _answer(item: Answer) -> list[Any]:
     quotes = [codec.dumps(quote) for quote in item.quotes]
     positions = [codec.dumps(position) for position in item.positions]
-    return [item.venue, item.underlying, item.size, quotes, positions, item.failure, item.why]
+    row: list[Any] = [item.venue, item.underlying, item.size, quotes, positions, item.failure, item.why]
+    perpetual = [codec.dumps(quote) for quote in item.perpetual_quotes]
+    held = [codec.dumps(position) for position in item.perpetual_positions]
+    return [*row, perpetual, held]
 
 
 def _change(item: Change) -> list[Any]:

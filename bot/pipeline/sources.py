@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot.chain.heads import NewHead
+from bot.chain.policy_registry import Mandate, RegistryWatch
 from bot.errors import BotError, ConfigError, InvariantError, StaleDataError, TransientError
 from bot.model.base_layers import NOTHING_STATED, BaseHoldings
 from bot.model.market import Block
@@ -46,6 +47,7 @@ class LiveSource:
     others: Sequence[SideChain] = ()
     web: WebFeeds | None = None
     base: BaseHoldings = NOTHING_STATED  # what the configuration states of the base layers
+    registry: RegistryWatch | None = None  # the policy registry that may move the layer weights
     deadline_s: float = math.inf  # for one watcher or position
     guard: Callable[[], Awaitable[None]] | None = (
         None  # beside each reading; raises on another chain (REL-R1)
@@ -150,13 +152,14 @@ class LiveSource:
         """
         self.check_beside()
         found = await self._observer.observe(block, now_s=now_s)
+        mandate = Mandate() if self.registry is None else await self.registry.at(self.chain, block)
         if self.web is not None:
             self.history.append(self.web.take())
         self.history.append(found.rows)
         gap = self._log.observed(block)
         if gap is not None:
             self.on_gap(gap)
-        holds = [*found.holds, *(item.why for item in self.history.halts())]
+        holds = [*found.holds, *(item.why for item in self.history.halts()), *mandate.holds]
         blocks, exposures, unseen = {block.chain_id: block}, list(found.exposures), list(found.unseen)
         for side in self.others:
             holds.extend(side.holds(now_s))
@@ -173,6 +176,7 @@ class LiveSource:
             holds=tuple(holds),
             unseen=tuple(unseen),
             base=self.base,
+            vote=mandate.vote,
         )
 
     def trouble(self, error: BotError) -> None:

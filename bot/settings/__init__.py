@@ -24,6 +24,7 @@ from bot.settings.chains import ChainSettings
 from bot.settings.indicative import IndicativeSettings
 from bot.settings.policies import PRESETS, PolicySource, bot_policy, named_policy, read_source
 from bot.settings.root import Settings
+from bot.settings.safe import SafeSettings
 from bot.settings.sections import (
     AccountSettings,
     ExecutionSettings,
@@ -31,6 +32,7 @@ from bot.settings.sections import (
     LyraSettings,
     ManagerSettings,
     PerpSettings,
+    PolicyRegistrySettings,
     PolicySettings,
     PoolSettings,
     PositionSettings,
@@ -55,11 +57,13 @@ __all__ = [
     "LyraSettings",
     "ManagerSettings",
     "PerpSettings",
+    "PolicyRegistrySettings",
     "PolicySettings",
     "PolicySource",
     "PoolSettings",
     "PositionSettings",
     "ReserveSettings",
+    "SafeSettings",
     "Settings",
     "SignerSettings",
     "WatchSettings",

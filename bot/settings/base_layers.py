@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from bot.chain.address import Address
 from bot.errors import ConfigError
 from bot.model.base_layers import BaseHoldings, Cover, Loan, ReserveHolding
 from bot.model.units import parse_utc_s
@@ -85,11 +86,29 @@ class LoanSettings(Part):
     watched: str = ""  # "<holder>/<debt token>" of a source of token_units, in place of debt_units
     top_up_asset: str = ""
     top_up_threshold: float | None = Field(default=None, gt=0.0, le=1.0)  # liquidation threshold, fraction
+    # Of Aave v3 on the home chain, owed by the account that signs: where it is paid, and in which tokens.
+    pool: Address | None = None
+    debt_token: Address | None = None  # what is owed itself, not the debt token of the market
+    debt_decimals: int | None = Field(default=None, ge=0, le=36)
+    top_up_token: Address | None = None
+    top_up_decimals: int | None = Field(default=None, ge=0, le=36)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.debt_units is None) is not bool(self.watched):
             raise ValueError(f"loan {self.position} needs debt_units or watched, one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _check_payment(self) -> Self:
+        tokens = ((self.debt_token, self.debt_decimals), (self.top_up_token, self.top_up_decimals))
+        for name, (token, decimals) in zip(("debt", "top_up"), tokens, strict=True):
+            if (token is None) is not (decimals is None):
+                raise ValueError(f"loan {self.position} needs {name}_token and {name}_decimals together")
+        if (self.pool is None) is any(token is not None for token, _ in tokens):
+            raise ValueError(f"loan {self.position} needs pool and debt_token or top_up_token together")
+        if self.top_up_token is not None and not self.top_up_asset:
+            raise ValueError(f"loan {self.position}: top_up_token needs top_up_asset, the name of its price")
         return self
 
     @property

@@ -19,6 +19,7 @@ from bot.model.base_layers import BaseHoldings
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings, base_holdings
 from bot.settings.chains import ChainSettings
 from bot.settings.derive import DeriveSettings
+from bot.settings.exit import ExitSettings
 from bot.settings.indicative import IndicativeSettings
 from bot.settings.option_venues import HegicSettings, NexusSettings, OpynSettings, PanopticSettings
 from bot.settings.perp_v2 import PerpV2Settings
@@ -31,6 +32,7 @@ from bot.settings.sections import (
     LyraSettings,
     ManagerSettings,
     PerpSettings,
+    PolicyRegistrySettings,
     PolicySettings,
     PoolSettings,
     PositionSettings,
@@ -71,11 +73,13 @@ class Settings(BaseSettings):
     loans: tuple[LoanSettings, ...] = ()
     account: AccountSettings | None = None
     safe: SafeSettings | None = None
+    exit: ExitSettings = ExitSettings()
     web: WebSettings = WebSettings()
     alerts: AlertSettings = AlertSettings()
     signer: SignerSettings = SignerSettings()
     execution: ExecutionSettings = ExecutionSettings()
     policy: PolicySettings = PolicySettings()
+    policy_registry: PolicyRegistrySettings | None = None
     state_dir: Path = Field(default_factory=lambda: Path(user_state_dir("alvh-bot")))
     journal_url: SecretStr = SecretStr("")  # empty: a SQLite file for each mode in state_dir
 
@@ -187,11 +191,16 @@ def _resolved(cls: type[Settings], data: Mapping[str, Any]) -> dict[str, Any]:
                 prepare(kind, item, path=f"{section}.{number}", resolve=_resolver(found, item))
                 for number, item in enumerate(value)
             ]
+        elif section == "loans" and isinstance(value, list):
+            found[section] = [
+                prepare(LoanSettings, item, path=f"loans.{number}", resolve=_resolver(found, None))
+                for number, item in enumerate(value)
+            ]
         elif section == "chain" and isinstance(value, Mapping):
             found[section] = _chain(value, section)
         elif section == "chains" and isinstance(value, list):
             found[section] = [_chain(item, f"chains.{number}") for number, item in enumerate(value)]
-        elif section in ("lyra", "managers"):
+        elif section in ("lyra", "managers", "exit"):
             found[section] = prepare(field.annotation, value, path=section, resolve=_resolver(found, None))
     return {key: value for key, value in found.items() if key in data}
 

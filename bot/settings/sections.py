@@ -203,6 +203,12 @@ class AlertSettings(Part):
     silent_after_s: float = Field(default=60.0, ge=1.0, le=86_400.0)
 
 
+class PolicyRegistrySettings(Part):
+    """A contract on the home chain that says which policy decides, and moves its layer weights (R22)."""
+
+    address: Address
+
+
 class PolicySettings(Part):
     """Which policy decides, and whose signatures make it valid (R22)."""
 

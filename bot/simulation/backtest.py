@@ -3,6 +3,7 @@
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from bot.model.record import StepRecord
 from bot.model.units import DAY_S, HOUR_S, YEAR_S, iso_utc
 from bot.pipeline.loop import Decide, Moment, Pipeline, view_of
 from bot.pipeline.memory_journal import MemoryJournal
-from bot.ports import MarketView, VenuePosition
+from bot.ports import MarketView, PerpetualVenue, VenuePosition
 from bot.simulation.exposures import ExposureSpec, at_price
 from bot.simulation.market_model import HOLE_S, Market, with_implied_vols
 from bot.simulation.metrics import max_drawdown
@@ -32,6 +33,7 @@ from bot.simulation.strategies import (
 )
 from bot.simulation.tables import History
 from bot.venues.simulated import SimulatedVenue
+from bot.venues.simulated_perpetual import SimulatedPerpetualVenue
 
 _ENDED_S = DAY_S  # a file that ended longer ago is absent, not failing
 _BLOCK_S = 12  # simulated block time: R3 counts blocks
@@ -170,6 +172,19 @@ class Path:
     outcomes: tuple[LegOutcome, ...] = ()
 
 
+class AlvhStep(NamedTuple):
+    """One step, and what is held and was gained after its trades; the record's sums are of before them."""
+
+    record: StepRecord
+    positions: tuple[VenuePosition, ...]
+    perpetual_open_usd: float  # what closing the perpetuals at the mark would gain; NaN without a price
+    perpetual_cash_usd: float  # what perpetuals brought so far: gains and funding less fees and gas
+
+    @property
+    def hedge_usd(self) -> float:
+        return marks_usd(self.positions) + self.perpetual_open_usd
+
+
 async def _run_alvh(
     moments: Sequence[Moment], policy: Policy, market: Market, decide: Decide, progress: Progress | None
 ) -> tuple[tuple[StepRecord, ...], Path, tuple[VenuePosition, ...]]:
@@ -178,16 +193,16 @@ async def _run_alvh(
     records: list[StepRecord] = []
     marks: list[float] = []
     positions: tuple[VenuePosition, ...] = ()
-    async for record, positions in alvh_steps(moments, policy, market, decide=decide, journal=journal):
-        records.append(record)
-        marks.append(marks_usd(positions))
+    cash: list[float] = []
+    async for step in alvh_steps(moments, policy, market, decide=decide, journal=journal):
+        records.append(step.record)
+        positions = step.positions
+        marks.append(step.hedge_usd)
+        cash.append(step.perpetual_cash_usd)
         if progress:
             progress(len(records), len(moments))
-    path = Path(
-        hedge_usd=np.array(marks),
-        cash_usd=np.cumsum([sum(map(cash_usd, item.outcomes)) for item in records], dtype=np.float64),
-        outcomes=journal.outcomes(),
-    )
+    options = np.cumsum([sum(map(cash_usd, item.outcomes)) for item in records], dtype=np.float64)
+    path = Path(hedge_usd=np.array(marks), cash_usd=options + np.array(cash), outcomes=journal.outcomes())
     return tuple(records), path, positions
 
 
@@ -198,18 +213,32 @@ async def alvh_steps(
     *,
     journal: MemoryJournal,
     decide: Decide = engine_decide,
-) -> AsyncIterator[tuple[StepRecord, tuple[VenuePosition, ...]]]:
+) -> AsyncIterator[AlvhStep]:
     """Yield each step's record and what is held after its trades.
 
     A record's own cash and mark are of before its trades; a path wants those after them.
     """
     venue = SimulatedVenue(market.options)
+    perpetual = SimulatedPerpetualVenue(market.perpetual) if market.perpetual else None
+    perpetuals: dict[str, PerpetualVenue] = {} if perpetual is None else {perpetual.name: perpetual}
     pipeline = Pipeline(
-        mode="backtest", policy=policy, decide=decide, venues={venue.name: venue}, journal=journal
+        mode="backtest",
+        policy=policy,
+        decide=decide,
+        venues={venue.name: venue},
+        journal=journal,
+        perpetual_venues=perpetuals,
     )
     views = map(view_of, moments)
     async for record in pipeline.run(_feed(moments)):
-        yield record, await venue.held(next(views))
+        view, book = next(views), pipeline.perpetuals.book
+        held = book.held(await perpetual.held_perpetuals(view)) if perpetual else ()
+        yield AlvhStep(
+            record=record,
+            positions=await venue.held(view),
+            perpetual_open_usd=book.open_value_usd(held),
+            perpetual_cash_usd=book.cash_flow_usd,
+        )
 
 
 async def _feed(moments: Sequence[Moment]) -> AsyncIterator[Moment]:

@@ -15,6 +15,7 @@ from bot.model.units import DAY_S, HOUR_S
 from bot.simulation.history_files import DVOL_KEY
 from bot.simulation.tables import History
 from bot.venues.simulated import OptionMarket
+from bot.venues.simulated_perpetual import PerpetualMarket
 
 VOL_SOURCE = "dvol"
 HOLE_S = 36 * HOUR_S  # method.md: a recursion restarts after a longer hole
@@ -36,6 +37,17 @@ _KEYS = {
     },
     "exposure": {"fee_apr"},
 }
+_OPTIONAL = {
+    "perpetual": {
+        "cost",
+        "initial_margin",
+        "maintenance_margin",
+        "penalty",
+        "gas_usd",
+        "lot",
+        "max_units",
+    }
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +59,7 @@ class Market:
     mean_days: float
     options: OptionMarket
     fee_apr: float  # LP fees, fraction of value a year
+    perpetual: PerpetualMarket | None = None  # None: no perpetual is quoted
 
     def assumptions(self, underlying: str) -> tuple[str, ...]:
         """Return every assumption as a line for a person."""
@@ -69,11 +82,23 @@ class Market:
             f"Listed are {options.weeklies} weekly expiries and month ends to {options.month_ends_dte:g} d, "
             f"at |delta| {options.min_abs_delta:g} to {options.max_abs_delta:g}; "
             f"no trade in the last {options.cutoff_s / HOUR_S:g} h.",
-            "No perpetual is quoted: where a policy wants one for NEAR (R27), puts stand in for it.",
+            self._perpetual_said(),
             "An option settles at the last hourly close before expiry; where that is a hole in the "
             "history, at the first close after it.",
             f"The position is opened at the first price of the range and its liquidity stays fixed. {fees}",
             "Prices are hourly closes in USDT, taken as USD; wicks inside the hour are not seen.",
+        )
+
+    def _perpetual_said(self) -> str:
+        market = self.perpetual
+        if market is None:
+            return "No perpetual is quoted: where a policy wants one for NEAR (R27), puts stand in for it."
+        return (
+            f"A perpetual trades at the spot price, {market.cost:.2%} each way and {market.gas_usd:g} USD of "
+            f"gas an order; margin {market.initial_margin:.0%}, liquidated under "
+            f"{market.maintenance_margin:.2%} for {market.penalty:.1%}. Funding is the exchange's, each rate "
+            "held until the next; in hours without one nothing is opened. Margin stays the account's own. "
+            "Benchmarks hold none."
         )
 
     def _spread(self, underlying: str) -> float:
@@ -123,12 +148,18 @@ def parse_market(tables: Mapping[str, object], *, name: str = "market.toml") -> 
         list_calls=values.flag("listing", "list_calls"),
     )
     return Market(
+        perpetual=_perpetual(values) if "perpetual" in values.tables else None,
         vol_spread={key: points / 100.0 for key, points in values.numbers("index", "spread_points").items()},
         half_life_days=values.number("term", "half_life_days", above=0.0),
         mean_days=values.number("term", "mean_days", above=0.0),
         options=options,
         fee_apr=values.number("exposure", "fee_apr"),
     )
+
+
+def _perpetual(values: "_Values") -> PerpetualMarket:
+    numbers = {key: values.number("perpetual", key) for key in sorted(_OPTIONAL["perpetual"])}
+    return PerpetualMarket(**numbers)
 
 
 def with_implied_vols(history: History, market: Market) -> History:
@@ -220,13 +251,14 @@ class _Values:
 def _checked(tables: Mapping[str, object], name: str) -> Mapping[str, Mapping[str, object]]:
     """Refuse unknown and lacking tables and keys."""
     checked: dict[str, Mapping[str, object]] = {}
-    for table, keys in _KEYS.items():
+    wanted = {**_KEYS, **{table: keys for table, keys in _OPTIONAL.items() if table in tables}}
+    for table, keys in wanted.items():
         found = tables.get(table)
         if not isinstance(found, dict):
             raise ConfigError(f"market file {name} lacks the table [{table}]")
         _same_keys(set(found), keys, where=f"market file {name}, table [{table}]")
         checked[table] = found
-    _same_keys(set(tables), set(_KEYS), where=f"market file {name}")
+    _same_keys(set(tables) - set(_OPTIONAL), set(_KEYS), where=f"market file {name}")
     return checked
 
 

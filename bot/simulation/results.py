@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bot.model.hedge import LegOutcome, Side
 from bot.model.market import FloatArray
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.record import StepRecord
 from bot.model.tier import Tier
 from bot.model.units import iso_utc
@@ -78,6 +79,7 @@ class BacktestResult:
             "tiers": [tier_json(item) for item in self.tiers],
             "first_elevated_ts": _iso_or_none(self.first_elevated_s),
             "orders": [order_json(item) for item in self.strategies[ALVH].outcomes],
+            "perpetual_orders": [perpetual_json(item) for step in self.records for item in step.perpetuals],
             "assumptions": list(self.assumptions),
             "missing": list(self.missing),
             "gaps": [gap_json(item) for item in self.gaps],
@@ -134,6 +136,26 @@ def order_json(outcome: LegOutcome) -> dict[str, object]:
         "position_id": outcome.position_id or None,
         "status": outcome.status.value,
         "because": outcome.because or leg.because,
+    }
+
+
+def perpetual_json(outcome: PerpetualOutcome) -> dict[str, object]:
+    """Return one order for a perpetual (R27), as it ended; margin is moved and stays the account's own."""
+    order = outcome.order
+    return {
+        "ts": iso_utc(outcome.at_s),
+        "group": order.group,
+        "venue": order.perpetual.venue,
+        "perpetual": order.perpetual.id,
+        "action": order.action.value,
+        "size": outcome.filled_size,
+        "price_usd": outcome.price_usd or None,
+        "margin_moved_usd": outcome.margin_usd,
+        "fee_usd": outcome.fee_usd,
+        "funding_usd": outcome.funding_usd,
+        "gas_usd": outcome.gas_usd,
+        "status": outcome.status.value,
+        "because": order.because or outcome.because,
     }
 
 

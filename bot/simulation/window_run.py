@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from bot.engine.policy import Policy
 from bot.model.hedge import LegOutcome, LegStatus, Side
 from bot.model.market import FloatArray, Metric
+from bot.model.perpetual import PerpetualAction
 from bot.model.record import StepRecord
 from bot.model.units import HOUR_S
 from bot.pipeline.loop import Moment
 from bot.pipeline.memory_journal import MemoryJournal
-from bot.simulation.backtest import alvh_steps, benchmarks, cut_moments, marks_usd, run_strategy
+from bot.simulation.backtest import alvh_steps, benchmarks, cut_moments, run_strategy
 from bot.simulation.exposures import ExposureSpec
 from bot.simulation.market_model import Market, with_implied_vols
 from bot.simulation.results import cash_usd
@@ -108,16 +109,17 @@ async def _run_policy(
 ) -> tuple[NDArray[np.int8], NDArray[np.bool_], Account]:
     journal = _LastStep()
     tiers, blind, marks, cash = [], [], [], []
-    async for record, positions in alvh_steps(moments, policy, market, journal=journal):
-        (group,) = record.decision.groups
+    async for step in alvh_steps(moments, policy, market, journal=journal):
+        (group,) = step.record.decision.groups
         tiers.append(int(group.tier))
         blind.append(bool(group.degraded) or not any(vote.live for vote in group.votes))
-        marks.append(marks_usd(positions))
-        cash.append(sum(map(cash_usd, record.outcomes)))
+        marks.append(step.hedge_usd + step.perpetual_cash_usd)
+        cash.append(sum(map(cash_usd, step.record.outcomes)))
         if on_hour:
             on_hour()
     gain = np.where(priced, np.array(marks) + np.cumsum(cash, dtype=np.float64), np.nan)
-    account = Account(gain_usd=gain, trades_s=_trades(journal.outcomes()))
+    trades_s = np.sort(np.append(_trades(journal.outcomes()), _perpetual_trades(journal)))
+    account = Account(gain_usd=gain, trades_s=trades_s)
     return np.array(tiers, dtype=np.int8), np.array(blind, dtype=np.bool_), account
 
 
@@ -143,6 +145,18 @@ def _trades(outcomes: Sequence[LegOutcome]) -> FloatArray:
     done = (LegStatus.FILLED, LegStatus.PARTIAL)
     return np.array(
         [item.at_s for item in outcomes if item.status in done and item.leg.side is not Side.SETTLE],
+        dtype=np.float64,
+    )
+
+
+def _perpetual_trades(journal: MemoryJournal) -> FloatArray:
+    """Return when a perpetual was bought or sold; margin that moves and a liquidation are no trades."""
+    return np.array(
+        [
+            item.at_s
+            for item in journal.perpetual_outcomes()
+            if item.filled_size and item.order.action is not PerpetualAction.ENDED
+        ],
         dtype=np.float64,
     )
 

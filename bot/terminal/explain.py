@@ -38,7 +38,7 @@ def _head(found: Explanation) -> Text:
     record, decision = found.record, found.decision
     blocks = ", ".join(f"chain {chain} block {block}" for chain, block in decision.blocks.items())
     at = f"{when(decision.now_s)} UTC · {blocks or 'no chain'}"
-    lines = [f"{record.mode.upper()} step {record.sequence} · {at} · policy {decision.policy_hash[:8]}"]
+    lines = [f"{record.mode.upper()} step {record.sequence} · {at} · policy {record.policy_words}"]
     if found.is_heartbeat:
         asked = found.shown_for
         lines.append(

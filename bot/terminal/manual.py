@@ -8,11 +8,13 @@ from rich.text import Text
 
 from bot.app.look import Look
 from bot.app.manual import Held, Offer, held, offers
+from bot.model.account_order import AccountOutcome
 from bot.model.execution import DueAction
 from bot.model.hedge import LegOutcome, LegStatus, Quote, Side
 from bot.pipeline.desk import Request
 from bot.simulation.report_terminal import Rows, hanging
 from bot.simulation.wording import usd, when
+from bot.terminal.account import account_line
 from bot.terminal.status import order_line
 
 _SHOWN = 4  # quotes of one slot
@@ -123,13 +125,16 @@ def request_view(request: Request) -> RenderableType:
     return Group(*parts)
 
 
-def history_view(outcomes: Sequence[LegOutcome], waiting: Sequence[str]) -> RenderableType:
+def history_view(
+    outcomes: Sequence[LegOutcome], accounts: Sequence[AccountOutcome], waiting: Sequence[str]
+) -> RenderableType:
     """Return closed orders, oldest first, and those whose end is open."""
     parts: list[RenderableType] = []
     for item in outcomes:
         parts.append(order_line(item))
         if item.tx_hash:
             parts.append(Text(f"    {item.tx_hash} in block {item.block_number:,}", style="dim"))
+    parts += [account_line(item) for item in accounts]
     parts += [hanging("open: ", Text(text, style="bold yellow")) for text in waiting]
     if not parts:
         parts.append(Text("no order was made yet"))
@@ -137,6 +142,7 @@ def history_view(outcomes: Sequence[LegOutcome], waiting: Sequence[str]) -> Rend
     paid = sum(item.premium_usd for item in done if item.leg.side is Side.BUY)
     back = sum(item.premium_usd for item in done if item.leg.side is not Side.BUY)
     costs = sum(item.gas_usd + item.swap_usd for item in outcomes)
+    costs += sum(item.gas_usd for item in accounts)
     total = f"premium paid {usd(paid)}, received {usd(back)}, gas and swaps {usd(costs)}"
     return Group(*parts, Text(total, style="bold"))
 

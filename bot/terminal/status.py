@@ -28,6 +28,7 @@ from bot.simulation.report_data import ENOUGH, NOTABLE_SHARE, is_enough
 from bot.simulation.report_terminal import Rows, hanging
 from bot.simulation.results import cash_usd
 from bot.simulation.wording import INDICATIVE, UNKNOWN, budget_names, order_words, percent, usd, when
+from bot.terminal.account import account_line
 
 TIER_STYLE = {
     Tier.CALM: "bold bright_blue",
@@ -90,6 +91,7 @@ def status_view(record: StepRecord, *, full: StepRecord | None = None) -> Render
         parts.append(Text("No position is protected: add one under [[positions]] in the configuration."))
     parts += [order_line(outcome) for outcome in record.outcomes]
     parts += [perpetual_line(outcome) for outcome in record.perpetuals]
+    parts += [account_line(outcome) for outcome in record.account_orders]
     parts += _multi_orders(decision)
     parts.append(_money(record))
     parts += [hanging("", Text(f"HOLD: {reason}", style="bold yellow")) for reason in decision.holds]
@@ -314,6 +316,6 @@ def _trust(record: StepRecord) -> Text:
     blocks = ", ".join(f"chain {chain} block {block}" for chain, block in decision.blocks.items())
     return Text(
         f"{record.mode.upper()} · {blocks or 'no chain'} · decided {when(decision.now_s)} UTC · "
-        f"policy {decision.policy_hash[:8]}",
+        f"policy {record.policy_words}",
         style="dim",
     )

@@ -32,6 +32,12 @@ class ReserveToken:
     symbol: str
     address: str
     decimals: int
+    is_stable: bool = False  # it counts 1 USD where no source has its price
+
+    def price_usd(self, view: MarketView) -> float:
+        """Return the price of a whole unit, NaN where it is not known."""
+        par = 1.0 if self.is_stable else math.nan
+        return view.stable_usd.get(self.symbol, view.spot_usd.get(self.symbol, par))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +72,7 @@ class AaveReserve:
     async def plan(self, order: AccountOrder, *, view: MarketView, head: Block) -> ExecutionPlan:
         """See ports.AccountAdapter."""
         token = self._token(order.action)
-        price = view.stable_usd.get(token.symbol, view.spot_usd.get(token.symbol, math.nan))
+        price = token.price_usd(view)
         if not 0.0 < price < math.inf:
             raise VenueRejected(f"{self.label}: the price of {token.symbol} is not known; nothing was sent")
         amount_raw = to_fixed_down(order.amount_usd / price, decimals=token.decimals)
@@ -95,6 +101,7 @@ class AaveReserve:
             valid_until_s=order.valid_until_s,
             pays=(payment,),
             most_usd=order.amount_usd,
+            because=f"{payment.amount:,.6g} {token.symbol}",
         )
 
     def fact(

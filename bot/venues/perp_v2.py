@@ -250,7 +250,13 @@ class PerpV2Adapter:
         rows = await self._reader.logs(
             addresses=[at.clearing_house], topics=topics, from_block=since_block + 1, to=block
         )
-        changes = [_change(row.log, closes=-math.copysign(1.0, size)) for row in rows]
+        taken = {row.tx_hash for row in rows if HOUSE.is_event("PositionLiquidated", row.log)}
+        changes = [
+            _change(row.log, closes=-math.copysign(1.0, size))
+            for row in rows
+            # Some versions say a liquidation by both events.
+            if HOUSE.is_event("PositionLiquidated", row.log) or row.tx_hash not in taken
+        ]
         moved = math.fsum(item.size for item in changes)
         if not changes or abs(moved + size) > _TAKEN_SLACK * abs(size):
             return None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from bot.errors import (
     AwaitingSignatures,
@@ -12,6 +13,7 @@ from bot.errors import (
     VenueRejected,
 )
 from bot.model.account_order import AccountFact, AccountOrder, AccountOutcome
+from bot.model.execution import ExecutionPlan
 from bot.model.hedge import LegStatus
 from bot.model.signing import Permission
 from bot.model.units import WAD_DECIMALS, from_fixed
@@ -20,10 +22,16 @@ from bot.venues.executor import OrderRun
 from bot.venues.prices import Money, prices_of
 
 _UNSEEN = (TransientError, StaleDataError)
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class PlannedAccount:
-    """Does orders by the adapter that their subject names, one at a time."""
+    """Does orders by the adapter that their subject names, one at a time.
+
+    Without ``custody`` it plans, and refuses every order.
+    """
+
+    name = "account"
 
     def __init__(
         self,
@@ -31,22 +39,41 @@ class PlannedAccount:
         *,
         reader: ChainReader,
         money: Money,
-        custody: Transactor | Proposer,
+        custody: Transactor | Proposer | None,
+        refused: Mapping[str, str] = _NONE,
     ) -> None:
+        """``refused`` says of what is configured and cannot be acted on why not."""
+        self._refused = refused
         self._adapters: Mapping[str, AccountAdapter] = {item.name: item for item in adapters}
         self._reader, self._money, self._custody = reader, money, custody
         self._one_order = asyncio.Lock()
 
     @property
     def subjects(self) -> tuple[str, ...]:
+        """What can be acted on."""
         return tuple(self._adapters)
+
+    @property
+    def least_gas_ceiling(self) -> int:
+        return max((item.least_gas_ceiling for item in self._adapters.values()), default=0)
 
     def permissions(self) -> tuple[Permission, ...]:
         return tuple(rule for item in self._adapters.values() for rule in item.permissions())
 
+    async def plan(self, order: AccountOrder, *, view: MarketView) -> ExecutionPlan:
+        """Return how an order would be done now; nothing is sent.
+
+        Raises VenueRejected where it cannot be, NotFoundError where its subject is not configured.
+        """
+        if why := self._refused.get(order.subject):
+            raise VenueRejected(f"{why}; nothing was sent")
+        return await self._adapter(order).plan(order, view=view, head=await self._reader.head())
+
     async def execute(self, order: AccountOrder, *, view: MarketView) -> AccountOutcome:
         """Do one order to its end. A refusal, and an end that cannot be seen, are outcomes."""
-        adapter, run = self._adapter(order), self._run(order)
+        if self._custody is None or order.subject in self._refused:
+            return self._not_done(order, view)
+        adapter, run = self._adapter(order), self._run(order, self._custody)
         async with self._one_order:
             because = ""
             try:
@@ -69,7 +96,9 @@ class PlannedAccount:
 
     async def reconcile(self, order: AccountOrder, *, view: MarketView) -> AccountOutcome:
         """Say what became of an order that an earlier step or run left open; sends only what cleans up."""
-        run = self._run(order, again=True)
+        if self._custody is None:
+            raise TransientError(f"order {order.key} stays open: no account that can sign follows it")
+        run = self._run(order, self._custody, again=True)
         async with self._one_order:
             return await self._finish(order, run, view, "")
 
@@ -84,21 +113,27 @@ class PlannedAccount:
         return self._outcome(order, run, view, fact, because or ("" if fact else "abandoned"))
 
     def _adapter(self, order: AccountOrder) -> AccountAdapter:
+        if why := self._refused.get(order.subject):
+            raise NotFoundError(f"order {order.key}: {why}")
         try:
             return self._adapters[order.subject]
         except KeyError:
-            known = ", ".join(self._adapters) or "none"
+            known = ", ".join((*self._adapters, *self._refused)) or "none"
             raise NotFoundError(f"order {order.key}: {order.subject!r} is none of: {known}") from None
 
-    def _run(self, order: AccountOrder, *, again: bool = False) -> OrderRun:
+    def _run(self, order: AccountOrder, custody: Transactor | Proposer, *, again: bool = False) -> OrderRun:
         return OrderRun(
             reader=self._reader,
-            custody=self._custody,
+            custody=custody,
             key=order.key,
             valid_until_s=order.valid_until_s,
             permissions=self.permissions(),
             again=again,
         )
+
+    def _not_done(self, order: AccountOrder, view: MarketView) -> AccountOutcome:
+        why = self._refused.get(order.subject) or f"{order.subject}: no account that can sign"
+        return AccountOutcome(order=order, status=LegStatus.REJECTED, at_s=view.now_s, because=why)
 
     def _outcome(
         self, order: AccountOrder, run: OrderRun, view: MarketView, fact: AccountFact | None, because: str

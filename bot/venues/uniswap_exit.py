@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypedDict
 
 from bot.chain.abi import Abi
 from bot.errors import InvariantError, TransientError, VenueRejected
@@ -37,6 +38,12 @@ class ExitToken:
     symbol: str
     address: str
     decimals: int
+    is_stable: bool = False  # it counts 1 USD where no source has its price
+
+    def price_usd(self, view: MarketView) -> float:
+        """Return the price of a whole unit, NaN where it is not known."""
+        par = 1.0 if self.is_stable else math.nan
+        return view.spot_usd.get(self.symbol, view.stable_usd.get(self.symbol, par))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +111,10 @@ class V3Exit:
         self,
         order: AccountOrder,
         *,
-        view: MarketView,  # noqa: ARG002 - the pool's own mean price is the fair one
+        view: MarketView,
         head: Block,
     ) -> ExecutionPlan:
-        """See ports.AccountAdapter."""
+        """See ports.AccountAdapter. The pool's own mean price is the fair one."""
         position, at_x96, fair = await self._read(head)
         lower, upper, held = position[5:8]
         liquidity = held if order.part >= 1.0 else int(held * Fraction(order.part))
@@ -131,7 +138,12 @@ class V3Exit:
         steps = [self._step("withdraw", decrease), self._step("collect", collect, cleanup=True)]
         if liquidity == held:
             steps.append(self._step("burn", MANAGER.encode("burn", self.token_id), cleanup=True))
-        return ExecutionPlan(steps=tuple(steps), trade="withdraw", valid_until_s=order.valid_until_s)
+        return ExecutionPlan(
+            steps=tuple(steps),
+            trade="withdraw",
+            valid_until_s=order.valid_until_s,
+            **asked_for((self.token0, self.token1), floors, view),
+        )
 
     def fact(
         self,
@@ -161,9 +173,10 @@ class V3Exit:
             MANAGER.call("ownerOf", self.manager, self.token_id),
             Call(self.pool, V3_POOL.encode("slot0"), ("uint160", "int24")),
             mean,
+            V3_POOL.call("fee", self.pool),
         )
-        position, owner, slot0, observed = await self.reader.read(calls, block=head)
-        if position is None or slot0 is None:
+        position, owner, slot0, observed, fee = await self.reader.read(calls, block=head)
+        if position is None or slot0 is None or fee is None:
             raise TransientError(f"position {self.name} could not be read at block {head.number}")
         if owner is None or str(owner[0]).lower() != self.account.lower():
             whose = owner[0] if owner is not None else "nobody"
@@ -171,6 +184,9 @@ class V3Exit:
                 f"position {self.name} belongs to {whose}, this bot signs for {self.account}; "
                 "nothing was sent"
             )
+        tokens = (self.token0.address.lower(), self.token1.address.lower())
+        if position[2:5] != (*tokens, fee[0]):
+            raise VenueRejected(f"position {self.name} is not in pool {self.pool}; nothing was sent")
         if observed is None:
             raise VenueRejected(
                 f"pool {self.pool} keeps no {MEAN_S} s of observations: its fair price is not known and "
@@ -249,7 +265,11 @@ class V2Exit:
         )
         step = OnchainTx(purpose="withdraw", to=self.router, data=data, gas_ceiling=EXIT_GAS_CEILING)
         return ExecutionPlan(
-            steps=(step,), trade="withdraw", valid_until_s=order.valid_until_s, pays=(payment,)
+            steps=(step,),
+            trade="withdraw",
+            valid_until_s=order.valid_until_s,
+            pays=(payment,),
+            **asked_for((self.token0, self.token1), floors, view),
         )
 
     def fact(
@@ -291,13 +311,12 @@ def price_of_feeds_x96(
     underlying: str,
     name: str,
 ) -> int:
-    """Return the square root of price that the view's feeds give a pool; a stable without one counts 1 USD.
+    """Return the square root of price that the view's feeds give a pool. Raises VenueRejected without one.
 
-    At par a stable that is off it only makes the pool look off, and nothing is withdrawn. Raises
-    VenueRejected where the price is not known.
+    A stable without a feed counts 1 USD: where it is off par the pool looks off, and nothing is withdrawn.
     """
     base, quote = tokens if base_is_token0 else tokens[::-1]
-    price = view.spot_usd.get(underlying, math.nan) / view.stable_usd.get(quote.symbol, 1.0)
+    price = view.spot_usd.get(underlying, math.nan) / quote.price_usd(view)
     if not 0.0 < price < math.inf:
         raise VenueRejected(
             f"{name}: no fair price of {base.symbol} in {quote.symbol} is known; nothing was sent"
@@ -336,6 +355,21 @@ def least_amounts(
             return amount0 * kept // BPS, amount1 * kept // BPS
         share /= 2.0
     return 0, 0
+
+
+class AskedFor(TypedDict):
+    least_usd: float
+    because: str
+
+
+def asked_for(tokens: tuple[ExitToken, ExitToken], floors: tuple[int, int], view: MarketView) -> AskedFor:
+    """Return what a withdrawal asks for at least, in words and in USD; what has no price counts nothing."""
+    found = moved_of(tokens, floors)
+    worth = (item.units * token.price_usd(view) for item, token in zip(found, tokens, strict=True))
+    return AskedFor(
+        least_usd=sum(usd for usd in worth if math.isfinite(usd)),
+        because=" and ".join(f"{item.units:,.6g} {item.asset}" for item in found),
+    )
 
 
 def moved_of(tokens: tuple[ExitToken, ExitToken], raw: tuple[int, int]) -> tuple[Moved, ...]:

@@ -26,6 +26,7 @@ from bot.venues.uniswap_exit import (
     EXIT_GAS_CEILING,
     ExitLimits,
     ExitToken,
+    asked_for,
     check_price,
     least_amounts,
     price_of_feeds_x96,
@@ -124,7 +125,12 @@ class V4Exit:
         data = self._data(None if liquidity == held else liquidity, floors, int(order.valid_until_s))
         await self.reader.simulate(to=self.positions, data=data, block=head, sender=self.account)
         step = OnchainTx(purpose="withdraw", to=self.positions, data=data, gas_ceiling=EXIT_GAS_CEILING)
-        return ExecutionPlan(steps=(step,), trade="withdraw", valid_until_s=order.valid_until_s)
+        return ExecutionPlan(
+            steps=(step,),
+            trade="withdraw",
+            valid_until_s=order.valid_until_s,
+            **asked_for((self.token0, self.token1), floors, view),
+        )
 
     def fact(
         self,

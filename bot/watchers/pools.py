@@ -6,7 +6,7 @@ address, so which of the two is the base follows from the addresses and is check
 """
 
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any
 
 from bot.chain.abi import Abi
@@ -14,6 +14,8 @@ from bot.chain.address import Address
 from bot.errors import ConfigError
 from bot.model.market import Metric
 from bot.ports import Call
+from bot.quant.ticks import amounts_in
+from bot.quant.ticks import sqrt_ratio_x96 as sqrt_ratio_x96
 from bot.watchers.amounts import check_decimals
 from bot.watchers.rows import BadRead, need
 
@@ -32,8 +34,6 @@ POOL_METRICS = (
 NEAR = 0.02  # method.md S2 and S4: within, or by, 2 %
 MIN_SQRT_RATIO = 4_295_128_739  # TickMath of v3-core; prices are from here to just below MAX_SQRT_RATIO
 MAX_SQRT_RATIO = 1_461_446_703_485_210_103_287_273_052_203_988_822_378_723_970_342
-_PRECISE = Context(prec=50)
-_X96 = 2**96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +110,6 @@ def from_raw(raw: int, decimals: int) -> float:
     return float(Decimal(raw).scaleb(-decimals))
 
 
-def sqrt_ratio_x96(tick: int) -> int:
-    """Return sqrt(1.0001^tick) x 2^96; TickMath of v3-core, which rounds on its way, is within 1e-18."""
-    root = _PRECISE.power(Decimal("1.0001"), Decimal(tick)).sqrt(_PRECISE)
-    return int(_PRECISE.multiply(root, Decimal(_X96)))
-
-
 def check_price_at_tick(sqrt_price_x96: int, tick: int, what: str) -> None:
     """Raise BadRead for a price that does not lie at its tick.
 
@@ -132,6 +126,4 @@ def amounts_for_liquidity(
 ) -> tuple[int, int]:
     """Return raw (token0, token1) of a position, rounded down like LiquidityAmounts of v3-periphery."""
     low, high = sqrt_ratio_x96(lower_tick), sqrt_ratio_x96(upper_tick)
-    at = min(max(sqrt_price_x96, low), high)
-    amount0 = ((liquidity << 96) * (high - at) // high) // at
-    return amount0, liquidity * (at - low) >> 96
+    return amounts_in(liquidity, at_x96=sqrt_price_x96, low_x96=low, high_x96=high)

@@ -14,7 +14,7 @@ from bot.engine.choose import refuse_quote
 from bot.engine.conversion import conversions
 from bot.engine.group import read_group
 from bot.engine.perpetual import stress_price
-from bot.model.hedge import Layer, OptionType, Side
+from bot.model.hedge import ExerciseStyle, Layer, OptionType, Side, StrikeMode
 from bot.model.tier import Tier
 
 POLICY = classic(near={"trigger": "tier"}, budget=WIDE)
@@ -153,3 +153,17 @@ def test_r9_laws_of_pairs_within_the_limits_of_perpetuals(notional, margin, liqu
     assert units <= liquidity * (1.0 + 1e-9)
     assert units * SPOT <= 1e6 * policy.perpetual.max_notional * (1.0 + 1e-6)
     assert tied_usd <= 1e6 * policy.perpetual.max_margin * (1.0 + 1e-6)
+
+
+def test_r27_no_pair_is_offered_where_nobody_fills_both_parts():
+    everywhere = offered(CALL, PUT)
+    assert everywhere
+    assert offered(CALL, PUT, pair_venues=()) == ()
+    assert offered(CALL, PUT, pair_venues=(everywhere[0].instrument.venue,))
+
+
+def test_r27_an_option_without_a_strike_or_date_of_its_own_makes_no_pair():
+    relative = replace(CALL, instrument=replace(CALL.instrument, strike_mode=StrikeMode.AT_FILL))
+    forever = replace(CALL, instrument=replace(CALL.instrument, style=ExerciseStyle.PERPETUAL))
+    assert offered(CALL)
+    assert offered(relative, forever) == ()

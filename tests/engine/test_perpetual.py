@@ -26,8 +26,9 @@ from hypothesis import strategies as st
 from bot.engine import decide
 from bot.engine.group import group_contracts, read_group
 from bot.engine.limits import DEFINED_RISK_CAP, OVER_HEDGE_CAP, premium_caps, spot_grid
-from bot.engine.perpetual import best_perpetual, margin_per_unit, stress_price
+from bot.engine.perpetual import best_perpetual, margin_per_unit, perpetual_at_risk, stress_price
 from bot.engine.perpetual_orders import LIQUIDITY_CAP, MARGIN_CAP, NOTIONAL_CAP
+from bot.engine.plan import PAUSED
 from bot.model.hedge import Layer
 from bot.model.perpetual import HeldPerpetual, Perpetual, PerpetualAction, PerpetualQuote
 from bot.model.record import Decision, EngineState, GroupState
@@ -466,3 +467,43 @@ def test_r27_along_a_walk_the_short_stays_covered_and_is_not_churned(seed):
             assert item.liquidation_usd >= spot + 0.65 * (stress_price(POLICY, group, spot) - spot)
         assert bool(held) == (tier is not Tier.CALM)
     assert orders <= 12
+
+
+def test_r27_what_is_reduced_releases_its_margin_and_what_bears_the_rest_stays():
+    """A reduction to the target takes its part of the margin out; one for want of margin leaves it all."""
+    decision = at(Tier.CALM, perpetuals=(short(50.0),))
+    (order,) = decision.perpetuals
+    assert order.reduce_only
+    assert order.release_usd == pytest.approx(0.2 * 50.0 * SPOT)
+    half = at(perpetuals=(short(125.0),))  # to 62.5
+    (order,) = [item for item in half.perpetuals if item.reduce_only]
+    assert order.release_usd == pytest.approx(order.size * 0.2 * SPOT)
+    near = short(60.0, liquidation_usd=1.02 * SPOT, margin_usd=1e6)  # R9 leaves no margin to add
+    kept = at(perpetuals=(near,), policy=classic(near=NEAR, perpetual={"max_margin": "1 %"}, budget=WIDE))
+    orders = [item for item in kept.perpetuals if item.reduce_only]
+    assert orders
+    assert [item.release_usd for item in orders] == [0.0] * len(orders)
+
+
+def test_r27_refused_openings_wait_alone():
+    """A venue that refuses to open does not keep a short from being reduced, nor margin from being added."""
+    key = f"plan-{GROUP.replace('/', '.')}-PERPETUAL-0"
+    waits = at(open_legs=(f"{PAUSED}{key}",))
+    assert not waits.perpetuals
+    assert "refused to open it twice" in finding(waits).because
+    reduced = at(Tier.CALM, perpetuals=(short(50.0),), open_legs=(f"{PAUSED}{key}",))
+    assert [item.action for item in reduced.perpetuals] == [PerpetualAction.REDUCE]
+    assert not at(Tier.CALM, perpetuals=(short(50.0),), open_legs=(key,)).perpetuals
+
+
+def test_r9_an_order_that_may_still_be_filled_keeps_its_room():
+    """An open order of another group takes notional, margin and capital until its end is known."""
+    alone = at()
+    (order,) = alone.perpetuals
+    waiting = replace(order, key="plan-OTHER-PERPETUAL-0", group="OTHER")
+    limited = classic(near=NEAR, perpetual={"max_notional": "20 %"}, budget=WIDE)
+    free, beside = at(policy=limited), at(policy=limited, perpetual_orders=(waiting,))
+    assert opened(free) + opened(beside) == pytest.approx(0.2 * 1e6 / SPOT, rel=0.01)
+    assert cap_of(beside) == NOTIONAL_CAP
+    seen = frame(STEADY, quotes=full_board(), perpetual_quotes=(perp(),), perpetual_orders=(waiting,))
+    assert perpetual_at_risk(seen) == pytest.approx(order.margin_usd)

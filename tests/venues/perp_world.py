@@ -11,9 +11,11 @@ from bot.devnet.deployment import Deployment
 from bot.devnet.moves import perp
 from bot.devnet.moves.wire import Tx, calldata
 from bot.errors import VenueRejected
+from bot.model.hedge import LegStatus
 from bot.model.intent import Receipt, TxRequest
 from bot.model.market import Columns
 from bot.model.perpetual import PerpetualAction, PerpetualOrder, PerpetualPosition, PerpetualQuote
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.ports import MarketView
 from bot.venues.perp_v2 import perp_v2_venue
 from bot.venues.perp_v2_reads import PerpV2Contracts
@@ -191,3 +193,13 @@ def order(size: float, action: PerpetualAction, *, limit_usd: float, key: str, *
         "valid_until_s": SOON,
     }
     return PerpetualOrder(**{**fields, **changes})
+
+
+async def shorted(
+    world: PerpWorld, size: float = 10.0, *, margin_usd: float = 15_000.0, key: str = "plan/0"
+) -> PerpetualOutcome:
+    outcome = await world.venue.execute(
+        short(size, margin_usd=margin_usd, limit_usd=2_800.0, key=key), view=await world.view()
+    )
+    assert outcome.status is LegStatus.FILLED, outcome.because
+    return outcome

@@ -10,7 +10,6 @@ from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Rpc
 from bot.chain.signing.calls import Bounds, CallBook
 from bot.devnet.deployment import CHAIN_ID
-from bot.devnet.moves.wire import calldata
 from bot.devnet.node import Devnet
 from bot.errors import OutcomeUnknown, VenueRejected
 from bot.model.hedge import LegStatus
@@ -28,6 +27,7 @@ from .perp_world import (
     perp_contracts,
     reduce,
     short,
+    shorted,
 )
 
 pytestmark = pytest.mark.devnet
@@ -39,14 +39,6 @@ async def world(devnet: Devnet, rpc: Rpc) -> PerpWorld:
     at = devnet.deployment
     reader = await JsonRpcReader.connect(rpc, chain_id=CHAIN_ID, multicall3=at.multicall3)
     return make_perp_world(rpc, reader, at)
-
-
-async def shorted(world: PerpWorld, size: float = 10.0, *, margin_usd: float = 15_000.0, key: str = "plan/0"):
-    outcome = await world.venue.execute(
-        short(size, margin_usd=margin_usd, limit_usd=2_800.0, key=key), view=await world.view()
-    )
-    assert outcome.status is LegStatus.FILLED, outcome.because
-    return outcome
 
 
 async def test_a_quote_needs_no_account_no_collateral_and_says_what_both_ways_cost(world: PerpWorld):
@@ -303,36 +295,6 @@ async def test_a_vault_of_another_collateral_is_refused(world: PerpWorld):
         )
 
 
-async def test_a_liquidation_is_proved_by_the_venues_events(world: PerpWorld):
-    """Somebody takes the position over: it is not held any more, and events say at which price (REL-I8)."""
-    opened = await shorted(world, margin_usd=3_500.0)
-    await world.fund_trader()
-    await world.move_market(3_170.0)
-    await world.move_index(3_170.0)
-    await world.wait(3_600)
-    house, base = world.at.perp_clearing_house, world.base
-    since = opened.block_number
-    assert await world.venue.ended(held_of(), -10.0, view=await world.view(), since_block=since) is None
-    data = "liquidate(address,address,int256)"
-    call = calldata(data, world.at.user, base, -(10 * 10**18))
-    await world.send(world.at.trader, house, bytes.fromhex(call[2:]))
-    left = await world.venue.held_perpetuals(await world.view())
-    taken = -10.0 - sum(item.size for item in left)
-    assert taken < 0.0
-    end = await world.venue.ended(held_of(), taken, view=await world.view(), since_block=since)
-    assert end is not None
-    assert end.size == taken
-    assert end.price_usd == pytest.approx(await world.mark(), rel=0.05)
-    assert end.fee_usd > 0.0
-    assert world.at.trader.lower() in end.because
-    other = await world.venue.ended(held_of(), taken / 2, view=await world.view(), since_block=since)
-    assert other is None  # another size is no proof
-
-
-def held_of() -> Perpetual:
-    return Perpetual(venue="perp-v2", id="vETH", underlying="ETH", settlement="USDC")
-
-
 async def test_a_batch_has_deposit_and_trade_together_or_neither(world: PerpWorld):
     """A Safe's owners sign one transaction: what it cannot do whole leaves nothing behind."""
     account = BatchAccount(world.transactor)
@@ -391,21 +353,3 @@ async def test_gas_of_each_transaction_fits_its_ceiling_and_what_quotes_count(wo
     assert used["trade"] <= TERMS.gas.trade
     assert used["withdraw"] <= TERMS.gas.withdraw
     assert max(used.values()) * 5 // 4 <= TERMS.gas.least_ceiling
-
-
-async def test_what_a_person_closed_is_proved_by_events_too(world: PerpWorld):
-    opened = await shorted(world)
-    since = opened.block_number
-    house = Abi.load("ClearingHouse")
-    params = (world.base, True, True, 2 * 10**18, 1, 2**40, 0, b"\0" * 32)  # 2 more, then all of it
-    await world.send(world.at.user, world.at.perp_clearing_house, house.encode("openPosition", params))
-    view = await world.view()
-    assert await world.venue.ended(held_of(), -10.0, view=view, since_block=since) is None
-    data = house.encode("closePosition", (world.base, 0, 2**126, 2**40, b"\0" * 32))
-    await world.send(world.at.user, world.at.perp_clearing_house, data)
-    view = await world.view()
-    end = await world.venue.ended(held_of(), -10.0, view=view, since_block=since)
-    assert end is not None
-    assert (end.size, end.because) == (-10.0, "traded by hand")
-    assert end.price_usd == pytest.approx(await world.mark(), rel=0.01)
-    assert end.fee_usd > 0.0

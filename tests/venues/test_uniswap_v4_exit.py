@@ -50,7 +50,7 @@ def exit_of(world: World, token_id: int | None = None, **limits: int) -> V4Exit:
         token_id=at.user_v4_token_id if token_id is None else token_id,
         key=(NATIVE, at.usdc, at.v4_pool_fee, at.v4_tick_spacing, NATIVE),
         token0=ExitToken(symbol="ETH", address=NATIVE, decimals=18),
-        token1=ExitToken(symbol="USDC", address=at.usdc, decimals=6),
+        token1=ExitToken(symbol="USDC", address=at.usdc, decimals=6, is_stable=True),
         base_is_token0=True,
         underlying="ETH",
         limits=ExitLimits(**limits),

@@ -256,9 +256,8 @@ class _Compiled:
             for step in path:
                 found = _part(found, step)
             if not isinstance(found, BasicType) or found.base not in bases or found.is_array:
-                raise ConfigError(
-                    f"signing rule {self._rule.function}: argument {'.'.join(map(str, path))} is no {bases[0]}"
-                )
+                number = ".".join(map(str, path))
+                raise ConfigError(f"signing rule {self._rule.function}: argument {number} is no {bases[0]}")
 
 
 def _canonical(types: tuple[str, ...], body: bytes) -> tuple[Any, ...] | None:
