@@ -76,7 +76,10 @@ def test_positions_leave_and_a_loan_is_repaid_by_hand_while_paused(home: Home, d
     assert paid["status"] == "filled"
     assert paid["moved"] == [{"asset": "USDC", "units": -600.0}]
 
-    lacking = home.alvh("top-up", "loan", "--usd", "600", "--yes", *LIVE)
+    added = home.alvh("top-up", "loan", "--usd", "600", "--yes", *LIVE).document["order"]
+    assert added["status"] == "filled"
+    assert [item["asset"] for item in added["moved"]] == ["ETH"]
+    lacking = home.alvh("top-up", "loan", "--usd", "1000000", "--yes", *LIVE)
     assert lacking.code == 1, lacking
     assert lacking.document["order"]["status"] == "rejected"
     assert "the account lacks" in lacking.document["order"]["because"]
@@ -87,7 +90,13 @@ def test_positions_leave_and_a_loan_is_repaid_by_hand_while_paused(home: Home, d
     assert coin["units"] is None  # the chain's own coin leaves no event
 
     told = home.alvh("history", *LIVE).document
-    assert [item["status"] for item in told["account_orders"]] == ["filled", "filled", "rejected", "filled"]
+    assert [item["status"] for item in told["account_orders"]] == [
+        "filled",
+        "filled",
+        "filled",
+        "rejected",
+        "filled",
+    ]
     assert told["open_account_orders"] == told["waiting"] == []
     said = home.alvh("history", "--mode", "live").out
     assert "withdraw 40.0 %" in said
@@ -108,7 +117,7 @@ def test_a_running_bot_does_the_order_itself(home: Home):
     assert left.document["order"]["status"] == "filled"
     running.until(lambda: '"withdraw"' in running.out, within_s=60.0)
     os.kill(running.pid, signal.SIGINT)
-    assert running.wait().code == 0
+    assert running.wait().code == 0, running.err
     assert running.out.count('"action": "withdraw"') + running.out.count('"action":"withdraw"') == 1
 
 

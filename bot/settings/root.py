@@ -42,6 +42,7 @@ from bot.settings.shape import Resolve, field_names, prepare
 from bot.settings.signer import SignerSettings
 from bot.settings.watch import KINDS, WatchSettings
 
+_NAMED = ("lyra", "opyn", "hegic", "panoptic", "perp_v2", "nexus", "managers", "exit")  # may say "@name"
 ON_A_CHAIN = ("feeds", "pools", "perps", "positions", "watch")  # lists whose items may name a chain
 
 
@@ -200,7 +201,7 @@ def _resolved(cls: type[Settings], data: Mapping[str, Any]) -> dict[str, Any]:
             found[section] = _chain(value, section)
         elif section == "chains" and isinstance(value, list):
             found[section] = [_chain(item, f"chains.{number}") for number, item in enumerate(value)]
-        elif section in ("lyra", "managers", "exit"):
+        elif section in _NAMED:
             found[section] = prepare(field.annotation, value, path=section, resolve=_resolver(found, None))
     return {key: value for key, value in found.items() if key in data}
 
