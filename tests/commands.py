@@ -4,16 +4,19 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from eth_account import Account
 
+from bot.chain.signer_wire import SOCKET_NAME
 from bot.devnet.config import PASSWORD, write_config
 from bot.devnet.deployment import Deployment
 
@@ -148,6 +151,17 @@ class Home:
     def alvh(self, *arguments: str, **options: Any) -> Ended:
         """Run a command to its end."""
         return self.start(*arguments, **options).wait()
+
+    @contextmanager
+    def signer(self) -> Iterator[None]:
+        """Run ``alvh signer`` beside, as a service would: a bot then starts none of its own."""
+        running = self.start("signer")
+        running.until((self.folder / SOCKET_NAME).exists)
+        try:
+            yield
+        finally:
+            os.kill(running.pid, signal.SIGTERM)
+            running.wait()
 
     def change(self, pattern: str, replacement: str) -> None:
         """Change the configuration; the pattern must be there."""

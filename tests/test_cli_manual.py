@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 from commands import Home
@@ -11,6 +12,13 @@ from bot.chain.rpc import Rpc
 
 pytestmark = pytest.mark.devnet
 LIVE = ("--mode", "live", "--json")
+
+
+@pytest.fixture
+def signer(home: Home) -> Iterator[None]:
+    """A signer that runs beside, as a service would."""
+    with home.signer():
+        yield
 
 
 def bought(home: Home) -> dict:
@@ -25,6 +33,7 @@ def only_position(home: Home) -> dict:
     return found
 
 
+@pytest.mark.usefixtures("signer")
 def test_a_hedge_by_hand_from_purchase_to_history(home: Home):
     held = bought(home)
     name, size = held["position"], held["contracts"]
@@ -63,6 +72,7 @@ def test_a_hedge_by_hand_from_purchase_to_history(home: Home):
     assert {item["state"] for item in told["transactions"]} >= {"reserved", "signed", "final"}
 
 
+@pytest.mark.usefixtures("signer")
 def test_while_paused_nothing_is_opened_and_closing_works(home: Home):
     name = bought(home)["position"]
     paused = home.alvh("pause", "--why", "a look at the market")

@@ -30,6 +30,7 @@ WRITES = 28
 SETTLE_WRITES = 23  # leg opened; settle the board, settle, approve, swap back; leg closed; step
 PARTS = 4
 OPENING = range(17, 23)  # writes while the trade itself may be on chain or not
+CRASH_LOOP = ("after 3", "after 1", "before 2", "after 2", "after 1", "before 3", "after 4", "after 2")
 STEP = ("run", "--live", "--once", "--json")
 
 
@@ -55,16 +56,17 @@ async def test_killed_at_a_write_and_started_again(
     for point in _points(WRITES)[part::PARTS]:
         undo = await rpc.request("evm_snapshot")
         case = home.copy(tmp_path / point.replace(" ", "-"))
-        assert case.alvh(*STEP, die=point).code == -9, point
-        await rpc.request("evm_mine")
-        again = case.alvh(*STEP)
-        assert again.code == 0, (point, again)
-        await _check(case, rpc, devnet.deployment, before)
-        if int(point.split()[1]) in OPENING:
-            # The restart may have decided at a block before its own purchase: the next must add nothing.
+        with case.signer():
+            assert case.alvh(*STEP, die=point).code == -9, point
             await rpc.request("evm_mine")
-            assert case.alvh(*STEP).code == 0, point
+            again = case.alvh(*STEP)
+            assert again.code == 0, (point, again)
             await _check(case, rpc, devnet.deployment, before)
+            if int(point.split()[1]) in OPENING:
+                # The restart may have decided at a block before its own purchase: the next must add nothing.
+                await rpc.request("evm_mine")
+                assert case.alvh(*STEP).code == 0, point
+                await _check(case, rpc, devnet.deployment, before)
         assert await rpc.request("evm_revert", [undo])
 
 
@@ -81,10 +83,11 @@ async def test_killed_while_it_settles_an_expired_put_that_pays(
     for point in _points(SETTLE_WRITES)[part::PARTS]:
         undo = await rpc.request("evm_snapshot")
         case = home.copy(tmp_path / point.replace(" ", "-"))
-        assert case.alvh(*STEP, die=point).code == -9, point
-        for _ in range(2):  # the first step may stand at a block before what its restart finished
-            await rpc.request("evm_mine")
-            assert case.alvh(*STEP).code == 0, point
+        with case.signer():
+            assert case.alvh(*STEP, die=point).code == -9, point
+            for _ in range(2):  # the first step may stand at a block before what its restart finished
+                await rpc.request("evm_mine")
+                assert case.alvh(*STEP).code == 0, point
         await _check_settled(case, rpc, devnet.deployment, before, pays=80.0 * bought["size"])
         assert await rpc.request("evm_revert", [undo])
 
@@ -101,10 +104,11 @@ async def _expire(rpc: Rpc, at: Deployment, *, spot_usd: float) -> None:
 async def test_killed_again_and_again(home: Home, rpc: Rpc, devnet: Devnet):
     """A crash loop: every start gets one or two writes further and dies."""
     before = await facts(rpc, devnet.deployment)
-    for point in ("after 3", "after 1", "before 2", "after 2", "after 1", "before 3", "after 4", "after 2"):
-        assert home.alvh(*STEP, die=point).code == -9, point
-        await rpc.request("evm_mine")
-    assert home.alvh(*STEP).code == 0
+    with home.signer():
+        for point in CRASH_LOOP:
+            assert home.alvh(*STEP, die=point).code == -9, point
+            await rpc.request("evm_mine")
+        assert home.alvh(*STEP).code == 0
     await _check(home, rpc, devnet.deployment, before)
 
 
@@ -112,16 +116,17 @@ async def test_a_file_that_may_not_grow_at_any_size_loses_nothing(home: Home, rp
     """A full disk stops the bot in one line, wherever it strikes; with room again it goes on."""
     before = await facts(rpc, devnet.deployment)
     stops = 0
-    for limit in range(4_096, 400_000, 12_288):
-        ended = home.alvh(*STEP, file_limit_bytes=limit)
-        if ended.code == 0:
-            break
-        assert ended.code in (1, 4), ended
-        # What was said before the disk filled (the gap of the history) stays on standard error.
-        last = ended.err.splitlines(keepends=True)[-1]
-        replace(ended, err=last).refused(ended.code, ".sqlite")
-        stops += 1
-        await rpc.request("evm_mine")
+    with home.signer():
+        for limit in range(4_096, 400_000, 12_288):
+            ended = home.alvh(*STEP, file_limit_bytes=limit)
+            if ended.code == 0:
+                break
+            assert ended.code in (1, 4), ended
+            # What was said before the disk filled (the gap of the history) stays on standard error.
+            last = ended.err.splitlines(keepends=True)[-1]
+            replace(ended, err=last).refused(ended.code, ".sqlite")
+            stops += 1
+            await rpc.request("evm_mine")
     assert stops > 3
     assert home.alvh(*STEP).code == 0
     await _check(home, rpc, devnet.deployment, before)

@@ -268,6 +268,8 @@ def _in_sections(settings: Settings) -> Iterator[Wanted]:
     for number, table in enumerate(settings.watch):
         name = f"watch.{number} {table.source.name}"
         yield from _wanted(table.source, name, settings.chain_of(table))
+    for loan in settings.loans:
+        yield from _wanted(loan, f"loans {loan.position}", settings.chain.id)
     for section in _SINGLE:
         if (item := getattr(settings, section)) is not None:
             yield from _wanted(item, section, settings.chain.id)

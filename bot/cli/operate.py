@@ -106,7 +106,8 @@ def run(
         bool, typer.Option("--live", help="Sign and send, on allow-listed test chains only.")
     ] = False,
     network: Annotated[
-        str | None, typer.Option("--network", help="Take the table networks.NAME of the configuration: sepolia, …")
+        str | None,
+        typer.Option("--network", help="Take the table networks.NAME of the configuration: sepolia, …"),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="One step, then stop.")] = False,
     record: RecordOption = None,

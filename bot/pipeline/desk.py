@@ -34,12 +34,27 @@ class Request:
         return self.legs[0].key if self.legs else self.account_orders[0].key
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a person left for one step."""
+
+    holds: tuple[str, ...] = ()
+    requests: tuple[tuple[Path, Request], ...] = ()
+
+
 class Desk:
     """Reads what a person left in the state folder of one mode's journal."""
 
     def __init__(self, state_dir: Path, *, mode: str) -> None:
         self._state_dir = state_dir
         self._folder = state_dir / f"{_FOLDER}-{mode}"
+
+    def asked(self) -> Asked:
+        """Return all of it; an order that cannot be read is a hold until a person looks at it."""
+        found = self.requests()
+        unreadable = tuple(item for _, item in found if isinstance(item, str))
+        requests = tuple((path, item) for path, item in found if isinstance(item, Request))
+        return Asked(holds=(*self.holds(), *unreadable), requests=requests)
 
     def holds(self) -> tuple[str, ...]:
         """Return why nothing may be opened: the pause in force. Closing goes on."""

@@ -3,7 +3,6 @@
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 
 from bot.engine.policy import Policy
@@ -26,7 +25,8 @@ from bot.model.units import HOUR_S
 from bot.pipeline.account_orders import AccountOrders, AccountTerms
 from bot.pipeline.book import Book, book_of, reserved
 from bot.pipeline.derived import Figures, figures_history
-from bot.pipeline.desk import Desk, Request
+from bot.pipeline.desk import Asked, Desk, Request
+from bot.pipeline.legs import is_booked, is_filled, pending_of
 from bot.pipeline.moments import Moment as Moment
 from bot.pipeline.moments import quote_sizes as quote_sizes
 from bot.pipeline.moments import view_of as view_of
@@ -52,14 +52,6 @@ class Step:
     frame: Frame
     decision: Decision
     record: StepRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """What a person left for this step."""
-
-    holds: tuple[str, ...] = ()
-    requests: tuple[tuple[Path, Request], ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,7 +128,7 @@ class Pipeline:
                 f"a moment must be later than the journal's last, "
                 f"{self._last.decision.now_s}, was {moment.now_s}"
             )
-        asked = self._asked()
+        asked = self.desk.asked() if self.desk is not None else Asked()
         moment = replace(moment, holds=(*moment.holds, *asked.holds))
         view = view_of(moment, max_age_s=self.max_price_age_s)
         reconciled = await self._reconcile(view)
@@ -194,7 +186,7 @@ class Pipeline:
             except _UNSEEN:
                 continue  # stays open: blocks its layer and holds its budget until a fact is known
             closed.append(self._close(outcome))
-        before, self._pending = self._pending, _pending(closed)
+        before, self._pending = self._pending, pending_of(closed)
         same = {key for key, said in self._pending.items() if before.get(key) == said}
         return tuple(item for item in closed if item.leg.key not in same)
 
@@ -285,15 +277,7 @@ class Pipeline:
         """Return what is held and quoted at a moment, and decide nothing. Raises TransientError."""
         return await self._frame(moment, view_of(moment, max_age_s=self.max_price_age_s))
 
-    def _asked(self) -> "_Asked":
-        if self.desk is None:
-            return _Asked()
-        found = self.desk.requests()
-        unreadable = tuple(item for _, item in found if isinstance(item, str))
-        requests = tuple((path, item) for path, item in found if isinstance(item, Request))
-        return _Asked(holds=(*self.desk.holds(), *unreadable), requests=requests)
-
-    async def _execute_asked(self, asked: "_Asked", view: MarketView) -> tuple[list[LegOutcome], bool]:
+    async def _execute_asked(self, asked: Asked, view: MarketView) -> tuple[list[LegOutcome], bool]:
         """Do the orders that a person left, each once: the journal knows which were begun.
 
         Returns what became of legs, and whether an order on a position or loan was begun.
@@ -328,7 +312,7 @@ class Pipeline:
         """Execute legs in order; stop at one whose end is open, since what follows may rest on it."""
         done: dict[str, LegOutcome] = {}
         for leg in legs:
-            if leg.only_after and not _is_filled({**earlier, **done}.get(leg.only_after)):
+            if leg.only_after and not is_filled({**earlier, **done}.get(leg.only_after)):
                 continue  # the protection that was to replace this leg's was not had
             done[leg.key] = await self._execute(leg, view)
             if done[leg.key].status in OPEN_STATUSES:
@@ -355,7 +339,7 @@ class Pipeline:
         return self._close(outcome)
 
     def _close(self, outcome: LegOutcome) -> LegOutcome:
-        if not _is_booked(outcome):
+        if not is_booked(outcome):
             why = f"booked without a known price: {outcome}"
             outcome = LegOutcome(leg=outcome.leg, status=LegStatus.UNKNOWN, at_s=outcome.at_s, because=why)
         if outcome.status in OPEN_STATUSES:
@@ -416,20 +400,3 @@ class Pipeline:
     def _hedge_value_usd(self, frame: Frame) -> float:
         """Return the marks of options and what open perpetuals would gain; their margin is in no sum."""
         return sum(mark_usd(hedge) for hedge in frame.held) + self._seen.open_value_usd
-
-
-def _pending(outcomes: Sequence[LegOutcome]) -> Mapping[str, tuple[LegStatus, str]]:
-    """Return what is known of legs that others must act on: it is news only when it changes."""
-    waits = (LegStatus.PROPOSED, LegStatus.WAITING)
-    return {item.leg.key: (item.status, item.because) for item in outcomes if item.status in waits}
-
-
-def _is_filled(outcome: LegOutcome | None) -> bool:
-    """Say whether a leg was had whole: after a part the next decision says what may be sold for it."""
-    return outcome is not None and outcome.status is LegStatus.FILLED
-
-
-def _is_booked(outcome: LegOutcome) -> bool:
-    """Say whether all money of an outcome is known: one NaN in the ledger would be there for a year."""
-    money = (outcome.premium_usd, outcome.fee_usd, outcome.swap_usd, outcome.gas_usd, outcome.filled_size)
-    return all(math.isfinite(value) for value in money)

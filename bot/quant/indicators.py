@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-import talib
 
 from bot.errors import InvariantError
 from bot.model.market import FloatArray
@@ -48,6 +47,8 @@ def macd(
     max_hole_bars: int = 36,
 ) -> Macd:
     """Return MACD over the last ``lookback`` bars; all NaN with fewer than slow + signal - 1 known bars."""
+    import talib  # takes pandas along, which no other command needs
+
     _check_lookback(lookback, longest=max(fast, slow, signal))
     known = _known(close, lookback=lookback, max_hole_bars=max_hole_bars)
     line, average, histogram = (np.full(known.size, np.nan) for _ in range(3))
@@ -58,6 +59,8 @@ def macd(
 
 def rsi(close: FloatArray, *, lookback: int, period: int = 14, max_hole_bars: int = 36) -> FloatArray:
     """Return Wilder's RSI in [0, 100] on the known bars; NaN for the first ``period`` of them."""
+    import talib  # takes pandas along, which no other command needs
+
     _check_lookback(lookback, longest=period)
     known = _known(close, lookback=lookback, max_hole_bars=max_hole_bars)
     if known.size <= period:

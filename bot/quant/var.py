@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.stats import t as student_t
 
 from bot.errors import InvariantError
 from bot.model.market import FloatArray
@@ -286,6 +285,8 @@ def historical_paths(windows: FloatArray, *, spot: float, vol: float, past: Past
 
 def student_quantiles(levels: FloatArray) -> FloatArray:
     """Return quantiles of Student's t with 4 degrees of freedom, not rescaled to unit variance (R8)."""
+    from scipy.stats import t as student_t  # a second of imports, which few commands need
+
     return np.asarray(student_t.ppf(levels, _STUDENT_DF))
 
 

@@ -8,7 +8,6 @@ J.P. Morgan/Reuters, "RiskMetrics Technical Document" (1996), fractions a year o
 import math
 
 import numpy as np
-from scipy.signal import lfilter
 
 from bot.errors import InvariantError
 from bot.model.market import Column, FloatArray
@@ -62,6 +61,8 @@ def ewma_variance(returns: FloatArray, *, decay: float = RISKMETRICS_DECAY) -> F
     Weights are normalised by their sum (the finite-sample form, so no seed is needed). Missing returns are
     skipped and do not age the rest; the value there is the last one; NaN before the first return.
     """
+    from scipy.signal import lfilter  # a second of imports, which few commands need
+
     _check_decay(decay)
     out = np.full(returns.shape, np.nan)
     known = np.flatnonzero(np.isfinite(returns))

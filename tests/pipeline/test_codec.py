@@ -20,6 +20,7 @@ from bot.model import base_layers, exposure, hedge, intent, market, record, tier
 from bot.model.hedge import HedgeLeg, HedgePlan, Layer, LegOutcome, Side
 from bot.model.intent import IntentEvent, IntentState, Log
 from bot.model.market import Block, Column, Columns, Frame, Metric, SeriesKey
+from bot.model.policy_vote import PolicyVote
 from bot.model.record import EngineState, GroupState, StepRecord
 from bot.model.tier import Family, FamilyVote, Tier
 from bot.pipeline import codec
@@ -40,6 +41,18 @@ text = st.text(max_size=20)
 SCALARS = {float: numbers, int: st.integers(), bool: st.booleans(), str: text, bytes: st.binary(max_size=8)}
 
 
+VOTE = PolicyVote(
+    registry="0x" + "00" * 20,
+    policy_hash="0" * 64,
+    near_bps=10_000,
+    mid_bps=0,
+    tail_bps=0,
+    sequence=1,
+    changed_at_s=2,
+    block_number=3,
+)
+
+
 def values_of(hint) -> st.SearchStrategy:
     """Return a strategy of a field type; dataclasses are built with every field, defaults included."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -47,6 +60,8 @@ def values_of(hint) -> st.SearchStrategy:
         return SCALARS[hint]
     if hint is HedgeLeg:  # refuses most floats
         return st.sampled_from([leg("a"), leg("b", layer=Layer.TAIL)])
+    if hint is PolicyVote:  # refuses weights that are no whole
+        return st.sampled_from([VOTE, dataclasses.replace(VOTE, near_bps=0, tail_bps=10_000)])
     if origin in (typing.Union, types.UnionType):
         return st.one_of([st.none() if item is type(None) else values_of(item) for item in arguments])
     if origin is tuple:

@@ -7,7 +7,7 @@ import pytest
 
 from bot.chain.abi import Abi
 from bot.devnet.moves.wire import calldata
-from bot.errors import NotFoundError, OutcomeUnknown
+from bot.errors import NotFoundError, OutcomeUnknown, VenueRejected
 from bot.model.account_order import AccountOrder
 from bot.model.base_layers import Action
 from bot.model.hedge import LegStatus
@@ -162,6 +162,30 @@ async def test_the_position_of_another_is_not_touched(world: World):
     assert outcome.status is LegStatus.REJECTED
     assert world.at.whale.lower() in outcome.because.lower()
     assert world.transactor.requests == []
+
+
+async def test_a_position_of_another_pool_than_configured_stays(world: World):
+    """Its floors would be of another price."""
+    planned = accounts(world)
+    exit_v3 = planned._adapters[v3_name(world)]
+    wrong = replace(exit_v3, pool=world.at.stable_pool)
+    head = await world.reader.head()
+    with pytest.raises(VenueRejected, match="is not in pool"):
+        await wrong.plan(order(v3_name(world)), view=await world.view(), head=head)
+
+
+async def test_a_plan_says_what_is_asked_for_at_least(world: World):
+    view = await world.view()
+    plan = await accounts(world).plan(order(v3_name(world), part=0.5), view=view)
+    assert "ETH and" in plan.because or "USDC and" in plan.because
+    value = plan.least_usd
+    outcome = await accounts(world).execute(order(v3_name(world), part=0.5), view=view)
+    worth = {"ETH": view.spot_usd["ETH"], "USDC": 1.0}
+    got = sum(item.units * worth[item.asset] for item in outcome.moved)
+    assert 0.9 * got < value < got
+    paid = await accounts(world).plan(order("loan", Action.REPAY, amount_usd=600.0), view=view)
+    assert paid.because == "600 USDC"
+    assert paid.most_usd == 600.0
 
 
 async def test_lp_tokens_of_v2_leave_and_no_allowance_stays(world: World):

@@ -81,7 +81,6 @@ async def test_cost_shares_are_fee_and_impact(world: World):
 
 async def test_off_the_peg_every_swap_is_refused_and_nothing_is_sent(world: World):
     swap = world.swap
-    quote = await world.put_near_delta(0.3)
     await make_dear(world, swap)
     head = await world.reader.head()
     with pytest.raises(VenueRejected):

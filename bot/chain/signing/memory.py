@@ -240,7 +240,7 @@ def _lines(data: bytes) -> Iterator[bytes]:
 
 def _checked(line: bytes) -> dict[str, Any] | None:
     text = line[_CRC_DIGITS + 1 : -1]
-    if not line.endswith(b"\n") or line[:_CRC_DIGITS] != b"%08x" % zlib.crc32(text):
+    if not line.endswith(b"\n") or line[: _CRC_DIGITS + 1] != b"%08x " % zlib.crc32(text):
         return None
     found: dict[str, Any] = json.loads(text)
     return found
