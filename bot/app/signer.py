@@ -7,10 +7,9 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from bot.app.derive import session_key_services
 from bot.app.nodes import connect
@@ -21,7 +20,7 @@ from bot.app.policy_signing import (
     signatures_path,
     verify,
 )
-from bot.app.trading import trading_venues
+from bot.app.trading import Trading, trading_venues
 from bot.chain.fees import GWEI
 from bot.chain.pause import read_pause
 from bot.chain.reader import JsonRpcReader
@@ -35,7 +34,6 @@ from bot.chain.signing.rules import Cap, ChainRules, SigningRules
 from bot.chain.signing.server import SignerServer
 from bot.engine.policy import Policy
 from bot.errors import ConfigError, NotFoundError
-from bot.model.signing import Permission
 from bot.model.units import DAY_S
 from bot.settings import AccountSettings, Settings, load_policy, password_of_environment, read_source
 
@@ -47,18 +45,6 @@ AskPassword = Callable[[], str | None]  # None: there is nobody to ask
 
 def socket_path(settings: Settings) -> Path:
     return settings.state_dir / SOCKET_NAME
-
-
-class Permitted(Protocol):
-    """A venue, for what its plans may hold."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def least_gas_ceiling(self) -> int: ...
-
-    def permissions(self) -> tuple[Permission, ...]: ...
 
 
 def serve(
@@ -95,9 +81,13 @@ def serve(
 
 def signing_rules(settings: Settings, policy: Policy, *, expires_s: float) -> SigningRules:
     """Return what may be signed, from configuration and policy alone. Raises ConfigError."""
-    venues = _venues(settings, policy)
-    if not venues:
-        raise ConfigError("signing needs a venue to trade on; add a [lyra] section to the configuration")
+    trading = _trading(settings, policy)
+    by_message = settings.derive is not None and settings.derive.account is not None
+    if not (trading.options or trading.perpetual or by_message):
+        raise ConfigError(
+            "signing needs a venue to trade on; add the section of one to the configuration, such as [lyra]"
+        )
+    venues = trading.all
     execution = settings.execution
     for venue in venues:
         if execution.gas_ceiling < venue.least_gas_ceiling:
@@ -123,15 +113,15 @@ def signing_rules(settings: Settings, policy: Policy, *, expires_s: float) -> Si
     return SigningRules(chains=(home,), policy_hash=policy.hash, expires_s=expires_s)
 
 
-def _venues(settings: Settings, policy: Policy) -> Sequence[Permitted]:
-    """Return every venue of the chain that orders can go to, for what its plans may hold; nothing is read."""
+def _trading(settings: Settings, policy: Policy) -> Trading:
+    """Return the venues of the chain that orders can go to, for what their plans may hold. Reads nothing."""
     reader = JsonRpcReader(
         connect(settings.chain),
         chain_id=settings.chain.id,
         multicall3=settings.chain.multicall3,
         pins_by_hash=True,
     )
-    return trading_venues(settings, reader, policy, custody=None).all
+    return trading_venues(settings, reader, policy, custody=None)
 
 
 async def _granted_until_s(settings: Settings, policy: Policy) -> float:
