@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import gc
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -107,15 +106,6 @@ def _judge(samples: list[Sample], *, rows: int) -> int:
     return 0 if flat else 1
 
 
-def sweep() -> int:
-    """Run the sweep of tests/test_money_rules_live.py at all of its points; the test suite runs most."""
-    command = (sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup")
-    environment = {**os.environ, "ALVH_WHOLE_SWEEP": "1"}
-    return subprocess.run(
-        (*command, "tests/test_money_rules_live.py"), env=environment, check=False
-    ).returncode
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/campaign", description="Long checks.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -128,10 +118,7 @@ def main() -> int:
     two.add_argument("--points", default="", help="such as K5,K9; all by default")
     two.add_argument("--actions", default="", help="of open,close,roll,approve; all by default")
     two.add_argument("--short", action="store_true", help="each point once, the actions by turns")
-    commands.add_parser("sweep", help="kill -9 before and after every write of a live run's journal")
     given = parser.parse_args()
-    if given.command == "sweep":
-        return sweep()
     if given.command == "kill":
         repeats = 1 if given.short else given.repeats
         return kill(repeats=repeats, points=given.points, actions=given.actions, short=given.short)

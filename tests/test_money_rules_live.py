@@ -1,11 +1,9 @@
-"""kill -9 of ``alvh run --live`` after every write of its journal: no double buy, no lost position (REL-E3).
+"""kill -9 of ``alvh run --live`` at every write of its journal: no double buy, no lost position (REL-E3).
 
 tests/chain/test_kill.py does this to the transaction manager, tests/venues/test_lyra_money.py to the venue.
 Here the whole command dies, and the same command, started again, finishes.
 """
 
-import os
-from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +30,6 @@ WRITES = 28
 SETTLE_WRITES = 23  # leg opened; settle the board, settle, approve, swap back; leg closed; step
 PARTS = 4
 OPENING = range(17, 23)  # writes while the trade itself may be on chain or not
-SETTLING = range(7, 12)  # likewise of the settlement
 CRASH_LOOP = ("after 3", "after 1", "before 2", "after 2", "after 1", "before 3", "after 4", "after 2")
 STEP = ("run", "--live", "--once", "--json")
 
@@ -56,7 +53,7 @@ async def test_killed_at_a_write_and_started_again(
     home: Home, rpc: Rpc, devnet: Devnet, tmp_path: Path, part: int
 ):
     before = await facts(rpc, devnet.deployment)
-    for point in _points(WRITES, sends=OPENING)[part::PARTS]:
+    for point in _points(WRITES)[part::PARTS]:
         undo = await rpc.request("evm_snapshot")
         case = home.copy(tmp_path / point.replace(" ", "-"))
         with case.signer():
@@ -83,7 +80,7 @@ async def test_killed_while_it_settles_an_expired_put_that_pays(
     before = await facts(rpc, devnet.deployment)
     (bought,) = home.alvh(*STEP).document["orders"]
     await _expire(rpc, devnet.deployment, spot_usd=bought["strike_usd"] - 80.0)
-    for point in _points(SETTLE_WRITES, sends=SETTLING)[part::PARTS]:
+    for point in _points(SETTLE_WRITES)[part::PARTS]:
         undo = await rpc.request("evm_snapshot")
         case = home.copy(tmp_path / point.replace(" ", "-"))
         with case.signer():
@@ -177,19 +174,8 @@ async def _check_settled(home: Home, rpc: Rpc, at: Deployment, before: Facts, *,
     assert kept == pytest.approx(settled[0].premium_usd - bought.premium_usd - swaps, abs=2.0)
 
 
-def _points(writes: int, *, sends: Container[int]) -> list[str]:
-    """Return the points of a sweep: after every write, and before those that something is sent beside.
-
-    Before any other write the disk and the chain are what they were after the one before it: scripts/campaign
-    sweep runs those points too.
-    """
-    whole = "ALVH_WHOLE_SWEEP" in os.environ
-    return [
-        f"{when} {number}"
-        for number in range(1, writes + 1)
-        for when in ("before", "after")
-        if whole or when == "after" or number in sends
-    ]
+def _points(writes: int) -> list[str]:
+    return [f"{when} {number}" for number in range(1, writes + 1) for when in ("before", "after")]
 
 
 def _check_nonces(intents: list[Intent], before: Facts, now: Facts) -> None:
@@ -202,6 +188,8 @@ def _check_nonces(intents: list[Intent], before: Facts, now: Facts) -> None:
         IntentState.RELEASED,
         IntentState.CANCELLED,
     }
+    cancelled = [intent for intent in intents if intent.state is IntentState.CANCELLED]
+    assert all(attempt.is_cancel for intent in cancelled for attempt in intent.attempts)
     used = sorted(intent.nonce for intent in intents if intent.state is not IntentState.RELEASED)
     assert used == list(range(before.nonce, now.nonce))
     assert now.pending == now.nonce
