@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bot.errors import AwaitingSignatures, OutcomeUnknown, StaleDataError, TransientError, VenueRejected
-from bot.model.execution import Ended, TradeFact, Wait
+from bot.errors import VenueRejected
+from bot.model.execution import Ended, ExecutionPlan, TradeFact
 from bot.model.hedge import HedgeLeg, LegOutcome, LegStatus, Quote, Side
 from bot.model.intent import Receipt
 from bot.model.market import Block
@@ -19,11 +19,10 @@ from bot.model.units import WAD_DECIMALS, from_fixed, to_fixed_up
 from bot.ports import ChainReader, MarketView, Messenger, Proposer, Transactor, VenueAdapter, VenuePosition
 from bot.venues.booked import SIZE_TOLERANCE, rejected
 from bot.venues.executor import OrderRun
+from bot.venues.order_life import OrderLife, gas_usd, nobody_signs
 from bot.venues.prices import Money, Prices, prices_of
 from bot.venues.settlement import SettlementSwap
 from bot.venues.steps import ERC20
-
-_UNSEEN = (TransientError, StaleDataError)
 
 
 class PlannedVenue:
@@ -86,14 +85,17 @@ class PlannedVenue:
         if self._custody is None:
             return rejected(leg, at_s=view.now_s, because=f"{self.name}: no account that can sign")
         async with self._one_leg:
-            return await self._order(leg, view, self._custody).execute()
+            return await self._order(leg, view, self._custody).life().execute()
 
     async def reconcile(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
-        """Say what became of a leg that an earlier step or run left open, and revoke what it left allowed."""
+        """Say what became of a leg that an earlier step or run left open, and revoke what it left allowed.
+
+        Raises TransientError without ``custody``.
+        """
         if self._custody is None:
-            return rejected(leg, at_s=view.now_s, because=f"{self.name}: no account that can sign")
+            raise nobody_signs(leg.key, self.name)
         async with self._one_leg:
-            return await self._order(leg, view, self._custody, again=True).reconcile()
+            return await self._order(leg, view, self._custody, again=True).life().reconcile()
 
     async def loose_settlement_usd(self, view: MarketView) -> float:
         """Return the worth of settlement tokens the account holds outside positions: cash, used first."""
@@ -147,55 +149,31 @@ class _LegOrder:
     swap: SettlementSwap | None
     buy_gas: int
 
-    async def execute(self) -> LegOutcome:
-        """Do the leg to its end. A refusal, and an end that cannot be seen, are outcomes."""
-        if self.prices.unknown:  # what it costs could not be booked
-            return self._refused(f"prices are not known: {self.prices.unknown}; nothing was sent")
-        try:
-            because = await self._carry_out({})
-        except VenueRejected as refusal:
-            if not self.run.has_sent:
-                return self._refused(str(refusal))
-            because = str(refusal)
-        except _UNSEEN as error:
-            if not self.run.has_sent:
-                return self._refused(f"{error}; nothing was sent")
-            return self._unknown(error)
-        except OutcomeUnknown as error:
-            return self._unknown(error)
-        return because if isinstance(because, LegOutcome) else await self._finish(because)
+    def life(self) -> OrderLife[LegOutcome]:
+        return OrderLife(
+            key=self.leg.key,
+            valid_until_s=self.leg.valid_until_s,
+            run=self.run,
+            reader=self.reader,
+            custody=self.custody,
+            plan=self._plan,
+            is_done=lambda: self._fact() is not None,
+            book=self._booked,
+            stand=self._standing,
+            tidy=self._sweep,
+            unknown_prices=self.prices.unknown,
+            goes_on_after=self.adapter.goes_on_after,
+        )
 
-    async def reconcile(self) -> LegOutcome:
-        """Say what became of the leg; sends nothing but revocations, and what a Wait was in the way of."""
-        try:
-            await self.run.finish()
-            goes_on = self.adapter.goes_on_after & {
-                purpose for purpose, receipt in self.run.receipts.items() if receipt.succeeded
-            }
-            if goes_on and self._fact() is None:
-                because = await self._carry_out(self.run.receipts)
-                return because if isinstance(because, LegOutcome) else await self._finish(because)
-        except AwaitingSignatures as error:
-            return await self._reviewed(error)
-        except VenueRejected as refusal:
-            return await self._finish(str(refusal), sweep=False)
-        except (OutcomeUnknown, *_UNSEEN) as error:
-            return self._unknown(error)
-        return await self._finish("" if self._fact() else "abandoned at restart", sweep=False)
-
-    async def _carry_out(self, done: Mapping[str, Receipt]) -> str | LegOutcome:
-        """Plan and send. Returns what is worth saying of it, or the outcome where the plan waits."""
-        leg, head = self.leg, await self.reader.head()
-        if head.timestamp_s > leg.valid_until_s and not done:
-            raise VenueRejected(f"the leg was valid until {leg.valid_until_s:.0f}, it is {head.timestamp_s}")
+    async def _plan(self, head: Block, done: Mapping[str, Receipt]) -> ExecutionPlan | None:
+        leg = self.leg
         if leg.side is Side.SETTLE and await self.adapter.ended(leg, view=self.view, head=head) is not None:
-            return ""  # booked by `_finish`
+            return None  # booked at the end
         if leg.side is Side.BUY:
             self._bound_gas(head)
         plan = await self.adapter.plan(leg, view=self.view, head=head, done=done)
         self._check_bounds(plan.most_usd, plan.least_usd)
-        wait = await self.run.carry_out(plan, head=head)
-        return plan.because if wait is None else self._waiting(wait)
+        return plan
 
     def _check_bounds(self, most_usd: float, least_usd: float) -> None:
         """Raise VenueRejected where a plan's worst case is worse than the leg allows."""
@@ -226,20 +204,14 @@ class _LegOrder:
 
         self.run.bound_gas(left_wei)
 
-    async def _finish(self, because: str, *, sweep: bool = True) -> LegOutcome:
-        """Leave no allowance behind, change proceeds back, and book what the receipts say."""
-        notes = [because]
-        try:
-            ended = await self._ended()
-            done = ended is not None or self._fact() is not None
-            if sweep and done and not (ended and ended.by_hand) and self.leg.side is not Side.BUY:
-                notes.append(await self.run.sweep())
-            await self.run.finish()
-        except (VenueRejected, OutcomeUnknown, *_UNSEEN) as error:
-            return self._unknown(error)
-        if self.prices.unknown:
-            return self._unknown(TransientError(f"prices are not known: {self.prices.unknown}"))
-        return self._booked("; ".join(filter(None, notes)), ended)
+    async def _sweep(self, again: bool) -> str:
+        """Change what a sale or settlement of this run brought back into the stable."""
+        ended = await self._ended()
+        done = ended is not None or self._fact() is not None
+        moved_by_hand = ended is not None and ended.by_hand
+        if again or not done or moved_by_hand or self.leg.side is Side.BUY:
+            return ""
+        return await self.run.sweep()
 
     async def _ended(self) -> Ended | None:
         """Return how our position ended where a SETTLE leg found that done without it, else None."""
@@ -247,32 +219,12 @@ class _LegOrder:
             return None
         return await self.adapter.ended(self.leg, view=self.view, head=await self.reader.head())
 
-    async def _reviewed(self, error: AwaitingSignatures) -> LegOutcome:
-        """Look at an open proposal again: is it still worth what its owners are asked to sign?"""
-        because = ""
-        try:
-            head = await self.reader.head()
-            if head.timestamp_s > self.leg.valid_until_s:
-                because = f"the leg was valid until {self.leg.valid_until_s:.0f}, it is {head.timestamp_s}"
-            else:
-                plan = await self.adapter.plan(self.leg, view=self.view, head=head, done={})
-                self._check_bounds(plan.most_usd, plan.least_usd)
-        except VenueRejected as refusal:
-            because = f"overtaken by the market: {refusal}"
-        except (OutcomeUnknown, *_UNSEEN) as trouble:
-            return self._open(LegStatus.PROPOSED, f"{error}; it could not be looked at again: {trouble}")
-        if because and isinstance(self.custody, Proposer):
-            try:
-                await self.custody.withdraw(self.leg.key, because=because)
-            except (OutcomeUnknown, *_UNSEEN) as trouble:
-                return self._unknown(trouble)
-        return self._open(LegStatus.PROPOSED, because or str(error))
-
     def _fact(self) -> TradeFact | None:
         return self.adapter.fact(self.leg, self.run.receipts, view=self.view)
 
-    def _booked(self, because: str, ended: Ended | None) -> LegOutcome:
+    async def _booked(self, because: str) -> LegOutcome:
         """Return filled where the leg's trade succeeded, else refused; with all that was spent either way."""
+        ended = await self._ended()
         spent = LegOutcome(
             leg=self.leg,
             status=LegStatus.REJECTED,
@@ -308,9 +260,7 @@ class _LegOrder:
         )
 
     def _gas_usd(self) -> float:
-        """Return what all transactions of the leg burnt, those without effect included, each once."""
-        costs = {receipt.tx_hash: receipt.gas_cost_wei for receipt in self.run.receipts.values()}
-        return from_fixed(sum(costs.values()), decimals=WAD_DECIMALS) * self.prices.eth_usd
+        return gas_usd(self.run, self.prices.eth_usd)
 
     def _swap_usd(self) -> float:
         """Return what changing the settlement token cost; negative when it gained."""
@@ -329,20 +279,6 @@ class _LegOrder:
         )
         return sum(costs, 0.0)
 
-    def _waiting(self, wait: Wait) -> LegOutcome:
-        return self._open(LegStatus.WAITING, wait.because)
-
-    def _refused(self, because: str) -> LegOutcome:
-        return rejected(self.leg, at_s=self.prices.now_s, because=because)
-
-    def _unknown(self, error: Exception) -> LegOutcome:
-        """An end that cannot be seen now: reconcile finds it by the leg's key."""
-        if isinstance(error, AwaitingSignatures):
-            return self._open(LegStatus.PROPOSED, str(error))
-        return self._open(LegStatus.UNKNOWN, str(error))
-
-    def _open(self, status: LegStatus, because: str) -> LegOutcome:
-        gas_usd = 0.0 if self.prices.unknown else self._gas_usd()
-        return LegOutcome(
-            leg=self.leg, status=status, at_s=self.prices.now_s, gas_usd=gas_usd, because=because
-        )
+    def _standing(self, status: LegStatus, because: str) -> LegOutcome:
+        gas = 0.0 if self.prices.unknown else self._gas_usd()
+        return LegOutcome(leg=self.leg, status=status, at_s=self.prices.now_s, gas_usd=gas, because=because)

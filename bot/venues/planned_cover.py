@@ -5,20 +5,22 @@ sent.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.errors import AwaitingSignatures, OutcomeUnknown, StaleDataError, TransientError, VenueRejected
+from bot.errors import VenueRejected
 from bot.model.cover import ClaimDraft, CoverFact, CoverOrder, CoverOutcome, CoverQuote, HeldCover
+from bot.model.execution import ExecutionPlan
 from bot.model.hedge import LegStatus
+from bot.model.intent import Receipt
+from bot.model.market import Block
 from bot.model.signing import Permission
-from bot.model.units import WAD_DECIMALS, from_fixed
 from bot.ports import ChainReader, MarketView, Proposer, Transactor
 from bot.venues.executor import OrderRun
 from bot.venues.nexus import NexusAdapter
 from bot.venues.nexus_terms import NexusContracts, NexusTerms, prices_in
+from bot.venues.order_life import OrderLife, gas_usd, nobody_signs
 from bot.venues.prices import Prices
-
-_UNSEEN = (TransientError, StaleDataError)
 
 
 class PlannedCoverVenue:
@@ -67,14 +69,17 @@ class PlannedCoverVenue:
         if self._custody is None:
             return _refused(order, view.now_s, f"{self.name}: no account that can sign")
         async with self._one_order:
-            return await self._run(order, view, self._custody).execute()
+            return await self._run(order, view, self._custody).life().execute()
 
     async def reconcile(self, order: CoverOrder, *, view: MarketView) -> CoverOutcome:
-        """Say what became of an order that an earlier run left open; sends nothing but revocations."""
+        """Say what became of an order that an earlier run left open; sends nothing but revocations.
+
+        Raises TransientError without ``custody``.
+        """
         if self._custody is None:
-            return _refused(order, view.now_s, f"{self.name}: no account that can sign")
+            raise nobody_signs(order.key, self.name)
         async with self._one_order:
-            return await self._run(order, view, self._custody, again=True).reconcile()
+            return await self._run(order, view, self._custody, again=True).life().reconcile()
 
     def _run(
         self, order: CoverOrder, view: MarketView, custody: Transactor | Proposer, *, again: bool = False
@@ -110,52 +115,30 @@ class _Run:
     custody: Transactor | Proposer
     prices: Prices
 
-    async def execute(self) -> CoverOutcome:
-        if self.prices.unknown:  # what it costs could not be booked
-            return self._refused(f"prices are not known: {self.prices.unknown}; nothing was sent")
-        because = ""
-        try:
-            await self._carry_out()
-        except (VenueRejected, *_UNSEEN) as error:
-            if not self.run.has_sent:
-                return self._refused(str(error))
-            if not isinstance(error, VenueRejected):
-                return self._unknown(error)
-            because = str(error)
-        except OutcomeUnknown as error:
-            return self._unknown(error)
-        return await self._finish(because)
+    def life(self) -> OrderLife[CoverOutcome]:
+        return OrderLife(
+            key=self.order.key,
+            valid_until_s=self.order.valid_until_s,
+            run=self.run,
+            reader=self.reader,
+            custody=self.custody,
+            plan=self._plan,
+            is_done=lambda: self._fact() is not None,
+            book=self._booked,
+            stand=self._standing,
+            unknown_prices=self.prices.unknown,
+        )
 
-    async def reconcile(self) -> CoverOutcome:
-        try:
-            await self.run.finish()
-        except AwaitingSignatures as error:
-            return await self._reviewed(error)
-        except (VenueRejected, OutcomeUnknown, *_UNSEEN) as error:
-            return self._unknown(error)
-        return await self._finish("" if self._fact() else "abandoned at restart")
-
-    async def _carry_out(self) -> None:
-        order, head = self.order, await self.reader.head()
-        if head.timestamp_s > order.valid_until_s:
+    async def _plan(self, head: Block, done: Mapping[str, Receipt]) -> ExecutionPlan:
+        del done  # a purchase never waits
+        plan = await self.adapter.plan(self.order, view=self.view, head=head)
+        if plan.most_usd > self.order.limit_usd * (1.0 + 1e-6):
             raise VenueRejected(
-                f"the order was valid until {order.valid_until_s:.0f}, it is {head.timestamp_s}"
+                f"the plan may cost {plan.most_usd:.2f} USD, the order allows {self.order.limit_usd:.2f}"
             )
-        plan = await self.adapter.plan(order, view=self.view, head=head)
-        if plan.most_usd > order.limit_usd * (1.0 + 1e-6):
-            raise VenueRejected(
-                f"the plan may cost {plan.most_usd:.2f} USD, the order allows {order.limit_usd:.2f}"
-            )
-        await self.run.carry_out(plan, head=head)
+        return plan
 
-    async def _finish(self, because: str) -> CoverOutcome:
-        """Leave no allowance behind, and book what the receipts say."""
-        try:
-            await self.run.finish()
-        except (VenueRejected, OutcomeUnknown, *_UNSEEN) as error:
-            return self._unknown(error)
-        if self.prices.unknown:
-            return self._unknown(TransientError(f"prices are not known: {self.prices.unknown}"))
+    async def _booked(self, because: str) -> CoverOutcome:
         fact = self._fact()
         return CoverOutcome(
             order=self.order,
@@ -163,51 +146,19 @@ class _Run:
             at_s=self.prices.now_s,
             cover_id=fact.cover_id if fact else "",
             premium_usd=fact.premium_usd if fact else 0.0,
-            gas_usd=self._gas_usd(),
+            gas_usd=gas_usd(self.run, self.prices.eth_usd),
             tx_hash=fact.receipt.tx_hash if fact else "",
             block_number=fact.receipt.block_number if fact else 0,
             because=because,
         )
 
-    async def _reviewed(self, error: AwaitingSignatures) -> CoverOutcome:
-        """Look at an open proposal again: is it still what its owners are asked to sign?"""
-        because = ""
-        try:
-            head = await self.reader.head()
-            if head.timestamp_s > self.order.valid_until_s:
-                because = f"valid until {self.order.valid_until_s:.0f}, it is {head.timestamp_s}"
-            else:
-                await self.adapter.plan(self.order, view=self.view, head=head)
-        except VenueRejected as refusal:
-            because = f"overtaken: {refusal}"
-        except (OutcomeUnknown, *_UNSEEN) as trouble:
-            return self._open(LegStatus.PROPOSED, f"{error}; it could not be looked at again: {trouble}")
-        if because and isinstance(self.custody, Proposer):
-            try:
-                await self.custody.withdraw(self.order.key, because=because)
-            except (OutcomeUnknown, *_UNSEEN) as trouble:
-                return self._unknown(trouble)
-        return self._open(LegStatus.PROPOSED, because or str(error))
-
     def _fact(self) -> CoverFact | None:
         return self.adapter.fact(self.order, self.run.receipts, view=self.view)
 
-    def _gas_usd(self) -> float:
-        costs = {receipt.tx_hash: receipt.gas_cost_wei for receipt in self.run.receipts.values()}
-        return from_fixed(sum(costs.values()), decimals=WAD_DECIMALS) * self.prices.eth_usd
-
-    def _refused(self, because: str) -> CoverOutcome:
-        return _refused(self.order, self.prices.now_s, because)
-
-    def _unknown(self, error: Exception) -> CoverOutcome:
-        """An end that cannot be seen now: reconcile finds it by the order's key."""
-        proposed = isinstance(error, AwaitingSignatures)
-        return self._open(LegStatus.PROPOSED if proposed else LegStatus.UNKNOWN, str(error))
-
-    def _open(self, status: LegStatus, because: str) -> CoverOutcome:
-        gas_usd = 0.0 if self.prices.unknown else self._gas_usd()
+    def _standing(self, status: LegStatus, because: str) -> CoverOutcome:
+        gas = 0.0 if self.prices.unknown else gas_usd(self.run, self.prices.eth_usd)
         return CoverOutcome(
-            order=self.order, status=status, at_s=self.prices.now_s, gas_usd=gas_usd, because=because
+            order=self.order, status=status, at_s=self.prices.now_s, gas_usd=gas, because=because
         )
 
 
