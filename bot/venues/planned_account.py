@@ -4,24 +4,18 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from bot.errors import (
-    AwaitingSignatures,
-    NotFoundError,
-    OutcomeUnknown,
-    StaleDataError,
-    TransientError,
-    VenueRejected,
-)
+from bot.errors import NotFoundError, VenueRejected
 from bot.model.account_order import AccountFact, AccountOrder, AccountOutcome
 from bot.model.execution import ExecutionPlan
 from bot.model.hedge import LegStatus
+from bot.model.intent import Receipt
+from bot.model.market import Block
 from bot.model.signing import Permission
-from bot.model.units import WAD_DECIMALS, from_fixed
 from bot.ports import AccountAdapter, ChainReader, MarketView, Proposer, Transactor
 from bot.venues.executor import OrderRun
+from bot.venues.order_life import OrderLife, gas_usd, nobody_signs
 from bot.venues.prices import Money, prices_of
 
-_UNSEEN = (TransientError, StaleDataError)
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -73,44 +67,49 @@ class PlannedAccount:
         """Do one order to its end. A refusal, and an end that cannot be seen, are outcomes."""
         if self._custody is None or order.subject in self._refused:
             return self._not_done(order, view)
-        adapter, run = self._adapter(order), self._run(order, self._custody)
         async with self._one_order:
-            because = ""
-            try:
-                head = await self._reader.head()
-                if head.timestamp_s > order.valid_until_s:
-                    raise VenueRejected(
-                        f"the order was valid until {order.valid_until_s:.0f}, it is {head.timestamp_s}"
-                    )
-                plan = await adapter.plan(order, view=view, head=head)
-                await run.carry_out(plan, head=head)
-            except (VenueRejected, *_UNSEEN) as error:
-                if run.has_sent and not isinstance(error, VenueRejected):
-                    return self._open(order, run, view, error)
-                because = str(error)
-                if not run.has_sent:
-                    return self._outcome(order, run, view, None, because)
-            except OutcomeUnknown as error:
-                return self._open(order, run, view, error)
-            return await self._finish(order, run, view, because)
+            return await self._life(order, view, self._custody).execute()
 
     async def reconcile(self, order: AccountOrder, *, view: MarketView) -> AccountOutcome:
-        """Say what became of an order that an earlier step or run left open; sends only what cleans up."""
-        if self._custody is None:
-            raise TransientError(f"order {order.key} stays open: no account that can sign follows it")
-        run = self._run(order, self._custody, again=True)
-        async with self._one_order:
-            return await self._finish(order, run, view, "")
+        """Say what became of an order that an earlier step or run left open; sends only what cleans up.
 
-    async def _finish(
-        self, order: AccountOrder, run: OrderRun, view: MarketView, because: str
-    ) -> AccountOutcome:
-        try:
-            await run.finish()
-        except (VenueRejected, OutcomeUnknown, *_UNSEEN) as error:
-            return self._open(order, run, view, error)
-        fact = self._adapter(order).fact(order, run.receipts, view=view)
-        return self._outcome(order, run, view, fact, because or ("" if fact else "abandoned"))
+        Raises TransientError without ``custody``.
+        """
+        if self._custody is None:
+            raise nobody_signs(order.key, order.subject)
+        async with self._one_order:
+            return await self._life(order, view, self._custody, again=True).reconcile()
+
+    def _life(
+        self, order: AccountOrder, view: MarketView, custody: Transactor | Proposer, *, again: bool = False
+    ) -> OrderLife[AccountOutcome]:
+        """Prices that are unknown stop nothing here: a position must be able to leave without them."""
+        adapter, run = self._adapter(order), self._run(order, custody, again=again)
+
+        async def plan(head: Block, done: Mapping[str, Receipt]) -> ExecutionPlan:
+            del done  # no plan of a position or loan waits
+            return await adapter.plan(order, view=view, head=head)
+
+        async def book(because: str) -> AccountOutcome:
+            return self._outcome(order, run, view, adapter.fact(order, run.receipts, view=view), because)
+
+        return OrderLife(
+            key=order.key,
+            valid_until_s=order.valid_until_s,
+            run=run,
+            reader=self._reader,
+            custody=custody,
+            plan=plan,
+            is_done=lambda: adapter.fact(order, run.receipts, view=view) is not None,
+            book=book,
+            stand=lambda status, because: AccountOutcome(
+                order=order,
+                status=status,
+                at_s=view.now_s,
+                gas_usd=self._gas_usd(run, view),
+                because=because,
+            ),
+        )
 
     def _adapter(self, order: AccountOrder) -> AccountAdapter:
         if why := self._refused.get(order.subject):
@@ -149,18 +148,6 @@ class PlannedAccount:
             because=because,
         )
 
-    def _open(self, order: AccountOrder, run: OrderRun, view: MarketView, error: Exception) -> AccountOutcome:
-        status = LegStatus.PROPOSED if isinstance(error, AwaitingSignatures) else LegStatus.UNKNOWN
-        return AccountOutcome(
-            order=order,
-            status=status,
-            at_s=view.now_s,
-            gas_usd=self._gas_usd(run, view),
-            because=str(error),
-        )
-
     def _gas_usd(self, run: OrderRun, view: MarketView) -> float:
-        """Return what all transactions burnt, each once; NaN where the coin's price is not known."""
-        costs = {receipt.tx_hash: receipt.gas_cost_wei for receipt in run.receipts.values()}
-        spent = from_fixed(sum(costs.values()), decimals=WAD_DECIMALS)
-        return spent * prices_of(view, self._money).eth_usd if spent else 0.0
+        """Return what all transactions burnt; NaN where the coin's price is not known."""
+        return gas_usd(run, prices_of(view, self._money).eth_usd)

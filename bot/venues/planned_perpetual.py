@@ -5,10 +5,14 @@ What an order leaves idle at the venue is taken back when it is done, or when it
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bot.errors import AwaitingSignatures, OutcomeUnknown, StaleDataError, TransientError, VenueRejected
+from bot.errors import VenueRejected
+from bot.model.execution import ExecutionPlan
 from bot.model.hedge import LegStatus
+from bot.model.intent import Receipt
+from bot.model.market import Block
 from bot.model.perpetual import (
     Perpetual,
     PerpetualAction,
@@ -19,12 +23,11 @@ from bot.model.perpetual import (
 )
 from bot.model.perpetual_outcome import PerpetualFact, PerpetualOutcome, refused
 from bot.model.signing import Permission
-from bot.model.units import WAD_DECIMALS, from_fixed
 from bot.ports import ChainReader, MarketView, PerpetualAdapter, Proposer, Transactor
 from bot.venues.executor import OrderRun
+from bot.venues.order_life import OrderLife, gas_usd, nobody_signs
 from bot.venues.prices import Money, Prices, prices_of
 
-_UNSEEN = (TransientError, StaleDataError)
 _WHOLE = 1e-6  # of a size: float dust is no difference
 MARGIN_SLACK = 1e-6
 
@@ -67,13 +70,17 @@ class PlannedPerpetualVenue:
         if self._custody is None:
             return refused(order, at_s=view.now_s, because=f"{self.name}: no account that can sign")
         async with self._one_order:
-            return await self._run(order, view, self._custody).execute()
+            return await self._run(order, view, self._custody).life().execute()
 
     async def reconcile(self, order: PerpetualOrder, *, view: MarketView) -> PerpetualOutcome:
+        """Say what became of an order that an earlier run left open, and take idle margin back.
+
+        Raises TransientError without ``custody``.
+        """
         if self._custody is None:
-            return refused(order, at_s=view.now_s, because=f"{self.name}: no account that can sign")
+            raise nobody_signs(order.key, self.name)
         async with self._one_order:
-            return await self._run(order, view, self._custody, again=True).reconcile()
+            return await self._run(order, view, self._custody, again=True).life().reconcile()
 
     async def ended(
         self, perpetual: Perpetual, size: float, *, view: MarketView, since_block: int
@@ -114,59 +121,31 @@ class _Run:
     prices: Prices
     custody: Transactor | Proposer
 
-    async def execute(self) -> PerpetualOutcome:
-        """Do the order to its end. A refusal, and an end that cannot be seen, are outcomes."""
-        if self.prices.unknown:  # what it costs could not be booked
-            return self._refused(f"prices are not known: {self.prices.unknown}; nothing was sent")
-        because = ""
-        try:
-            await self._carry_out()
-        except (VenueRejected, *_UNSEEN) as error:
-            if not self.run.has_sent:
-                return self._refused(str(error))
-            if not isinstance(error, VenueRejected):
-                return self._unknown(error)
-            because = str(error)
-        except OutcomeUnknown as error:
-            return self._unknown(error)
-        return await self._finish(because)
+    def life(self) -> OrderLife[PerpetualOutcome]:
+        return OrderLife(
+            key=self.order.key,
+            valid_until_s=self.order.valid_until_s,
+            run=self.run,
+            reader=self.reader,
+            custody=self.custody,
+            plan=self._plan,
+            is_done=lambda: self._fact() is not None,
+            book=self._booked,
+            stand=self._standing,
+            tidy=self._take_back,
+            unknown_prices=self.prices.unknown,
+        )
 
-    async def _carry_out(self) -> None:
-        order, head = self.order, await self.reader.head()
-        if head.timestamp_s > order.valid_until_s:
-            raise VenueRejected(
-                f"the order was valid until {order.valid_until_s:.0f}, it is {head.timestamp_s}"
-            )
-        plan = await self.adapter.plan(order, view=self.view, head=head)
+    async def _plan(self, head: Block, done: Mapping[str, Receipt]) -> ExecutionPlan:
+        del done  # no plan of a perpetual waits
+        order, plan = self.order, await self.adapter.plan(self.order, view=self.view, head=head)
         if plan.most_usd > order.margin_usd * (1.0 + MARGIN_SLACK) + MARGIN_SLACK:
             raise VenueRejected(
                 f"the plan deposits {plan.most_usd:.2f} USD, the order allows {order.margin_usd:.2f}"
             )
-        await self.run.carry_out(plan, head=head)
+        return plan
 
-    async def reconcile(self) -> PerpetualOutcome:
-        """Say what became of the order; sends nothing but revocations and what takes idle margin back."""
-        try:
-            await self.run.finish()
-        except AwaitingSignatures as error:
-            return await self._reviewed(error)
-        except (VenueRejected, OutcomeUnknown, *_UNSEEN) as error:
-            return self._unknown(error)
-        return await self._finish("" if self._fact() else "abandoned at restart")
-
-    async def _finish(self, because: str) -> PerpetualOutcome:
-        """Take idle margin back, leave no allowance behind, and book what the receipts say."""
-        notes = [because]
-        try:
-            notes.append(await self._take_back())
-            await self.run.finish()
-        except (VenueRejected, OutcomeUnknown, *_UNSEEN) as error:
-            return self._unknown(error)
-        if self.prices.unknown:
-            return self._unknown(TransientError(f"prices are not known: {self.prices.unknown}"))
-        return self._booked("; ".join(filter(None, notes)))
-
-    async def _take_back(self) -> str:
+    async def _take_back(self, again: bool) -> str:  # noqa: ARG002 - also of an order that is looked up
         """Withdraw what lies idle. Where that is refused it stays the account's own, and that is said."""
         if self.run.is_batch:  # what a batch leaves free is not known when it is made
             return ""
@@ -180,30 +159,10 @@ class _Run:
             return f"idle margin stays at {self.adapter.name}: {refusal}"
         return ""
 
-    async def _reviewed(self, error: AwaitingSignatures) -> PerpetualOutcome:
-        """Look at an open proposal again: is it still what its owners are asked to sign?"""
-        because = ""
-        try:
-            head = await self.reader.head()
-            if head.timestamp_s > self.order.valid_until_s:
-                because = f"valid until {self.order.valid_until_s:.0f}, it is {head.timestamp_s}"
-            else:
-                await self.adapter.plan(self.order, view=self.view, head=head)
-        except VenueRejected as refusal:
-            because = f"overtaken by the market: {refusal}"
-        except (OutcomeUnknown, *_UNSEEN) as trouble:
-            return self._open(LegStatus.PROPOSED, f"{error}; it could not be looked at again: {trouble}")
-        if because and isinstance(self.custody, Proposer):
-            try:
-                await self.custody.withdraw(self.order.key, because=because)
-            except (OutcomeUnknown, *_UNSEEN) as trouble:
-                return self._unknown(trouble)
-        return self._open(LegStatus.PROPOSED, because or str(error))
-
     def _fact(self) -> PerpetualFact | None:
         return self.adapter.fact(self.order, self.run.receipts, view=self.view)
 
-    def _booked(self, because: str) -> PerpetualOutcome:
+    async def _booked(self, because: str) -> PerpetualOutcome:
         """Return filled where the trade succeeded, else refused; with all that was spent and moved."""
         order, fact = self.order, self._fact()
         spent = PerpetualOutcome(
@@ -211,7 +170,7 @@ class _Run:
             status=LegStatus.REJECTED,
             at_s=self.prices.now_s,
             margin_usd=self.adapter.margin_moved(self.run.receipts, view=self.view),
-            gas_usd=self._gas_usd(),
+            gas_usd=gas_usd(self.run, self.prices.eth_usd),
             because=because,
         )
         if fact is None:
@@ -231,21 +190,8 @@ class _Run:
             block_number=fact.receipt.block_number,
         )
 
-    def _gas_usd(self) -> float:
-        """Return what all transactions of the order burnt, those without effect included, each once."""
-        costs = {receipt.tx_hash: receipt.gas_cost_wei for receipt in self.run.receipts.values()}
-        return from_fixed(sum(costs.values()), decimals=WAD_DECIMALS) * self.prices.eth_usd
-
-    def _refused(self, because: str) -> PerpetualOutcome:
-        return refused(self.order, at_s=self.prices.now_s, because=because)
-
-    def _unknown(self, error: Exception) -> PerpetualOutcome:
-        """An end that cannot be seen now: reconcile finds it by the order's key."""
-        proposed = isinstance(error, AwaitingSignatures)
-        return self._open(LegStatus.PROPOSED if proposed else LegStatus.UNKNOWN, str(error))
-
-    def _open(self, status: LegStatus, because: str) -> PerpetualOutcome:
-        gas_usd = 0.0 if self.prices.unknown else self._gas_usd()
+    def _standing(self, status: LegStatus, because: str) -> PerpetualOutcome:
+        gas = 0.0 if self.prices.unknown else gas_usd(self.run, self.prices.eth_usd)
         return PerpetualOutcome(
-            order=self.order, status=status, at_s=self.prices.now_s, gas_usd=gas_usd, because=because
+            order=self.order, status=status, at_s=self.prices.now_s, gas_usd=gas, because=because
         )
