@@ -21,8 +21,9 @@ from bot.model.market import Block
 from bot.model.record import Decision, StepRecord
 from bot.pipeline.derived import Figures
 from bot.pipeline.history import History
-from bot.pipeline.loop import PAIR_SIGN, Pipeline, Step
+from bot.pipeline.loop import Pipeline, Step
 from bot.pipeline.memory_journal import MemoryJournal
+from bot.pipeline.options import PAIR_SIGN
 from bot.pipeline.playback import (
     PlaybackPerpetualVenue,
     PlaybackVenue,

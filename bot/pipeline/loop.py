@@ -1,47 +1,32 @@
 """The one loop. Every mode runs it; only where moments come from and who fills legs differ."""
 
 import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from bot.engine.policy import Policy
 from bot.engine.policy_vote import under_vote
-from bot.errors import (
-    InvariantError,
-    NotFoundError,
-    OutcomeUnknown,
-    StaleDataError,
-    TransientError,
-    VenueRejected,
-)
+from bot.errors import InvariantError
 from bot.model.account_order import AccountOutcome
-from bot.model.hedge import OPEN_STATUSES, HedgeLeg, LegOutcome, LegStatus, Quote
+from bot.model.hedge import LegOutcome
 from bot.model.market import Frame
 from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.policy_vote import PolicyVote
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.model.units import HOUR_S
 from bot.pipeline.account_orders import AccountOrders, AccountTerms
-from bot.pipeline.book import Book, book_of, reserved
 from bot.pipeline.derived import Figures, figures_history
 from bot.pipeline.desk import Asked, Desk, Request
-from bot.pipeline.legs import is_booked, is_filled, pending_of
 from bot.pipeline.moments import Moment as Moment
 from bot.pipeline.moments import quote_sizes as quote_sizes
 from bot.pipeline.moments import view_of as view_of
 from bot.pipeline.moments import view_spots as view_spots
-from bot.pipeline.pauses import Pauses
+from bot.pipeline.options import Options, OptionsSeen
 from bot.pipeline.perpetuals import Perpetuals, PerpetualsSeen
 from bot.pipeline.records import frame_hash, heartbeat, is_news, mark_usd, told
 from bot.ports import AccountVenue, Journal, MarketView, PerpetualVenue, Venue, VenuePosition
 
 Decide = Callable[[Policy, EngineState, Frame], tuple[EngineState, Decision]]
-
-_NOTHING: Mapping[str, LegOutcome] = MappingProxyType({})
-PAIR_SIGN = "+"  # between the names of the two venues that a venue of pairs stands for
-# What a venue may raise when it could not look or cannot tell: nothing is known of the leg or the book.
-_UNSEEN = (OutcomeUnknown, TransientError, StaleDataError, VenueRejected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,6 +37,25 @@ class Step:
     frame: Frame
     decision: Decision
     record: StepRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Seen:
+    """What all venues said at one moment, and the frame that was made of it."""
+
+    frame: Frame
+    options: OptionsSeen
+    perpetuals: PerpetualsSeen
+
+    @property
+    def hedge_value_usd(self) -> float:
+        """Return the marks of options and what open perpetuals would gain; their margin is in no sum.
+
+        NaN while a venue could not be read.
+        """
+        if self.options.unread or self.perpetuals.unread:
+            return math.nan
+        return sum(mark_usd(hedge) for hedge in self.frame.held) + self.perpetuals.open_value_usd
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,42 +78,25 @@ class Pipeline:
     perpetual_venues: Mapping[str, PerpetualVenue] = field(default_factory=dict)
     account_venue: AccountVenue | None = None  # acts on positions and loans (R21, R29)
     _state: EngineState = field(init=False)
-    _book: Book = field(init=False)
     _last: StepRecord | None = field(init=False)
     _last_full_s: float = field(init=False, default=-math.inf)
     _told: frozenset[tuple[str, str, str]] = field(init=False, default=frozenset())  # in that record
-    _unread: bool = field(init=False, default=False)  # a venue could not be read in this step
     _figures: Figures = field(init=False)
-    _pauses: Pauses = field(init=False)
+    _options: Options = field(init=False)
     _perpetuals: Perpetuals = field(init=False)
     _accounts: AccountOrders = field(init=False)
-    _seen: PerpetualsSeen = field(init=False, default_factory=PerpetualsSeen)  # of this step
-    _executed: tuple[LegOutcome, ...] = field(init=False)  # in blocks that no moment has reached yet
-    _pending: Mapping[str, tuple[LegStatus, str]] = field(init=False, default_factory=dict)  # last look
     _voted: tuple[PolicyVote | None, Policy] | None = field(init=False, default=None)
-    _indicative: bool = field(init=False)  # the book holds, or held, fills at indicative quotes
 
     def __post_init__(self) -> None:
         self._last = self.journal.last_step()
         self._state = self._last.state if self._last else EngineState()
-        self._executed = self.journal.outcomes()
-        self._book = book_of(self._executed)
-        self._indicative = any(item.indicative for item in self._executed)
-        first_s, longest_s = self.policy.orders.refusal_pause
-        self._pauses = Pauses(first_s=first_s, longest_s=longest_s)
-        self._pauses.note(self._executed)
-        self._perpetuals = Perpetuals(
-            venues=self.perpetual_venues, journal=self.journal, pause_s=(first_s, longest_s)
+        pause_s = self.policy.orders.refusal_pause
+        self._options = Options(venues=self.venues, journal=self.journal, pause_s=pause_s)
+        self._perpetuals = Perpetuals(venues=self.perpetual_venues, journal=self.journal, pause_s=pause_s)
+        terms = AccountTerms(
+            session_s=self.policy.tiers.session, valid_for_s=self.policy.orders.valid_for, pause_s=pause_s
         )
-        self._accounts = AccountOrders(
-            venue=self.account_venue,
-            journal=self.journal,
-            terms=AccountTerms(
-                session_s=self.policy.tiers.session,
-                valid_for_s=self.policy.orders.valid_for,
-                pause_s=(first_s, longest_s),
-            ),
-        )
+        self._accounts = AccountOrders(venue=self.account_venue, journal=self.journal, terms=terms)
         bar_s = self.policy.signals.bar_s
         self._figures = self.figures or Figures(figures_history(self.policy), bar_s=bar_s)
 
@@ -123,43 +110,40 @@ class Pipeline:
 
         Raises InvariantError when the moment is not later than the last one of the journal.
         """
+        self._must_be_later(moment)
+        asked = self.desk.asked() if self.desk is not None else Asked()
+        moment = replace(moment, holds=(*moment.holds, *asked.holds))
+        view = view_of(moment, max_age_s=self.max_price_age_s)
+        reconciled = await self._options.reconcile(view)
+        known = await self._perpetuals.reconcile(view)
+        await self._accounts.reconcile(view)
+        seen = await self._look(moment, view)
+        # Marks are taken before this step's legs, so the cash flow beside them is too.
+        cash_flow_usd = sum(part.cash_flow_usd for part in (self._options, self._perpetuals, self._accounts))
+        policy = self._policy_under(moment.vote)
+        self._state, decision = self.decide(policy, self._state, seen.frame)
+        outcomes, traded = await self._act(asked, decision, seen.frame, view)
+        record = self._record(
+            seen,
+            decision,
+            (*reconciled, *outcomes),
+            cash_flow_usd,
+            perpetuals=(*known, *seen.perpetuals.ends, *traded),
+            account_orders=self._accounts.news(),
+            vote=moment.vote,
+        )
+        self._figures.flush()
+        self.before_record(Step(moment=moment, frame=seen.frame, decision=decision, record=record))
+        self.journal.append_step(record)
+        self._last = record
+        return record
+
+    def _must_be_later(self, moment: Moment) -> None:
         if self._last and not moment.now_s > self._last.decision.now_s:
             raise InvariantError(
                 f"a moment must be later than the journal's last, "
                 f"{self._last.decision.now_s}, was {moment.now_s}"
             )
-        asked = self.desk.asked() if self.desk is not None else Asked()
-        moment = replace(moment, holds=(*moment.holds, *asked.holds))
-        view = view_of(moment, max_age_s=self.max_price_age_s)
-        reconciled = await self._reconcile(view)
-        known = await self._perpetuals.reconcile(view)
-        await self._accounts.reconcile(view)
-        frame = await self._frame(moment, view)
-        # Marks are taken before this step's legs, so the cash flow beside them is too.
-        parts = (self._book, self._perpetuals, self._accounts)
-        cash_flow_usd = sum(item.cash_flow_usd for item in parts)
-        policy = self._policy_under(moment.vote)
-        self._state, decision = self.decide(policy, self._state, frame)
-        # A person's orders go first: what the plan wants after them is decided anew at the next step.
-        own, moved = await self._execute_asked(asked, view)
-        moved = await self._accounts.act(decision.proposals, frame.exposures, view) or moved
-        first = moved or bool(own)
-        traded = () if first else await self._perpetuals.execute(decision.perpetuals, view)
-        outcomes = own if first else await self._execute_plan(decision.plan.legs, view)
-        record = self._record(
-            frame,
-            decision,
-            (*reconciled, *outcomes),
-            cash_flow_usd,
-            perpetuals=(*known, *self._seen.ends, *traded),
-            account_orders=self._accounts.news(),
-            vote=moment.vote,
-        )
-        self._figures.flush()
-        self.before_record(Step(moment=moment, frame=frame, decision=decision, record=record))
-        self.journal.append_step(record)
-        self._last = record
-        return record
 
     @property
     def last(self) -> StepRecord | None:
@@ -174,108 +158,52 @@ class Pipeline:
 
     async def positions(self, moment: Moment) -> tuple[VenuePosition, ...]:
         """Return what all venues hold, marked at a moment. Raises TransientError."""
-        view = view_of(moment, max_age_s=self.max_price_age_s)
-        return tuple([item for venue in self.venues.values() for item in await venue.held(view)])
+        return await self._options.held(view_of(moment, max_age_s=self.max_price_age_s))
 
-    async def _reconcile(self, view: MarketView) -> tuple[LegOutcome, ...]:
-        """Close what an earlier step or run left open, from chain facts alone."""
-        closed = []
-        for leg in self.journal.open_legs():
-            try:
-                outcome = replace(await self._venue(leg).reconcile(leg, view=view), reconciled=True)
-            except _UNSEEN:
-                continue  # stays open: blocks its layer and holds its budget until a fact is known
-            closed.append(self._close(outcome))
-        before, self._pending = self._pending, pending_of(closed)
-        same = {key for key, said in self._pending.items() if before.get(key) == said}
-        return tuple(item for item in closed if item.leg.key not in same)
-
-    async def _frame(self, moment: Moment, view: MarketView) -> Frame:
-        held, quotes, unread = await self._ask_venues(moment, view)
-        self._seen = await self._perpetuals.look(
-            view,
-            quote_sizes(self.policy, moment.exposures, view),
-            paired=self._book.paired,
-            pair_block=self._book.pair_block,
-        )
-        held = self._book.paired_positions(held, self._seen.marks_usd)
-        self._unread = bool(unread or self._seen.unread)
-        ahead = self._ahead_of(view)
-        held = self._still_held(held, ahead)
-        unexplained = () if self._unread else self._book.unexplained(held, now_s=moment.now_s)
-        open_legs = self.journal.open_legs()
+    async def _look(self, moment: Moment, view: MarketView) -> _Seen:
+        """Ask all venues, and make the frame of what they said and the book knows."""
+        sizes = quote_sizes(self.policy, moment.exposures, view)
+        options, book = await self._options.look(view, sizes), self._options.book
+        perpetuals = await self._perpetuals.look(view, sizes, paired=book.paired, pair_block=book.pair_block)
+        is_read = not (options.unread or perpetuals.unread)
+        options = self._options.joined(options, perpetuals.marks_usd, now_s=moment.now_s, is_read=is_read)
         frame = Frame(
             now_s=moment.now_s,
             blocks=moment.blocks,
             columns=moment.columns,
             exposures=moment.exposures,
-            held=self._book.hedges(held, now_s=moment.now_s),
-            quotes=quotes,
-            spends=(*self._book.spends, *reserved(open_legs)),
-            holds=(*moment.holds, *unread.values(), *unexplained),
+            holds=moment.holds,
             unseen=moment.unseen,
             base=moment.base,
-            pair_venues=tuple(name for name in self.venues if PAIR_SIGN in name),
-            open_legs=(
-                *(leg.key for leg in (*open_legs, *(item.leg for item in ahead))),
-                *self._pauses.keys(moment.now_s),
-            ),
         )
-        frame = self._perpetuals.added(frame, self._seen, now_s=moment.now_s)
-        is_booked = self._seen.is_whole and not (unread or unexplained or ahead)
-        return self._figures.added(frame, is_booked=is_booked, unread={**unread, **self._seen.unread})
+        frame = self._perpetuals.added(self._options.added(frame, options), perpetuals, now_s=moment.now_s)
+        is_booked = perpetuals.is_whole and options.is_whole
+        unread = {**options.unread, **perpetuals.unread}
+        frame = self._figures.added(frame, is_booked=is_booked, unread=unread)
+        return _Seen(frame=frame, options=options, perpetuals=perpetuals)
 
-    def _still_held(
-        self, positions: Sequence[VenuePosition], ahead: Sequence[LegOutcome]
-    ) -> list[VenuePosition]:
-        """Leave out what was closed after the block at which the venue listed it."""
-        touched = {
-            (venue, item.position_id)
-            for item in ahead
-            for venue in (item.leg.instrument.venue, item.leg.conversion and item.leg.conversion.option.venue)
-            if venue
-        }
-        closed = touched - self._book.purchases.keys()
-        return [item for item in positions if (item.instrument.venue, item.id) not in closed]
-
-    def _ahead_of(self, view: MarketView) -> tuple[LegOutcome, ...]:
-        """Return what was executed after the pinned block and so cannot be read at it.
-
-        Its layers wait for a later block, or what is left of a position sold in part would be sold as if it
-        were whole; and a position that it closed is not held any more, or it would be settled twice.
-        """
-        height = view.block.number if view.block else math.inf
-        self._executed = tuple(item for item in self._executed if item.block_number > height)
-        return self._executed
-
-    async def _ask_venues(
-        self, moment: Moment, view: MarketView
-    ) -> tuple[list[VenuePosition], tuple[Quote, ...], dict[str, str]]:
-        """Return what is held, the quotes, and why a venue could not be read, by its name."""
-        held: list[VenuePosition] = []
-        quotes: list[Quote] = []
-        unread: dict[str, str] = {}
-        for name, venue in self.venues.items():
-            try:
-                held.extend(await venue.held(view))
-                for underlying, size in quote_sizes(self.policy, moment.exposures, view).items():
-                    quotes.extend(await venue.quotes(view, underlying=underlying, size=size))
-            except _UNSEEN as error:
-                # Without the venue's own book we could buy what is held already.
-                unread[name] = f"venue {name} could not be read: {error}"
-        return held, tuple(quotes), unread
+    async def _act(
+        self, asked: Asked, decision: Decision, frame: Frame, view: MarketView
+    ) -> tuple[list[LegOutcome], list[PerpetualOutcome]]:
+        """Do what a person asked for, else what the plan wants: after theirs it is decided anew."""
+        own, moved = await self._execute_asked(asked, view)
+        moved = await self._accounts.act(decision.proposals, frame.exposures, view) or moved
+        if own or moved:
+            return own, []
+        traded = await self._perpetuals.execute(decision.perpetuals, view)
+        return await self._options.execute(decision.plan.legs, view), traded
 
     async def order(self, request: Request, moment: Moment) -> tuple[LegOutcome, ...]:
         """Do a person's orders and nothing else; what an earlier run left open is looked up first."""
         view = view_of(moment, max_age_s=self.max_price_age_s)
-        reconciled = await self._reconcile(view)
+        reconciled = await self._options.reconcile(view)
         await self._accounts.reconcile(view)
         outcomes, _ = await self._execute_request(request, view)
         return (*reconciled, *outcomes)
 
     async def look(self, moment: Moment) -> Frame:
         """Return what is held and quoted at a moment, and decide nothing. Raises TransientError."""
-        return await self._frame(moment, view_of(moment, max_age_s=self.max_price_age_s))
+        return (await self._look(moment, view_of(moment, max_age_s=self.max_price_age_s))).frame
 
     async def _execute_asked(self, asked: Asked, view: MarketView) -> tuple[list[LegOutcome], bool]:
         """Do the orders that a person left, each once: the journal knows which were begun.
@@ -296,28 +224,12 @@ class Pipeline:
             return [], False
         done = {item.leg.key: item for item in self.journal.outcomes()}
         legs = [leg for leg in request.legs if leg.key not in done]
-        outcomes = await self._execute_plan(legs, view, done)
+        outcomes = await self._options.execute(legs, view, done)
         return outcomes, await self._accounts.execute(request.account_orders, view)
 
     def _waits(self, request: Request) -> bool:
         """Say whether an order is open that is the request's own or in the way of one of its own."""
-        places = {(leg.group, leg.layer) for leg in request.legs}
-        return any(
-            (leg.group, leg.layer) in places for leg in self.journal.open_legs()
-        ) or self._accounts.is_open(request.account_orders)
-
-    async def _execute_plan(
-        self, legs: Sequence[HedgeLeg], view: MarketView, earlier: Mapping[str, LegOutcome] = _NOTHING
-    ) -> list[LegOutcome]:
-        """Execute legs in order; stop at one whose end is open, since what follows may rest on it."""
-        done: dict[str, LegOutcome] = {}
-        for leg in legs:
-            if leg.only_after and not is_filled({**earlier, **done}.get(leg.only_after)):
-                continue  # the protection that was to replace this leg's was not had
-            done[leg.key] = await self._execute(leg, view)
-            if done[leg.key].status in OPEN_STATUSES:
-                break
-        return list(done.values())
+        return self._options.is_open(request.legs) or self._accounts.is_open(request.account_orders)
 
     @property
     def perpetuals(self) -> Perpetuals:
@@ -329,40 +241,9 @@ class Pipeline:
         """The part that acts on positions and loans."""
         return self._accounts
 
-    async def _execute(self, leg: HedgeLeg, view: MarketView) -> LegOutcome:
-        leg = self._book.with_parts(leg)
-        self.journal.open_leg(leg, at_s=view.now_s)
-        try:
-            outcome = await self._venue(leg).execute(leg, view=view)
-        except _UNSEEN as error:
-            return LegOutcome(leg=leg, status=LegStatus.UNKNOWN, at_s=view.now_s, because=str(error))
-        return self._close(outcome)
-
-    def _close(self, outcome: LegOutcome) -> LegOutcome:
-        if not is_booked(outcome):
-            why = f"booked without a known price: {outcome}"
-            outcome = LegOutcome(leg=outcome.leg, status=LegStatus.UNKNOWN, at_s=outcome.at_s, because=why)
-        if outcome.status in OPEN_STATUSES:
-            return outcome  # stays open in the journal: it holds its budget and blocks its layer
-        self.journal.close_leg(outcome)
-        self._executed = (*self._executed, outcome)
-        self._indicative = self._indicative or outcome.indicative
-        self._pauses.note([outcome])
-        self._book = self._book.after(outcome)
-        return outcome
-
-    def _venue(self, leg: HedgeLeg) -> Venue:
-        try:
-            return self.venues[leg.instrument.venue]
-        except KeyError:
-            raise NotFoundError(
-                f"leg {leg.key} belongs to venue {leg.instrument.venue!r}, configured are "
-                f"{', '.join(self.venues) or 'none'}; add the venue to the configuration"
-            ) from None
-
     def _record(
         self,
-        frame: Frame,
+        seen: _Seen,
         decision: Decision,
         outcomes: tuple[LegOutcome, ...],
         cash_flow_usd: float,
@@ -371,7 +252,7 @@ class Pipeline:
         account_orders: tuple[AccountOutcome, ...],
         vote: PolicyVote | None,
     ) -> StepRecord:
-        last = self._last
+        last, frame = self._last, seen.frame
         record = StepRecord(
             sequence=last.sequence + 1 if last else 1,
             mode=self.mode,
@@ -383,9 +264,9 @@ class Pipeline:
             exposure_value_usd={
                 item.id: item.value_usd + item.fees_uncollected_usd for item in frame.exposures
             },
-            hedge_value_usd=math.nan if self._unread else self._hedge_value_usd(frame),
+            hedge_value_usd=seen.hedge_value_usd,
             cash_flow_usd=cash_flow_usd,
-            indicative=self._indicative,
+            indicative=self._options.indicative,
             vote=vote,
             perpetuals=perpetuals,
             account_orders=account_orders,
@@ -396,7 +277,3 @@ class Pipeline:
             self._last_full_s, self._told = frame.now_s, now_told
             return record
         return heartbeat(record)
-
-    def _hedge_value_usd(self, frame: Frame) -> float:
-        """Return the marks of options and what open perpetuals would gain; their margin is in no sum."""
-        return sum(mark_usd(hedge) for hedge in frame.held) + self._seen.open_value_usd
