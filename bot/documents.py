@@ -7,12 +7,13 @@ from typing import Any
 
 from bot.app.demo import DemoResult
 from bot.app.plan import Plan
+from bot.cover_document import cover_outcome_document
 from bot.engine.protection import MoveLoss, Protection, ProtectionLeg
 from bot.market_document import market_document, replication_document
 from bot.model.account_order import AccountOrder, AccountOutcome
 from bot.model.base_layers import Action, Proposal
 from bot.model.exposure import Exposure
-from bot.model.hedge import CondorOrder, LegOutcome, LegStatus, Shortfall, Side
+from bot.model.hedge import CondorOrder, LayerTarget, LegOutcome, LegStatus, Shortfall, Side
 from bot.model.perpetual import PerpetualOrder
 from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.record import GroupDecision, ProtocolDecision, StepRecord
@@ -67,24 +68,25 @@ def group_document(group: GroupDecision) -> Document:
         "wanted_share": number(group.wanted_share),
         "covered_share": number(group.covered_share),
         "break_evens_usd": list(group.break_evens_usd),
-        "votes": list(map(_vote, group.votes)),
+        "votes": list(map(vote_document, group.votes)),
         "rules": list(map(finding_document, group.findings)),
-        "layers": [
-            {
-                "layer": target.layer.value,
-                "open": target.open,
-                "weight": target.weight,
-                "wanted_contracts": number(target.wanted_contracts),
-                "held_contracts": target.held_contracts,
-                "because": target.because,
-            }
-            for target in group.targets
-        ],
+        "layers": list(map(layer_document, group.targets)),
         "shortfalls": [shortfall_document(item) for item in group.shortfalls],
     }
 
 
-def _vote(vote: FamilyVote) -> Document:
+def layer_document(target: LayerTarget) -> Document:
+    return {
+        "layer": target.layer.value,
+        "open": target.open,
+        "weight": target.weight,
+        "wanted_contracts": number(target.wanted_contracts),
+        "held_contracts": number(target.held_contracts),
+        "because": target.because,
+    }
+
+
+def vote_document(vote: FamilyVote) -> Document:
     return {
         "family": vote.family.value,
         "score": number(vote.score),
@@ -117,7 +119,7 @@ def proposal_document(item: Proposal) -> Document:
         "subject": item.subject,
         "amount_usd": number(item.amount_usd),
         "part": number(item.part),
-        "from_reserve_usd": item.from_reserve_usd,
+        "from_reserve_usd": number(item.from_reserve_usd),
         "health_after": number(item.health_after),
         "health_after_reserve": number(item.health_after_reserve),
         "moves": [{"from": move.source, "to": move.target, "usd": move.usd} for move in item.moves],
@@ -248,6 +250,7 @@ def step_document(record: StepRecord, *, full: StepRecord | None = None) -> Docu
         "orders": [order_json(outcome) for outcome in record.outcomes],
         "perpetual_orders": [perpetual_outcome_document(outcome) for outcome in record.perpetuals],
         "account_orders": [account_outcome_document(outcome) for outcome in record.account_orders],
+        "cover_orders": [cover_outcome_document(outcome) for outcome in record.covers],
     }
 
 

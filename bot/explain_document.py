@@ -5,7 +5,17 @@ Fractions and scores are plain numbers, money is USD, times are ISO 8601 UTC, sp
 
 from collections.abc import Sequence
 
-from bot.documents import Document, number, step_document, time
+from bot.documents import (
+    Document,
+    finding_document,
+    layer_document,
+    number,
+    proposal_document,
+    protocol_document,
+    step_document,
+    time,
+    vote_document,
+)
 from bot.engine.explain import Contribution, Explanation, GroupExplanation, Limit
 from bot.engine.nearest import Nearest, Way
 from bot.engine.nearest_down import Down
@@ -63,39 +73,29 @@ def _group(group: GroupExplanation, tiers: TierPolicy) -> Document:
 
 def _vote(item: FamilyVote) -> Document:
     return {
-        "family": item.family.value,
-        "score": number(item.score),
+        **vote_document(item),
         "third_score": number(item.third_score),
-        "voting": item.voting,
         "configured_signals": item.configured,
         "live_signals": item.live,
         "degraded": item.degraded,
-        "because": item.because,
     }
 
 
 def _rule(item: RuleFinding) -> Document:
     return {
-        "rule": item.rule,
-        "fired": item.fired,
+        **finding_document(item),
         "tier": item.tier.name if item.tier is not None else None,
         "caps_tier": item.caps_tier.name if item.caps_tier is not None else None,
         "missed": number(item.missed),
         "missed_unit": item.unit or None,
-        "because": item.because,
     }
 
 
 def _layer(item: LayerTarget) -> Document:
     return {
-        "layer": item.layer.value,
-        "open": item.open,
-        "weight": item.weight,
+        **layer_document(item),
         "option": item.instrument.label if item.instrument is not None else None,
         "venue": item.instrument.venue if item.instrument is not None else None,
-        "wanted_contracts": number(item.wanted_contracts),
-        "held_contracts": number(item.held_contracts),
-        "because": item.because,
     }
 
 
@@ -214,31 +214,11 @@ def _shifts(shifts: Sequence[Shift]) -> list[Document]:
 
 
 def _protocol(item: ProtocolDecision) -> Document:
-    return {
-        "protocol": item.protocol,
-        "tier": item.tier.name,
-        "previous_tier": item.previous_tier.name,
-        "groups": list(item.groups),
-        "rules": [_rule(each) for each in item.findings],
-    }
+    return {**protocol_document(item), "rules": [_rule(each) for each in item.findings]}
 
 
 def _proposal(item: Proposal) -> Document:
-    return {
-        "rule": item.rule,
-        "layer": item.layer.value,
-        "action": item.action.value,
-        "subject": item.subject,
-        "amount_usd": number(item.amount_usd),
-        "from_reserve_usd": number(item.from_reserve_usd),
-        "part": number(item.part),
-        "health_after": number(item.health_after),
-        "health_after_reserve": number(item.health_after_reserve),
-        "needs": item.needs.value,
-        "due": time(item.due_s),
-        "follows": item.follows or None,
-        "because": item.because,
-    }
+    return {**proposal_document(item), "due": time(item.due_s)}
 
 
 def _order(leg: HedgeLeg) -> Document:

@@ -1,26 +1,39 @@
 """What `alvh positions`, `quote`, `close`, `roll`, `exercise` and `history` say with --json."""
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
 from bot.app.account_orders import Asked
 from bot.app.look import Look
-from bot.app.manual import Held, Offer, held, offers
+from bot.app.manual import Held, Offer, Outcome, held, offers
+from bot.app.manual_perpetual import named_perpetuals
 from bot.app.orders import History
-from bot.documents import account_order_document, account_outcome_document
+from bot.cover_document import cover_order_document, cover_outcome_document, held_cover_document
+from bot.documents import (
+    Document,
+    account_order_document,
+    account_outcome_document,
+    number,
+    perpetual_document,
+    perpetual_outcome_document,
+    time,
+)
 from bot.model.account_order import AccountOutcome
 from bot.model.hedge import HedgeLeg, Instrument, LegOutcome, Quote
+from bot.model.perpetual import HeldPerpetual
 from bot.model.units import iso_utc
 from bot.pipeline.desk import Request
 from bot.simulation.results import order_json
 
-Document = dict[str, Any]
-
 
 def positions_document(look: Look) -> Document:
     """Every position; values are of the whole position, null where they are not known."""
-    return {**_moment(look), "running": look.running, "positions": [_position(item) for item in held(look)]}
+    return {
+        **_moment(look),
+        "running": look.running,
+        "positions": [_position(item) for item in held(look)],
+        "perpetuals": [_perpetual(name, item) for name, item in named_perpetuals(look).items()],
+        "covers": [held_cover_document(item, now_s=look.moment.now_s) for item in look.covers],
+    }
 
 
 def offers_document(look: Look) -> Document:
@@ -28,10 +41,13 @@ def offers_document(look: Look) -> Document:
     return {**_moment(look), "slots": [_offer(item) for item in offers(look)]}
 
 
-def outcomes_document(request: Request, outcomes: Sequence[LegOutcome]) -> Document:
+def outcomes_document(request: Request, outcomes: Sequence[Outcome]) -> Document:
     return {
-        "asked": [_leg(leg) for leg in request.legs],
-        "orders": [order_json(outcome) for outcome in outcomes],
+        "asked": [*map(_leg, request.legs), *map(perpetual_document, request.perpetuals)],
+        "orders": [
+            order_json(item) if isinstance(item, LegOutcome) else perpetual_outcome_document(item)
+            for item in outcomes
+        ],
     }
 
 
@@ -40,8 +56,8 @@ def account_document(asked: Asked, outcome: AccountOutcome) -> Document:
     return {
         "asked": {
             **account_order_document(asked.order),
-            "least_usd": _number(asked.plan.least_usd),
-            "most_usd": _number(asked.plan.most_usd),
+            "least_usd": number(asked.plan.least_usd),
+            "most_usd": number(asked.plan.most_usd),
             "amounts": asked.plan.because,
         },
         "order": account_outcome_document(outcome),
@@ -54,7 +70,11 @@ def history_document(found: History) -> Document:
         "orders": [order_json(outcome) for outcome in found.outcomes],
         "open": [_leg(leg) for leg in found.open_legs],
         "account_orders": [account_outcome_document(outcome) for outcome in found.account_outcomes],
+        "perpetual_orders": [perpetual_outcome_document(outcome) for outcome in found.perpetual_outcomes],
+        "open_perpetual_orders": [perpetual_document(order) for order in found.open_perpetuals],
         "open_account_orders": [account_order_document(order) for order in found.open_account_orders],
+        "cover_orders": [cover_outcome_document(outcome) for outcome in found.cover_outcomes],
+        "open_cover_orders": [cover_order_document(order) for order in found.open_covers],
         "waiting": list(found.waiting),
         "transactions": [
             {
@@ -90,21 +110,39 @@ def _position(item: Held) -> Document:
         "group": hedge.group,
         "layer": hedge.layer.value,
         "contracts": hedge.size,
-        "cost_usd": _number(hedge.cost_usd),
-        "model_usd": _number(hedge.model_usd),
-        "liquidation_usd": _number(hedge.liquidation_usd),
+        "cost_usd": number(hedge.cost_usd),
+        "model_usd": number(hedge.model_usd),
+        "liquidation_usd": number(hedge.liquidation_usd),
         "marked_by": mark.marked_by if mark else "",
-        "intrinsic_usd": _number(mark.intrinsic_usd) if mark else None,
-        "iv": _number(hedge.iv),
+        "intrinsic_usd": number(mark.intrinsic_usd) if mark else None,
+        "iv": number(hedge.iv),
         "settleable": hedge.settleable,
         "due": None
         if mark is None
         else {
             "action": mark.due.action.value,
-            "from_ts": _time(mark.due.from_s),
-            "until_ts": _time(mark.due.until_s),
+            "from_ts": time(mark.due.from_s),
+            "until_ts": time(mark.due.until_s),
             "because": mark.due.because,
         },
+    }
+
+
+def _perpetual(name: str, item: HeldPerpetual) -> Document:
+    """What one group holds of a perpetual; sizes are units of the underlying, short < 0 < long."""
+    return {
+        "position": name,
+        "venue": item.perpetual.venue,
+        "perpetual": item.perpetual.id,
+        "underlying": item.perpetual.underlying,
+        "group": item.group,
+        "size": item.size,
+        "entry_usd": number(item.entry_usd),
+        "mark_usd": number(item.mark_usd),
+        "margin_usd": number(item.margin_usd),
+        "liquidation_usd": number(item.liquidation_usd),
+        "funding_usd": number(item.funding_usd),
+        "unrealised_usd": number(item.unrealised_usd),
     }
 
 
@@ -116,7 +154,7 @@ def _offer(item: Offer) -> Document:
         "option_type": item.slot.option_type.value,
         "because": choice.because,
         "quotes": [
-            {**_quote(each.quote), "gain_per_cost": _number(each.gain_per_cost)} for each in choice.candidates
+            {**_quote(each.quote), "gain_per_cost": number(each.gain_per_cost)} for each in choice.candidates
         ],
         "refused": list(choice.dropped),
     }
@@ -126,16 +164,16 @@ def _quote(quote: Quote) -> Document:
     return {
         "instrument": _instrument(quote.instrument),
         "contracts": quote.size,
-        "premium_usd": _number(quote.premium_usd),
-        "fee_usd": _number(quote.fee_usd),
-        "swap_usd": _number(quote.swap_usd),
-        "gas_usd": _number(quote.gas_usd),
-        "exit_gas_usd": _number(quote.exit_gas_usd),
-        "net_unit_usd": _number(quote.net_unit_usd),
-        "model_usd": _number(quote.model_usd),
-        "iv": _number(quote.iv),
-        "delta": _number(quote.delta),
-        "liquidity_contracts": _number(quote.liquidity),
+        "premium_usd": number(quote.premium_usd),
+        "fee_usd": number(quote.fee_usd),
+        "swap_usd": number(quote.swap_usd),
+        "gas_usd": number(quote.gas_usd),
+        "exit_gas_usd": number(quote.exit_gas_usd),
+        "net_unit_usd": number(quote.net_unit_usd),
+        "model_usd": number(quote.model_usd),
+        "iv": number(quote.iv),
+        "delta": number(quote.delta),
+        "liquidity_contracts": number(quote.liquidity),
         "indicative": quote.indicative,
         "because": quote.because,
     }
@@ -149,9 +187,9 @@ def _leg(leg: HedgeLeg) -> Document:
         "side": leg.side.value,
         "instrument": _instrument(leg.instrument),
         "contracts": leg.size,
-        "limit_usd": _number(leg.limit_usd),
-        "expected_usd": _number(leg.expected_usd),
-        "valid_until_ts": _time(leg.valid_until_s),
+        "limit_usd": number(leg.limit_usd),
+        "expected_usd": number(leg.expected_usd),
+        "valid_until_ts": time(leg.valid_until_s),
         "only_after": leg.only_after,
         "because": leg.because,
     }
@@ -169,11 +207,3 @@ def _instrument(item: Instrument) -> Document:
         "expiry_ts": iso_utc(item.expiry_s),
         "settlement": item.settlement,
     }
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _time(at_s: float) -> str | None:
-    return iso_utc(int(at_s)) if math.isfinite(at_s) else None

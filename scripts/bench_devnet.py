@@ -12,7 +12,7 @@ from bench_functions import abi_functions, entry_of
 from bench_timers import Figures, timed_s
 
 from bot.app.live import Bot, open_bot
-from bot.app.parts import lyra_venue
+from bot.app.option_venues import Where, option_venues
 from bot.devnet.config import write_config
 from bot.devnet.node import Devnet, start_devnet
 from bot.devnet.packages import fetch
@@ -156,9 +156,10 @@ async def _quotes_ms(bot: Bot, settings: Any) -> float:
     moment = await bot.source.cut(head, now_s=float(head.timestamp_s))
     view = view_of(moment)
     policy = load_policy(settings.policy)
-    venue = lyra_venue(settings, bot.reader, policy, transactor=None)
-    if venue is None:
+    venues = option_venues(settings, policy, Where(reader=bot.reader, custody=None, account=None))
+    if not venues:
         raise InvariantError("the devnet's configuration has no venue")
+    (venue,) = venues
     (underlying, size), *_ = quote_sizes(policy, moment.exposures, view).items()
     taken = [
         await timed_s(lambda: venue.quotes(view, underlying=underlying, size=size))

@@ -21,6 +21,8 @@ import bot.app.backtest
 import bot.app.demo
 import bot.app.journals
 import bot.app.plan
+import bot.chain.accounts
+import bot.documents
 import bot.terminal  # noqa: F401 - what commands import when they run, imported once
 from bot import cli
 from bot.pipeline.journal import SqlJournal

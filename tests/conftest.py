@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import bot.chain.accounts  # noqa: F401 - before any test takes eth-account: it keeps the recursion limit
 from bot.chain.rpc import Rpc
 from bot.devnet.node import Devnet, start_devnet
 
@@ -75,6 +76,12 @@ def home(devnet: Devnet, home_template: "Home", tmp_path: Path) -> "Home":
 async def _ask(devnet: Devnet, method: str, *params: Any) -> Any:
     async with Rpc(devnet.rpc_url, timeout_s=30) as connection:
         return await connection.request(method, params)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let ``-n 2`` alone keep tests together that share a chain: else each worker builds its own."""
+    if config.getoption("dist", "no") == "load":
+        config.option.dist = "loadgroup"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

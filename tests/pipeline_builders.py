@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from bot.errors import NotFoundError, OutcomeUnknown
 from bot.model.account_order import AccountOrder, AccountOutcome
+from bot.model.cover import CoverOrder, CoverOutcome
 from bot.model.exposure import Exposure, ExposureKind, LpShape
 from bot.model.hedge import (
     HedgeLeg,
@@ -178,6 +179,8 @@ class ListJournal:
     traded: list[PerpetualOutcome] = field(default_factory=list)
     account_orders: dict[str, AccountOrder] = field(default_factory=dict)  # open ones
     moved: list[AccountOutcome] = field(default_factory=list)
+    covers: dict[str, CoverOrder] = field(default_factory=dict)  # open ones
+    covered: list[CoverOutcome] = field(default_factory=list)
     events: list[IntentEvent] = field(default_factory=list)
     records: list[StepRecord] = field(default_factory=list)
 
@@ -228,6 +231,22 @@ class ListJournal:
 
     def account_outcomes(self) -> tuple[AccountOutcome, ...]:
         return tuple(self.moved)
+
+    def open_cover(self, order: CoverOrder, *, at_s: float) -> None:
+        if order.key in self.known:
+            raise NotFoundError(f"order {order.key} is known already")
+        self.known.add(order.key)
+        self.covers[order.key] = order
+
+    def close_cover(self, outcome: CoverOutcome) -> None:
+        del self.covers[outcome.order.key]
+        self.covered.append(outcome)
+
+    def open_covers(self) -> tuple[CoverOrder, ...]:
+        return tuple(self.covers.values())
+
+    def cover_outcomes(self) -> tuple[CoverOutcome, ...]:
+        return tuple(self.covered)
 
     def append_intent(self, event: IntentEvent) -> None:
         self.events.append(event)

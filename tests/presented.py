@@ -19,9 +19,9 @@ from engine.factory import (
 )
 
 from bot.app.plan import Plan, markets_of, read_groups
-from bot.engine import decide
 from bot.engine.protection import price_protection
 from bot.engine.replicate import replicate
+from bot.engine.step import decide
 from bot.model.hedge import CondorAction, CondorLeg, CondorOrder, Layer, LegStatus, OptionType
 from bot.model.market import Block, Column, Metric, SeriesKey
 from bot.model.perpetual import Perpetual, PerpetualAction, PerpetualOrder

@@ -7,11 +7,14 @@ import signal
 import pytest
 from commands import Home
 
+from bot.chain.abi import Abi
 from bot.chain.rpc import Rpc
 from bot.devnet.node import Devnet
 
 pytestmark = pytest.mark.devnet
 LIVE = ("--mode", "live", "--json")
+ADDRESSES = Abi.load("PoolAddressesProvider")
+DATA = Abi.load("AaveProtocolDataProvider")
 
 
 @pytest.fixture
@@ -129,6 +132,79 @@ def test_a_running_bot_does_the_order_itself(home: Home, devnet: Devnet):
     os.kill(running.pid, signal.SIGINT)
     assert running.wait().code == 0, running.err
     assert running.out.count('"action": "withdraw"') == 1
+
+
+async def debt_token(devnet: Devnet) -> str:
+    """Return the token that the user's debt of USDC is counted in."""
+    at = devnet.deployment
+    asks = (
+        (at.aave_addresses_provider, ADDRESSES.encode("getPoolDataProvider")),
+        ("", DATA.encode("getReserveTokensAddresses", at.usdc)),
+    )
+    target, answer = "", ""
+    async with Rpc(devnet.rpc_url, timeout_s=30) as connection:
+        for given, data in asks:
+            target = given or "0x" + answer[-40:]
+            answer = await connection.request(
+                "eth_call", ({"to": target, "data": "0x" + data.hex()}, "latest")
+            )
+    return "0x" + answer[-40:]  # the last of three: aToken, stable debt, variable debt
+
+
+@pytest.mark.parametrize("consent", ["pay without asking", "ask"])
+def test_a_bot_pays_for_a_loan_alone_where_the_policy_says_so(home: Home, devnet: Devnet, consent: str):
+    """R21: RESERVE's USDC, once in a session; health, debt and USDC are those of the chain."""
+    at = devnet.deployment
+    (home.folder / "mine.toml").write_text(
+        f'''name = "mine"
+extends = "classic"
+hard_triggers.hf_min = 10.0
+reserve.hf_target = 12.0
+reserve.consent = "{consent}"
+'''
+    )
+    home.change('preset = "classic"', 'file = "mine.toml"')
+    home.change("debt_units = 5_000", 'watched = "me/debt"')
+    home.config.write_text(
+        home.config.read_text()
+        + f"""
+[[reserves]]
+asset = "USDC"
+watched = "me/USDC"
+
+[[watch]]
+kind = "aave_v3"
+label = "aave"
+addresses_provider = "{at.aave_addresses_provider}"
+reserves = [{{symbol = "USDC", address = "{at.usdc}", decimals = 6}}]
+accounts = [{{label = "loan", address = "{at.user}"}}]
+
+[[watch]]
+kind = "tvl"
+label = "me"
+holder = "{at.user}"
+tokens = [
+  {{symbol = "USDC", address = "{at.usdc}", decimals = 6}},
+  {{symbol = "debt", address = "{asyncio.run(debt_token(devnet))}", decimals = 6}},
+]
+"""
+    )
+    first = home.alvh("run", "--live", "--once", "--json").document
+    (wanted,) = [item for item in first["proposals"] if item["subject"] == "loan"]
+    paid_usd = wanted["from_reserve_usd"]
+    assert (wanted["action"], wanted["amount_usd"]) == ("repay", paid_usd)
+    assert 3_000.0 < paid_usd < 5_000.0
+    asyncio.run(mine(devnet))
+    second = home.alvh("run", "--live", "--once", "--json").document
+    if consent == "ask":
+        assert first["account_orders"] == second["account_orders"] == []
+        return
+    (done,) = first["account_orders"]
+    assert (done["status"], done["subject"], done["action"]) == ("filled", "loan", "repay")
+    assert done["moved"] == [{"asset": "USDC", "units": -paid_usd}]
+    assert second["account_orders"] == []
+    healths = [item["because"] for item in second["findings"] if "health factor of loan" in item["because"]]
+    assert any("12.00" in words or "11.99" in words for words in healths), healths
 
 
 SENSELESS = (

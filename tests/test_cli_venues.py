@@ -16,8 +16,8 @@ from bot.errors import NotFoundError
 from bot.model.venue import Deed, Product, Route, VenueCapabilities
 from bot.settings import load_settings
 from bot.terminal.venues import venues_document, venues_view
-from bot.venues import VENUES
 from bot.venues.capabilities import CAPABILITIES
+from bot.venues.table import VENUES
 
 LYRA = "\n[lyra]\n" + "\n".join(
     [

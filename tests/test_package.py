@@ -17,8 +17,8 @@ from pydantic.fields import FieldInfo
 from typer.main import get_command
 
 from bot.cli import cli
-from bot.engine import RULES
 from bot.engine.policy import Policy
+from bot.engine.rule_table import RULES
 from bot.settings import Settings, load_settings
 from bot.signals import SIGNALS
 

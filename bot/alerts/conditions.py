@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from bot.errors import ConfigError
+from bot.model.base_layers import Action, Proposal
+from bot.model.cover import CoverOutcome
 from bot.model.exposure import Exposure
 from bot.model.hedge import LegOutcome, LegStatus, Side
 from bot.model.market import Columns, Metric
 from bot.model.reasons import kind_of
 from bot.model.record import GroupDecision, ProtocolDecision, StepRecord
 from bot.model.tier import Reading, Tier
+from bot.model.units import iso_utc
 
 
 class Severity(IntEnum):
@@ -84,7 +87,9 @@ def of_step(record: StepRecord) -> tuple[Condition, ...]:
     found.extend(
         _of_information(item) for item in record.decision.readings if item.informs and item.score > 0.0
     )
+    found.extend(_of_ending(item) for item in record.decision.proposals if item.action is Action.RENEW_COVER)
     found.extend(_of_outcome(outcome) for outcome in record.outcomes)
+    found.extend(_of_cover(outcome) for outcome in record.covers)
     return tuple(found)
 
 
@@ -112,8 +117,8 @@ def unsure_of(
     stood for it goes on standing.
     """
     kind, _, rest = key.partition(":")
-    if kind == "informs":
-        return record.is_heartbeat  # which keeps no readings
+    if kind in ("informs", "cover"):
+        return record.is_heartbeat  # which keeps neither readings nor proposals
     if not active_holds:
         return False
     if kind == "range":
@@ -207,6 +212,34 @@ def _of_outcome(outcome: LegOutcome) -> Condition:
         text=outcome.because,
         once=True,
     )
+
+
+def _of_ending(item: Proposal) -> Condition:
+    """A cover that ends soon (R20)."""
+    return Condition(
+        key=f"cover:{item.subject}",
+        severity=Severity.WARNING,
+        title=f"cover {item.subject} ends on {iso_utc(item.due_s)[:10]}",
+        text=f"{item.because}. Nothing renews it by itself: {item.follows}.",
+    )
+
+
+def _of_cover(outcome: CoverOutcome) -> Condition:
+    order, key = outcome.order, f"bought-cover:{outcome.order.key}"
+    what = f"cover of {order.group}"
+    if outcome.status is LegStatus.FILLED:
+        title = f"bought {what}, {order.amount_usd:,.0f} USD, for {outcome.premium_usd:,.0f} USD"
+        return Condition(key=key, severity=Severity.INFO, title=title, text=order.because, once=True)
+    if outcome.status is LegStatus.UNKNOWN:
+        return Condition(
+            key=key,
+            severity=Severity.CRITICAL,
+            title=f"the outcome of a purchase of {what} is unknown",
+            text=f"{outcome.because}. Its budget stays reserved until the chain tells.",
+            once=True,
+        )
+    title = f"the purchase of {what} was {outcome.status}"
+    return Condition(key=key, severity=Severity.WARNING, title=title, text=outcome.because, once=True)
 
 
 def _out_of_range(item: Exposure, *, limits: Limits, active: Collection[str]) -> Condition | None:

@@ -5,25 +5,22 @@ they stay possible while paused, since all of them reduce risk. What would be as
 before a person confirms it.
 """
 
-import asyncio
 import getpass
 import math
 import re
 import time
 from dataclasses import dataclass
 
-from bot.app.live import SIGNING_MODES, open_bot
+from bot.app.by_hand import check_mode as check_mode
+from bot.app.by_hand import have_done
 from bot.app.look import Look
-from bot.app.stores import open_journal
-from bot.errors import ConfigError, DeadlineError
+from bot.errors import ConfigError
 from bot.model.account_order import AccountOrder, AccountOutcome
 from bot.model.base_layers import Action
 from bot.model.execution import ExecutionPlan
-from bot.pipeline.desk import Desk, Request
+from bot.pipeline.desk import Request
 from bot.pipeline.moments import view_of
 
-_LOOK_EVERY_S = 0.5
-_GRACE_S = 60.0  # after its valid-until time an order that was begun still comes to its end
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
@@ -39,13 +36,6 @@ class Asked:
         return Request(legs=(), by=getpass.getuser(), account_orders=(self.order,))
 
 
-def check_mode(mode: str, doing: str) -> None:
-    """Raise ConfigError for a mode that signs nothing."""
-    if mode not in SIGNING_MODES:
-        name = mode.replace("-", " ")
-        raise ConfigError(f"a {name} {doing} nothing; ask with --mode live where the bot signs")
-
-
 async def exiting(look: Look, position: str, *, part: float) -> Asked:
     """Return the order that withdraws a part of a position, a fraction. Raises VenueRejected."""
     exposure = next((item for item in look.frame.exposures if item.id == position), None)
@@ -59,25 +49,14 @@ async def paying(look: Look, action: Action, loan: str, *, usd: float) -> Asked:
 
 
 async def carry_out(look: Look, asked: Asked) -> AccountOutcome:
-    """Have an order done and return what became of it.
-
-    Raises DeadlineError where the running bot has not ended it in time: it is in its journal then, or waits.
-    """
-    if look.running:
-        Desk(look.settings.state_dir, mode=look.mode).leave(asked.request)
-        return await _outcome_of(look, asked.order)
-    async with open_bot(look.settings, mode=look.mode, policy=look.policy) as bot:
-        block = await bot.reader.head()
-        moment = await bot.source.cut(block, now_s=bot.source.clock(block))
-        await bot.pipeline.order(asked.request, moment)
-        news = bot.pipeline.accounts.news()
-    found = next((item for item in news if item.order.key == asked.order.key), None)
-    if found is None:
-        raise ConfigError(
-            f"order {asked.order.key} waits: an earlier one of {asked.order.group} is still open; "
-            "see alvh history"
-        )
-    return found
+    """Have an order done and return what became of it. Raises DeadlineError; see ``have_done``."""
+    return await have_done(
+        look,
+        asked.request,
+        ended=lambda journal: journal.account_outcomes(),
+        news=lambda pipeline: pipeline.accounts.news(),
+        key_of=lambda outcome: outcome.order.key,
+    )
 
 
 async def _asked(
@@ -119,18 +98,3 @@ def part_of(text: str) -> float:
     if not 0.0 < share <= 1.0:
         raise ConfigError(f"--part {text!r:.40}: name a percentage over 0% and at most 100%, as in 50%")
     return share
-
-
-async def _outcome_of(look: Look, order: AccountOrder) -> AccountOutcome:
-    """Follow the journal of the running bot until the order has come to its end."""
-    wait_s = look.policy.orders.valid_for + _GRACE_S
-    for _ in range(math.ceil(wait_s / _LOOK_EVERY_S)):
-        with open_journal(look.settings, mode=look.mode, read_only=True) as journal:
-            done = {item.order.key: item for item in journal.account_outcomes()}
-        if order.key in done:
-            return done[order.key]
-        await asyncio.sleep(_LOOK_EVERY_S)
-    raise DeadlineError(
-        f"the {look.mode} bot has not ended order {order.key} within {wait_s:.0f} s; "
-        "see alvh status and alvh history"
-    )

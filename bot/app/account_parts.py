@@ -4,6 +4,7 @@ What cannot be acted on is named with the reason: it is refused when it is asked
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from bot.app.lp_parts import managers_of, pool_of, v4_pool
@@ -17,11 +18,13 @@ from bot.model.hedge import LegStatus
 from bot.model.market import Block
 from bot.ports import AccountAdapter, ChainReader, PositionReader, Proposer, Transactor
 from bot.settings import LoanSettings, PoolSettings, PositionSettings, Settings
-from bot.venues.aave_reserve import AaveReserve, ReserveToken
+from bot.venues.aave_reserve import AaveReserve
 from bot.venues.planned_account import PlannedAccount
+from bot.venues.priced_token import PricedToken
 from bot.venues.prices import Money
-from bot.venues.uniswap_exit import ExitToken, V2Exit, V3Exit
+from bot.venues.uniswap_exit import V2Exit, V3Exit
 from bot.venues.uniswap_v4_exit import V4Exit
+from bot.venues.withdrawal import ExitPair
 
 _MONEY = Money(settlement="USDC", stable="USDC")  # nothing is bought: only the price of gas is taken
 _WHOLE = 1.0
@@ -41,7 +44,7 @@ def planned_account(
     """
     adapters: list[AccountAdapter] = []
     refused: dict[str, str] = {}
-    for subject, make in _subjects(settings, reader, policy, account):
+    for subject, make in _subjects(_Parts(settings=settings, reader=reader, policy=policy, owner=account)):
         try:
             adapters.append(make())
         except ConfigError as error:
@@ -58,157 +61,131 @@ def subject_of(item: PositionSettings) -> str:
     return f"{item.pool}@{item.staker}" if item.staker else item.pool
 
 
-def _subjects(
-    settings: Settings, reader: ChainReader, policy: Policy, account: str | None
-) -> Iterator[tuple[str, Callable[[], AccountAdapter]]]:
-    owner = account or ""
-    for position in settings.positions:
-        yield subject_of(position), partial(_exit, settings, reader, policy, position, owner)
-    for loan in settings.loans:
-        yield loan.position, partial(_reserve, settings, reader, policy, loan, owner)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What every adapter is made of."""
+
+    settings: Settings
+    reader: ChainReader
+    policy: Policy
+    owner: str | None  # whose positions and loans may be acted on
+
+    @property
+    def chain_id(self) -> int:
+        return self.settings.chain.id
+
+    def token(self, symbol: str, address: str, decimals: int) -> PricedToken:
+        is_stable = symbol in self.policy.signals.stables
+        return PricedToken(symbol=symbol, address=address, decimals=decimals, is_stable=is_stable)
+
+    def pair(self, pool: PoolSettings) -> ExitPair:
+        """Return both tokens of a pool in Uniswap's order, which is that of the addresses."""
+        base = self.token(pool.base_symbol, pool.base, pool.base_decimals)
+        quote = self.token(pool.quote_symbol, pool.quote, pool.quote_decimals)
+        base_is_token0 = int(base.address, 16) < int(quote.address, 16)
+        first, second = (base, quote) if base_is_token0 else (quote, base)
+        return ExitPair(
+            token0=first,
+            token1=second,
+            base_is_token0=base_is_token0,
+            underlying=pool.base_symbol,
+            limits=self.settings.exit.limits,
+        )
 
 
-def _exit(
-    settings: Settings, reader: ChainReader, policy: Policy, item: PositionSettings, owner: str
-) -> AccountAdapter:
+def _subjects(parts: _Parts) -> Iterator[tuple[str, Callable[[], AccountAdapter]]]:
+    for position in parts.settings.positions:
+        yield subject_of(position), partial(_exit, parts, position)
+    for loan in parts.settings.loans:
+        yield loan.position, partial(_reserve, parts, loan)
+
+
+def _exit(parts: _Parts, item: PositionSettings) -> AccountAdapter:
     """Return the way out of a position. Raises ConfigError where the account has none."""
-    subject = subject_of(item)
-    if settings.chain_of(item) != settings.chain.id:
+    subject, chain_id = subject_of(item), parts.settings.chain_of(item)
+    if chain_id != parts.chain_id:
         raise ConfigError(
-            f"{subject} is on chain {settings.chain_of(item)}, withdrawals are sent on the home chain "
-            f"{settings.chain.id} alone; withdraw by hand"
+            f"{subject} is on chain {chain_id}, withdrawals are sent on the home chain "
+            f"{parts.chain_id} alone; withdraw by hand"
         )
     if item.staker is not None:
         raise ConfigError(f"{subject} is staked with {item.staker}; take it out there, then withdraw by hand")
-    if not owner:
+    if not parts.owner:
         raise ConfigError(f"{subject}: no [account] is configured that could withdraw it")
-    pool = pool_of(settings, item)
-    tokens = _tokens(pool, policy)
-    if item.kind == "uniswap_v2":
-        return _v2(settings, reader, item, pool, tokens, owner)
-    return (_v3 if item.kind == "uniswap_v3" else _v4)(settings, reader, item, pool, tokens, owner)
+    make = {"uniswap_v2": _v2, "uniswap_v3": _v3, "uniswap_v4": _v4}[item.kind]
+    return make(parts, item, pool_of(parts.settings, item), parts.owner)
 
 
-def _tokens(pool: PoolSettings, policy: Policy) -> tuple[ExitToken, ExitToken]:
-    """Return token0 and token1: Uniswap's order is that of the addresses."""
-    stables = policy.signals.stables
-    both = (
-        (pool.base_symbol, pool.base, pool.base_decimals),
-        (pool.quote_symbol, pool.quote, pool.quote_decimals),
-    )
-    first, second = (
-        ExitToken(symbol=symbol, address=address, decimals=decimals, is_stable=symbol in stables)
-        for symbol, address, decimals in sorted(both, key=lambda each: int(each[1], 16))
-    )
-    return first, second
-
-
-def _v2(
-    settings: Settings,
-    reader: ChainReader,
-    item: PositionSettings,
-    pool: PoolSettings,
-    tokens: tuple[ExitToken, ExitToken],
-    owner: str,
-) -> V2Exit:
+def _v2(parts: _Parts, item: PositionSettings, pool: PoolSettings, owner: str) -> AccountAdapter:
     if item.holder is None or pool.address is None or item.holder.lower() != owner.lower():
         raise ConfigError(f"{pool.label} belongs to {item.holder}, this bot signs for {owner}")
-    router = settings.exit.v2_router
+    router = parts.settings.exit.v2_router
     if router is None and not pool.protocol:  # the known router takes nothing out of a fork's pairs
-        deployed = known(settings.chain.id).contracts.get("uniswap_v2.router")
+        deployed = known(parts.chain_id).contracts.get("uniswap_v2.router")
         router = deployed.address if deployed is not None else None
     if router is None:
         raise ConfigError(f"{pool.label}: its router is not known; add exit.v2_router")
     return V2Exit(
-        reader=reader,
+        reader=parts.reader,
         account=owner,
         router=router,
-        pair=pool.address,
+        pool=pool.address,
         label=pool.label,
-        token0=tokens[0],
-        token1=tokens[1],
-        base_is_token0=tokens[0].address == pool.base,
-        underlying=pool.base_symbol,
-        limits=settings.exit.limits,
+        pair=parts.pair(pool),
     )
 
 
-def _v3(
-    settings: Settings,
-    reader: ChainReader,
-    item: PositionSettings,
-    pool: PoolSettings,
-    tokens: tuple[ExitToken, ExitToken],
-    owner: str,
-) -> V3Exit:
-    manager = managers_of(settings, settings.chain.id).v3_position_manager
+def _v3(parts: _Parts, item: PositionSettings, pool: PoolSettings, owner: str) -> AccountAdapter:
+    manager = managers_of(parts.settings, parts.chain_id).v3_position_manager
     if manager is None or item.token_id is None or pool.address is None:
         raise ConfigError(f"{subject_of(item)} needs managers.v3_position_manager, token_id and its pool")
     return V3Exit(
-        reader=reader,
+        reader=parts.reader,
         account=owner,
         manager=manager,
         token_id=item.token_id,
         pool=pool.address,
-        token0=tokens[0],
-        token1=tokens[1],
-        limits=settings.exit.limits,
+        pair=parts.pair(pool),
     )
 
 
-def _v4(
-    settings: Settings,
-    reader: ChainReader,
-    item: PositionSettings,
-    pool: PoolSettings,
-    tokens: tuple[ExitToken, ExitToken],
-    owner: str,
-) -> V4Exit:
-    managers = managers_of(settings, settings.chain.id)
-    found = v4_pool(settings, pool)
+def _v4(parts: _Parts, item: PositionSettings, pool: PoolSettings, owner: str) -> AccountAdapter:
+    managers = managers_of(parts.settings, parts.chain_id)
+    found = v4_pool(parts.settings, pool)
     if managers.v4_position_manager is None or found.state_view is None or item.token_id is None:
         raise ConfigError(
             f"{subject_of(item)} needs managers.v4_position_manager and managers.v4_state_view to leave"
         )
     return V4Exit(
-        reader=reader,
+        reader=parts.reader,
         account=owner,
         positions=managers.v4_position_manager,
         pool_manager=found.manager,
         state_view=found.state_view,
         token_id=item.token_id,
         key=found.key,
-        token0=tokens[0],
-        token1=tokens[1],
-        base_is_token0=found.base_is_token0,
-        underlying=pool.base_symbol,
-        limits=settings.exit.limits,
+        pair=parts.pair(pool),
     )
 
 
-def _reserve(
-    settings: Settings, reader: ChainReader, policy: Policy, item: LoanSettings, owner: str
-) -> AaveReserve:
+def _reserve(parts: _Parts, item: LoanSettings) -> AaveReserve:
     """Return how a loan is paid for. Raises ConfigError where it is not the account's, or has no pool."""
     if item.pool is None:
         raise ConfigError(
             f"loan {item.position}: where it is paid is not known; add pool and debt_token under [[loans]]"
         )
-    if not owner:
+    if not parts.owner:
         raise ConfigError(f"loan {item.position}: no [account] is configured that could pay for it")
-    for borrower in _borrowers(settings, item.position):
-        if borrower.lower() != owner.lower():
-            raise ConfigError(f"loan {item.position} is of {borrower}, this bot signs for {owner}")
-    stables = policy.signals.stables
+    for borrower in _borrowers(parts.settings, item.position):
+        if borrower.lower() != parts.owner.lower():
+            raise ConfigError(f"loan {item.position} is of {borrower}, this bot signs for {parts.owner}")
 
-    def token(symbol: str, address: str | None, decimals: int | None) -> ReserveToken | None:
-        if address is None or decimals is None:
-            return None
-        return ReserveToken(symbol=symbol, address=address, decimals=decimals, is_stable=symbol in stables)
+    def token(symbol: str, address: str | None, decimals: int | None) -> PricedToken | None:
+        return None if address is None or decimals is None else parts.token(symbol, address, decimals)
 
     return AaveReserve(
-        reader=reader,
-        account=owner,
+        reader=parts.reader,
+        account=parts.owner,
         label=item.position,
         pool=item.pool,
         collateral=token(item.top_up_asset, item.top_up_token, item.top_up_decimals),

@@ -51,6 +51,7 @@ _ROLES: Mapping[tuple[str, str], str] = {
     ("HegicSettings", "manager"): "hegic_positions_manager",
     ("HegicSettings", "cover_pool"): "hegic_cover_pool",
     ("HegicSettings", "stable"): "token",
+    ("HegicSettings", "strategies"): "hegic_strategy",
     ("PanopticSettings", "pool"): "panoptic_v2_pool",
     ("PanopticSettings", "uniswap_pool"): "uniswap_v3_pool",
     ("PanopticSettings", "swap_router"): "uniswap_v3_router",

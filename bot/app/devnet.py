@@ -18,7 +18,7 @@ async def up(directory: Path, *, port: int | None) -> dict[str, Any]:
     """Start a devnet in the background, write a configuration for it, and say where both are."""
     directory = await asyncio.to_thread(directory.resolve)  # its configuration must work from any folder
     running = await service.up(cache_dir(), directory, port=port)
-    config = write_config(running.deployment, rpc_url=running.rpc_url, directory=directory, watch=True)
+    config = write_config(running.deployment, rpc_url=running.rpc_url, directory=directory, whole=True)
     return {
         "running": True,
         "rpc_url": running.rpc_url,

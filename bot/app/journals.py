@@ -8,6 +8,7 @@ from bot.app.stores import open_journal
 from bot.errors import ConfigError, NotFoundError
 from bot.model.record import StepRecord
 from bot.pipeline.journal import JournalIdentity, SqlJournal
+from bot.pipeline.recorded_orders import JournalOrders
 from bot.settings import Settings
 from bot.simulation.report_data import ReportData, from_steps
 
@@ -35,8 +36,8 @@ def status(settings: Settings, *, mode: str) -> Status:
 def journal_report(settings: Settings, *, mode: str) -> ReportData:
     """Return the report of everything a journal holds. Raises NotFoundError when it has no step."""
     with open_journal(settings, mode=mode, read_only=True) as journal:
-        records = list(journal.steps())
-    return from_steps(records, title=f"{mode} on chain {settings.chain.id}")
+        records, orders = list(journal.steps()), JournalOrders.of(journal)
+    return from_steps(records, title=f"{mode} on chain {settings.chain.id}", orders=orders)
 
 
 def new_journal(path: Path) -> None:

@@ -24,7 +24,7 @@ from bot.app.policy_vote import registry_watch
 from bot.app.quoting import Market, open_quoting
 from bot.app.signer_link import open_signer
 from bot.app.stores import open_figures, open_history, open_journal
-from bot.app.trading import open_trading
+from bot.app.trading import cover_venue, open_trading
 from bot.chain.account_view import Head
 from bot.chain.heads import NewHead
 from bot.chain.reader import JsonRpcReader
@@ -43,7 +43,7 @@ from bot.pipeline.loop import Moment, Pipeline, Step
 from bot.pipeline.recorded_venue import RecordedPerpetualVenue, RecordedVenue
 from bot.pipeline.recording import Recorder
 from bot.pipeline.sources import LiveSource, chain_clock, until, with_stalls
-from bot.ports import AccountVenue, WebReader
+from bot.ports import AccountVenue, CoverVenue, WebReader
 from bot.settings import Settings, load_policy
 
 SIGNING_MODES = ("live", "demo")
@@ -137,22 +137,13 @@ async def open_bot(
         history = stack.enter_context(closing(open_history(settings, policy)))
         figures = stack.enter_context(closing(open_figures(settings, policy, journal, mode=mode)))
         web = await stack.enter_async_context(web_client(settings))
-        transactor = accounts = None
-        if mode in SIGNING_MODES:
-            signer = await stack.enter_async_context(
-                open_signer(settings, policy_hash=policy.hash, who=f"alvh {mode}")
-            )
-            trading = await stack.enter_async_context(
-                open_trading(settings, node, reader, policy, journal, signer=signer)
-            )
-            market = Market(options=trading.options, perpetual=trading.perpetual, pairs=trading.pairs)
-            transactor, accounts = trading.transactor, trading.accounts
-        else:
-            market = await stack.enter_async_context(open_quoting(settings, reader, web, policy))
+        fills = await stack.enter_async_context(
+            _open_fills(settings, node, reader, web, policy, journal, mode=mode)
+        )
         recorder = None
         if record is not None:
-            market, recorded = _recorded(market)
-            recorder = _recorder(record, history, figures, journal, recorded, mode=mode, policy=policy)
+            fills, kept = _recorded(fills)
+            recorder = _recorder(record, history, figures, journal, kept, mode=mode, policy=policy)
             stack.callback(recorder.close)
         yield Bot(
             settings=settings,
@@ -160,22 +151,54 @@ async def open_bot(
             reader=reader,
             source=_live_source(settings, policy, node, reader, web, history, listener, journal),
             pipeline=_live_pipeline(
-                policy,
-                market,
-                journal,
-                figures,
-                mode=mode,
-                before_record=_before_record(history, recorder),
-                desk=Desk(settings.state_dir, mode=mode),
-                accounts=accounts,
+                settings, policy, fills, journal, figures, _before_record(history, recorder), mode=mode
             ),
             listener=listener,
-            on_head=transactor.heard if transactor is not None else lambda _head: None,
+            on_head=fills.on_head,
         )
 
 
-def _recorded(market: Market) -> tuple[Market, list[RecordedVenue | RecordedPerpetualVenue]]:
-    """Return the market with every answer kept, and who keeps them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fills:
+    """What quotes and fills in a mode; without ``accounts`` nothing is done with positions and loans."""
+
+    market: Market
+    covers: CoverVenue | None
+    accounts: AccountVenue | None = None
+    on_head: Callable[[Head], None] = lambda _head: None
+
+
+@asynccontextmanager
+async def _open_fills(
+    settings: Settings,
+    node: Node,
+    reader: JsonRpcReader,
+    web: WebReader,
+    policy: Policy,
+    journal: SqlJournal,
+    *,
+    mode: str,
+) -> AsyncIterator[_Fills]:
+    """Open the venues that sign where the mode does, else those that only quote."""
+    if mode not in SIGNING_MODES:
+        async with open_quoting(settings, reader, web, policy) as market:
+            yield _Fills(market=market, covers=cover_venue(settings, reader, custody=None))
+        return
+    async with (
+        open_signer(settings, policy_hash=policy.hash, who=f"alvh {mode}") as signer,
+        open_trading(settings, node, reader, policy, journal, signer=signer) as trading,
+    ):
+        yield _Fills(
+            market=Market(options=trading.options, perpetual=trading.perpetual, pairs=trading.pairs),
+            covers=trading.covers,
+            accounts=trading.accounts,
+            on_head=trading.transactor.heard if trading.transactor is not None else lambda _head: None,
+        )
+
+
+def _recorded(fills: _Fills) -> tuple[_Fills, list[RecordedVenue | RecordedPerpetualVenue]]:
+    """Return them with every answer of the market kept, and who keeps them."""
+    market = fills.market
     options = [RecordedVenue(item) for item in market.options]
     pairs = [RecordedVenue(item) for item in market.pairs]
     perpetual = RecordedPerpetualVenue(market.perpetual) if market.perpetual is not None else None
@@ -184,7 +207,8 @@ def _recorded(market: Market) -> tuple[Market, list[RecordedVenue | RecordedPerp
         *pairs,
         *((perpetual,) if perpetual else ()),
     ]
-    return replace(market, options=options, perpetual=perpetual, pairs=pairs), kept
+    market = replace(market, options=options, perpetual=perpetual, pairs=pairs)
+    return replace(fills, market=market), kept
 
 
 def _recorder(
@@ -238,17 +262,16 @@ def _live_source(
 
 
 def _live_pipeline(
+    settings: Settings,
     policy: Policy,
-    market: Market,
+    fills: _Fills,
     journal: SqlJournal,
     figures: Figures,
+    before_record: Callable[[Step], None],
     *,
     mode: str,
-    before_record: Callable[[Step], None],
-    desk: Desk,
-    accounts: AccountVenue | None,
 ) -> Pipeline:
-    venues, perpetuals = market.named(journal, mode=mode)
+    venues, perpetuals = fills.market.named(journal, mode=mode)
     return Pipeline(
         mode=mode,
         policy=policy,
@@ -259,8 +282,9 @@ def _live_pipeline(
         max_price_age_s=policy.holds.price_max_age,
         before_record=before_record,
         figures=figures,
-        desk=desk,
-        account_venue=accounts,
+        desk=Desk(settings.state_dir, mode=mode),
+        account_venue=fills.accounts,
+        cover_venue=fills.covers,
     )
 
 

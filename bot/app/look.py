@@ -5,23 +5,25 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 
 from bot.app.account_parts import planned_account, with_withdrawals
-from bot.app.parts import open_chain, position_readers, watchers, web_client
-from bot.app.quoting import open_quoting
+from bot.app.one_moment import moment_at
+from bot.app.parts import open_chain, position_readers, web_client
+from bot.app.quoting import Market, open_quoting
 from bot.app.stores import open_journal
-from bot.app.trading import account_of
+from bot.app.trading import account_of, cover_venue
 from bot.engine.policy import Policy
 from bot.engine.step import decide
 from bot.errors import NotFoundError
+from bot.model.cover import HeldCover
 from bot.model.hedge import LegOutcome
 from bot.model.market import Frame
-from bot.pipeline.history import History
 from bot.pipeline.journal import SqlJournal
 from bot.pipeline.loop import Moment, Pipeline
 from bot.pipeline.memory_journal import MemoryJournal
-from bot.pipeline.sources import LiveSource, chain_clock
+from bot.pipeline.moments import view_of
 from bot.ports import Journal, VenuePosition
 from bot.settings import Settings, load_policy
 from bot.venues.planned_account import PlannedAccount
+from bot.venues.planned_cover import PlannedCoverVenue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,6 +39,8 @@ class Look:
     running: bool  # a bot of this mode runs on the journal
     outcomes: tuple[LegOutcome, ...]  # of the journal, oldest first
     accounts: PlannedAccount | None  # plans what is done with positions and loans, and does nothing
+    mutual: PlannedCoverVenue | None = None  # quotes covers, and does nothing
+    covers: tuple[HeldCover, ...] = ()  # of the account, ended ones that can still be claimed on included
 
 
 @asynccontextmanager
@@ -50,25 +54,11 @@ async def open_look(settings: Settings, *, mode: str) -> AsyncIterator[Look]:
     ):
         with closing(_journal(settings, mode)) as found:
             journal: Journal = found
-            venues, perpetuals = market.named(journal, mode=mode)
-            pipeline = Pipeline(
-                mode=mode,
-                policy=policy,
-                decide=decide,
-                venues=venues,
-                perpetual_venues=perpetuals,
-                journal=journal,
-                max_price_age_s=policy.holds.price_max_age,
-            )
-            block = await reader.head()
-            source = LiveSource(
-                chain=reader,
-                watchers=watchers(settings),
-                positions=with_withdrawals(settings, position_readers(settings), found.account_outcomes),
-                history=History(key for watcher in watchers(settings) for key in watcher.series),
-                clock=chain_clock,
-            )
-            moment = await source.cut(block, now_s=float(block.timestamp_s))
+            pipeline = _pipeline(policy, market, journal, mode=mode)
+            readers = with_withdrawals(settings, position_readers(settings), found.account_outcomes)
+            moment = await moment_at(settings, reader, readers, await reader.head())
+            mutual = cover_venue(settings, reader, custody=None)
+            view = view_of(moment, max_age_s=policy.holds.price_max_age)
             yield Look(
                 settings=settings,
                 policy=policy,
@@ -81,7 +71,22 @@ async def open_look(settings: Settings, *, mode: str) -> AsyncIterator[Look]:
                 accounts=planned_account(
                     settings, reader, policy, custody=None, account=account_of(settings)
                 ),
+                mutual=mutual,
+                covers=await mutual.held(view) if mutual is not None else (),
             )
+
+
+def _pipeline(policy: Policy, market: Market, journal: Journal, *, mode: str) -> Pipeline:
+    venues, perpetuals = market.named(journal, mode=mode)
+    return Pipeline(
+        mode=mode,
+        policy=policy,
+        decide=decide,
+        venues=venues,
+        perpetual_venues=perpetuals,
+        journal=journal,
+        max_price_age_s=policy.holds.price_max_age,
+    )
 
 
 def _journal(settings: Settings, mode: str) -> "SqlJournal | _NoJournal":

@@ -8,11 +8,12 @@ import asyncio
 import getpass
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.app.live import open_bot
 from bot.app.look import Look
+from bot.app.manual_perpetual import closing_perpetual, named_perpetuals, perpetual_named
 from bot.app.stores import open_journal
 from bot.engine.choose import Choice, Slot, choose
 from bot.engine.group import read_group
@@ -20,11 +21,13 @@ from bot.engine.plan import most_unit_usd, round_down
 from bot.errors import ConfigError, DeadlineError, NotFoundError
 from bot.model.execution import DueAction
 from bot.model.hedge import HedgeLeg, HeldHedge, Layer, LegOutcome, Quote, Side
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.pipeline.desk import Desk, Request
 from bot.ports import VenuePosition
 
 _LOOK_EVERY_S = 0.5
 _GRACE_S = 60.0  # after its valid-until time an order that was begun still comes to its end
+Outcome = LegOutcome | PerpetualOutcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,21 +70,38 @@ def offers(look: Look) -> tuple[Offer, ...]:
 
 
 def find(look: Look, name: str) -> Held:
-    """Return the position that a person names, "lyra:7" or "7". Raises NotFoundError."""
+    """Return the option that a person names, "lyra:7" or "7". Raises NotFoundError."""
     found = [item for item in held(look) if name in (item.name, item.hedge.id)]
     if len(found) == 1:
         return found[0]
-    names = ", ".join(item.name for item in held(look)) or "none"
+    if not found and perpetual_named(look, name) is not None:
+        raise ConfigError(f"{name} is a perpetual: it can only be closed; alvh close does")
+    names = ", ".join((*(item.name for item in held(look)), *named_perpetuals(look))) or "none"
     problem = f"{len(found)} positions are called that" if found else "no position is called that"
     raise NotFoundError(f"position {name!r}: {problem}; held are: {names}")
 
 
-def closing(look: Look, name: str, *, size: float | None, least_usd: float | None) -> Request:
-    """Return the order that sells a position, all of it or ``size`` contracts.
+def closing(
+    look: Look,
+    name: str,
+    *,
+    size: float | None,
+    least_usd: float | None = None,
+    price_usd: float | None = None,
+) -> Request:
+    """Return the order that sells an option or closes a perpetual, all of it or ``size`` contracts or units.
 
-    ``least_usd`` is the least to take; without it, what a sale brings now less the policy's slippage.
+    ``least_usd`` is the least to take for an option; without it, what a sale brings now less the policy's
+    slippage. ``price_usd`` is the worst price of a perpetual's unit.
     """
+    found = perpetual_named(look, name)
+    if found is not None:
+        if least_usd is not None:
+            raise ConfigError(f"--least {least_usd:g}: {name} is a perpetual; bound it by --price")
+        return closing_perpetual(look, *found, size=size, price_usd=price_usd)
     item = find(look, name)
+    if price_usd is not None:
+        raise ConfigError(f"--price {price_usd:g}: {item.name} is an option; bound it by --least")
     hedge = item.hedge
     wanted = hedge.size if size is None else size
     if not 0.0 < wanted <= hedge.size * (1.0 + 1e-9):
@@ -129,8 +149,8 @@ def exercising(look: Look, name: str) -> Request:
     return _request([replace(leg, because="asked for by hand")])
 
 
-async def carry_out(look: Look, request: Request) -> tuple[LegOutcome, ...]:
-    """Have an order done and return what became of its legs.
+async def carry_out(look: Look, request: Request) -> tuple[Outcome, ...]:
+    """Have an order done and return what became of its parts.
 
     Raises DeadlineError where the running bot has not ended it in time: it is in its journal then, or waits.
     """
@@ -140,34 +160,42 @@ async def carry_out(look: Look, request: Request) -> tuple[LegOutcome, ...]:
     async with open_bot(look.settings, mode=look.mode, policy=look.policy) as bot:
         block = await bot.reader.head()
         moment = await bot.source.cut(block, now_s=bot.source.clock(block))
-        outcomes = await bot.pipeline.order(request, moment)
-    mine = {leg.key for leg in request.legs}
-    return tuple(item for item in outcomes if item.leg.key in mine)
+        legs = await bot.pipeline.order(request, moment)
+        done = {item.leg.key: item for item in legs}
+        traded = {item.order.key: item for item in bot.pipeline.perpetuals.news()}
+    return _of(request, {**done, **traded})
 
 
-async def _outcomes_of(look: Look, request: Request) -> tuple[LegOutcome, ...]:
+async def _outcomes_of(look: Look, request: Request) -> tuple[Outcome, ...]:
     """Follow the journal of the running bot until the request has come to its end."""
     wait_s = look.policy.orders.valid_for + _GRACE_S
-    wanted = {leg.key for leg in request.legs}
     for _ in range(math.ceil(wait_s / _LOOK_EVERY_S)):
         with open_journal(look.settings, mode=look.mode, read_only=True) as journal:
-            done = {item.leg.key: item for item in journal.outcomes() if item.leg.key in wanted}
+            done = {item.leg.key: item for item in journal.outcomes()}
+            traded = {item.order.key: item for item in journal.perpetual_outcomes()}
         ended = all(
             leg.key in done
-            or (leg.only_after and leg.only_after in done and not _filled(done[leg.only_after]))
+            or (leg.only_after and leg.only_after in done and not is_filled(done[leg.only_after]))
             for leg in request.legs
         )
-        if ended:
-            return tuple(done[leg.key] for leg in request.legs if leg.key in done)
+        if ended and all(order.key in traded for order in request.perpetuals):
+            return _of(request, {**done, **traded})
         await asyncio.sleep(_LOOK_EVERY_S)
     raise DeadlineError(
-        f"the {look.mode} bot has not ended order {request.legs[0].key} within {wait_s:.0f} s; "
+        f"the {look.mode} bot has not ended order {request.key} within {wait_s:.0f} s; "
         "see alvh status and alvh history"
     )
 
 
-def _filled(outcome: LegOutcome) -> bool:
-    return outcome.filled_size > 0.0
+def _of(request: Request, done: Mapping[str, Outcome]) -> tuple[Outcome, ...]:
+    """Return what became of the orders of a request, in their order."""
+    keys = [*(leg.key for leg in request.legs), *(order.key for order in request.perpetuals)]
+    return tuple(done[key] for key in keys if key in done)
+
+
+def is_filled(outcome: Outcome) -> bool:
+    """Say whether anything of an order was done; a perpetual's size has a sign."""
+    return outcome.filled_size != 0.0
 
 
 def _request(legs: Sequence[HedgeLeg]) -> Request:

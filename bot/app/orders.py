@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from bot.app.stores import open_journal
 from bot.chain.pause import Pause, end_pause, read_pause, write_pause
 from bot.model.account_order import AccountOrder, AccountOutcome
+from bot.model.cover import CoverOrder, CoverOutcome
 from bot.model.hedge import HedgeLeg, LegOutcome
 from bot.model.intent import IntentEvent
+from bot.model.perpetual import PerpetualOrder
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.pipeline.desk import Desk, Request
 from bot.settings import Settings
 
@@ -23,23 +26,28 @@ class History:
     waiting: tuple[str, ...]  # asked for by hand, and not begun
     account_outcomes: tuple[AccountOutcome, ...] = ()  # of positions and loans
     open_account_orders: tuple[AccountOrder, ...] = ()
+    perpetual_outcomes: tuple[PerpetualOutcome, ...] = ()
+    open_perpetuals: tuple[PerpetualOrder, ...] = ()
+    cover_outcomes: tuple[CoverOutcome, ...] = ()
+    open_covers: tuple[CoverOrder, ...] = ()
 
 
 def history(settings: Settings, *, mode: str) -> History:
     """Return every order of a mode. Raises NotFoundError where no run has begun."""
-    with open_journal(settings, mode=mode, read_only=True) as journal:
-        outcomes, open_legs, intents = journal.outcomes(), journal.open_legs(), journal.intents()
-        account_outcomes = journal.account_outcomes()
-        open_account_orders = journal.open_account_orders()
     asked = Desk(settings.state_dir, mode=mode).requests()
-    return History(
-        outcomes=outcomes,
-        open_legs=open_legs,
-        intents=intents,
-        waiting=tuple(text for _, item in asked for text in _words(item)),
-        account_outcomes=account_outcomes,
-        open_account_orders=open_account_orders,
-    )
+    with open_journal(settings, mode=mode, read_only=True) as journal:
+        return History(
+            outcomes=journal.outcomes(),
+            open_legs=journal.open_legs(),
+            intents=journal.intents(),
+            waiting=tuple(text for _, item in asked for text in _words(item)),
+            account_outcomes=journal.account_outcomes(),
+            open_account_orders=journal.open_account_orders(),
+            perpetual_outcomes=journal.perpetual_outcomes(),
+            open_perpetuals=journal.open_perpetuals(),
+            cover_outcomes=journal.cover_outcomes(),
+            open_covers=journal.open_covers(),
+        )
 
 
 def _words(asked: Request | str) -> tuple[str, ...]:
@@ -47,7 +55,9 @@ def _words(asked: Request | str) -> tuple[str, ...]:
         return (asked,)
     legs = (f"{leg.side} {leg.instrument.label}" for leg in asked.legs)
     orders = (f"{order.action} {order.subject}" for order in asked.account_orders)
-    return tuple(f"asked for by {asked.by}: {text}" for text in (*legs, *orders))
+    perpetuals = (f"{order.action} {order.perpetual.id}" for order in asked.perpetuals)
+    covers = (f"cover of {order.group}" for order in asked.covers)
+    return tuple(f"asked for by {asked.by}: {text}" for text in (*legs, *orders, *perpetuals, *covers))
 
 
 def pause(settings: Settings, *, why: str) -> Pause:

@@ -1,4 +1,4 @@
-"""Builds the parts that settings name: watchers, sources, the venue; pools and positions are in lp_parts."""
+"""Builds the parts that settings name: watchers and sources; pools and positions are in lp_parts."""
 
 from collections.abc import Iterator
 
@@ -7,21 +7,12 @@ from bot.app.lp_parts import one_position_reader as one_position_reader
 from bot.app.lp_parts import pools as pools
 from bot.app.lp_parts import position_readers as position_readers
 from bot.app.nodes import open_chain as open_chain
-from bot.chain.reader import JsonRpcReader
-from bot.engine.layers import option_types
-from bot.engine.policy import Policy
 from bot.errors import ConfigError
-from bot.model.hedge import Layer
 from bot.model.market import SeriesKey
 from bot.pipeline.cadence import Scheduled
-from bot.ports import Proposer, Transactor, Watcher, WebSource
+from bot.ports import Watcher, WebSource
 from bot.settings import PoolSettings, Settings, WatchSettings
 from bot.venues.indicative import indicative_book
-from bot.venues.lyra import lyra_venue as venue_over_lyra
-from bot.venues.lyra_reads import LyraContracts
-from bot.venues.lyra_terms import LyraTerms
-from bot.venues.planned import PlannedVenue
-from bot.venues.settlement import SettlementSwap, StablePair, SwapLimits
 from bot.watchers.chainlink import ChainlinkWatcher
 from bot.watchers.lyra_iv import LyraIvWatcher
 from bot.watchers.perp_v2_funding import PerpV2FundingWatcher
@@ -31,8 +22,6 @@ from bot.watchers.uniswap_v2 import UniswapV2Watcher
 from bot.watchers.uniswap_v3 import UniswapV3StableWatcher, UniswapV3Watcher
 from bot.watchers.uniswap_v4 import UniswapV4Watcher
 from bot.watchers.web.client import WebClient, rates_of
-
-_DELTA_MARGIN = 0.1  # quotes reach a little past the widest delta band, which moves with the market
 
 
 def watchers(settings: Settings, chain_id: int | None = None) -> tuple[Watcher, ...]:
@@ -74,49 +63,6 @@ def all_series(settings: Settings) -> list[SeriesKey]:
         key for chain in settings.all_chains for item in watchers(settings, chain.id) for key in item.series
     ]
     return [*on_chains, *(key for source in web_sources(settings) for key in source.series)]
-
-
-def lyra_venue(
-    settings: Settings, reader: JsonRpcReader, policy: Policy, *, custody: Transactor | Proposer | None
-) -> PlannedVenue | None:
-    """Return the Lyra venue, None when none is configured. Without ``custody`` it only quotes.
-
-    Quotes are asked for what the policy's layers could want, not for every strike that is listed.
-    """
-    lyra = settings.lyra
-    if lyra is None:
-        return None
-    pair = StablePair(
-        stable=lyra.stable_symbol,
-        stable_token=lyra.stable,
-        settlement=lyra.settlement_symbol,
-        settlement_token=lyra.settlement,
-        router=lyra.swap_router,
-        quoter=lyra.quoter,
-        pool_fee=lyra.settlement_pool_fee,
-        stable_decimals=lyra.stable_decimals,
-    )
-    limits = SwapLimits(slippage_bps=settings.execution.max_swap_slippage_bps)
-    contracts = LyraContracts(
-        option_market=lyra.option_market,
-        option_token=lyra.option_token,
-        pricer=lyra.pricer,
-        liquidity_pool=lyra.liquidity_pool,
-        short_collateral=lyra.short_collateral,
-        synthetix_adapter=lyra.synthetix_adapter,
-    )
-    return venue_over_lyra(
-        reader=reader,
-        contracts=contracts,
-        swap=SettlementSwap(reader=reader, pair=pair, limits=limits),
-        custody=custody,
-        account=settings.account.address if settings.account else None,
-        terms=LyraTerms(
-            underlying=lyra.underlying,
-            option_types=option_types(policy),
-            max_abs_delta=max(policy.layers.of(layer).delta[1] for layer in Layer) + _DELTA_MARGIN,
-        ),
-    )
 
 
 def _scheduled(table: WatchSettings) -> Scheduled:

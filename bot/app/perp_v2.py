@@ -9,8 +9,6 @@ from bot.venues.paired import PairVenue
 from bot.venues.paper_pair import parts_of
 from bot.venues.paper_perpetual import paper_perpetual_venues
 from bot.venues.perp_v2 import perp_v2_venue
-from bot.venues.perp_v2_reads import PerpV2Contracts
-from bot.venues.perp_v2_terms import PerpV2Terms
 from bot.venues.planned import PlannedVenue
 from bot.venues.planned_perpetual import PlannedPerpetualVenue
 
@@ -25,25 +23,9 @@ def perpetual_venue(
     """Return the configured market's venue, None where none is. Without ``custody`` it only quotes."""
     if found is None:
         return None
-    contracts = PerpV2Contracts(
-        clearing_house=found.clearing_house,
-        vault=found.vault,
-        account_balance=found.account_balance,
-        exchange=found.exchange,
-        config=found.config,
-        base_token=found.base_token,
-        collateral=found.collateral,
+    return perp_v2_venue(
+        reader=reader, contracts=found.contracts, custody=custody, account=account, terms=found.terms
     )
-    terms = PerpV2Terms(
-        underlying=found.underlying,
-        symbol=found.symbol,
-        collateral=found.collateral_symbol,
-        collateral_decimals=found.collateral_decimals,
-        min_size=found.min_size,
-        lot=found.lot,
-        twap_s=found.twap_s,
-    )
-    return perp_v2_venue(reader=reader, contracts=contracts, custody=custody, account=account, terms=terms)
 
 
 def perpetual_venues(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from bot.app.lp_parts import managers_of, one_position_reader, pair_terms, pools, position_readers
-from bot.app.parts import open_chain, watchers, web_client
+from bot.app.one_moment import moment_at
+from bot.app.parts import open_chain, web_client
 from bot.app.quoting import open_quoting
 from bot.app.stores import history_path
 from bot.chain.address import Address
@@ -22,9 +23,7 @@ from bot.model.hedge import Quote
 from bot.model.market import Block, Columns, Frame
 from bot.model.tier import Tier
 from bot.model.units import DAY_S
-from bot.pipeline.history import History
 from bot.pipeline.loop import Moment, quote_sizes, view_of
-from bot.pipeline.sources import LiveSource, chain_clock
 from bot.pipeline.stored_prices import with_stored_prices
 from bot.ports import PositionReader, Venue
 from bot.settings import PositionSettings, Settings, load_policy
@@ -61,11 +60,7 @@ async def plan(settings: Settings, *, positions: Sequence[str], wallet: str | No
             raise ConfigError("a plan needs quotes; add [indicative] or [lyra] to the configuration")
         block = await reader.head()
         found, left_out = await _readers(settings, reader, block, positions, wallet)
-        history = History(key for watcher in watchers(settings) for key in watcher.series)
-        source = LiveSource(
-            chain=reader, watchers=watchers(settings), positions=found, history=history, clock=chain_clock
-        )
-        moment = await source.cut(block, now_s=float(block.timestamp_s))
+        moment = await moment_at(settings, reader, found, block)
         if moment.holds:
             raise NotFoundError("; ".join(moment.holds))
         quotes, unread = await _quotes(policy, venues, moment)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bot.app.follow import Listener, backfill_of
-from bot.app.live import decide_only
+from bot.app.live import SIGNING_MODES, decide_only
 from bot.app.parts import open_chain, position_readers, scheduled, web_sources
 from bot.app.policy_vote import registry_watch
 from bot.app.quoting import Market
@@ -20,6 +20,7 @@ from bot.model.hedge import HedgeLeg
 from bot.model.market import Block
 from bot.model.record import Decision, StepRecord
 from bot.pipeline.derived import Figures
+from bot.pipeline.desk import OrderDesk
 from bot.pipeline.history import History
 from bot.pipeline.loop import Pipeline, Step
 from bot.pipeline.memory_journal import MemoryJournal
@@ -32,11 +33,12 @@ from bot.pipeline.playback import (
     journal_of,
     read_part,
 )
+from bot.pipeline.recorded_orders import PlaybackAccountVenue, PlaybackCoverVenue, PlaybackDesk
 from bot.pipeline.recording import decision_hash, parts
 from bot.pipeline.sources import LiveSource, chain_clock
-from bot.ports import PerpetualVenue, Venue
+from bot.ports import AccountVenue, CoverVenue, PerpetualVenue, Venue
 from bot.settings import Settings
-from bot.venues import PERPETUAL_VENUES
+from bot.venues.table import PERPETUAL_VENUES
 
 OnStep = Callable[[StepRecord], None]
 
@@ -130,7 +132,8 @@ async def replay_blocks(
             listener.on_notice(f"{without} are not replayed: what they would have said is unknown here")
         trading, journal = trading_venues(settings, reader, policy, custody=None), MemoryJournal()
         market = Market(options=trading.options, perpetual=trading.perpetual)
-        pipeline = _pipeline(policy, market.named(journal, mode="dry-run"), journal)
+        named = market.named(journal, mode="dry-run")
+        pipeline = _pipeline(policy, named, journal, covers=trading.covers)
         now_s = -math.inf
         for number in range(first, last + 1, every):
             block = await reader.block(number)
@@ -175,6 +178,8 @@ class _Player:
         self._venues: list[PlaybackVenue] = []
         self._perpetuals: list[PlaybackPerpetualVenue] = []
         self._journal = journal_of(part)
+        self._account, self._covers = PlaybackAccountVenue(), PlaybackCoverVenue()
+        self._desk = PlaybackDesk(takes_legs=policy.hash == part.policy_hash)
         self._pipeline: Pipeline | None = None
         self._step: Step | None = None
 
@@ -191,6 +196,9 @@ class _Player:
             venue.at(recorded)
         for perpetual in self._perpetuals:
             perpetual.at(recorded)
+        self._account.at(recorded.record)
+        self._covers.at(recorded.record)
+        self._desk.at(recorded.asked)
         await self._pipeline.step(recorded.moment)
         if self._step is None:
             raise NotFoundError("the step left no decision")
@@ -203,8 +211,16 @@ class _Player:
         options = [item for item in self._venues if not (on_paper and PAIR_SIGN in item.name)]
         market = Market(options=options, perpetual=next(iter(self._perpetuals), None))
         named = market.named(self._journal, mode="dry-run" if on_paper else self.part.mode)
-        figures = self.part.figures(self._policy)
-        pipeline = _pipeline(self._policy, named, self._journal, mode=self.part.mode, figures=figures)
+        pipeline = _pipeline(
+            self._policy,
+            named,
+            self._journal,
+            mode=self.part.mode,
+            figures=self.part.figures(self._policy),
+            desk=self._desk,
+            accounts=self._account if self.part.mode in SIGNING_MODES else None,
+            covers=self._covers,
+        )
         pipeline.before_record = self._note
         return pipeline
 
@@ -219,6 +235,9 @@ def _pipeline(
     *,
     mode: str = "replay",
     figures: Figures | None = None,
+    desk: OrderDesk | None = None,
+    accounts: AccountVenue | None = None,
+    covers: CoverVenue | None = None,
 ) -> Pipeline:
     venues, perpetuals = named
     return Pipeline(
@@ -230,6 +249,9 @@ def _pipeline(
         journal=journal,
         max_price_age_s=policy.holds.price_max_age,
         figures=figures,
+        desk=desk,
+        account_venue=accounts,
+        cover_venue=covers,
     )
 
 

@@ -83,7 +83,7 @@ def signing_rules(settings: Settings, policy: Policy, *, expires_s: float) -> Si
     """Return what may be signed, from configuration and policy alone. Raises ConfigError."""
     trading = _trading(settings, policy)
     by_message = settings.derive is not None and settings.derive.account is not None
-    if not (trading.options or trading.perpetual or by_message):
+    if not (trading.options or trading.perpetual or trading.covers or by_message):
         raise ConfigError(
             "signing needs a venue to trade on; add the section of one to the configuration, such as [lyra]"
         )

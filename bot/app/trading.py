@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 from bot.app.account_parts import planned_account
 from bot.app.derive import trading_derive
-from bot.app.option_venues import hegic_venue, nexus_venue, opyn_venue, panoptic_venue
-from bot.app.parts import lyra_venue
+from bot.app.option_venues import Where, nexus_venue, option_venues
 from bot.app.perp_v2 import pair_venues, perpetual_venue
 from bot.app.safe import open_custody
 from bot.chain.code_pins import CodePins, kept_pins
@@ -20,8 +19,7 @@ from bot.chain.signer_client import SignerClient
 from bot.chain.transactions import SendTerms, TransactionManager
 from bot.engine.policy import Policy
 from bot.model.signing import CallRule, Permission
-from bot.pipeline.journal import SqlJournal
-from bot.ports import Proposer, Transactor
+from bot.ports import ChainReader, Journal, Proposer, Transactor
 from bot.settings import ChainSettings, Settings
 from bot.venues.paired import PairVenue
 from bot.venues.planned import PlannedVenue
@@ -60,26 +58,22 @@ def trading_venues(
 ) -> Trading:
     """Return the venues of the home chain. Without ``custody`` they quote and mark what the account holds."""
     account = account_of(settings)
-    options = (
-        lyra_venue(settings, reader, policy, custody=custody),
-        opyn_venue(settings.opyn, reader, policy, custody=custody, account=account)
-        if settings.opyn
-        else None,
-        hegic_venue(settings.hegic, reader, policy, custody=custody, account=account)
-        if settings.hegic
-        else None,
-        panoptic_venue(settings.panoptic, reader, policy, custody=custody, account=account)
-        if settings.panoptic
-        else None,
-    )
+    where = Where(reader=reader, custody=custody, account=account)
     return Trading(
-        options=tuple(item for item in options if item is not None),
+        options=option_venues(settings, policy, where),
         perpetual=perpetual_venue(settings.perp_v2, reader, custody=custody, account=account),
-        covers=nexus_venue(settings.nexus, reader, custody=custody, account=account)
-        if settings.nexus
-        else None,
+        covers=cover_venue(settings, reader, custody=custody),
         accounts=planned_account(settings, reader, policy, custody=custody, account=account),
     )
+
+
+def cover_venue(
+    settings: Settings, reader: ChainReader, *, custody: Transactor | Proposer | None
+) -> PlannedCoverVenue | None:
+    """Return the configured mutual. Without ``custody`` it quotes and reads what the account holds."""
+    if settings.nexus is None:
+        return None
+    return nexus_venue(settings.nexus, reader, custody=custody, account=account_of(settings))
 
 
 def account_of(settings: Settings) -> str | None:
@@ -95,7 +89,7 @@ async def open_trading(
     node: Node,
     reader: JsonRpcReader,
     policy: Policy,
-    journal: SqlJournal,
+    journal: Journal,
     *,
     signer: SignerClient,
 ) -> AsyncIterator[Trading]:
@@ -153,7 +147,7 @@ def targets_of(rules: Sequence[Permission]) -> frozenset[str]:
 
 
 def _transactor(
-    settings: Settings, rpc: Node, signer: Signer, journal: SqlJournal, *, route: SendRoute, pins: CodePins
+    settings: Settings, rpc: Node, signer: Signer, journal: Journal, *, route: SendRoute, pins: CodePins
 ) -> TransactionManager:
     return TransactionManager(
         rpc,

@@ -184,13 +184,13 @@ def decode_or_none(types: Sequence[str], data: bytes, *, allow_empty: bool = Fal
     return _decode(types, data) if layout is None else decode_words(layout, data)
 
 
-def _decode(types: Sequence[str], data: bytes) -> tuple[Any, ...] | None:
+def _decode(types: Sequence[str], data: bytes, *, strict: bool = True) -> tuple[Any, ...] | None:
     """What is not made of whole words is left to eth_abi, which is imported when the first of it comes."""
     from eth_abi.abi import decode
     from eth_abi.exceptions import DecodingError
 
     try:
-        return tuple(decode(types, data))
+        return tuple(decode(types, data, strict=strict))
     except (DecodingError, UnicodeDecodeError, OverflowError):
         return None
 
@@ -211,7 +211,8 @@ def revert_reason(data: bytes) -> str:
     if not data:
         return "reverted without a reason"
     if selector == _ERROR_STRING:
-        text = decode_or_none(("string",), rest)
+        # Not strict: solc 0.6 fills the last word of a long text with whatever lay in its memory.
+        text = _decode(("string",), rest, strict=False)
         if text is not None:
             return str(text[0])
     if selector == _PANIC:

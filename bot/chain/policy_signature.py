@@ -8,11 +8,9 @@ number on and until when. It names several chains, so its domain names none. An 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eth_abi.abi import encode
-from eth_account import Account
-from eth_account.messages import SignableMessage, encode_typed_data
 from eth_keys.exceptions import BadSignature
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
@@ -22,6 +20,9 @@ from bot.errors import ConfigError
 from bot.model.market import Block
 from bot.model.units import iso_utc
 from bot.ports import Call, ChainReader
+
+if TYPE_CHECKING:
+    from bot.chain.accounts import SignableMessage
 
 DOMAIN: Mapping[str, str] = {"name": "ALVH policy", "version": "1"}
 _TYPES: Mapping[str, Sequence[Mapping[str, str]]] = {
@@ -84,7 +85,9 @@ class Grant:
         }
 
     @property
-    def signable(self) -> SignableMessage:
+    def signable(self) -> "SignableMessage":
+        from bot.chain.accounts import encode_typed_data
+
         return encode_typed_data(full_message=self.typed_data)
 
     @property
@@ -137,6 +140,8 @@ def signed_by_key(grant: Grant, signature: bytes) -> str:
         return ""
     if int.from_bytes(signature[32:64], "big") > _HALF_ORDER:
         return ""
+    from bot.chain.accounts import Account
+
     try:
         return str(Account.recover_message(grant.signable, signature=signature))
     except (BadSignature, ValidationError, ValueError):  # numbers that are no point of the curve

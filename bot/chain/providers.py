@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Any, TypeVar
 
 from eth_utils.crypto import keccak
 
 from bot.chain.agreement import Ballot, at_block, is_agreed, is_latest, kth_highest
 from bot.chain.answers import best_answer, better_elsewhere, misses_in
+from bot.chain.http_session import Closeable
 from bot.chain.node_errors import RevertError, RpcError
 from bot.chain.provider_pool import Member, ProviderPool, ProviderStatus, Trouble
 from bot.chain.replies import is_data, quantity
@@ -31,7 +31,7 @@ _NULL_IS_UNKNOWING = frozenset(
 )
 
 
-class Providers:
+class Providers(Closeable):
     """One to many providers of one chain behind the surface of ``Rpc`` (the protocol ``Node``).
 
     Reads go to the first provider in configured order that works, and to the next one when it fails or is
@@ -78,14 +78,6 @@ class Providers:
 
     def __repr__(self) -> str:
         return f"Providers({self.where}; agreement {self._agreement})"
-
-    async def __aenter__(self) -> "Providers":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         await self._pool.close()

@@ -10,14 +10,20 @@ import random
 import time
 import zlib
 from collections.abc import Sequence
-from email.utils import parsedate_to_datetime
-from types import TracebackType
 from typing import Any, Protocol
 
-import aiohttp
 import orjson
 import tenacity
 
+from bot.chain.http_session import (
+    TRANSPORT_ERRORS,
+    BodyTooLarge,
+    Closeable,
+    HttpSession,
+    bounded_body,
+    retry_after_s,
+    short,
+)
 from bot.chain.node_errors import (
     HttpStatusError,
     RateLimitedError,
@@ -73,7 +79,7 @@ class Node(Protocol):
     async def close(self) -> None: ...
 
 
-class Rpc:
+class Rpc(Closeable):
     """One node. Use as an async context manager, or call :meth:`close`.
 
     ``timeout_s`` bounds a whole call from connect to the last byte; ``max_body_bytes`` bounds a reply, also
@@ -99,32 +105,24 @@ class Rpc:
         self._max_body_bytes = max_body_bytes
         # Packing costs a near node more than the bytes that it saves.
         packing = "identity" if is_private_host(url) else "gzip"
-        self._headers = {
-            "Accept": "application/json",
-            "Accept-Encoding": packing,
-            "Content-Type": "application/json",
-        }
+        self._http = HttpSession(
+            self.where,
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": packing,
+                "Content-Type": "application/json",
+            },
+            connections=50,
+            unpacks=False,  # a packed reply is unpacked here, up to the limit and no further
+        )
         self._ids = itertools.count(1)
-        self._session: aiohttp.ClientSession | None = None
-        self._closed = False
         self._quiet_until = 0.0  # time.monotonic() before which the node asked not to be called
 
     def __repr__(self) -> str:
         return f"Rpc({self.where})"
 
-    async def __aenter__(self) -> "Rpc":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
     async def close(self) -> None:
-        self._closed = True
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._http.close()
 
     async def request(self, method: str, params: Sequence[Any] = (), *, send: bool = False) -> Any:
         """Do one call, once: never retried here. ``send`` must be true for calls that send a transaction.
@@ -183,46 +181,26 @@ class Rpc:
             failure: TransientError = DeadlineError(
                 f"{method} at {self.where}: no answer within {self.timeout_s:g} s"
             )
-        except ReplyTooLargeError:
+        except BodyTooLarge:
             failure = ReplyTooLargeError(
                 f"{method} at {self.where}: reply is larger than {self._max_body_bytes} bytes"
             )
-        except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
-            failure = TransientError(f"{method} at {self.where}: {_short(error)}")
+        except (*TRANSPORT_ERRORS, zlib.error) as error:
+            failure = TransientError(f"{method} at {self.where}: {short(error)}")
         else:
             return self._parsed(method, status, headers, text)
         raise failure
 
     async def _exchange(self, body: bytes) -> tuple[int, Any, bytes]:
         limit = self._max_body_bytes
-        async with self._open().post(self._url, data=body, allow_redirects=False) as response:
-            if (response.content_length or 0) > limit:
-                raise ReplyTooLargeError
-            parts, size = [], 0
-            async for part in response.content.iter_any():
-                size += len(part)
-                if size > limit:
-                    raise ReplyTooLargeError
-                parts.append(part)
-            headers = response.headers
-            return response.status, headers, _unpacked(b"".join(parts), headers, limit)
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._closed:
-            raise InvariantError(f"the connection to {self.where} was closed")
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=50, keepalive_timeout=60),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),  # asyncio.timeout around each call is the one
-                headers=self._headers,
-                auto_decompress=False,  # a packed reply is unpacked here, up to the limit and no further
-            )
-        return self._session
+        async with self._http.open().post(self._url, data=body, allow_redirects=False) as response:
+            raw = await bounded_body(response, limit=limit)
+            return response.status, response.headers, _unpacked(raw, response.headers, limit)
 
     def _parsed(self, method: str, status: int, headers: Any, text: bytes) -> Any:
         if status == 429:
-            pause_s = _retry_after_s(headers.get("Retry-After", ""))
+            asked_s = retry_after_s(headers.get("Retry-After", ""), unsaid_s=1.0)
+            pause_s = min(max(asked_s, 0.0), MAX_RETRY_AFTER_S)
             self._quiet_until = time.monotonic() + pause_s
             raise RateLimitedError(
                 f"{method} at {self.where}: rate limited, asked to wait {pause_s:.1f} s", pause_s
@@ -317,7 +295,7 @@ def _unpacked(raw: bytes, headers: Any, limit: int) -> bytes:
     inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # takes either header
     text = inflater.decompress(raw, limit + 1)
     if len(text) > limit:
-        raise ReplyTooLargeError
+        raise BodyTooLarge
     if not inflater.eof:
         raise ValueError("a packed body that was cut short")
     return text
@@ -340,27 +318,7 @@ def _backoff_s(error: BaseException | None, attempt: int) -> float:
     return random.uniform(0.0, min(_FIRST_PAUSE_S * 2.0 ** (attempt - 1), _LONGEST_PAUSE_S))
 
 
-def _retry_after_s(header: str) -> float:
-    """Return the pause in seconds that a Retry-After header asks for (a number or an HTTP date)."""
-    text = header.strip()
-    try:
-        pause_s = float(text) if text else 1.0
-    except ValueError:
-        try:
-            pause_s = parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
-            pause_s = 1.0
-    return min(max(pause_s, 0.0), MAX_RETRY_AFTER_S) if pause_s == pause_s else 1.0
-
-
 def _error_data(data: Any) -> bytes:
     if isinstance(data, dict):  # some nodes wrap the revert bytes
         data = data.get("data")
     return bytes.fromhex(data[2:]) if is_data(data) else b""
-
-
-def _short(error: BaseException) -> str:
-    """Name an error of the transport without its text, which may hold the URL."""
-    cause = getattr(error, "os_error", error)
-    words = cause.strerror if isinstance(cause, OSError) and cause.strerror else ""
-    return f"{type(error).__name__}{f' ({words})' if words else ''}"

@@ -10,12 +10,10 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, NamedTuple
 
-import aiohttp
-
 from bot.chain.address import checksummed
+from bot.chain.http_session import TRANSPORT_ERRORS, BodyTooLarge, Closeable, HttpSession, bounded_body
 from bot.chain.node_url import checked_url, redact_url, secrets_of
 from bot.chain.safe_documents import proposal_document, proposal_from, raw_bytes
 from bot.chain.safe_proposal import Proposal, checked
@@ -33,7 +31,7 @@ class _Reply(NamedTuple):
     body: Any  # decoded JSON, None where there is none
 
 
-class SafeService:
+class SafeService(Closeable):
     """A ProposalStore at a Transaction Service. Use as an async context manager, or call :meth:`close`.
 
     ``url`` ends before "/api", for example "https://api.safe.global/tx-service/sep". Its key, if it wants
@@ -47,12 +45,13 @@ class SafeService:
         self._url = url.rstrip("/")
         self._chain_id, self._safe = chain_id, checksummed(safe)
         self._timeout_s = timeout_s
-        self._headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json"}
         self._secrets = secrets_of(url)
         if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
+            headers["Authorization"] = f"Bearer {api_key}"
             self._secrets = (api_key, *self._secrets)
-        self._session: aiohttp.ClientSession | None = None
+        # Not kept for long: a proposal sent on a connection that the service closed meanwhile looks unknown.
+        self._http = HttpSession(self.where, headers=headers, connections=100, keepalive_s=15.0)
 
     @property
     def where(self) -> str:
@@ -61,18 +60,8 @@ class SafeService:
     def __repr__(self) -> str:
         return f"SafeService({self.where})"
 
-    async def __aenter__(self) -> "SafeService":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._http.close()
 
     async def put(self, proposal: Proposal) -> None:
         """See ProposalStore. The proposer's own signature, which the service asks for, goes with it."""
@@ -176,32 +165,19 @@ class SafeService:
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._open().request(
+                self._http.open().request(
                     method, self._url + path, params=query, json=body, allow_redirects=False
                 ) as response,
             ):
-                raw = await response.content.read(_MOST_BYTES + 1)
-                while not response.content.at_eof() and len(raw) <= _MOST_BYTES:
-                    raw += await response.content.read(_MOST_BYTES + 1 - len(raw))
-                status = response.status
+                raw = await bounded_body(response, limit=_MOST_BYTES)
+                return _Reply(response.status, _json(raw))
         except TimeoutError:
             why = f"no answer within {self._timeout_s:g} s"
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            why = type(error).__name__
-        else:
-            if len(raw) <= _MOST_BYTES:
-                return _Reply(status, _json(raw))
+        except BodyTooLarge:
             why = f"the reply is larger than {_MOST_BYTES} bytes"
+        except TRANSPORT_ERRORS as error:
+            why = type(error).__name__
         raise TransientError(f"{self.where}: {why}")
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                headers=self._headers,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),  # asyncio.timeout around each call is the one
-            )
-        return self._session
 
     def _words(self, body: Any) -> str:
         """What the service says of a refusal, bounded, on one line, without anything secret."""

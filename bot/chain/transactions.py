@@ -106,16 +106,19 @@ class TransactionManager:
         self._attempts = Attempts(
             signer=signer, book=book, view=view, chain_id=chain_id, sender=sender, policy=terms.fees
         )
-        self._follower = Follower(
-            signer=signer,
-            book=book,
-            view=view,
+        self._follower = self._following(route or SendRoute(public=rpc), depth=traits.depth, clock=clock)
+
+    def _following(self, route: SendRoute, *, depth: int, clock: Callable[[], float]) -> Follower:
+        return Follower(
+            signer=self._signer,
+            book=self._book,
+            view=self._view,
             attempts=self._attempts,
-            route=route or SendRoute(public=rpc),
-            policy=terms.policy(traits.depth),
-            poll_s=terms.poll_s,
+            route=route,
+            policy=self._terms.policy(depth),
+            poll_s=self._terms.poll_s,
             clock=clock,
-            sleep=sleep,
+            sleep=self._sleep,
         )
 
     @property

@@ -15,6 +15,7 @@ from bot import __version__
 from bot.cli import (
     alerts,
     checks,
+    cover,
     devnet,
     download,
     manual,
@@ -70,6 +71,7 @@ for command in COMMANDS:
     cli.command()(command)
 cli.command("exit")(manual.exit_position)  # a function of that name would hide Python's own
 cli.add_typer(alerts.alerts_cli, name="alerts")
+cli.add_typer(cover.cover_cli, name="cover")
 cli.add_typer(devnet.devnet_cli, name="devnet")
 cli.add_typer(policy.policy_cli, name="policy")
 cli.add_typer(safe.safe_cli, name="safe")

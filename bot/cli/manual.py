@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from bot.cli.shared import (
     ConfigOption,
     JsonOption,
     ModeOption,
+    YesOption,
     err,
     out,
     settings_of,
@@ -25,18 +26,21 @@ from bot.errors import ConfigError
 from bot.output import write_json
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from bot.app.account_orders import Asked
     from bot.app.look import Look
     from bot.model.base_layers import Action
     from bot.pipeline.desk import Request
 
-PositionArgument = Annotated[str, typer.Argument(help="A position as alvh positions names it: lyra:7.")]
+PositionArgument = Annotated[
+    str, typer.Argument(help="A position as alvh positions names it: lyra:7, perp-v2:vETH.")
+]
 ExposureArgument = Annotated[
     str, typer.Argument(help="A protected position as alvh status names it: v3:1, v2:ETH/USDC.")
 ]
 LoanArgument = Annotated[str, typer.Argument(help="A loan as its watched account is labelled.")]
 UsdOption = Annotated[float, typer.Option("--usd", help="What to pay, USD.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def positions(
@@ -46,12 +50,7 @@ def positions(
     from bot.manual_document import positions_document
     from bot.terminal.manual import positions_view
 
-    def show(look: "Look") -> None:
-        if json_to is None:
-            out.print(positions_view(look))
-        write_json(positions_document(look), json_to)
-
-    _with_look(config, mode, show)
+    _show(config, mode, json_to, positions_view, positions_document)
 
 
 def quote(
@@ -61,31 +60,33 @@ def quote(
     from bot.manual_document import offers_document
     from bot.terminal.manual import offers_view
 
-    def show(look: "Look") -> None:
-        if json_to is None:
-            out.print(offers_view(look))
-        write_json(offers_document(look), json_to)
-
-    _with_look(config, mode, show)
+    _show(config, mode, json_to, offers_view, offers_document)
 
 
 def close(
     position: PositionArgument,
     config: ConfigOption = DEFAULT_CONFIG,
     mode: ModeOption = "dry-run",
-    size: Annotated[float | None, typer.Option(help="Contracts to sell; all without it.")] = None,
+    size: Annotated[
+        float | None, typer.Option(help="Contracts to sell, units of a perpetual; all without it.")
+    ] = None,
     least: Annotated[
         float | None, typer.Option(min=0.0, help="Least USD to take; without it, now less the slippage.")
+    ] = None,
+    price: Annotated[
+        float | None,
+        typer.Option(help="Worst price of a perpetual's unit; the mark and the slippage by default."),
     ] = None,
     yes: YesOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Sell a hedge, whole or in part. Works while paused."""
-    from bot.app import manual
+    """Sell a hedge or close a perpetual, whole or in part. Works while paused."""
+    from bot.app.manual import closing
 
-    _order(
-        config, mode, lambda look: manual.closing(look, position, size=size, least_usd=least), yes, json_to
-    )
+    def make(look: "Look") -> "Request":
+        return closing(look, position, size=size, least_usd=least, price_usd=price)
+
+    _order(config, mode, make, yes, json_to)
 
 
 def roll(
@@ -167,14 +168,11 @@ def history(
     """Every order that was made, what became of it, and what is still open."""
     from bot.app.orders import history as read_history
     from bot.manual_document import history_document
-    from bot.terminal.account import order_words
     from bot.terminal.manual import history_view
 
     found = read_history(settings_of(config), mode=mode)
     if json_to is None:
-        waiting = [f"{leg.side} {leg.size:,.2f} {leg.instrument.label}" for leg in found.open_legs]
-        waiting += [order_words(order) for order in found.open_account_orders]
-        out.print(history_view(found.outcomes, found.account_outcomes, (*waiting, *found.waiting)))
+        out.print(history_view(found))
     write_json(history_document(found), json_to)
 
 
@@ -198,17 +196,26 @@ def resume(config: ConfigOption = DEFAULT_CONFIG, yes: YesOption = False) -> Non
     if standing is None:
         out.print("nothing is paused")
         return
-    _confirm(f"{standing}. Open hedges again?", yes=yes)
+    confirm(f"{standing}. Open hedges again?", yes=yes)
     end(settings)
     out.print("resumed: the next step may open hedges")
 
 
-def _with_look(config: Path, mode: str, show: Callable[["Look"], None]) -> None:
+def _show(
+    config: Path,
+    mode: str,
+    json_to: str | None,
+    view: Callable[["Look"], "RenderableType"],
+    document: Callable[["Look"], dict[str, Any]],
+) -> None:
+    """Look once, and show what was seen to a person or to a program."""
     from bot.app.look import open_look
 
     async def look() -> None:
         async with open_look(settings_of(config), mode=mode) as found:
-            show(found)
+            if json_to is None:
+                out.print(view(found))
+            write_json(document(found), json_to)
 
     asyncio.run(look())
 
@@ -217,21 +224,20 @@ def _order(
     config: Path, mode: str, make: Callable[["Look"], "Request"], yes: bool, json_to: str | None
 ) -> None:
     from bot.app.look import open_look
-    from bot.app.manual import carry_out
+    from bot.app.manual import carry_out, is_filled
     from bot.manual_document import outcomes_document
-    from bot.terminal import order_line
-    from bot.terminal.manual import request_view
+    from bot.terminal.manual import outcome_line, request_view
 
     async def order() -> bool:
         async with open_look(settings_of(config), mode=mode) as look:
             request = make(look)
             err.print(request_view(request))
-        _confirm("Do it?", yes=yes)
+        confirm("Do it?", yes=yes)
         outcomes = await carry_out(look, request)
         for outcome in outcomes if json_to is None else ():
-            out.print(order_line(outcome))
+            out.print(outcome_line(outcome))
         write_json(outcomes_document(request, outcomes), json_to)
-        return bool(outcomes) and all(item.filled_size > 0.0 for item in outcomes)
+        return bool(outcomes) and all(map(is_filled, outcomes))
 
     if not asyncio.run(order()):
         raise typer.Exit(EXIT_ERROR)
@@ -266,7 +272,7 @@ def _account_order(
         async with open_look(settings_of(config), mode=mode) as look:
             asked = await make(look)
             err.print(asked_view(asked))
-        _confirm("Do it?", yes=yes)
+        confirm("Do it?", yes=yes)
         outcome = await carry_out(look, asked)
         if json_to is None:
             out.print(account_line(outcome))
@@ -277,7 +283,7 @@ def _account_order(
         raise typer.Exit(EXIT_ERROR)
 
 
-def _confirm(question: str, *, yes: bool) -> None:
+def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():

@@ -26,6 +26,7 @@ from bot.model.lp_position import DEFAULT_LOOK_BACK
 from bot.output import write_json
 
 if TYPE_CHECKING:
+    from bot.model.record import StepRecord
     from bot.settings import Settings
 
 _OVER_AFTER_S = 60.0  # a trouble that was not heard for so long was over
@@ -33,6 +34,23 @@ _OVER_AFTER_S = 60.0  # a trouble that was not heard for so long was over
 RecordOption = Annotated[
     Path | None, typer.Option("--record", help="Record every step in this folder, for alvh replay.")
 ]
+WalletOption = Annotated[str | None, typer.Option(help="Show every LP position of this address.")]
+PositionsOption = Annotated[
+    list[str] | None,
+    typer.Option(help="v3:ID, v3:ID@STAKER, v4:ID, v2:PAIR[:HOLDER], v2:PAIR@STAKER:HOLDER[:PID]."),
+]
+NodesOption = Annotated[
+    list[str] | None, typer.Option(help="Node in place of a configuration; one per chain.")
+]
+EntryPriceOption = Annotated[
+    list[str] | None, typer.Option(help="Price at the deposit where logs do not say: 2500, v3:12=2500.")
+]
+LookBackOption = Annotated[int, typer.Option(min=1, help="Blocks whose logs are searched.")]
+PollOption = Annotated[float, typer.Option(min=0.1, help="Seconds between looks, with --rpc-url.")]
+V3ManagerOption = Annotated[str | None, typer.Option(help="v3 position manager, with --rpc-url.")]
+V4ManagerOption = Annotated[str | None, typer.Option(help="v4 PositionManager, with --rpc-url.")]
+StateViewOption = Annotated[str | None, typer.Option(help="v4 StateView, with --rpc-url.")]
+OnceOption = Annotated[bool, typer.Option("--once", help="One step, then stop.")]
 
 
 def plan(
@@ -56,25 +74,16 @@ def plan(
 
 def monitor(
     config: ConfigOption = DEFAULT_CONFIG,
-    wallet: Annotated[str | None, typer.Option(help="Show every LP position of this address.")] = None,
-    position: Annotated[
-        list[str] | None,
-        typer.Option(help="v3:ID, v3:ID@STAKER, v4:ID, v2:PAIR[:HOLDER], v2:PAIR@STAKER:HOLDER[:PID]."),
-    ] = None,
-    rpc_url: Annotated[
-        list[str] | None, typer.Option(help="Node in place of a configuration; one per chain.")
-    ] = None,
-    entry_price: Annotated[
-        list[str] | None, typer.Option(help="Price at the deposit where logs do not say: 2500, v3:12=2500.")
-    ] = None,
-    look_back: Annotated[
-        int, typer.Option(min=1, help="Blocks whose logs are searched.")
-    ] = DEFAULT_LOOK_BACK,
-    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between looks, with --rpc-url.")] = 2.0,
-    v3_manager: Annotated[str | None, typer.Option(help="v3 position manager, with --rpc-url.")] = None,
-    v4_manager: Annotated[str | None, typer.Option(help="v4 PositionManager, with --rpc-url.")] = None,
-    state_view: Annotated[str | None, typer.Option(help="v4 StateView, with --rpc-url.")] = None,
-    once: Annotated[bool, typer.Option("--once", help="One step, then stop.")] = False,
+    wallet: WalletOption = None,
+    position: PositionsOption = None,
+    rpc_url: NodesOption = None,
+    entry_price: EntryPriceOption = None,
+    look_back: LookBackOption = DEFAULT_LOOK_BACK,
+    poll: PollOption = 2.0,
+    v3_manager: V3ManagerOption = None,
+    v4_manager: V4ManagerOption = None,
+    state_view: StateViewOption = None,
+    once: OnceOption = False,
     record: RecordOption = None,
     json_to: JsonOption = None,
 ) -> None:
@@ -109,7 +118,7 @@ def run(
         str | None,
         typer.Option("--network", help="Take the table networks.NAME of the configuration: sepolia, …"),
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="One step, then stop.")] = False,
+    once: OnceOption = False,
     record: RecordOption = None,
     json_to: JsonOption = None,
 ) -> None:
@@ -208,25 +217,13 @@ def _watch(
     """Print one line per step until a signal; a signal ends after the step that is under way."""
     from bot.app import live
     from bot.app.follow import Listener
-    from bot.documents import step_document
-    from bot.terminal import fill_progress, order_line, state_line, status_view
+    from bot.terminal import fill_progress
 
-    async def watch() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+    async def watch(listener: Listener) -> None:
+        stop = _stop_at_signals()
         shown = False
-        steps = live.run(settings, mode=mode, stop=stop, listener=listener, record=record)
-        async for step in steps:
-            if json_to is not None:
-                write_json(step_document(step), json_to, lines=True)
-            elif not shown:
-                out.print(status_view(step))
-            else:
-                out.print(state_line(step))
-                for outcome in step.outcomes:
-                    out.print(order_line(outcome))
+        async for step in live.run(settings, mode=mode, stop=stop, listener=listener, record=record):
+            _show_step(step, json_to, is_first=not shown)
             shown = True
             if once:
                 stop.set()
@@ -238,7 +235,29 @@ def _watch(
             on_notice=lambda text: err.print(text, markup=False),
             on_progress=progress,
         )
-        asyncio.run(watch())
+        asyncio.run(watch(listener))
+
+
+def _stop_at_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _show_step(step: "StepRecord", json_to: str | None, *, is_first: bool) -> None:
+    """Show the first step whole, each later one in a line and a line for each order."""
+    from bot.documents import step_document
+    from bot.terminal import order_line, state_line, status_view
+
+    if json_to is not None:
+        write_json(step_document(step), json_to, lines=True)
+    elif is_first:
+        out.print(status_view(step))
+    else:
+        out.print(state_line(step))
+        for outcome in step.outcomes:
+            out.print(order_line(outcome))
 
 
 def _say_once() -> Callable[[BotError], None]:

@@ -14,23 +14,51 @@ from bot.cli.shared import (
     EXIT_ERROR,
     ConfigOption,
     JsonOption,
+    PasswordOption,
     err,
     out,
+    password_of,
     settings_of,
 )
 from bot.errors import ConfigError
 from bot.output import write_json
 
 if TYPE_CHECKING:
-    from bot.app.policy_signing import Signatures
+    from bot.app.policy_signing import Signatures, Verification
     from bot.chain.policy_signature import Grant
-    from bot.settings import PolicySource, Settings
+    from bot.settings import AccountSettings, PolicySource, Settings
 
 policy_cli = typer.Typer(help="Policy files: check, show, compare, sign, verify.", no_args_is_help=True)
 
 PolicyArgument = Annotated[str, typer.Argument(metavar="POLICY", help="Preset or policy file.")]
 SignaturesOption = Annotated[
     Path | None, typer.Option("--signatures", help="Signature file; beside the policy by default.")
+]
+AccountOption = Annotated[
+    str | None, typer.Option(help="Account it may trade for; the configured one by default.")
+]
+ChainsOption = Annotated[
+    list[int] | None, typer.Option(help="Chain id, several times; the configured ones by default.")
+]
+SignerOption = Annotated[str | None, typer.Option(help="Owner who signs; the account by default.")]
+KeystoreOption = Annotated[Path | None, typer.Option(help="The owner's keystore file.")]
+SignatureOption = Annotated[
+    str | None, typer.Option(help="Signature made elsewhere, hex: a wallet's, or a contract owner's.")
+]
+TypedDataOption = Annotated[
+    bool, typer.Option("--typed-data", help="Print what to sign (eth_signTypedData_v4) and sign nothing.")
+]
+OwnersOption = Annotated[
+    list[str] | None, typer.Option(help="Owner, several times; policy.owners by default.")
+]
+ThresholdOption = Annotated[
+    int | None, typer.Option(min=1, help="Owners needed; policy.threshold by default.")
+]
+LeastSequenceOption = Annotated[
+    int, typer.Option(min=0, help="Refuse a lower sequence number, beside the recorded one.")
+]
+RecordOption = Annotated[
+    bool, typer.Option("--record", help="Keep the sequence number: lower ones are refused after it.")
 ]
 
 
@@ -100,28 +128,19 @@ def policy_sign(
     sequence: Annotated[int, typer.Option(min=0, help="Higher than every one before.")],
     valid_until: Annotated[str, typer.Option(help="Last moment it is valid, ISO 8601, UTC.")],
     config: ConfigOption = DEFAULT_CONFIG,
-    account: Annotated[
-        str | None, typer.Option(help="Account it may trade for; the configured one by default.")
-    ] = None,
-    chain: Annotated[
-        list[int] | None, typer.Option(help="Chain id, several times; the configured ones by default.")
-    ] = None,
-    owner: Annotated[str | None, typer.Option(help="Owner who signs; the account by default.")] = None,
-    keystore: Annotated[Path | None, typer.Option(help="The owner's keystore file.")] = None,
-    password_file: Annotated[Path | None, typer.Option(help="Holds the keystore's password.")] = None,
-    signature: Annotated[
-        str | None, typer.Option(help="Signature made elsewhere, hex: a wallet's, or a contract owner's.")
-    ] = None,
-    typed_data: Annotated[
-        bool, typer.Option("--typed-data", help="Print what to sign (eth_signTypedData_v4) and sign nothing.")
-    ] = False,
+    account: AccountOption = None,
+    chain: ChainsOption = None,
+    owner: SignerOption = None,
+    keystore: KeystoreOption = None,
+    password_file: PasswordOption = None,
+    signature: SignatureOption = None,
+    typed_data: TypedDataOption = False,
     signatures: SignaturesOption = None,
     json_to: JsonOption = None,
 ) -> None:
     """Sign a policy as one of its owners (EIP-712) and add that to its signature file."""
     from bot.app.policy_signing import (
         given_signature,
-        key_signature,
         signatures_document,
         signatures_path,
         with_signature,
@@ -137,8 +156,7 @@ def policy_sign(
     if signature is not None:
         made = given_signature(grant, signer, signature)
     else:
-        path, password = _keystore(settings, signer, keystore, password_file)
-        made = key_signature(grant, owner=signer, keystore=path, password=password)
+        made = _key_signature(grant, _account(settings, signer, keystore, password_file))
     where = signatures or signatures_path(source)
     found = with_signature(where, source.name, grant, signer, made)
     if json_to != "-":
@@ -150,29 +168,15 @@ def policy_sign(
 def policy_verify(
     policy: PolicyArgument,
     config: ConfigOption = DEFAULT_CONFIG,
-    owner: Annotated[
-        list[str] | None, typer.Option(help="Owner, several times; policy.owners by default.")
-    ] = None,
-    threshold: Annotated[
-        int | None, typer.Option(min=1, help="Owners needed; policy.threshold by default.")
-    ] = None,
-    least_sequence: Annotated[
-        int, typer.Option(min=0, help="Refuse a lower sequence number, beside the recorded one.")
-    ] = 0,
-    record: Annotated[
-        bool, typer.Option("--record", help="Keep the sequence number: lower ones are refused after it.")
-    ] = False,
+    owner: OwnersOption = None,
+    threshold: ThresholdOption = None,
+    least_sequence: LeastSequenceOption = 0,
+    record: RecordOption = False,
     signatures: SignaturesOption = None,
     json_to: JsonOption = None,
 ) -> None:
     """Say whether enough owners have signed a policy, who is missing, and whether it is in force."""
-    from bot.app.policy_signing import (
-        read_signatures,
-        record_sequence,
-        recorded_sequence,
-        signatures_path,
-        verify,
-    )
+    from bot.app.policy_signing import read_signatures, record_sequence, signatures_path
     from bot.engine.policy import parse_policy
     from bot.settings import read_source
     from bot.terminal.policy import verification_document, verification_view
@@ -181,19 +185,7 @@ def policy_verify(
     digest = parse_policy(source.table).hash
     settings = _settings(config, needed=not owner or record)
     found = read_signatures(signatures or signatures_path(source))
-    owners, needed = _quorum(settings, owner, threshold)
-    known = recorded_sequence(settings.state_dir, found.grant.account) if settings else 0
-    done = asyncio.run(
-        verify(
-            found,
-            policy_hash=digest,
-            owners=owners,
-            threshold=needed,
-            now_s=time.time(),
-            least_sequence=max(known, least_sequence),
-            settings=settings,
-        )
-    )
+    done = _verified(found, digest, settings, *_quorum(settings, owner, threshold), least_sequence)
     if record and done.is_valid and settings is not None:
         record_sequence(settings.state_dir, done.grant)
     if json_to != "-":
@@ -201,6 +193,30 @@ def policy_verify(
     write_json(verification_document(source.name, done), json_to)
     if not done.is_valid:
         raise typer.Exit(EXIT_ERROR)
+
+
+def _verified(
+    found: "Signatures",
+    policy_hash: str,
+    settings: "Settings | None",
+    owners: tuple[str, ...],
+    threshold: int,
+    least_sequence: int,
+) -> "Verification":
+    """Hold signatures against a policy, its owners and the sequence number that is on record."""
+    from bot.app.policy_signing import recorded_sequence, verify
+
+    known = recorded_sequence(settings.state_dir, found.grant.account) if settings else 0
+    checking = verify(
+        found,
+        policy_hash=policy_hash,
+        owners=owners,
+        threshold=threshold,
+        now_s=time.time(),
+        least_sequence=max(known, least_sequence),
+        settings=settings,
+    )
+    return asyncio.run(checking)
 
 
 def _vol(text: str | None) -> float | None:
@@ -266,26 +282,24 @@ def _owner(owner: str | None, settings: "Settings | None") -> str:
     return settings.account.address
 
 
-def _keystore(
-    settings: "Settings | None", owner: str, keystore: Path | None, password_file: Path | None
-) -> tuple[Path, str]:
-    from bot.settings import AccountSettings, keystore_password
+def _key_signature(grant: "Grant", owner: "AccountSettings") -> bytes:
+    from bot.app.policy_signing import key_signature
 
+    return key_signature(grant, owner=owner.address, keystore=owner.keystore, password=password_of(owner))
+
+
+def _account(
+    settings: "Settings | None", owner: str, keystore: Path | None, password_file: Path | None
+) -> "AccountSettings":
+    """Return the named keystore, else the configured one where it is the owner's."""
+    from bot.settings import AccountSettings
+
+    if keystore is not None:
+        return AccountSettings(address=owner, keystore=keystore, password_file=password_file)
     configured = settings.account if settings else None
-    if keystore is None:
-        if configured is None or configured.address != owner:
-            raise ConfigError(f"the keystore of {owner} is not configured; give --keystore, or --signature")
-        chosen = configured
-    else:
-        chosen = AccountSettings(address=owner, keystore=keystore, password_file=password_file)
-    found = keystore_password(chosen)
-    if found is not None:
-        return chosen.keystore, found.get_secret_value()
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            "the keystore password is needed: export ALVH_KEYSTORE_PASSWORD or give --password-file"
-        )
-    return chosen.keystore, str(typer.prompt("Keystore password", hide_input=True, err=True))
+    if configured is None or configured.address != owner:
+        raise ConfigError(f"the keystore of {owner} is not configured; give --keystore, or --signature")
+    return configured
 
 
 def _quorum(

@@ -1,15 +1,22 @@
 """alvh safe: what waits for a Safe's owners; sign, execute or reject it with an owner's keystore."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from bot.cli.shared import DEFAULT_CONFIG, EXIT_ERROR, ConfigOption, JsonOption, out, settings_of
-from bot.errors import ConfigError
+from bot.cli.shared import (
+    DEFAULT_CONFIG,
+    EXIT_ERROR,
+    ConfigOption,
+    JsonOption,
+    PasswordOption,
+    out,
+    password_of,
+    settings_of,
+)
 from bot.output import write_json
 
 if TYPE_CHECKING:
@@ -22,7 +29,6 @@ HashArgument = Annotated[
 ]
 OwnerOption = Annotated[str, typer.Option(help="Owner whose key it is.")]
 KeystoreOption = Annotated[Path, typer.Option(help="The owner's keystore file.")]
-PasswordOption = Annotated[Path | None, typer.Option(help="Holds the keystore's password.")]
 _T = TypeVar("_T")
 
 
@@ -47,12 +53,9 @@ def safe_sign(
     json_to: JsonOption = None,
 ) -> None:
     """Sign a proposal as an owner: only what the configured venues allow, or a rejection."""
-    key = _key(owner, keystore, password_file)
-    shown = _with_owners(
-        config,
-        lambda owners: owners.sign(tx_hash, owner=key[0], keystore=keystore, password=key[1]),
-    )
-    _say(shown, "signed", json_to)
+    from bot.app.safe_owners import Owners
+
+    _say(_act(Owners.sign, tx_hash, owner, keystore, password_file, config), "signed", json_to)
 
 
 @safe_cli.command("reject")
@@ -65,11 +68,9 @@ def safe_reject(
     json_to: JsonOption = None,
 ) -> None:
     """Propose a rejection at the same nonce, signed as an owner. The one of both that is executed counts."""
-    key = _key(owner, keystore, password_file)
-    shown = _with_owners(
-        config,
-        lambda owners: owners.reject(tx_hash, owner=key[0], keystore=keystore, password=key[1]),
-    )
+    from bot.app.safe_owners import Owners
+
+    shown = _act(Owners.reject, tx_hash, owner, keystore, password_file, config)
     _say(shown, "rejection proposed", json_to)
 
 
@@ -83,13 +84,9 @@ def safe_execute(
     json_to: JsonOption = None,
 ) -> None:
     """Execute a proposal that has its signatures, which the bot also does; the owner pays the gas."""
-    from bot.app.safe_owners import succeeded
+    from bot.app.safe_owners import Owners, succeeded
 
-    key = _key(owner, keystore, password_file)
-    found = _with_owners(
-        config,
-        lambda owners: owners.execute(tx_hash, owner=key[0], keystore=keystore, password=key[1]),
-    )
+    found = _act(Owners.execute, tx_hash, owner, keystore, password_file, config)
     done, where = succeeded(found), f"block {found.log.block_number}, transaction {found.log.tx_hash}"
     if json_to != "-":
         words = "executed" if done else "executed without effect"
@@ -115,20 +112,23 @@ def _with_owners(config: Path, what: "Callable[[Owners], Awaitable[_T]]") -> _T:
     return asyncio.run(run())
 
 
-def _key(owner: str, keystore: Path, password_file: Path | None) -> tuple[str, str]:
-    """Return the owner's checksummed address and the keystore's password."""
+def _act(
+    what: "Callable[..., Awaitable[_T]]",
+    tx_hash: str,
+    owner: str,
+    keystore: Path,
+    password_file: Path | None,
+    config: Path,
+) -> _T:
+    """Do one of the things that an owner does to a proposal, with the key of that owner."""
     from bot.chain.safe import address
-    from bot.settings import AccountSettings, keystore_password
+    from bot.settings import AccountSettings
 
     named = address(owner, "--owner")
-    found = keystore_password(AccountSettings(address=named, keystore=keystore, password_file=password_file))
-    if found is not None:
-        return named, found.get_secret_value()
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            "the keystore password is needed: export ALVH_KEYSTORE_PASSWORD or give --password-file"
-        )
-    return named, str(typer.prompt("Keystore password", hide_input=True, err=True))
+    password = password_of(AccountSettings(address=named, keystore=keystore, password_file=password_file))
+    return _with_owners(
+        config, lambda owners: what(owners, tx_hash, owner=named, keystore=keystore, password=password)
+    )
 
 
 def _say(shown: "Shown", what: str, json_to: str | None) -> None:

@@ -1,13 +1,16 @@
 """What every command shares: the two consoles, the exit codes, the options, the settings."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
+from bot.errors import ConfigError
+
 if TYPE_CHECKING:
-    from bot.settings import Settings
+    from bot.settings import AccountSettings, Settings
 
 EXIT_ERROR, EXIT_NOT_FOUND, EXIT_NOT_RUNNING, EXIT_CONFIG, EXIT_TIMEOUT = 1, 2, 3, 4, 5
 
@@ -24,6 +27,8 @@ ReportOption = Annotated[Path | None, typer.Option("--report", help="Write the H
 ModeOption = Annotated[
     Literal["live", "dry-run", "monitor", "demo"], typer.Option(help="Which journal to read.")
 ]
+PasswordOption = Annotated[Path | None, typer.Option(help="Holds the keystore's password.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 DEFAULT_CONFIG = Path("alvh.toml")
 
 
@@ -31,3 +36,17 @@ def settings_of(path: Path, network: str | None = None) -> "Settings":
     from bot.settings import load_settings
 
     return load_settings(path, network=network)
+
+
+def password_of(account: "AccountSettings") -> str:
+    """Return the password of an account's keystore: known, or asked for where a person is there."""
+    from bot.settings import keystore_password
+
+    found = keystore_password(account)
+    if found is not None:
+        return found.get_secret_value()
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            "the keystore password is needed: export ALVH_KEYSTORE_PASSWORD or give --password-file"
+        )
+    return str(typer.prompt("Keystore password", hide_input=True, err=True))

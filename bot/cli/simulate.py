@@ -3,13 +3,33 @@
 import asyncio
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bot.cli.shared import JsonOption, ReportOption, err, out
 from bot.errors import ConfigError
 from bot.output import refuse_lost_results, write_json
+
+if TYPE_CHECKING:
+    from bot.simulation.results import BacktestResult
+
+StartOption = Annotated[str | None, typer.Option("--from", help="First day, UTC.")]
+EndOption = Annotated[str | None, typer.Option("--to", help="Last day, UTC, included.")]
+WindowsOption = Annotated[
+    Path | None,
+    typer.Option(help="CSV of crisis and calm windows (id, start_utc, end_utc_exclusive, kind)."),
+]
+PoliciesOption = Annotated[
+    list[str] | None, typer.Option(help="Preset or policy file; with --windows as often as wanted.")
+]
+MarketOption = Annotated[Path | None, typer.Option(help="Market assumptions in place of the packaged ones.")]
+ProcessesOption = Annotated[
+    int | None, typer.Option(min=1, help="Windows run at once; one per core if not said.")
+]
+JournalOption = Annotated[
+    Path | None, typer.Option(help="Write every step to this new journal, for alvh explain --journal.")
+]
 
 
 def demo(
@@ -47,25 +67,14 @@ def demo(
 def backtest(
     data: Annotated[Path, typer.Option(help="Folder with history files.")],
     exposure: Annotated[str, typer.Option(help="v2:ETH/USDC:1000000 or v3:ETH/USDC:1000000:-20%:+20%.")],
-    start: Annotated[str | None, typer.Option("--from", help="First day, UTC.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Last day, UTC, included.")] = None,
-    windows: Annotated[
-        Path | None,
-        typer.Option(help="CSV of crisis and calm windows (id, start_utc, end_utc_exclusive, kind)."),
-    ] = None,
-    policy: Annotated[
-        list[str] | None, typer.Option(help="Preset or policy file; with --windows as often as wanted.")
-    ] = None,
-    market: Annotated[
-        Path | None, typer.Option(help="Market assumptions in place of the packaged ones.")
-    ] = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    windows: WindowsOption = None,
+    policy: PoliciesOption = None,
+    market: MarketOption = None,
     lead: Annotated[float, typer.Option(help="Days run before each window.")] = 30.0,
-    processes: Annotated[
-        int | None, typer.Option(min=1, help="Windows run at once; one per core if not said.")
-    ] = None,
-    journal: Annotated[
-        Path | None, typer.Option(help="Write every step to this new journal, for alvh explain --journal.")
-    ] = None,
+    processes: ProcessesOption = None,
+    journal: JournalOption = None,
     json_to: JsonOption = None,
     report: ReportOption = None,
 ) -> None:
@@ -88,7 +97,11 @@ def backtest(
         raise ConfigError(
             f"--policy takes one policy without --windows, was {', '.join(named)}; name one, or add --windows"
         )
-    _stretch(data, exposure, start, end, named[0], market, journal, json_to, report)
+    refuse_lost_results(json_to, report)
+    result = _run_stretch(data, exposure, start, end, named[0], market, journal, report)
+    if json_to != "-":
+        _print_stretch(result, journal, report)
+    write_json(result.to_json(), json_to)
 
 
 def _windows(
@@ -122,7 +135,7 @@ def _windows(
     write_json(result.to_json(), json_to)
 
 
-def _stretch(
+def _run_stretch(
     data: Path,
     exposure: str,
     start: str,
@@ -130,16 +143,12 @@ def _stretch(
     policy: str,
     market: Path | None,
     journal: Path | None,
-    json_to: str | None,
     report: Path | None,
-) -> None:
+) -> "BacktestResult":
     from bot.app.backtest import backtest as run_history
     from bot.app.journals import new_journal, write_journal
-    from bot.simulation.report_data import from_backtest
-    from bot.simulation.report_terminal import print_report
     from bot.terminal import hours_progress
 
-    refuse_lost_results(json_to, report)
     if journal is not None:
         new_journal(journal)
     with hours_progress(err) as on_hour:
@@ -157,10 +166,15 @@ def _stretch(
         )
     if journal is not None:
         write_journal(journal, result.records)
-    if json_to != "-":
-        print_report(from_backtest(result), out)
-        if report is not None:
-            out.print(f"report: {report}", soft_wrap=True)
-        if journal is not None:
-            out.print(f"journal: {journal}; alvh explain --journal {journal} --at TIME", soft_wrap=True)
-    write_json(result.to_json(), json_to)
+    return result
+
+
+def _print_stretch(result: "BacktestResult", journal: Path | None, report: Path | None) -> None:
+    from bot.simulation.report_data import from_backtest
+    from bot.simulation.report_terminal import print_report
+
+    print_report(from_backtest(result), out)
+    if report is not None:
+        out.print(f"report: {report}", soft_wrap=True)
+    if journal is not None:
+        out.print(f"journal: {journal}; alvh explain --journal {journal} --at TIME", soft_wrap=True)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bot.cli.shared import JsonOption, err, out
+from bot.cli.shared import JsonOption, YesOption, err, out
 from bot.errors import ConfigError
 from bot.output import write_json
 
 if TYPE_CHECKING:
-    from bot.app.testnet import Cost, Deployed
+    from bot.app.testnet import Cost, Deployed, Wish
     from bot.app.testnet_site import Site
     from bot.app.testnet_upkeep import Round
     from bot.devnet.testnet_log import Ended, Signed
@@ -48,6 +48,17 @@ PollOption = Annotated[float, typer.Option(min=0.05, max=60.0, help="Seconds bet
 NonceOption = Annotated[
     int, typer.Option(min=0, help="You know all transactions of the account below this nonce.")
 ]
+PRICE_HELP = "USD per ETH; else of the chain's own Chainlink feed."
+PriceOption = Annotated[float | None, typer.Option(help=PRICE_HELP)]
+BotKeystoreOption = Annotated[
+    Path | None, typer.Option(help="Keystore of the bot's account; a new one by default.")
+]
+WethOption = Annotated[str | None, typer.Option(help="WETH to use (18 decimals) in place of a test token.")]
+UsdcOption = Annotated[str | None, typer.Option(help="USDC to use (6 decimals) in place of a test token.")]
+LiquidityOption = Annotated[float | None, typer.Option(help="Liquidity of each pool.")]
+ExposureOption = Annotated[float | None, typer.Option(help="LP position that the bot is to protect.")]
+BotUsdcOption = Annotated[float | None, typer.Option(help="USDC that the bot gets.")]
+BotCoinOption = Annotated[float | None, typer.Option(help="Coin that the bot gets for gas.")]
 IvOption = Annotated[float, typer.Option(min=0.1, max=5.0, help="Vol of the boards, a fraction a year.")]
 
 
@@ -58,38 +69,26 @@ def deploy(
     keystore: KeystoreOption,
     folder: FolderOption = Path("testnet"),
     password_file: PasswordOption = None,
-    price: Annotated[
-        float | None, typer.Option(help="USD per ETH; else of the chain's own Chainlink feed.")
-    ] = None,
-    bot_keystore: Annotated[
-        Path | None, typer.Option(help="Keystore of the bot's account; a new one by default.")
-    ] = None,
-    weth: Annotated[
-        str | None, typer.Option(help="WETH to use (18 decimals) in place of a test token.")
-    ] = None,
-    usdc: Annotated[
-        str | None, typer.Option(help="USDC to use (6 decimals) in place of a test token.")
-    ] = None,
-    liquidity_usd: Annotated[float | None, typer.Option(help="Liquidity of each pool.")] = None,
-    exposure_usd: Annotated[
-        float | None, typer.Option(help="LP position that the bot is to protect.")
-    ] = None,
-    bot_usdc: Annotated[float | None, typer.Option(help="USDC that the bot gets.")] = None,
-    bot_coin: Annotated[float | None, typer.Option(help="Coin that the bot gets for gas.")] = None,
+    price: PriceOption = None,
+    bot_keystore: BotKeystoreOption = None,
+    weth: WethOption = None,
+    usdc: UsdcOption = None,
+    liquidity_usd: LiquidityOption = None,
+    exposure_usd: ExposureOption = None,
+    bot_usdc: BotUsdcOption = None,
+    bot_coin: BotCoinOption = None,
     iv: IvOption = 0.7,
     max_fee_gwei: FeeOption = 50.0,
     poll: PollOption = 2.0,
     accept_nonce: NonceOption = 0,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
     json_to: JsonOption = None,
 ) -> None:
     """Put Lyra v1, Uniswap v3 pools, a feed and boards on a test chain. Run it again to go on."""
-    from bot.app import testnet as app
-    from bot.app.testnet_site import network_name
-    from bot.devnet.testnet import DEPLOY_TRANSACTIONS
+    from bot.app.testnet import Wish
 
     site = _site(network, rpc_url, keystore, folder, password_file, max_fee_gwei, poll, accept_nonce)
-    wish = app.Wish(
+    wish = Wish(
         price_usd=price,
         user_keystore=bot_keystore,
         weth=weth,
@@ -100,24 +99,7 @@ def deploy(
         user_coin=bot_coin,
         iv=iv,
     )
-
-    def on_step(done: int, signed: "Signed", ended: "Ended") -> None:
-        _progress(f"{done}/{DEPLOY_TRANSACTIONS}" if done else "boards", signed, ended)
-
-    made = asyncio.run(app.deploy(site, wish, confirm=lambda cost: _confirm(cost, yes=yes), on_step=on_step))
-    if made is None:
-        err.print("nothing was sent")
-        return
-    if json_to is None:
-        _print_deployed(made, network_name(site.chain_id))
-    document = {
-        "chain_id": site.chain_id,
-        "deployment": str(made.file),
-        "config": str(made.config),
-        "user": made.deployment.user,
-        "boards": _boards_document(made.upkeep),
-    }
-    write_json(document, json_to)
+    _deploy(site, wish, yes=yes, json_to=json_to)
 
 
 @testnet_cli.command("boards")
@@ -148,9 +130,7 @@ def publish_price(
     network: NetworkOption,
     rpc_url: RpcOption,
     keystore: KeystoreOption,
-    price: Annotated[
-        float | None, typer.Argument(help="USD per ETH; else of the chain's own Chainlink feed.")
-    ] = None,
+    price: Annotated[float | None, typer.Argument(help=PRICE_HELP)] = None,
     folder: FolderOption = Path("testnet"),
     password_file: PasswordOption = None,
     every: Annotated[
@@ -184,6 +164,30 @@ def publish_price(
             write_json(document, json_to, lines=every is not None)
 
     asyncio.run(publish())
+
+
+def _deploy(site: "Site", wish: "Wish", *, yes: bool, json_to: str | None) -> None:
+    from bot.app import testnet as app
+    from bot.app.testnet_site import network_name
+    from bot.devnet.testnet import DEPLOY_TRANSACTIONS
+
+    def on_step(done: int, signed: "Signed", ended: "Ended") -> None:
+        _progress(f"{done}/{DEPLOY_TRANSACTIONS}" if done else "boards", signed, ended)
+
+    made = asyncio.run(app.deploy(site, wish, confirm=lambda cost: _confirm(cost, yes=yes), on_step=on_step))
+    if made is None:
+        err.print("nothing was sent")
+        return
+    if json_to is None:
+        _print_deployed(made, network_name(site.chain_id))
+    document = {
+        "chain_id": site.chain_id,
+        "deployment": str(made.file),
+        "config": str(made.config),
+        "user": made.deployment.user,
+        "boards": _boards_document(made.upkeep),
+    }
+    write_json(document, json_to)
 
 
 def _print_deployed(made: "Deployed", network: str) -> None:

@@ -3,10 +3,8 @@
 import json
 from pathlib import Path
 
-from eth_account import Account
-from eth_account.hdaccount import ETHEREUM_DEFAULT_PATH
-
 from bot.devnet.deployment import CHAIN_ID, MNEMONIC, USER, Deployment
+from bot.devnet.option_system import option_sections, pool_section, v3_pool_sections
 from bot.watchers.v4_pools import NATIVE
 
 PASSWORD = "devnet"  # noqa: S105 - the key itself is the node's well-known test key
@@ -36,26 +34,7 @@ exchange = {d.perp_exchange!r}
 base_token = {d.perp_base_token!r}
 config = {d.perp_clearing_house_config!r}
 
-[lyra]
-underlying = "ETH"
-option_market = {d.lyra_option_market!r}
-option_token = {d.lyra_option_token!r}
-pricer = {d.lyra_pricer!r}
-liquidity_pool = {d.lyra_liquidity_pool!r}
-short_collateral = {d.lyra_short_collateral!r}
-synthetix_adapter = {d.lyra_synthetix_adapter!r}
-settlement = {d.susd!r}
-settlement_symbol = "sUSD"
-settlement_pool_fee = {d.stable_pool_fee}
-swap_router = {d.v3_router!r}
-quoter = {d.v3_quoter!r}
-stable = {d.usdc!r}
-
-[managers]
-v3_position_manager = {d.v3_position_manager!r}
-v3_factory = {d.v3_factory!r}
-v3_tick_lens = {d.v3_tick_lens!r}
-v4_position_manager = {d.v4_position_manager!r}
+{options}v4_position_manager = {d.v4_position_manager!r}
 v4_state_view = {d.v4_state_view!r}
 
 [[positions]]
@@ -78,17 +57,36 @@ preset = "classic"
 """
 
 
-_POOL = """\
-[[pools]]
-label = "{label}"
-kind = "uniswap_{version}"
-address = {address!r}
-base = {base!r}
-quote = {quote!r}
-base_decimals = 18
-quote_decimals = 6
+# Policy "steward" hedges NEAR with it. A scenario leaves it out: what it quotes moves what classic buys.
+_PERPETUAL = """
+[perp_v2]
+underlying = "ETH"
+symbol = "vETH"
+base_token = {d.perp_base_token!r}
+clearing_house = {d.perp_clearing_house!r}
+vault = {d.perp_vault!r}
+account_balance = {d.perp_account_balance!r}
+exchange = {d.perp_exchange!r}
+config = {d.perp_clearing_house_config!r}
+collateral = {d.usdc!r}
 """
 
+
+# Covers of what the user's positions lie in; product numbers as bot/devnet/deploy_nexus.py lists them.
+_COVER = """
+[nexus]
+cover = {d.nexus_cover!r}
+seller = {d.nexus_broker!r}
+nft = {d.nexus_nft!r}
+cover_products = {d.nexus_products!r}
+staking_viewer = {d.nexus_staking_viewer!r}
+pool = {d.nexus_pool!r}
+claims = {d.nexus_claims!r}
+registry = {d.nexus_registry!r}
+stable = {d.usdc!r}
+products = {{aave-v3 = 0, uniswap-v3 = 1}}
+from_block = 0
+"""
 
 # Beside what decisions need; at a pace that a devnet with a block every other second does not feel.
 _WATCH = """
@@ -157,22 +155,15 @@ windows = 12
 
 
 def _pools(d: Deployment) -> str:
-    pools = (
-        ("v2:ETH/USDC", "v2", d.v2_pair, d.weth),
-        ("v3:ETH/USDC", "v3", d.v3_pool, d.weth),
-        ("v3:sUSD/USDC", "v3", d.stable_pool, d.susd),
-    )
-    return "\n".join(
-        _POOL.format(label=label, version=version, address=address, base=base, quote=d.usdc)
-        for label, version, address, base in pools
-    )
+    v2 = pool_section("v2:ETH/USDC", "v2", d.v2_pair, base=d.weth, quote=d.usdc)
+    return f"{v2}\n{v3_pool_sections(d)}"
 
 
-def write_config(deployment: Deployment, *, rpc_url: str, directory: Path, watch: bool = False) -> Path:
+def write_config(deployment: Deployment, *, rpc_url: str, directory: Path, whole: bool = False) -> Path:
     """Write alvh.toml, an encrypted keystore and its password file (0600) into ``directory``.
 
-    ``watch``: with sources beyond what a scenario moves. Not where one runs: to the signals a pool that stays
-    behind the market is a pool in trouble.
+    ``whole``: with the perpetual market, the mutual, and sources beyond what a scenario moves. Not where one
+    runs: to the signals a pool that stays behind the market is a pool in trouble.
     """
     directory.mkdir(parents=True, exist_ok=True)
     keystore, password_file = directory / "keystore.json", directory / "password.txt"
@@ -182,18 +173,33 @@ def write_config(deployment: Deployment, *, rpc_url: str, directory: Path, watch
     text = _TEMPLATE.format(
         d=deployment,
         pools=_pools(deployment),
+        options=option_sections(deployment, stable_pool_fee=deployment.stable_pool_fee),
         chain_id=CHAIN_ID,
         rpc_url=json.dumps(rpc_url),
         state_dir=json.dumps(str(directory)),
         keystore=json.dumps(str(keystore)),
         password_file=json.dumps(str(password_file)),
     )
-    text += _WATCH.format(d=deployment, native=NATIVE) if watch else ""
+    if whole:
+        text += perpetual_section(deployment) + cover_section(deployment)
+        text += _WATCH.format(d=deployment, native=NATIVE)
     path.write_text(text, encoding="utf-8")
     return path
 
 
+def cover_section(deployment: Deployment) -> str:
+    """Return the section of the devnet's mutual (R20)."""
+    return _COVER.format(d=deployment)
+
+
+def perpetual_section(deployment: Deployment) -> str:
+    """Return the section of the devnet's perpetual market (R27)."""
+    return _PERPETUAL.format(d=deployment)
+
+
 def _keystore() -> dict[str, object]:
+    from bot.chain.accounts import ETHEREUM_DEFAULT_PATH, Account
+
     Account.enable_unaudited_hdwallet_features()
     path = ETHEREUM_DEFAULT_PATH.rsplit("/", 1)[0] + f"/{USER}"
     account = Account.from_mnemonic(MNEMONIC, account_path=path)

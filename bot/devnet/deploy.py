@@ -81,7 +81,7 @@ async def deploy_all(rpc: Rpc, library: Library) -> Deployment:
     await bench.set_time(READY_S)
     return Deployment(
         **_uniswap(site),
-        **_lyra(site.lyra),
+        **site.lyra.addresses,
         **_perp(site.perp),
         **watched.fields,
         multicall3=MULTICALL3,
@@ -162,34 +162,14 @@ async def _fill_accounts(bench: Bench, site: _Site) -> None:
 
 
 def _uniswap(site: _Site) -> dict[str, Any]:
-    v2, v3 = site.v2, site.v3
     return {
-        "v2_factory": v2.factory.address,
-        "v2_router": v2.router.address,
-        "v2_pair": v2.pair,
-        "v3_factory": v3.factory.address,
-        "v3_router": v3.router.address,
-        "v3_quoter": v3.quoter.address,
-        "v3_position_manager": v3.positions.address,
-        "v3_tick_lens": v3.tick_lens.address,
+        **site.v3.addresses,
+        "v2_factory": site.v2.factory.address,
+        "v2_router": site.v2.router.address,
+        "v2_pair": site.v2.pair,
         "v3_pool": site.pool.address,
         "stable_pool": site.stable_pool.address,
         "stable_pool_fee": site.stable_pool.fee,
-    }
-
-
-def _lyra(lyra: Lyra) -> dict[str, Any]:
-    return {
-        "lyra_option_market": lyra.market.address,
-        "lyra_option_token": lyra.option_token.address,
-        "lyra_greek_cache": lyra.greeks.address,
-        "lyra_liquidity_pool": lyra.pool.address,
-        "lyra_short_collateral": lyra.collateral.address,
-        "lyra_pricer": lyra.pricer.address,
-        "lyra_viewer": lyra.viewer.address,
-        "lyra_synthetix_adapter": lyra.adapter.address,
-        "lyra_exchange_rates": lyra.rates.address,
-        "lyra_pool_hedger": lyra.hedger.address,
     }
 
 

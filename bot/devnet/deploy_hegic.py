@@ -92,6 +92,7 @@ async def add_kind(
     bench = hegic.treasury.bench
     coefficients = premium_coefficients(kind, spot_usd=spot_usd)
     calculator = await bench.deploy_own("reference/HegicHergePriceCalculator", coefficients, _SPOT_DECIMALS)
+    await calculator.send("setPeriodLimits", SPANS_DAYS[0][0] * DAY_S, SPANS_DAYS[-1][1] * DAY_S)
     hegic.calculators[kind.name] = calculator
     for number, span in enumerate(SPANS_DAYS, 1):
         strategy = await bench.deploy_own(

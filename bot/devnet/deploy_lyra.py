@@ -1,6 +1,7 @@
 """Lyra v1 (Avalon) with its Synthetix test doubles, funded, with four boards listed."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from bot.devnet.boards import DAY_S, board_call, plan_board
 from bot.devnet.deploy_bench import Bench, Contract
@@ -40,6 +41,22 @@ class Lyra:
     rates: Contract
     susd: Contract
     seth: Contract
+
+    @property
+    def addresses(self) -> dict[str, Any]:
+        """Return where each lies, by the name that a deployment has for it."""
+        return {
+            "lyra_option_market": self.market.address,
+            "lyra_option_token": self.option_token.address,
+            "lyra_greek_cache": self.greeks.address,
+            "lyra_liquidity_pool": self.pool.address,
+            "lyra_short_collateral": self.collateral.address,
+            "lyra_pricer": self.pricer.address,
+            "lyra_viewer": self.viewer.address,
+            "lyra_synthetix_adapter": self.adapter.address,
+            "lyra_exchange_rates": self.rates.address,
+            "lyra_pool_hedger": self.hedger.address,
+        }
 
 
 async def deploy_lyra(bench: Bench, susd: Contract, *, spot_usd: float) -> Lyra:

@@ -14,6 +14,7 @@ NXM_WEI, NXM_USDC_RAW = 10**16, 30 * 10**6  # what one NXM is worth
 STAKE_NXM = (40_000, 20_000)
 MUTUAL_WEI, MUTUAL_USDC_RAW = 1_000 * 10**18, 5_000_000 * 10**6
 _NXM = 10**18
+_LAST_TRANCHE = 7  # of the eight open ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,18 @@ async def _list_products(found: NexusDeployment) -> None:
     assets = 1 << ETH_ASSET | 1 << USDC_ASSET
     for name in PRODUCTS:
         await found.products.send("addProduct", (0, 100, 0, assets, 0, 0, False, False), name)
-    for pool_id, stake in enumerate(STAKE_NXM, start=1):
-        await found.staking.send("addPool", stake * _NXM)
-        for product_id, price_bps in enumerate(PRICE_BPS):
-            await found.staking.send("addProduct", pool_id, product_id, 50, price_bps)
+    for stake in STAKE_NXM:
+        await add_pool(found, stake)
+
+
+async def add_pool(
+    found: NexusDeployment, stake_nxm: int, *, is_private: bool = False, tranche: int = _LAST_TRANCHE
+) -> int:
+    """Open a staking pool for every product; its stake ends with the tranche. Returns its id."""
+    pool_id = len(await found.staking.call("getAllPools")) + 1
+    viewer = found.staking.address
+    pool = await found.staking.bench.deploy_own("reference/NexusMutualStakingPool", viewer, pool_id)
+    await found.staking.send("addPool", stake_nxm * _NXM, pool.address, is_private, tranche)
+    for product_id, price_bps in enumerate(PRICE_BPS):
+        await found.staking.send("addProduct", pool_id, product_id, 50, price_bps)
+    return pool_id

@@ -39,6 +39,17 @@ class UniswapV3:
     positions: Contract
     tick_lens: Contract
 
+    @property
+    def addresses(self) -> dict[str, Any]:
+        """Return where each lies, by the name that a deployment has for it."""
+        return {
+            "v3_factory": self.factory.address,
+            "v3_router": self.router.address,
+            "v3_quoter": self.quoter.address,
+            "v3_position_manager": self.positions.address,
+            "v3_tick_lens": self.tick_lens.address,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:

@@ -1,10 +1,11 @@
-"""What is watched on the devnet but not traded: a v4 pool, a vault, Aave with a loan of the user."""
+"""What the devnet has beside its markets: a v4 pool, a vault, Aave with a loan of the user, a mutual."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from bot.devnet.deploy_aave import AaveMarket, Reserve, deploy_aave
 from bot.devnet.deploy_bench import Bench
+from bot.devnet.deploy_nexus import NexusDeployment, deploy_nexus
 from bot.devnet.deploy_tokens import Tokens
 from bot.devnet.deploy_v4 import V4Deployment, deploy_v4
 from bot.devnet.deploy_vault import VaultDeployment, deploy_vault
@@ -24,6 +25,7 @@ class Watched:
     v4: V4Deployment
     vault: VaultDeployment
     aave: AaveMarket
+    nexus: NexusDeployment
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -42,6 +44,14 @@ class Watched:
             "aave_addresses_provider": self.aave.provider.address,
             "aave_pool": self.aave.pool.address,
             "aave_oracle": self.aave.oracle.address,
+            "nexus_registry": self.nexus.registry.address,
+            "nexus_cover": self.nexus.cover.address,
+            "nexus_broker": self.nexus.broker.address,
+            "nexus_nft": self.nexus.nft.address,
+            "nexus_products": self.nexus.products.address,
+            "nexus_pool": self.nexus.pool.address,
+            "nexus_staking_viewer": self.nexus.staking.address,
+            "nexus_claims": self.nexus.claims.address,
         }
 
 
@@ -56,6 +66,7 @@ async def deploy_watched(bench: Bench, tokens: Tokens, *, price_usd: float) -> W
         v4=await deploy_v4(bench, usdc=usdc, price_usd=price_usd, user=user, whale=whale, trader=trader),
         vault=await deploy_vault(bench, usdc=usdc, user=user, whale=whale),
         aave=await _aave(bench, tokens, price_usd=price_usd),
+        nexus=await deploy_nexus(bench, usdc=usdc),
     )
 
 

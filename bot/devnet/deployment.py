@@ -5,10 +5,11 @@ state has exactly these contracts at exactly these addresses.
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
+from bot.devnet.option_system import OptionSystem
 from bot.errors import ConfigError
 
 CHAIN_ID = 31337
@@ -19,35 +20,13 @@ DEPLOYER, USER, PERP_MAKER, WHALE, TRADER = 0, 1, 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
-    """Addresses of one deployed devnet; each name says the contract, ``v3_pool`` is WETH/USDC 0.05 %."""
+class Deployment(OptionSystem):
+    """Addresses of one deployed devnet; each name says the contract."""
 
-    multicall3: str
-    weth: str
-    usdc: str  # 6 decimals
-    susd: str  # 18 decimals; Lyra quotes and settles in it
-    feed_eth_usd: str  # Chainlink interface, 8 decimals; owner: deployer
     v2_factory: str
     v2_router: str
     v2_pair: str
-    v3_factory: str
-    v3_router: str
-    v3_quoter: str  # QuoterV2
-    v3_position_manager: str
-    v3_tick_lens: str
-    v3_pool: str
-    stable_pool: str  # USDC/sUSD, Uniswap v3, fee ``stable_pool_fee``
     stable_pool_fee: int  # hundredths of a basis point
-    lyra_option_market: str
-    lyra_option_token: str
-    lyra_greek_cache: str
-    lyra_liquidity_pool: str
-    lyra_short_collateral: str
-    lyra_pricer: str
-    lyra_viewer: str
-    lyra_synthetix_adapter: str
-    lyra_exchange_rates: str  # the test rates: setRateAndInvalid(bytes32 "sETH", price, false)
-    lyra_pool_hedger: str
     perp_clearing_house: str
     perp_vault: str
     perp_exchange: str
@@ -69,12 +48,18 @@ class Deployment:
     aave_addresses_provider: str  # of a market of WETH and USDC; its prices stay as they are deployed
     aave_pool: str
     aave_oracle: str
-    user_v3_token_id: int
+    nexus_registry: str  # reference of Nexus Mutual, which covers Aave
+    nexus_cover: str
+    nexus_broker: str  # CoverBroker: sells to accounts that are no members
+    nexus_nft: str
+    nexus_products: str
+    nexus_pool: str
+    nexus_staking_viewer: str
+    nexus_claims: str
     whale_v3_token_id: int  # held by ``whale``, who may withdraw it
     user_v4_token_id: int
     whale_v4_token_id: int
     lyra_board_ids: tuple[int, ...]  # by expiry, nearest first
-    user: str
     accounts: tuple[str, ...]
     start_price_usd: float
     deployed_at_s: int  # block time of the last block of the deployment
@@ -99,10 +84,6 @@ class Deployment:
         """Moves pools to the price of the scenario; holds WETH, USDC and sUSD."""
         return self.accounts[TRADER]
 
-    def to_json(self) -> str:
-        """The file's text."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
-
     @classmethod
     def from_json(cls, text: str, *, origin: str = "deployment") -> Self:
         """The inverse of ``to_json``; ConfigError where the text is not a Deployment of this version."""
@@ -119,12 +100,6 @@ class Deployment:
         found["accounts"] = tuple(found["accounts"])
         found["lyra_board_ids"] = tuple(found["lyra_board_ids"])
         return cls(**found)
-
-    def save(self, path: Path) -> None:
-        """Write the file whole or not at all."""
-        draft = path.with_name(path.name + ".part")
-        draft.write_text(self.to_json(), encoding="utf-8")
-        draft.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -6,13 +6,13 @@ others are given; the feed and Lyra's spot price are the deployer's to publish.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 from bot.devnet.artifacts import viem_multicall3_creation
 from bot.devnet.deploy_bench import Bench, Contract
-from bot.devnet.deploy_lyra import Lyra, deploy_lyra
+from bot.devnet.deploy_lyra import deploy_lyra
 from bot.devnet.deploy_tokens import MULTICALL3, Tokens, deploy_feed
 from bot.devnet.deploy_uniswap import (
     FEE_STABLE,
@@ -24,6 +24,7 @@ from bot.devnet.deploy_uniswap import (
     deploy_v3,
     v3_split,
 )
+from bot.devnet.option_system import OptionSystem
 from bot.errors import ConfigError
 
 # Measured on a node with the rules of a public chain; tests compare. What a whole deployment needs.
@@ -67,46 +68,16 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestnetDeployment:
-    """Where everything lies. All addresses are checksummed."""
+class TestnetDeployment(OptionSystem):
+    """Where everything lies."""
 
     __test__ = False  # for pytest: the name is no test
 
     chain_id: int
     genesis: str
     deployer: str  # owns the feed, the rates and the option market
-    user: str
-    multicall3: str
-    weth: str
-    usdc: str
-    susd: str
     mints_weth: bool  # the deployer may mint it: our own test token
     mints_usdc: bool
-    feed_eth_usd: str
-    v3_factory: str
-    v3_router: str
-    v3_quoter: str
-    v3_position_manager: str
-    v3_tick_lens: str
-    v3_pool: str  # WETH/USDC
-    stable_pool: str  # USDC/sUSD
-    user_v3_token_id: int
-    lyra_option_market: str
-    lyra_option_token: str
-    lyra_greek_cache: str
-    lyra_liquidity_pool: str
-    lyra_short_collateral: str
-    lyra_pricer: str
-    lyra_viewer: str
-    lyra_synthetix_adapter: str
-    lyra_exchange_rates: str
-    lyra_pool_hedger: str
-
-    def save(self, path: Path) -> None:
-        """Write the file whole or not at all."""
-        draft = path.with_name(path.name + ".part")
-        draft.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        draft.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -154,11 +125,11 @@ async def deploy_system(bench: Bench, inputs: Inputs, *, chain_id: int, genesis:
         mints_weth=not inputs.weth,
         mints_usdc=not inputs.usdc,
         feed_eth_usd=feed.address,
-        **_uniswap(v3),
+        **v3.addresses,
         v3_pool=pool.address,
         stable_pool=stable_pool.address,
         user_v3_token_id=token_id,
-        **_lyra(lyra),
+        **lyra.addresses,
     )
 
 
@@ -252,28 +223,3 @@ def needed_tokens(inputs: Inputs) -> dict[str, int]:
     usdc += inputs.liquidity_usd / 2 + inputs.user_usdc
     wanted = ((inputs.weth, weth, _WETH_DECIMALS), (inputs.usdc, usdc, _USDC_DECIMALS))
     return {address: round(units * 10**decimals) for address, units, decimals in wanted if address}
-
-
-def _uniswap(v3: UniswapV3) -> dict[str, str]:
-    return {
-        "v3_factory": v3.factory.address,
-        "v3_router": v3.router.address,
-        "v3_quoter": v3.quoter.address,
-        "v3_position_manager": v3.positions.address,
-        "v3_tick_lens": v3.tick_lens.address,
-    }
-
-
-def _lyra(lyra: Lyra) -> dict[str, str]:
-    return {
-        "lyra_option_market": lyra.market.address,
-        "lyra_option_token": lyra.option_token.address,
-        "lyra_greek_cache": lyra.greeks.address,
-        "lyra_liquidity_pool": lyra.pool.address,
-        "lyra_short_collateral": lyra.collateral.address,
-        "lyra_pricer": lyra.pricer.address,
-        "lyra_viewer": lyra.viewer.address,
-        "lyra_synthetix_adapter": lyra.adapter.address,
-        "lyra_exchange_rates": lyra.rates.address,
-        "lyra_pool_hedger": lyra.hedger.address,
-    }

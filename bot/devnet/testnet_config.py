@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bot.chain.node_url import is_private_host
 from bot.devnet.deploy_uniswap import FEE_STABLE
+from bot.devnet.option_system import option_sections, v3_pool_sections
 from bot.devnet.testnet import TestnetDeployment
 
 URL_VARIABLE = "ALVH_TESTNET_RPC_URL"
@@ -28,44 +29,8 @@ underlying = "ETH"
 address = {d.feed_eth_usd!r}
 heartbeat_s = 3600 # `alvh testnet price --every 1800` keeps it fresh
 
-[[pools]]
-label = "v3:ETH/USDC"
-kind = "uniswap_v3"
-address = {d.v3_pool!r}
-base = {d.weth!r}
-quote = {d.usdc!r}
-base_decimals = 18
-quote_decimals = 6
-
-[[pools]]
-label = "v3:sUSD/USDC"
-kind = "uniswap_v3"
-address = {d.stable_pool!r}
-base = {d.susd!r}
-quote = {d.usdc!r}
-base_decimals = 18
-quote_decimals = 6
-
-[lyra]
-underlying = "ETH"
-option_market = {d.lyra_option_market!r}
-option_token = {d.lyra_option_token!r}
-pricer = {d.lyra_pricer!r}
-liquidity_pool = {d.lyra_liquidity_pool!r}
-short_collateral = {d.lyra_short_collateral!r}
-synthetix_adapter = {d.lyra_synthetix_adapter!r}
-settlement = {d.susd!r}
-settlement_symbol = "sUSD"
-settlement_pool_fee = {stable_fee}
-swap_router = {d.v3_router!r}
-quoter = {d.v3_quoter!r}
-stable = {d.usdc!r}
-
-[managers]
-v3_position_manager = {d.v3_position_manager!r}
-v3_factory = {d.v3_factory!r}
-v3_tick_lens = {d.v3_tick_lens!r}
-
+{pools}
+{options}
 [[positions]]
 kind = "uniswap_v3"
 pool = "v3:ETH/USDC"
@@ -106,7 +71,8 @@ def write_bot_config(
         rpc_url=json.dumps(url),
         confirmations=2,
         poll_s=max(1.0, poll_s),
-        stable_fee=FEE_STABLE,
+        pools=v3_pool_sections(deployment),
+        options=option_sections(deployment, stable_pool_fee=FEE_STABLE),
         keystore=json.dumps(str(keystore)),
         password_line=f"password_file = {json.dumps(str(password_file))}\n" if password_file else "",
         max_fee_gwei=max_fee_gwei,

@@ -14,7 +14,7 @@ from bot.engine.choose import Slot
 from bot.engine.group import Group
 from bot.engine.monetise import monetise, release_covered
 from bot.engine.policy import Policy
-from bot.engine.review import Review, Sale, leg_name, sale_refusal, units
+from bot.engine.review import Review, Sale, leg_name, sale_refusal, saleable, units
 from bot.engine.sizing import Target
 from bot.engine.time_shift import time_shift
 from bot.model.hedge import HeldHedge
@@ -124,17 +124,24 @@ class _Judge:
             key=lambda item: (item.id not in review.aged, -item.opened_at_s, item.instrument, item.id),
         )
         for hedge in newest:
-            for slot, serves in review.serving[hedge.id].items():
-                self._judge(hedge, slot, serves, most=most, left=left)
+            judged = (
+                self._excess(slot, serves, most=most, left=left)
+                for slot, serves in review.serving[hedge.id].items()
+            )
+            parts = [(part, why) for part, why in judged if part > 0.0]
+            if parts:
+                part = math.fsum(part for part, _ in parts)
+                self._unwanted(hedge, part, "; ".join(why for _, why in parts))
         known = all(self._wanted(target) >= 0.0 for target in self.targets.values())  # NaN is not
         if known and not review.unwanted:
             review.shrunk = False
 
-    def _judge(self, hedge: HeldHedge, slot: Slot, serves: float, *, most: float, left: bool) -> None:
+    def _excess(self, slot: Slot, serves: float, *, most: float, left: bool) -> tuple[float, str]:
+        """Return how many units of what a leg serves in a slot nobody wants, and why."""
         target, held = self.targets.get(slot), self.review.counted.get(slot, 0.0)
         full = self._wanted(target)
         if not held > most * full:  # NaN too: an unknown target wants all that is held
-            return
+            return 0.0, ""
         part = min(serves, held - full)
         self.review.counted[slot] = held - part
         if target is None:
@@ -142,7 +149,7 @@ class _Judge:
         else:
             since = " since a position left" if left else ""
             why = f"{slot.layer} holds {held:.4g}, wants {full:.4g}{since}"
-        self._unwanted(hedge, part, why)
+        return part, why
 
     def _wanted(self, target: Target | None) -> float:
         """Return the units that a slot wants; NaN while nothing usable is quoted and something is at risk."""
@@ -157,15 +164,17 @@ class _Judge:
         review, now_s = self.review, self.group.now_s
         start_s = review.unwanted[hedge.id] = self.state.unwanted_since_s.get(hedge.id, now_s)
         left_s = self.policy.tiers.cooldown - (now_s - start_s)
-        refusal = (
-            f"unwanted {left_s / HOUR_S:.1f} h too short"
-            if left_s > 0.0
-            else sale_refusal(self.policy, self.group, hedge)
-        )
+        wanted = part / hedge.instrument.multiplier
+        size = saleable(hedge, wanted)
+        if left_s > 0.0:
+            refusal = f"unwanted {left_s / HOUR_S:.1f} h too short"
+        elif size == 0.0:
+            refusal = f"only {wanted:.4g} of {hedge.size:.4g} is, and its venue closes it whole or not at all"
+        else:
+            refusal = sale_refusal(self.policy, self.group, hedge)
         if refusal:
             review.notes.append(f"{leg_name(hedge)} is unwanted ({why}) and held: {refusal}")
             return
         because = f"{leg_name(hedge)} unwanted for {(now_s - start_s) / HOUR_S:.1f} h ({why})"
         review.notes.append(f"{because}: sold")
-        size = min(hedge.size, part / hedge.instrument.multiplier)
         review.sales.append(Sale(hedge=hedge, layer=hedge.layer, size=size, because=because))

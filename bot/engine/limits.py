@@ -161,9 +161,9 @@ def over_hedge_factor(
     ``new`` are (quote, contracts). At each point, with implied vol unchanged, the gain of everything must
     stay within max(0, loss) x (1 + tolerance) plus one lot of each new leg that is bought; one cut to less
     than a lot is not, and gives its lot to no other. A new leg's own losses are not counted in its favour,
-    nor those of a held leg that is to be sold (``leaving``), so that any part of the plan keeps the rule:
-    legs fill apart, and a sale may fail. Where held legs gain too much already nothing that gains there is
-    bought. Unknown gains give 0.
+    nor those of a held leg that is to be sold or exercised (``leaving``), so that any part of the plan keeps
+    the rule: legs fill apart, and a sale or an exercise may fail. Where held legs gain too much already
+    nothing that gains there is bought. Unknown gains give 0.
     """
     if not new:
         return 1.0

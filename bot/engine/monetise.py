@@ -5,8 +5,8 @@ consecutive frames that span ``confirm_s`` and ``confirm_blocks``; after each pa
 From its first part on, the leg no longer serves its layer, so that the layer is bought at its own delta. A
 part goes first, and half of its profit is budget for that purchase, as long as all that stays covers R18's
 least share of what the tier wants (the resize band's lower end); from there on a part is sold only after the
-purchase. R18's conditions hold for every sale. A leg whose layer is closed is R18's and one that expires at
-once R17's, not this rule's.
+purchase. A leg that its venue closes only whole goes as one part. R18's conditions hold for every sale. A leg
+whose layer is closed is R18's and one that expires at once R17's, not this rule's.
 """
 
 import math
@@ -16,15 +16,13 @@ from dataclasses import dataclass, replace
 from bot.engine.choose import Slot
 from bot.engine.group import Group
 from bot.engine.policy import Policy
-from bot.engine.review import Review, Sale, leg_name, sale_refusal, slot_of
+from bot.engine.review import Review, Sale, leg_name, sale_refusal, saleable, slot_of
 from bot.engine.sizing import Target, covered_share, held_path_gains
 from bot.model.hedge import HeldHedge, OptionType
 from bot.model.record import ProfitTaking
 from bot.model.tier import Tier
 from bot.model.units import YEAR_S
 from bot.quant.options import delta
-
-_DUST = 1e-9  # of the whole leg: what is left is sold with the last part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -162,9 +160,7 @@ def _refusal(taking: _Taking, hedge: HeldHedge, target: Target) -> str:
 
 def _sell_part(taking: _Taking, hedge: HeldHedge, step: ProfitTaking, limit: str) -> None:
     rule, review = taking.policy.monetise, taking.review
-    size = min(hedge.size, step.whole / rule.parts)
-    if hedge.size - size <= _DUST * step.whole:
-        size = hedge.size
+    size = saleable(hedge, step.whole / rule.parts) or hedge.size  # one part, where only the whole can go
     profit_usd = (hedge.liquidation_usd - hedge.cost_usd) * size / hedge.size
     because = (
         f"{leg_name(hedge)} {limit}: {size:.4g} of {hedge.size:.4g} to be sold at {profit_usd:+,.0f} USD "

@@ -139,7 +139,7 @@ def _pooled(plans: Sequence[GroupPlan]) -> frozenset[Instrument]:
 def _stressed(policy: Policy, plan: GroupPlan, offers: list[Offer]) -> tuple[list[Offer], FloatArray]:
     """Return the offers with their gains at the points where R10 could bind, and the room there."""
     quotes = [item.candidate.quote for item in offers]
-    gains, room = stress_grid(policy, plan.group, kept=plan.review.kept, leaving=plan.leaving, quotes=quotes)
+    gains, room = stress_grid(policy, plan.group, kept=plan.standing, leaving=plan.leaving, quotes=quotes)
     reach = np.zeros(room.size)
     for want in plan.wants:
         mine = [number for number, item in enumerate(offers) if item.want is want]

@@ -331,7 +331,7 @@ def _guarded(found: PerpetualPlan, quote: PerpetualQuote, units: float) -> float
     gains, room = stress_grid(
         found.policy,
         group,
-        kept=plan.review.kept,
+        kept=plan.standing,
         leaving=plan.leaving,
         quotes=[item.quote for item in plan.purchases],
     )

@@ -17,7 +17,7 @@ from bot.engine.perpetual import NearHedge
 from bot.engine.policy import Policy
 from bot.engine.review import Review
 from bot.engine.sizing import Sizing, Target, held_path_gains
-from bot.model.hedge import Layer, Quote, Shortfall
+from bot.model.hedge import HeldHedge, Layer, Quote, Shortfall
 from bot.model.market import FloatArray, Frame
 from bot.model.tier import RuleFinding
 
@@ -113,9 +113,16 @@ class GroupPlan:
     findings: list[RuleFinding] = field(default_factory=list)
 
     @property
+    def standing(self) -> tuple[HeldHedge, ...]:
+        """Return every held hedge that is alive: R10 counts one that the plan exercises until it is gone."""
+        exercised = (item for item in self.review.settles if item.instrument.expiry_s > self.group.now_s)
+        return (*self.review.kept, *exercised)
+
+    @property
     def leaving(self) -> frozenset[str]:
-        """Return the held hedges that the plan sells, in whole or in part."""
-        return frozenset(sale.hedge.id for sale in self.review.sales)
+        """Return the held hedges that the plan sells, in whole or in part, or settles: either may fail."""
+        sold = (sale.hedge for sale in self.review.sales)
+        return frozenset(hedge.id for hedge in (*sold, *self.review.settles))
 
     @property
     def purchases(self) -> tuple[Purchase, ...]:

@@ -40,7 +40,7 @@ def collect_wants(policy: Policy, plan: GroupPlan, *, holds: Sequence[str]) -> N
     plan.guard = over_hedge_factor(
         policy,
         plan.group,
-        kept=plan.review.kept,
+        kept=plan.standing,
         leaving=plan.leaving,
         new=[(want.quote, want.contracts) for want in plan.wants],
     )

@@ -19,7 +19,9 @@ from bot.model.units import DAY_S
 
 Shares: TypeAlias = tuple[tuple[str, float], ...]  # (name, fraction), sorted
 
-WITHOUT_ASKING = "withdraw without asking"
+ASK = "ask"
+WITHDRAW_WITHOUT_ASKING = "withdraw without asking"
+PAY_WITHOUT_ASKING = "pay without asking"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,11 @@ class ReservePolicy:
     real_asset_haircut: Annotated[float, percent(0, 100)]
     hf_target: Annotated[float, number(1.01, 20.0)]  # health factor after a top-up or repayment
     rescue: Annotated[str, choice("repay", "top up")]
+    consent: Annotated[str, choice(ASK, PAY_WITHOUT_ASKING)]
+
+    @property
+    def without_asking(self) -> bool:
+        return self.consent == PAY_WITHOUT_ASKING
 
     def __post_init__(self) -> None:
         if self.min_part * self.min_stables > 1.0:
@@ -112,11 +119,11 @@ class ExitPolicy:
 
     part: Annotated[float, percent(1, 100)]  # of a position, on protocol tier CRISIS
     market_part: Annotated[float | None, off_or(percent(1, 100))]  # on market tier CRISIS; None: no proposal
-    consent: Annotated[str, choice("ask", WITHOUT_ASKING)]
+    consent: Annotated[str, choice(ASK, WITHDRAW_WITHOUT_ASKING)]
 
     @property
     def without_asking(self) -> bool:
-        return self.consent == WITHOUT_ASKING
+        return self.consent == WITHDRAW_WITHOUT_ASKING
 
 
 def _once(name: str, labels: Labels) -> None:

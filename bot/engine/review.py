@@ -12,6 +12,8 @@ from bot.model.record import GroupState, ProfitTaking
 from bot.model.tier import RuleFinding
 from bot.model.units import HOUR_S
 
+_DUST = 1e-9  # of a leg: what is left is no position
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sale:
@@ -79,6 +81,16 @@ class Review:
             RuleFinding(rule="R18", fired="R18" in sold, because=notes),
             RuleFinding(rule="R28", fired="R28" in sold, because=gains),
         )
+
+
+def saleable(hedge: HeldHedge, wanted: float) -> float:
+    """Return the contracts of a leg that can go where ``wanted`` should: all, for what is left as float dust.
+
+    0 where its venue closes only whole positions, and this is a part.
+    """
+    if hedge.size - wanted <= _DUST * hedge.size:
+        return hedge.size
+    return 0.0 if hedge.instrument.closes_whole else wanted
 
 
 def units(hedge: HeldHedge) -> float:

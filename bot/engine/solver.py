@@ -2,11 +2,16 @@
 
 What is asked, in this order: serve as many slots as the limits let through, those marked ``first`` before
 others; bring the slots that share a limit to their highest common level, each against what its own limits
-allow (docs/adr/0004); pay as little as that can cost. Each goal is one run of HiGHS (scipy.optimize.milp)
-with a fixed node limit and no time limit, so that the same input gives the same bytes. Where the limit stops
-the search near the best (many coarse lots), what was found is taken and its distance told: one quote each,
-the other way out, protects less. An answer is rounded down to whole lots and checked by plain arithmetic;
-one that does not hold is no answer.
+allow (docs/adr/0004); pay as little as that can cost. Each goal is one run of HiGHS (scipy.optimize.milp),
+bounded by a number of nodes, so that the same input gives the same bytes. Where that stops the search near
+the best (many coarse lots), what was found is taken and its distance told: one quote each, the other way
+out, protects less. An answer is rounded down to whole lots and checked by plain arithmetic; one that does not
+hold is no answer.
+
+Nodes do not bound the linear programme inside a node, and milp takes no limit of iterations. So a clock
+stands behind them, so far out that it should never be reached: a run takes about 0.01 s, 3 s of CPU with 300
+offers. What a run has found by then depends on the machine and is thrown away: the programme ends at once
+without an answer.
 """
 
 import math
@@ -33,6 +38,7 @@ from bot.engine.purchase_model import (
 from bot.model.market import FloatArray
 
 _NODES = 1_000  # of branch and bound, in each run
+_CLOCK_S = 60.0  # in each run; past it there is no answer
 _COST_GAP = 1e-4  # relative: a cost this near to the least that is possible is taken
 _STOPPED_COST = 0.1  # relative: and so is one this near at the node limit
 _STOPPED_SIZE = 0.05  # relative, likewise of what sizes and liquidity let slots have
@@ -44,7 +50,7 @@ _NOTHING = 1e-5  # of a slot: a smaller order is the solver's tolerance
 # it adds to the value widens the gap in which a run may stop, and so what is left of the sizes.
 _SERVED = 1.05
 _LOTS_COUNT = 0.01  # and all sizes together against a level, so that none stays a lot under it
-_DONE, _LIMIT, _INFEASIBLE, _OTHER = 0, 1, 2, 4  # scipy.optimize.milp's status; a node limit is _OTHER
+_DONE, _CLOCK, _INFEASIBLE, _OTHER = 0, 1, 2, 4  # scipy.optimize.milp's status; a node limit is _OTHER
 
 
 def solve(programme: Programme) -> Solution:
@@ -297,20 +303,12 @@ class _Runs:
         """
         if not np.isfinite(value).all():
             raise _NoAnswerError("a cost or gain is not finite")
-        binary = np.ones(self.programme.offers + self.programme.slots)
-        upper = np.concatenate((self.top, binary, np.ones(levels)))
-        lines, low, high = zip(*rows, strict=True)
         # Presolve talks to stdout over some models, and calls some without a solution an error. Without it
         # the node limit may come before a good solution.
         for presolve in (False,) if levels else (False, True):
-            self.count += 1
-            found = milp(
-                value,
-                constraints=LinearConstraint(np.array(lines), np.array(low), np.array(high)),
-                integrality=np.concatenate((self.whole.astype(np.float64), binary, np.zeros(levels))),
-                bounds=Bounds(np.zeros(upper.size), upper),
-                options={"mip_rel_gap": gap, "node_limit": _NODES, "disp": False, "presolve": presolve},
-            )
+            found = self._highs(value, rows, levels=levels, gap=gap, presolve=presolve)
+            if found.status == _CLOCK:
+                break
             if found.status == _INFEASIBLE:
                 return None
             missed = 0.0 if found.status == _DONE else _missed(found)
@@ -319,9 +317,37 @@ class _Runs:
                 return np.asarray(found.x)
         raise _NoAnswerError(f"the solver stopped without an optimum (HiGHS status {found.status})")
 
+    def _highs(
+        self,
+        value: FloatArray,
+        rows: list[tuple[FloatArray, float, float]],
+        *,
+        levels: int,
+        gap: float,
+        presolve: bool,
+    ) -> OptimizeResult:
+        """Run HiGHS once, within its limits."""
+        self.count += 1
+        binary = np.ones(self.programme.offers + self.programme.slots)
+        upper = np.concatenate((self.top, binary, np.ones(levels)))
+        lines, low, high = zip(*rows, strict=True)
+        return milp(
+            value,
+            constraints=LinearConstraint(np.array(lines), np.array(low), np.array(high)),
+            integrality=np.concatenate((self.whole.astype(np.float64), binary, np.zeros(levels))),
+            bounds=Bounds(np.zeros(upper.size), upper),
+            options={
+                "mip_rel_gap": gap,
+                "node_limit": _NODES,
+                "time_limit": _CLOCK_S,
+                "disp": False,
+                "presolve": presolve,
+            },
+        )
+
 
 def _missed(found: OptimizeResult) -> float:
     """Return by how much, relative, a run that its limit stopped may miss the best; inf unknown."""
-    if found.status not in (_LIMIT, _OTHER) or found.mip_gap is None or math.isnan(found.mip_gap):
+    if found.status != _OTHER or found.mip_gap is None or math.isnan(found.mip_gap):
         return math.inf
     return float(found.mip_gap)

@@ -50,3 +50,8 @@ class AccountOutcome:
     block_number: int = 0
     because: str = ""
     reconciled: bool = False  # found out after the fact
+
+    @property
+    def cost_usd(self) -> float:
+        """What hedging paid for it: gas alone, since what moved stays the account's own. NaN: unknown."""
+        return self.gas_usd

@@ -173,6 +173,7 @@ class ReserveState:
     target_usd: float  # NaN: the exposure is unknown
     unknown: tuple[str, ...]  # holdings whose worth is not known, and why
     released: str = ""  # why it may be spent now; empty: it may not, but for a health factor
+    live_usd: tuple[tuple[str, float], ...] = ()  # by stable, the part of it that was read just now
 
     @property
     def spendable_usd(self) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.errors import InvariantError
-from bot.model.base_layers import Action, Cover, Proposal
+from bot.model.base_layers import Cover
 from bot.model.hedge import LegStatus
 from bot.model.intent import Receipt
 
@@ -37,6 +37,8 @@ class CoverQuote:
     gas_usd: float
     valid_until_s: float
     block_number: int
+    capacity_usd: float  # most that its underwriters can still cover for so long
+    grace_s: int  # after its end, in which a loss from before can be claimed
     because: str = ""  # who underwrites it, at which price a year
 
     @property
@@ -50,6 +52,7 @@ class ClaimState(StrEnum):
     OPEN = "open"  # submitted; assessors vote, or a cool-down runs
     PAYABLE = "payable"  # accepted and not taken yet
     PAID = "paid"
+    CLOSED = "closed"  # denied, drawn, or accepted and not taken in time: the cover can be claimed on again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,30 +105,25 @@ class CoverOrder:
         if self.period_s <= 0:
             raise InvariantError(f"cover order {self.key}: period_s must be > 0, was {self.period_s}")
 
+    @property
+    def group(self) -> str:
+        """What one order at a time is open of: the covered protocol."""
+        return self.product.protocol
+
 
 def order_of(
-    proposal: Proposal, quote: CoverQuote, *, key: str, valid_until_s: float, slack: float = 0.01
+    quote: CoverQuote, *, key: str, limit_usd: float, valid_until_s: float, because: str = ""
 ) -> CoverOrder:
-    """Return the order of a proposal that was confirmed, at a quote and ``slack`` (fraction) more.
-
-    Raises InvariantError where the proposal asks for no cover, or for another amount than was quoted.
-    """
-    if proposal.action not in (Action.BUY_COVER, Action.RENEW_COVER):
-        raise InvariantError(f"proposal {proposal.key} asks to {proposal.action.value}, not for cover")
-    if not math.isclose(proposal.amount_usd, quote.amount_usd, rel_tol=0.01):
-        raise InvariantError(
-            f"proposal {proposal.key} asks for {proposal.amount_usd:,.0f} USD of cover, quoted are "
-            f"{quote.amount_usd:,.0f}"
-        )
+    """Return the order that buys what was quoted, for ``limit_usd`` at most. Raises InvariantError."""
     return CoverOrder(
         key=key,
         product=quote.product,
         amount_usd=quote.amount_usd,
         period_s=quote.period_s,
-        limit_usd=quote.premium_usd * (1.0 + slack),
+        limit_usd=limit_usd,
         expected_usd=quote.premium_usd,
         valid_until_s=valid_until_s,
-        because=proposal.because,
+        because=because,
     )
 
 
@@ -151,6 +149,12 @@ class CoverOutcome:
     tx_hash: str = ""
     block_number: int = 0
     because: str = ""
+    reconciled: bool = False  # found out after the fact
+
+    @property
+    def cost_usd(self) -> float:
+        """What hedging paid for it; NaN where a price was not known."""
+        return self.premium_usd + self.gas_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

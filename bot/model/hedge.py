@@ -53,6 +53,7 @@ class Instrument:
     multiplier: float = 1.0  # units of the underlying per contract
     style: ExerciseStyle = ExerciseStyle.EUROPEAN
     strike_mode: StrikeMode = StrikeMode.ABSOLUTE
+    closes_whole: bool = False  # its venue closes a position whole or not at all
 
     @property
     def label(self) -> str:

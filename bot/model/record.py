@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from bot.model.account_order import AccountOutcome
 from bot.model.base_layers import Proposal
+from bot.model.cover import CoverOutcome
 from bot.model.hedge import CondorOrder, HedgePlan, Instrument, Layer, LayerTarget, LegOutcome, Shortfall
 from bot.model.perpetual import PerpetualOrder
 from bot.model.perpetual_outcome import PerpetualOutcome
@@ -160,6 +161,7 @@ class StepRecord:
     vote: PolicyVote | None = None  # under which it was decided; the hash is that of the policy with it
     perpetuals: tuple[PerpetualOutcome, ...] = ()  # what became of orders for perpetuals (R27)
     account_orders: tuple[AccountOutcome, ...] = ()  # on positions and loans (R21, R29)
+    covers: tuple[CoverOutcome, ...] = ()  # what became of purchases of cover (R20)
 
     @property
     def policy_words(self) -> str:

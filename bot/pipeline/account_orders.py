@@ -1,9 +1,8 @@
 """The loop's part that acts on what is protected: withdraws positions (R29), pays for loans (R21).
 
-The guarantees are those of legs: an order is in the journal before anything is sent, one is open per group,
-what an earlier run left open is looked up on the chain. A person's orders are done as they come. By itself
-the loop does only what the policy says in words that nobody is asked for, and once: never again for the same
-subject while one is open, nor within a session after one was done.
+A person's orders are done as they come. By itself the loop does only what the policy says in words that
+nobody is asked for, and once: never again for the same subject while one is open, nor within a session
+after one was done.
 
 Money that is moved stays the account's own and is in no sum of hedging; the gas of moving it is.
 """
@@ -11,17 +10,16 @@ Money that is moved stays the account's own and is in no sum of hedging; the gas
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from bot.errors import OutcomeUnknown, StaleDataError, TransientError, VenueRejected
 from bot.model.account_order import AccountOrder, AccountOutcome
 from bot.model.base_layers import Action, BaseLayer, Needs, Proposal
 from bot.model.exposure import Exposure
-from bot.model.hedge import OPEN_STATUSES, LegStatus
+from bot.model.hedge import LegStatus
+from bot.pipeline.orders import OrderRows, Orders
 from bot.ports import AccountVenue, Journal, MarketView
 
 ALONE = "alone."  # begins the keys of orders that nobody was asked for
-_UNSEEN = (OutcomeUnknown, TransientError, StaleDataError, VenueRejected)
 _LAYERS = {
     Action.WITHDRAW: BaseLayer.EXIT,
     Action.TOP_UP: BaseLayer.RESERVE,
@@ -49,15 +47,22 @@ class AccountOrders:
     venue: AccountVenue | None
     journal: Journal
     terms: AccountTerms
-    _news: list[AccountOutcome] = field(init=False, default_factory=list)  # not in a record yet
-    _pending: dict[str, tuple[LegStatus, str]] = field(init=False, default_factory=dict)  # last look
+    _orders: Orders[AccountOrder, AccountOutcome] = field(init=False)
     _done_s: dict[str, float] = field(init=False, default_factory=dict)  # subject -> last own order done
     _refused: dict[str, tuple[int, float]] = field(init=False, default_factory=dict)  # in a row, the last
     _gas_usd: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        for outcome in self.journal.account_outcomes():
-            self._note(outcome)
+        journal = self.journal
+        rows = OrderRows(
+            open=journal.open_account_order,
+            close=journal.close_account_order,
+            still_open=journal.open_account_orders,
+            outcomes=journal.account_outcomes,
+            order_of=lambda outcome: outcome.order,
+            made=AccountOutcome,
+        )
+        self._orders = Orders(venue=self.venue, rows=rows, booked=self._note)
 
     @property
     def cash_flow_usd(self) -> float:
@@ -66,50 +71,19 @@ class AccountOrders:
 
     def news(self) -> tuple[AccountOutcome, ...]:
         """Return what became of orders since the last call, each once."""
-        news, self._news = tuple(self._news), []
-        return news
+        return self._orders.news()
 
     async def reconcile(self, view: MarketView) -> None:
         """Close what an earlier step or run left open, from chain facts alone."""
-        if self.venue is None:
-            return
-        before, self._pending = self._pending, {}
-        for order in self.journal.open_account_orders():
-            try:
-                outcome = await self.venue.reconcile(order, view=view)
-            except _UNSEEN:
-                continue  # stays open: blocks its group's orders until a fact is known
-            done = self._close(replace(outcome, reconciled=True))
-            said = (done.status, done.because)
-            if done.status in OPEN_STATUSES:
-                self._pending[order.key] = said
-            if done.status not in OPEN_STATUSES or (_waits(done) and before.get(order.key) != said):
-                self._news.append(done)
+        await self._orders.reconcile(view)
 
     def is_open(self, orders: Iterable[AccountOrder]) -> bool:
         """Say whether an order is open that is one of these or in the way of one."""
-        groups = {order.group for order in orders}
-        return any(item.group in groups for item in self.journal.open_account_orders())
+        return self._orders.is_open(orders)
 
     async def execute(self, orders: Sequence[AccountOrder], view: MarketView) -> bool:
-        """Do orders that were not done before, in their order; stop at one whose end is open.
-
-        Says whether any was begun.
-        """
-        if self.venue is None or not orders:
-            return False
-        known = {item.order.key for item in self.journal.account_outcomes()}
-        begun = False
-        for order in orders:
-            if order.key in known:
-                continue
-            begun = True
-            outcome = await self._execute(self.venue, order, view)
-            self._news.append(outcome)
-            if outcome.status in OPEN_STATUSES:
-                self._pending[order.key] = (outcome.status, outcome.because)
-                break
-        return begun
+        """Do orders that were not done before. Says whether any was begun."""
+        return await self._orders.execute(orders, view)
 
     async def act(
         self, proposals: Sequence[Proposal], exposures: Sequence[Exposure], view: MarketView
@@ -168,23 +142,6 @@ class AccountOrders:
             until_s = max(until_s, last_s + min(longest_s, first_s * 2.0 ** min(count - 1, 16)))
         return until_s
 
-    async def _execute(self, venue: AccountVenue, order: AccountOrder, view: MarketView) -> AccountOutcome:
-        self.journal.open_account_order(order, at_s=view.now_s)
-        try:
-            return self._close(await venue.execute(order, view=view))
-        except _UNSEEN as error:
-            return AccountOutcome(order=order, status=LegStatus.UNKNOWN, at_s=view.now_s, because=str(error))
-
-    def _close(self, outcome: AccountOutcome) -> AccountOutcome:
-        if not math.isfinite(outcome.gas_usd):  # one NaN would be in every sum from now on
-            why = f"booked without a known price of gas: {outcome.tx_hash or outcome.because}"
-            outcome = replace(outcome, status=LegStatus.UNKNOWN, gas_usd=0.0, because=why)
-        if outcome.status in OPEN_STATUSES:
-            return outcome  # stays open in the journal
-        self.journal.close_account_order(outcome)
-        self._note(outcome)
-        return outcome
-
     def _note(self, outcome: AccountOutcome) -> None:
         self._gas_usd += outcome.gas_usd
         order = outcome.order
@@ -196,8 +153,3 @@ class AccountOrders:
         else:
             self._refused.pop(order.subject, None)
             self._done_s[order.subject] = outcome.at_s
-
-
-def _waits(outcome: AccountOutcome) -> bool:
-    """Say whether others must act on it."""
-    return outcome.status in (LegStatus.PROPOSED, LegStatus.WAITING)

@@ -7,13 +7,17 @@ it to the journal before anything is sent, so that it is done once whatever happ
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from bot.chain.pause import read_pause
 from bot.errors import ConfigError, InvariantError
 from bot.model.account_order import AccountOrder
+from bot.model.cover import CoverOrder
 from bot.model.hedge import HedgeLeg
+from bot.model.perpetual import PerpetualOrder
 from bot.pipeline import codec
 
 _FOLDER = "orders"
@@ -27,11 +31,19 @@ class Request:
     legs: tuple[HedgeLeg, ...]
     by: str  # who asked
     account_orders: tuple[AccountOrder, ...] = ()  # on positions and loans
+    covers: tuple[CoverOrder, ...] = ()  # to buy
+    perpetuals: tuple[PerpetualOrder, ...] = ()  # to close
 
     @property
     def key(self) -> str:
         """The key of its first order."""
-        return self.legs[0].key if self.legs else self.account_orders[0].key
+        orders: tuple[HedgeLeg | AccountOrder | CoverOrder | PerpetualOrder, ...] = (
+            *self.legs,
+            *self.account_orders,
+            *self.covers,
+            *self.perpetuals,
+        )
+        return orders[0].key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +52,16 @@ class Asked:
 
     holds: tuple[str, ...] = ()
     requests: tuple[tuple[Path, Request], ...] = ()
+
+
+class OrderDesk(Protocol):
+    """Where the loop finds what a person asked for."""
+
+    def asked(self) -> Asked: ...
+
+    def done(self, path: Path) -> None:
+        """Take an order away, once the journal has it or nobody can do it."""
+        ...
 
 
 class Desk:
@@ -68,11 +90,7 @@ class Desk:
 
     def leave(self, request: Request) -> Path:
         """Leave an order for the bot. Raises ConfigError when it cannot be written: nothing is asked then."""
-        body = {
-            "by": request.by,
-            "legs": [codec.dumps(leg) for leg in request.legs],
-            "account_orders": [codec.dumps(order) for order in request.account_orders],
-        }
+        body = request_document(request)
         path = self._folder / f"{request.key.replace('/', '.')}.json"
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -91,12 +109,31 @@ class Desk:
         path.unlink(missing_ok=True)
 
 
+def request_document(request: Request) -> dict[str, Any]:
+    """Return a request as JSON holds it."""
+    return {
+        "by": request.by,
+        "legs": [codec.dumps(leg) for leg in request.legs],
+        "account_orders": [codec.dumps(order) for order in request.account_orders],
+        "covers": [codec.dumps(order) for order in request.covers],
+        "perpetuals": [codec.dumps(order) for order in request.perpetuals],
+    }
+
+
+def request_from(body: Mapping[str, Any]) -> Request:
+    """Return what ``request_document`` wrote. Raises KeyError, TypeError or InvariantError for other text."""
+    return Request(
+        legs=tuple(codec.loads(HedgeLeg, text) for text in body["legs"]),
+        by=str(body["by"]),
+        account_orders=tuple(codec.loads(AccountOrder, text) for text in body.get("account_orders", ())),
+        covers=tuple(codec.loads(CoverOrder, text) for text in body.get("covers", ())),
+        perpetuals=tuple(codec.loads(PerpetualOrder, text) for text in body.get("perpetuals", ())),
+    )
+
+
 def _read(path: Path) -> Request | str:
     try:
         with path.open("rb") as file:
-            body = json.loads(file.read(_MOST_BYTES))
-        legs = tuple(codec.loads(HedgeLeg, text) for text in body["legs"])
-        orders = tuple(codec.loads(AccountOrder, text) for text in body.get("account_orders", ()))
-        return Request(legs=legs, by=str(body["by"]), account_orders=orders)
+            return request_from(json.loads(file.read(_MOST_BYTES)))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, InvariantError) as error:
         return f"order {path.name} cannot be read and is left out: {error}"

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bot.errors import BotError, ConfigError, InvariantError
 from bot.model.account_order import AccountOrder, AccountOutcome
+from bot.model.cover import CoverOrder, CoverOutcome
 from bot.model.hedge import HedgeLeg, LegOutcome
 from bot.model.intent import IntentEvent
 from bot.model.perpetual import PerpetualOrder
@@ -29,6 +30,7 @@ from bot.model.record import StepRecord
 from bot.pipeline import codec
 from bot.pipeline.journal_schema import (
     ACCOUNT_LAYER,
+    COVER_LAYER,
     EVENT_TABLES,
     INTENT_EVENTS,
     LEG_EVENTS,
@@ -47,7 +49,10 @@ _PAGE = 500
 _ROWS_CHECKED_AT_OPEN = 1_000
 _IS_PERPETUAL = LEG_EVENTS.c.layer == PERPETUAL_LAYER
 _IS_ACCOUNT = LEG_EVENTS.c.layer == ACCOUNT_LAYER
-_IS_LEG = LEG_EVENTS.c.layer.not_in((PERPETUAL_LAYER, ACCOUNT_LAYER))
+_IS_COVER = LEG_EVENTS.c.layer == COVER_LAYER
+_IS_LEG = LEG_EVENTS.c.layer.not_in((PERPETUAL_LAYER, ACCOUNT_LAYER, COVER_LAYER))
+_Order = HedgeLeg | PerpetualOrder | AccountOrder | CoverOrder
+_Outcome = LegOutcome | PerpetualOutcome | AccountOutcome | CoverOutcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,16 +166,24 @@ class SqlJournal:
     def account_outcomes(self) -> tuple[AccountOutcome, ...]:
         return tuple(codec.loads(AccountOutcome, body) for body in self._closed_bodies(_IS_ACCOUNT))
 
-    def _open_order(self, order: HedgeLeg | PerpetualOrder | AccountOrder, layer: str, at_s: float) -> None:
+    def open_cover(self, order: CoverOrder, *, at_s: float) -> None:
+        self._open_order(order, COVER_LAYER, at_s)
+
+    def close_cover(self, outcome: CoverOutcome) -> None:
+        """Record an outcome, as ``close_leg`` does."""
+        self._close_order(outcome.order, COVER_LAYER, outcome)
+
+    def open_covers(self) -> tuple[CoverOrder, ...]:
+        return tuple(codec.loads(CoverOrder, body) for body in self._open_bodies(_IS_COVER))
+
+    def cover_outcomes(self) -> tuple[CoverOutcome, ...]:
+        return tuple(codec.loads(CoverOutcome, body) for body in self._closed_bodies(_IS_COVER))
+
+    def _open_order(self, order: _Order, layer: str, at_s: float) -> None:
         row = {"key": order.key, "hedge_group": order.group, "layer": layer, "kind": "opened"}
         self._append(LEG_EVENTS, f"order {order.key}", order, {**row, "at_s": at_s})
 
-    def _close_order(
-        self,
-        order: HedgeLeg | PerpetualOrder | AccountOrder,
-        layer: str,
-        outcome: LegOutcome | PerpetualOutcome | AccountOutcome,
-    ) -> None:
+    def _close_order(self, order: _Order, layer: str, outcome: _Outcome) -> None:
         kind = "closed" if outcome.status in CLOSING_STATUSES else "noted"
         row = {"key": order.key, "hedge_group": order.group, "layer": layer, "kind": kind}
         self._append(LEG_EVENTS, f"order {order.key}", outcome, {**row, "at_s": outcome.at_s})

@@ -25,6 +25,7 @@ from bot.model.intent import CLOSED_STATES
 SCHEMA_VERSION = 1
 PERPETUAL_LAYER = "PERPETUAL"  # in place of a layer: orders for perpetuals stand beside the layers (R27)
 ACCOUNT_LAYER = "ACCOUNT"  # likewise: withdrawals of positions and payments for loans (R21, R29)
+COVER_LAYER = "COVER"  # likewise: purchases of cover (R20); their group is the covered protocol
 METADATA = MetaData()
 _BIG = BigInteger().with_variant(Integer, "sqlite")
 

@@ -8,6 +8,7 @@ from bot.engine.policy import Policy
 from bot.engine.policy_vote import under_vote
 from bot.errors import InvariantError
 from bot.model.account_order import AccountOutcome
+from bot.model.cover import CoverOutcome
 from bot.model.hedge import LegOutcome
 from bot.model.market import Frame
 from bot.model.perpetual_outcome import PerpetualOutcome
@@ -15,8 +16,9 @@ from bot.model.policy_vote import PolicyVote
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.model.units import HOUR_S
 from bot.pipeline.account_orders import AccountOrders, AccountTerms
+from bot.pipeline.covers import CoverOrders
 from bot.pipeline.derived import Figures, figures_history
-from bot.pipeline.desk import Asked, Desk, Request
+from bot.pipeline.desk import Asked, OrderDesk, Request
 from bot.pipeline.moments import Moment as Moment
 from bot.pipeline.moments import quote_sizes as quote_sizes
 from bot.pipeline.moments import view_of as view_of
@@ -24,7 +26,7 @@ from bot.pipeline.moments import view_spots as view_spots
 from bot.pipeline.options import Options, OptionsSeen
 from bot.pipeline.perpetuals import Perpetuals, PerpetualsSeen
 from bot.pipeline.records import frame_hash, heartbeat, is_news, mark_usd, told
-from bot.ports import AccountVenue, Journal, MarketView, PerpetualVenue, Venue, VenuePosition
+from bot.ports import AccountVenue, CoverVenue, Journal, MarketView, PerpetualVenue, Venue, VenuePosition
 
 Decide = Callable[[Policy, EngineState, Frame], tuple[EngineState, Decision]]
 
@@ -37,6 +39,7 @@ class Step:
     frame: Frame
     decision: Decision
     record: StepRecord
+    asked: tuple[Request, ...] = ()  # what a person had left for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,9 +77,10 @@ class Pipeline:
     max_price_age_s: float = math.inf  # older prices are unknown to venues (policy)
     before_record: Callable[["Step"], None] = lambda _: None  # what the record cites must be on disk first
     figures: Figures | None = None  # what the book earned so far; none: a book that begins now
-    desk: Desk | None = None  # where a person leaves a pause and orders of their own
+    desk: OrderDesk | None = None  # where a person leaves a pause and orders of their own
     perpetual_venues: Mapping[str, PerpetualVenue] = field(default_factory=dict)
     account_venue: AccountVenue | None = None  # acts on positions and loans (R21, R29)
+    cover_venue: CoverVenue | None = None  # covers protocols (R20)
     _state: EngineState = field(init=False)
     _last: StepRecord | None = field(init=False)
     _last_full_s: float = field(init=False, default=-math.inf)
@@ -85,6 +89,7 @@ class Pipeline:
     _options: Options = field(init=False)
     _perpetuals: Perpetuals = field(init=False)
     _accounts: AccountOrders = field(init=False)
+    _covers: CoverOrders = field(init=False)
     _voted: tuple[PolicyVote | None, Policy] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -97,6 +102,7 @@ class Pipeline:
             session_s=self.policy.tiers.session, valid_for_s=self.policy.orders.valid_for, pause_s=pause_s
         )
         self._accounts = AccountOrders(venue=self.account_venue, journal=self.journal, terms=terms)
+        self._covers = CoverOrders(venue=self.cover_venue, journal=self.journal)
         bar_s = self.policy.signals.bar_s
         self._figures = self.figures or Figures(figures_history(self.policy), bar_s=bar_s)
 
@@ -117,9 +123,12 @@ class Pipeline:
         reconciled = await self._options.reconcile(view)
         known = await self._perpetuals.reconcile(view)
         await self._accounts.reconcile(view)
+        await self._covers.reconcile(view)
+        moment = await self._covers.seen(moment, view)
         seen = await self._look(moment, view)
         # Marks are taken before this step's legs, so the cash flow beside them is too.
-        cash_flow_usd = sum(part.cash_flow_usd for part in (self._options, self._perpetuals, self._accounts))
+        parts = (self._options, self._perpetuals, self._accounts, self._covers)
+        cash_flow_usd = sum(part.cash_flow_usd for part in parts)
         policy = self._policy_under(moment.vote)
         self._state, decision = self.decide(policy, self._state, seen.frame)
         outcomes, traded = await self._act(asked, decision, seen.frame, view)
@@ -128,12 +137,16 @@ class Pipeline:
             decision,
             (*reconciled, *outcomes),
             cash_flow_usd,
-            perpetuals=(*known, *seen.perpetuals.ends, *traded),
+            perpetuals=(*known, *seen.perpetuals.ends, *traded, *self._perpetuals.news()),
             account_orders=self._accounts.news(),
+            covers=self._covers.news(),
             vote=moment.vote,
         )
         self._figures.flush()
-        self.before_record(Step(moment=moment, frame=seen.frame, decision=decision, record=record))
+        requests = tuple(request for _, request in asked.requests)
+        self.before_record(
+            Step(moment=moment, frame=seen.frame, decision=decision, record=record, asked=requests)
+        )
         self.journal.append_step(record)
         self._last = record
         return record
@@ -177,6 +190,7 @@ class Pipeline:
             base=moment.base,
         )
         frame = self._perpetuals.added(self._options.added(frame, options), perpetuals, now_s=moment.now_s)
+        frame = self._covers.added(frame)
         is_booked = perpetuals.is_whole and options.is_whole
         unread = {**options.unread, **perpetuals.unread}
         frame = self._figures.added(frame, is_booked=is_booked, unread=unread)
@@ -197,7 +211,9 @@ class Pipeline:
         """Do a person's orders and nothing else; what an earlier run left open is looked up first."""
         view = view_of(moment, max_age_s=self.max_price_age_s)
         reconciled = await self._options.reconcile(view)
+        await self._perpetuals.reconcile(view)
         await self._accounts.reconcile(view)
+        await self._covers.reconcile(view)
         outcomes, _ = await self._execute_request(request, view)
         return (*reconciled, *outcomes)
 
@@ -208,7 +224,7 @@ class Pipeline:
     async def _execute_asked(self, asked: Asked, view: MarketView) -> tuple[list[LegOutcome], bool]:
         """Do the orders that a person left, each once: the journal knows which were begun.
 
-        Returns what became of legs, and whether an order on a position or loan was begun.
+        Returns what became of legs, and whether an order of another kind was begun.
         """
         outcomes: list[LegOutcome] = []
         moved = False
@@ -225,11 +241,21 @@ class Pipeline:
         done = {item.leg.key: item for item in self.journal.outcomes()}
         legs = [leg for leg in request.legs if leg.key not in done]
         outcomes = await self._options.execute(legs, view, done)
-        return outcomes, await self._accounts.execute(request.account_orders, view)
+        moved = [
+            await self._accounts.execute(request.account_orders, view),
+            await self._covers.execute(request.covers, view),
+            await self._perpetuals.execute_asked(request.perpetuals, view),
+        ]
+        return outcomes, any(moved)
 
     def _waits(self, request: Request) -> bool:
         """Say whether an order is open that is the request's own or in the way of one of its own."""
-        return self._options.is_open(request.legs) or self._accounts.is_open(request.account_orders)
+        return (
+            self._options.is_open(request.legs)
+            or self._accounts.is_open(request.account_orders)
+            or self._covers.is_open(request.covers)
+            or self._perpetuals.is_open(request.perpetuals)
+        )
 
     @property
     def perpetuals(self) -> Perpetuals:
@@ -241,6 +267,11 @@ class Pipeline:
         """The part that acts on positions and loans."""
         return self._accounts
 
+    @property
+    def covers(self) -> CoverOrders:
+        """The part that buys cover."""
+        return self._covers
+
     def _record(
         self,
         seen: _Seen,
@@ -250,6 +281,7 @@ class Pipeline:
         *,
         perpetuals: tuple[PerpetualOutcome, ...],
         account_orders: tuple[AccountOutcome, ...],
+        covers: tuple[CoverOutcome, ...],
         vote: PolicyVote | None,
     ) -> StepRecord:
         last, frame = self._last, seen.frame
@@ -270,6 +302,7 @@ class Pipeline:
             vote=vote,
             perpetuals=perpetuals,
             account_orders=account_orders,
+            covers=covers,
         )
         now_told = told(decision)
         is_due = frame.now_s - self._last_full_s >= HOUR_S

@@ -1,9 +1,11 @@
 """The journal of backtests: the same promises as the database, kept in lists, gone with the process."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, Protocol, TypeVar
 
 from bot.errors import InvariantError
 from bot.model.account_order import AccountOrder, AccountOutcome
+from bot.model.cover import CoverOrder, CoverOutcome
 from bot.model.hedge import HedgeLeg, LegOutcome, LegStatus
 from bot.model.intent import CLOSED_STATES, IntentEvent, IntentState
 from bot.model.perpetual import PerpetualOrder
@@ -14,17 +16,66 @@ from bot.model.record import StepRecord
 CLOSING_STATUSES = frozenset({LegStatus.FILLED, LegStatus.PARTIAL, LegStatus.REJECTED})
 
 
+class _Order(Protocol):
+    @property
+    def key(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+
+
+Order = TypeVar("Order", bound=_Order)
+Outcome = TypeVar("Outcome")
+
+
+class _Orders(Generic[Order, Outcome]):
+    """Orders of one kind: the open ones, and what became of the others."""
+
+    def __init__(self, what: str = "order", *, place: Callable[[Order], object]) -> None:
+        """``place`` names where one order may be open at a time."""
+        self._what, self._place = what, place
+        self.open: dict[str, Order] = {}
+        self.outcomes: list[Outcome] = []
+
+    def begin(self, order: Order, seen: set[str]) -> None:
+        what = self._what
+        if order.key in seen:
+            article = "an" if what == "order" else "a"
+            raise InvariantError(
+                f"{what} {order.key} is in the journal already; {article} {what} is executed once"
+            )
+        for other in self.open.values():
+            if self._place(other) == self._place(order):
+                raise InvariantError(
+                    f"{what} {order.key} cannot open: {what} {other.key} of {self._place(order)} "
+                    "is still open"
+                )
+        seen.add(order.key)
+        self.open[order.key] = order
+
+    def end(self, order: Order, status: LegStatus, outcome: Outcome, busy: Iterable[str]) -> None:
+        """``busy`` are the orders of which a transaction is open."""
+        if order.key not in self.open:
+            raise InvariantError(f"{self._what} {order.key} cannot close: it is not open in the journal")
+        if status in CLOSING_STATUSES:
+            if order.key in busy:
+                raise InvariantError(
+                    f"{self._what} {order.key} cannot close: one of its transactions is open"
+                )
+            del self.open[order.key]
+            self.outcomes.append(outcome)
+
+
 class MemoryJournal:
     """Implements ``ports.Journal`` without durability. One thread."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
-        self._open: dict[str, HedgeLeg] = {}
-        self._outcomes: list[LegOutcome] = []
-        self._perpetuals: dict[str, PerpetualOrder] = {}  # open ones
-        self._perpetual_outcomes: list[PerpetualOutcome] = []
-        self._account_orders: dict[str, AccountOrder] = {}  # open ones
-        self._account_outcomes: list[AccountOutcome] = []
+        self._legs: _Orders[HedgeLeg, LegOutcome] = _Orders(
+            "leg", place=lambda leg: f"{leg.group} {leg.layer}"
+        )
+        self._perpetuals: _Orders[PerpetualOrder, PerpetualOutcome] = _Orders(place=lambda order: order.group)
+        self._accounts: _Orders[AccountOrder, AccountOutcome] = _Orders(place=lambda order: order.group)
+        self._covers: _Orders[CoverOrder, CoverOutcome] = _Orders(place=lambda order: order.group)
         self._intents: list[IntentEvent] = []
         self._slots: dict[str, tuple[int, str, int]] = {}  # intent key -> chain, sender, nonce
         self._claims: dict[tuple[int, str, int], str] = {}  # the same, the other way round
@@ -33,84 +84,55 @@ class MemoryJournal:
         self._steps: list[StepRecord] = []
 
     def open_leg(self, leg: HedgeLeg, *, at_s: float) -> None:  # noqa: ARG002 - the port's signature
-        if leg.key in self._seen:
-            raise InvariantError(f"leg {leg.key} is in the journal already; a leg is executed once")
-        for other in self._open.values():
-            if (other.group, other.layer) == (leg.group, leg.layer):
-                raise InvariantError(
-                    f"leg {leg.key} cannot open: leg {other.key} of {leg.group} {leg.layer} is still open"
-                )
-        self._seen.add(leg.key)
-        self._open[leg.key] = leg
+        self._legs.begin(leg, self._seen)
 
     def close_leg(self, outcome: LegOutcome) -> None:
-        if outcome.leg.key not in self._open:
-            raise InvariantError(f"leg {outcome.leg.key} cannot close: it is not open in the journal")
-        if outcome.status in CLOSING_STATUSES:
-            if any(leg == outcome.leg.key for leg, _ in self._open_intents.values()):
-                raise InvariantError(f"leg {outcome.leg.key} cannot close: one of its transactions is open")
-            del self._open[outcome.leg.key]
-            self._outcomes.append(outcome)
+        self._legs.end(outcome.leg, outcome.status, outcome, self._busy())
 
     def open_legs(self) -> tuple[HedgeLeg, ...]:
-        return tuple(self._open.values())
+        return tuple(self._legs.open.values())
 
     def outcomes(self) -> tuple[LegOutcome, ...]:
-        return tuple(self._outcomes)
+        return tuple(self._legs.outcomes)
 
     def open_perpetual(self, order: PerpetualOrder, *, at_s: float) -> None:  # noqa: ARG002 - the port's
-        if order.key in self._seen:
-            raise InvariantError(f"order {order.key} is in the journal already; an order is executed once")
-        for other in self._perpetuals.values():
-            if other.group == order.group:
-                raise InvariantError(
-                    f"order {order.key} cannot open: order {other.key} of {order.group} is still open"
-                )
-        self._seen.add(order.key)
-        self._perpetuals[order.key] = order
+        self._perpetuals.begin(order, self._seen)
 
     def close_perpetual(self, outcome: PerpetualOutcome) -> None:
-        key = outcome.order.key
-        if key not in self._perpetuals:
-            raise InvariantError(f"order {key} cannot close: it is not open in the journal")
-        if outcome.status in CLOSING_STATUSES:
-            if any(leg == key for leg, _ in self._open_intents.values()):
-                raise InvariantError(f"order {key} cannot close: one of its transactions is open")
-            del self._perpetuals[key]
-            self._perpetual_outcomes.append(outcome)
+        self._perpetuals.end(outcome.order, outcome.status, outcome, self._busy())
 
     def open_perpetuals(self) -> tuple[PerpetualOrder, ...]:
-        return tuple(self._perpetuals.values())
+        return tuple(self._perpetuals.open.values())
 
     def perpetual_outcomes(self) -> tuple[PerpetualOutcome, ...]:
-        return tuple(self._perpetual_outcomes)
+        return tuple(self._perpetuals.outcomes)
 
     def open_account_order(self, order: AccountOrder, *, at_s: float) -> None:  # noqa: ARG002 - the port's
-        if order.key in self._seen:
-            raise InvariantError(f"order {order.key} is in the journal already; an order is executed once")
-        for other in self._account_orders.values():
-            if other.group == order.group:
-                raise InvariantError(
-                    f"order {order.key} cannot open: order {other.key} of {order.group} is still open"
-                )
-        self._seen.add(order.key)
-        self._account_orders[order.key] = order
+        self._accounts.begin(order, self._seen)
 
     def close_account_order(self, outcome: AccountOutcome) -> None:
-        key = outcome.order.key
-        if key not in self._account_orders:
-            raise InvariantError(f"order {key} cannot close: it is not open in the journal")
-        if outcome.status in CLOSING_STATUSES:
-            if any(leg == key for leg, _ in self._open_intents.values()):
-                raise InvariantError(f"order {key} cannot close: one of its transactions is open")
-            del self._account_orders[key]
-            self._account_outcomes.append(outcome)
+        self._accounts.end(outcome.order, outcome.status, outcome, self._busy())
 
     def open_account_orders(self) -> tuple[AccountOrder, ...]:
-        return tuple(self._account_orders.values())
+        return tuple(self._accounts.open.values())
 
     def account_outcomes(self) -> tuple[AccountOutcome, ...]:
-        return tuple(self._account_outcomes)
+        return tuple(self._accounts.outcomes)
+
+    def open_cover(self, order: CoverOrder, *, at_s: float) -> None:  # noqa: ARG002 - the port's
+        self._covers.begin(order, self._seen)
+
+    def close_cover(self, outcome: CoverOutcome) -> None:
+        self._covers.end(outcome.order, outcome.status, outcome, self._busy())
+
+    def open_covers(self) -> tuple[CoverOrder, ...]:
+        return tuple(self._covers.open.values())
+
+    def cover_outcomes(self) -> tuple[CoverOutcome, ...]:
+        return tuple(self._covers.outcomes)
+
+    def _busy(self) -> set[str]:
+        return {leg for leg, _ in self._open_intents.values()}
 
     def append_intent(self, event: IntentEvent) -> None:
         slot = (event.chain_id, event.sender, event.nonce)
@@ -144,7 +166,8 @@ class MemoryJournal:
             return "the nonce belongs to another intent"
         if any(account == slot[:2] for _, account in self._open_intents.values()):
             return "another transaction of the same account is still open"
-        is_open = any(event.leg_key in each for each in (self._open, self._perpetuals, self._account_orders))
+        kinds = (self._legs, self._perpetuals, self._accounts, self._covers)
+        is_open = any(event.leg_key in each.open for each in kinds)
         return "" if is_open else "its leg is not open in the journal"
 
     def intents(self, leg_key: str | None = None) -> tuple[IntentEvent, ...]:

@@ -60,6 +60,7 @@ class Perpetuals:
     pause_s: tuple[float, float]  # first and longest wait after refused openings
     _book: PerpetualBook = field(init=False)
     _executed: tuple[PerpetualOutcome, ...] = field(init=False)
+    _news: tuple[PerpetualOutcome, ...] = field(init=False, default=())  # not in a record yet
     _refused: dict[str, tuple[int, float, str]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -102,16 +103,7 @@ class Perpetuals:
         ``paired`` is what conversions hold, since ``pair_block``. While one is open nobody can say whose a
         difference is.
         """
-        positions: list[PerpetualPosition] = []
-        quotes: list[PerpetualQuote] = []
-        unread: dict[str, str] = {}
-        for name, venue in self.venues.items():
-            try:
-                positions.extend(await venue.held_perpetuals(view))
-                for underlying, size in sizes.items():
-                    quotes.extend(await venue.perpetual_quotes(view, underlying=underlying, size=size))
-            except _UNSEEN as error:
-                unread[name] = f"venue {name} could not be read: {error}"
+        positions, quotes, unread = await self._ask_venues(view, sizes)
         height = view.block.number if view.block else math.inf
         self._executed = tuple(item for item in self._executed if item.block_number > height)
         settled = bool(self.venues) and not (unread or self._executed or self._is_trading())
@@ -136,6 +128,22 @@ class Perpetuals:
             open_value_usd=self._book.open_value_usd(held),
             unexplained=self._book.unexplained(positions, paired=paired),
         )
+
+    async def _ask_venues(
+        self, view: MarketView, sizes: Mapping[str, float]
+    ) -> tuple[list[PerpetualPosition], list[PerpetualQuote], dict[str, str]]:
+        """Return what is held, the quotes, and why a venue could not be read, by its name."""
+        positions: list[PerpetualPosition] = []
+        quotes: list[PerpetualQuote] = []
+        unread: dict[str, str] = {}
+        for name, venue in self.venues.items():
+            try:
+                positions.extend(await venue.held_perpetuals(view))
+                for underlying, size in sizes.items():
+                    quotes.extend(await venue.perpetual_quotes(view, underlying=underlying, size=size))
+            except _UNSEEN as error:
+                unread[name] = f"venue {name} could not be read: {error}"
+        return positions, quotes, unread
 
     def _is_trading(self) -> bool:
         """Say whether an order or a pair has no final outcome yet: what it did is not in the book."""
@@ -226,6 +234,23 @@ class Perpetuals:
                 *self._paused(now_s),
             ),
         )
+
+    def is_open(self, orders: Sequence[PerpetualOrder]) -> bool:
+        """Say whether an order is open that is one of these or in the way of one."""
+        groups = {order.group for order in orders}
+        return any(item.group in groups for item in self.journal.open_perpetuals())
+
+    async def execute_asked(self, orders: Sequence[PerpetualOrder], view: MarketView) -> bool:
+        """Do a person's orders that were not done before. Says whether any was begun; see ``news``."""
+        known = {item.order.key for item in self.journal.perpetual_outcomes()} if orders else set()
+        done = await self.execute([order for order in orders if order.key not in known], view)
+        self._news = (*self._news, *done)
+        return bool(done)
+
+    def news(self) -> tuple[PerpetualOutcome, ...]:
+        """Return what became of a person's orders since the last call, each once."""
+        news, self._news = self._news, ()
+        return news
 
     async def execute(self, orders: Sequence[PerpetualOrder], view: MarketView) -> list[PerpetualOutcome]:
         """Execute orders in their order; stop at one whose end is open."""

@@ -29,10 +29,12 @@ from bot.model.policy_vote import PolicyVote
 from bot.model.record import StepRecord
 from bot.pipeline import codec
 from bot.pipeline.derived import Figures, figures_history
+from bot.pipeline.desk import Request, request_from
 from bot.pipeline.history import Change, ChangeKind, History
 from bot.pipeline.history_store import StoredRows
 from bot.pipeline.loop import Moment
 from bot.pipeline.memory_journal import MemoryJournal
+from bot.pipeline.recorded_orders import NO_SUCH_ORDER, JournalOrders, unseen
 from bot.pipeline.recorded_venue import FAILURES, HELD, Answer
 from bot.pipeline.recording import BASE, DERIVED, FIGURES, SCHEMA, START, Line, tail_lines
 from bot.ports import MarketView, VenuePosition
@@ -44,6 +46,7 @@ class RecordedStep:
 
     moment: Moment
     answers: tuple[Answer, ...]
+    asked: tuple[Request, ...]  # by a person
     record: StepRecord
     decision_hash: str
 
@@ -57,10 +60,7 @@ class RecordedPart:
     run: str
     policy_hash: str
     last: StepRecord | None
-    outcomes: tuple[LegOutcome, ...]
-    open_legs: tuple[HedgeLeg, ...]
-    perpetual_outcomes: tuple[PerpetualOutcome, ...] = ()
-    open_perpetuals: tuple[PerpetualOrder, ...] = ()
+    orders: JournalOrders
 
     def history(self) -> History:
         """Return the history as it was at the first step."""
@@ -116,13 +116,7 @@ def read_part(folder: Path) -> RecordedPart:
         run=start["run"],
         policy_hash=start["policy_hash"],
         last=codec.loads(StepRecord, start["last"]) if start["last"] else None,
-        outcomes=tuple(codec.loads(LegOutcome, item) for item in start["outcomes"]),
-        open_legs=tuple(codec.loads(HedgeLeg, item) for item in start["open"]),
-        # An older program recorded none.
-        perpetual_outcomes=tuple(
-            codec.loads(PerpetualOutcome, item) for item in start.get("perpetual_outcomes", ())
-        ),
-        open_perpetuals=tuple(codec.loads(PerpetualOrder, item) for item in start.get("open_perpetuals", ())),
+        orders=JournalOrders.from_document(start),
     )
 
 
@@ -161,6 +155,7 @@ def _recorded(line: Line, history: History) -> RecordedStep:
             vote=codec.loads(PolicyVote, line["vote"]) if line.get("vote") else None,
         ),
         answers=tuple(_answer_of(item) for item in json.loads(line["answers"])),
+        asked=tuple(request_from(item) for item in json.loads(line.get("asked") or "[]")),
         record=codec.loads(StepRecord, line["record"]),
         decision_hash=line["decision_hash"],
     )
@@ -205,20 +200,7 @@ def _change_of(item: Sequence[Any]) -> Change:
 
 def journal_of(part: RecordedPart) -> MemoryJournal:
     """Return a journal that stands where the run stood when the part began."""
-    journal = MemoryJournal()
-    for outcome in part.outcomes:
-        journal.open_leg(outcome.leg, at_s=outcome.at_s)
-        journal.close_leg(outcome)
-    for leg in part.open_legs:
-        journal.open_leg(leg, at_s=0.0)
-    for traded in part.perpetual_outcomes:
-        journal.open_perpetual(traded.order, at_s=traded.at_s)
-        journal.close_perpetual(traded)
-    for order in part.open_perpetuals:
-        journal.open_perpetual(order, at_s=0.0)
-    if part.last is not None:
-        journal.append_step(part.last)
-    return journal
+    return part.orders.journal(part.last)
 
 
 @dataclass(slots=True)
@@ -250,18 +232,20 @@ class PlaybackVenue:
         return _checked(self._answers(HELD)[0]).positions
 
     async def execute(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
-        return self._outcome(leg, view)
+        return self._outcome(leg) or LegOutcome(
+            leg=leg, status=LegStatus.REJECTED, at_s=view.now_s, because=NO_SUCH_ORDER
+        )
 
-    async def reconcile(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
-        return self._outcome(leg, view)
-
-    def _outcome(self, leg: HedgeLeg, view: MarketView) -> LegOutcome:
-        outcomes = self._step.record.outcomes if self._step else ()
-        found = next((item for item in outcomes if item.leg.key == leg.key), None)
+    async def reconcile(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:  # noqa: ARG002
+        """Raises TransientError for a leg of which the run heard nothing in this step: it stays open."""
+        found = self._outcome(leg)
         if found is None:
-            because = "the recording has no such order"
-            return LegOutcome(leg=leg, status=LegStatus.REJECTED, at_s=view.now_s, because=because)
+            raise unseen(leg.key)
         return found
+
+    def _outcome(self, leg: HedgeLeg) -> LegOutcome | None:
+        outcomes = self._step.record.outcomes if self._step else ()
+        return next((item for item in outcomes if item.leg.key == leg.key), None)
 
     def _answers(self, underlying: str) -> list[Answer]:
         return _answers_of(self._step, self.name, underlying)
@@ -294,10 +278,14 @@ class PlaybackPerpetualVenue:
         return _checked(_answers_of(self._step, self.name, HELD)[0]).perpetual_positions
 
     async def execute(self, order: PerpetualOrder, *, view: MarketView) -> PerpetualOutcome:
-        return self._outcome(order, view)
+        return self._outcome(order) or refused(order, at_s=view.now_s, because=NO_SUCH_ORDER)
 
-    async def reconcile(self, order: PerpetualOrder, *, view: MarketView) -> PerpetualOutcome:
-        return self._outcome(order, view)
+    async def reconcile(self, order: PerpetualOrder, *, view: MarketView) -> PerpetualOutcome:  # noqa: ARG002
+        """As PlaybackVenue."""
+        found = self._outcome(order)
+        if found is None:
+            raise unseen(order.key)
+        return found
 
     async def ended(
         self,
@@ -325,10 +313,9 @@ class PlaybackPerpetualVenue:
             block_number=mine[0].block_number,
         )
 
-    def _outcome(self, order: PerpetualOrder, view: MarketView) -> PerpetualOutcome:
+    def _outcome(self, order: PerpetualOrder) -> PerpetualOutcome | None:
         outcomes = self._step.record.perpetuals if self._step else ()
-        found = next((item for item in outcomes if item.order.key == order.key), None)
-        return found or refused(order, at_s=view.now_s, because="the recording has no such order")
+        return next((item for item in outcomes if item.order.key == order.key), None)
 
 
 def _answers_of(step: RecordedStep | None, venue: str, underlying: str) -> list[Answer]:

@@ -2,12 +2,12 @@
 
 A recording is a folder of parts, one for each run and each day of it. A part stands by itself:
 
-``start.json``           policy, state and closed orders at its first step
+``start.json``           policy, state and every order at its first step
 ``base.parquet``         every row of the history at its first step
 ``figures.parquet``      every row that was derived until then (bot/pipeline/derived.py)
 ``rows-NNNN.parquet``    what joined or left the history since, in order, each with the step it came before;
                          of kind "derived" what that step derived, which a replay derives again
-``steps-NNNN.parquet``   one row for each step: moment, what the venues answered, decision
+``steps-NNNN.parquet``   one row for each step: moment, answers of venues, what a person asked for, decision
 ``tail.jsonl``           the steps that are in no Parquet file yet, one line each
 
 Lines are written step by step; every so many, they become Parquet files by an atomic rename. After a crash
@@ -29,18 +29,16 @@ import pandas as pd
 
 from bot.engine.policy import Policy
 from bot.errors import ConfigError, InvariantError
-from bot.model.hedge import HedgeLeg, LegOutcome
 from bot.model.market import SeriesKey
-from bot.model.perpetual import PerpetualOrder
-from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.record import StepRecord
 from bot.model.units import DAY_S, iso_utc
 from bot.pipeline import codec
 from bot.pipeline.derived import Figures
+from bot.pipeline.desk import request_document
 from bot.pipeline.history import Change, History
 from bot.pipeline.history_store import NO_BLOCK, StoredRows
 from bot.pipeline.loop import Step
-from bot.pipeline.memory_journal import CLOSING_STATUSES
+from bot.pipeline.recorded_orders import JournalOrders
 from bot.pipeline.recorded_venue import Answer, RecordedPerpetualVenue, RecordedVenue
 from bot.ports import Journal
 
@@ -61,6 +59,7 @@ STEP_COLUMNS = (
     "vote",
     "held",
     "answers",
+    "asked",
     "record",
     "decision_hash",
 )
@@ -101,10 +100,7 @@ class Recorder:
     _day: int = field(default=-1, init=False)
     _lines: int = field(default=0, init=False)  # in the tail
     _tail: TextIO | None = field(default=None, init=False)
-    _outcomes: tuple[LegOutcome, ...] = field(default=(), init=False)
-    _open: tuple[HedgeLeg, ...] = field(default=(), init=False)
-    _perpetual_outcomes: tuple[PerpetualOutcome, ...] = field(default=(), init=False)
-    _open_perpetuals: tuple[PerpetualOrder, ...] = field(default=(), init=False)
+    _orders: JournalOrders = field(init=False)
     _run: str = field(default="", init=False)
     _last: StepRecord | None = field(default=None, init=False)
 
@@ -116,10 +112,7 @@ class Recorder:
         except OSError as error:
             raise ConfigError(f"recording {self.folder} cannot be used: {error.strerror}") from None
         self._last = self.journal.last_step()
-        self._outcomes = self.journal.outcomes()
-        self._open = self.journal.open_legs()
-        self._perpetual_outcomes = self.journal.perpetual_outcomes()
-        self._open_perpetuals = self.journal.open_perpetuals()
+        self._orders = JournalOrders.of(self.journal)
         self.history.record()
         if self.figures is not None:
             self.figures.record()
@@ -139,12 +132,7 @@ class Recorder:
                 f"recording {self.folder} could not be written: {error.strerror}; free space and start again"
             ) from error
         self._last = step.record
-        closed = [item for item in step.record.outcomes if item.status in CLOSING_STATUSES]
-        self._outcomes = (*self._outcomes, *closed)
-        self._open = self.journal.open_legs()
-        traded = [item for item in step.record.perpetuals if item.status in CLOSING_STATUSES]
-        self._perpetual_outcomes = (*self._perpetual_outcomes, *traded)
-        self._open_perpetuals = self.journal.open_perpetuals()
+        self._orders = self._orders.after(step.record, self.journal)
         if self._lines >= self.steps_per_file:
             self.close()
 
@@ -174,10 +162,7 @@ class Recorder:
             "run": self._run,
             "policy_hash": self.policy.hash,
             "last": codec.dumps(self._last) if self._last else "",
-            "outcomes": [codec.dumps(item) for item in self._outcomes],
-            "open": [codec.dumps(item) for item in self._open],
-            "perpetual_outcomes": [codec.dumps(item) for item in self._perpetual_outcomes],
-            "open_perpetuals": [codec.dumps(item) for item in self._open_perpetuals],
+            **self._orders.document(),
         }
         write_whole(part / START, json.dumps(start).encode())
         return True
@@ -286,6 +271,7 @@ def _line(step: Step, changes: list[list[Any]], answers: Iterable[Answer]) -> Li
         "vote": "" if moment.vote is None else codec.dumps(moment.vote),
         "held": _many(step.frame.held),
         "answers": json.dumps([_answer(item) for item in answers]),
+        "asked": json.dumps([request_document(item) for item in step.asked]),
         "record": codec.dumps(step.record),
         "decision_hash": decision_hash(step),
         "changes": changes,

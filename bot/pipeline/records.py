@@ -35,6 +35,7 @@ def is_news(record: StepRecord, last: StepRecord | None) -> bool:
         record.outcomes,
         record.perpetuals,
         record.account_orders,
+        record.covers,
         record.decision.plan.legs,
         record.decision.perpetuals,
     )

@@ -13,7 +13,7 @@ from bot.ports.reading import (
     WebSource,
 )
 from bot.ports.sending import Messenger, Proposer, Transactor
-from bot.ports.venues import AccountVenue, MarketView, PerpetualVenue, Venue, VenuePosition
+from bot.ports.venues import AccountVenue, CoverVenue, MarketView, PerpetualVenue, Venue, VenuePosition
 
 __all__ = [
     "AccountAdapter",
@@ -21,6 +21,7 @@ __all__ = [
     "BlockLog",
     "Call",
     "ChainReader",
+    "CoverVenue",
     "FeeHistory",
     "Journal",
     "MarketView",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from bot.model.account_order import AccountOrder, AccountOutcome
+from bot.model.cover import CoverOrder, CoverOutcome
 from bot.model.hedge import HedgeLeg, LegOutcome
 from bot.model.intent import IntentEvent
 from bot.model.perpetual import PerpetualOrder
@@ -48,6 +49,18 @@ class Journal(Protocol):
 
     def account_outcomes(self) -> tuple[AccountOutcome, ...]:
         """Return all closed orders on positions and loans, oldest first."""
+        ...
+
+    def open_cover(self, order: CoverOrder, *, at_s: float) -> None:
+        """As ``open_leg``: recorded before anything is sent; one open order per protocol."""
+        ...
+
+    def close_cover(self, outcome: CoverOutcome) -> None: ...
+
+    def open_covers(self) -> tuple[CoverOrder, ...]: ...
+
+    def cover_outcomes(self) -> tuple[CoverOutcome, ...]:
+        """Return all closed purchases of cover, oldest first."""
         ...
 
     def append_intent(self, event: IntentEvent) -> None: ...

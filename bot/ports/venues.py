@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bot.model.account_order import AccountOrder, AccountOutcome
+from bot.model.cover import CoverOrder, CoverOutcome, HeldCover
 from bot.model.execution import NOTHING_DUE, Due
 from bot.model.hedge import HedgeLeg, Instrument, LegOutcome, Quote
 from bot.model.market import Block, Columns
@@ -103,5 +104,27 @@ class AccountVenue(Protocol):
         ...
 
     async def reconcile(self, order: AccountOrder, *, view: MarketView) -> AccountOutcome:
+        """Say what became of an order that an earlier run left open, from the chain alone."""
+        ...
+
+
+class CoverVenue(Protocol):
+    """A mutual that sells protocol covers (R20)."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def held(self, view: MarketView) -> tuple[HeldCover, ...]:
+        """Return the account's covers, ended ones that can still be claimed on included.
+
+        Raises TransientError: what cannot be read is never nothing.
+        """
+        ...
+
+    async def execute(self, order: CoverOrder, *, view: MarketView) -> CoverOutcome:
+        """Do one order to its end. Never raises VenueRejected: a refusal is an outcome."""
+        ...
+
+    async def reconcile(self, order: CoverOrder, *, view: MarketView) -> CoverOutcome:
         """Say what became of an order that an earlier run left open, from the chain alone."""
         ...

@@ -89,19 +89,27 @@ def joint_paths(
             name: make(asset.daily_close, spot=asset.spot, vol_floor=vol_floor, vol_cap=vol_cap)
             for name, asset in assets.items()
         }
-    found = {
-        name: historical_paths(
-            windows[name],
-            spot=assets[name].spot,
-            vol=pasts[name].held_vol(cap=vol_cap),
-            past=pasts[name],
-        )
-        for name in windows
-    }
+    found = _shared_paths(assets, pasts, windows, vol_cap=vol_cap)
     leader = next(iter(found.values()))
     return {
         name: found.get(name) or ranked_paths(leader, asset, vol_floor=vol_floor, vol_cap=vol_cap)
         for name, asset in assets.items()
+    }
+
+
+def _shared_paths(
+    assets: Mapping[str, Asset],
+    pasts: Mapping[str, Past],
+    windows: Mapping[str, FloatArray],
+    *,
+    vol_cap: float,
+) -> dict[str, PathSet]:
+    """Return paths of the assets that have shocks on the same dates, each at its own vol."""
+    return {
+        name: historical_paths(
+            shocks, spot=assets[name].spot, vol=pasts[name].held_vol(cap=vol_cap), past=pasts[name]
+        )
+        for name, shocks in windows.items()
     }
 
 

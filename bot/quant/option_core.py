@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import erfcx, ndtr
 
 from bot.model.market import FloatArray
 
@@ -71,7 +70,7 @@ def value(
     half = 0.5 * total
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         middle = _spread(moneyness, total)
-        textbook = sign * (asset * ndtr(sign * (middle + half)) - cash * ndtr(sign * (middle - half)))
+        textbook = sign * (asset * normal(sign * (middle + half)) - cash * normal(sign * (middle - half)))
         is_tail = (textbook < _TAIL * np.minimum(asset, cash)) & (total > 0.0)
     found = np.asarray(np.maximum(textbook, 0.0))  # keeps NaN
     if np.count_nonzero(is_tail):
@@ -106,7 +105,16 @@ def _tail_value(
     return np.asarray(np.minimum(asset, cash) * density(centre + half) * gap)
 
 
+def normal(x: FloatArray) -> FloatArray:
+    """Return the standard normal distribution function."""
+    from scipy.special import ndtr  # a sixth of a second of imports: not where nothing is priced
+
+    return np.asarray(ndtr(x))
+
+
 def _mills(y: FloatArray) -> FloatArray:
+    from scipy.special import erfcx
+
     return np.asarray(_SQRT_HALF_PI * erfcx(_SQRT_HALF * y))
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr
 
 from bot.model.market import FloatArray
 from bot.quant import option_core
@@ -326,7 +325,7 @@ def _rho(at: Terms) -> FloatArray:
 
 def _tail(at: Terms, d: FloatArray) -> FloatArray:
     """Return N(d) for a call, N(-d) for a put: 1, one half or 0 without time or vol."""
-    return np.asarray(ndtr(at.sign * d))
+    return np.asarray(option_core.normal(at.sign * d))
 
 
 def _per(numerator: ArrayLike, denominator: ArrayLike) -> FloatArray:

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from bot.chain.address import Address
 from bot.settings.part import Part
-from bot.venues.uniswap_exit import ExitLimits
+from bot.venues.withdrawal import ExitLimits
 
 
 class ExitSettings(Part):

@@ -66,7 +66,7 @@ class OpynSettings(Part):
 
 
 class HegicSettings(Part):
-    """``[hegic]``: Hegic Herge. ``strategies`` is its address book: ``PUT_90_ETH_2 = "0x…"``."""
+    """``[hegic]``: Hegic Herge. ``strategies`` is its address book, each ``"0x…"`` or ``"@name"``."""
 
     underlying: str = "ETH"
     treasury: Address  # OperationalTreasury

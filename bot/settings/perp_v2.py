@@ -4,6 +4,8 @@ from pydantic import Field
 
 from bot.chain.address import Address
 from bot.settings.part import Part
+from bot.venues.perp_v2_reads import PerpV2Contracts
+from bot.venues.perp_v2_terms import PerpV2Terms
 
 
 class PerpV2Settings(Part):
@@ -23,3 +25,27 @@ class PerpV2Settings(Part):
     min_size: float = Field(default=0.01, gt=0.0)  # units of the underlying
     lot: float = Field(default=0.001, gt=0.0)
     twap_s: int = Field(default=900, gt=0)  # that the market funds on; checked against the chain
+
+    @property
+    def contracts(self) -> PerpV2Contracts:
+        return PerpV2Contracts(
+            clearing_house=self.clearing_house,
+            vault=self.vault,
+            account_balance=self.account_balance,
+            exchange=self.exchange,
+            config=self.config,
+            base_token=self.base_token,
+            collateral=self.collateral,
+        )
+
+    @property
+    def terms(self) -> PerpV2Terms:
+        return PerpV2Terms(
+            underlying=self.underlying,
+            symbol=self.symbol,
+            collateral=self.collateral_symbol,
+            collateral_decimals=self.collateral_decimals,
+            min_size=self.min_size,
+            lot=self.lot,
+            twap_s=self.twap_s,
+        )

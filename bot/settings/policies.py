@@ -76,13 +76,7 @@ def bot_policy(name: str | Path) -> Policy:
             f"policy {source.name} rests on {source.simulation_only}, which is for simulation only; "
             "use it with alvh backtest, or name another policy"
         )
-    policy = parse_policy(source.table)
-    if policy.exit.without_asking:
-        raise ConfigError(
-            f"policy {source.name}: exit.consent is {policy.exit.consent!r}, and nothing in this release "
-            'withdraws by itself; write "ask", and a proposal says when to leave'
-        )
-    return policy
+    return parse_policy(source.table)
 
 
 def _preset(name: str) -> str:

@@ -9,6 +9,8 @@ from bot.chain.address import Address
 from bot.errors import ConfigError
 from bot.model.lp_position import DEFAULT_LOOK_BACK
 from bot.settings.part import Part
+from bot.venues.lyra_reads import LyraContracts
+from bot.venues.settlement import StablePair
 
 _NATIVE = "0x" + "00" * 20
 _WHOLE = 1_000_000
@@ -127,6 +129,30 @@ class LyraSettings(Part):
     stable: Address  # what the account holds, USDC
     stable_symbol: str = "USDC"
     stable_decimals: int = Field(default=6, ge=0, le=36)
+
+    @property
+    def contracts(self) -> LyraContracts:
+        return LyraContracts(
+            option_market=self.option_market,
+            option_token=self.option_token,
+            pricer=self.pricer,
+            liquidity_pool=self.liquidity_pool,
+            short_collateral=self.short_collateral,
+            synthetix_adapter=self.synthetix_adapter,
+        )
+
+    @property
+    def pair(self) -> StablePair:
+        return StablePair(
+            stable=self.stable_symbol,
+            stable_token=self.stable,
+            settlement=self.settlement_symbol,
+            settlement_token=self.settlement,
+            router=self.swap_router,
+            quoter=self.quoter,
+            pool_fee=self.settlement_pool_fee,
+            stable_decimals=self.stable_decimals,
+        )
 
 
 class ManagerSettings(Part):

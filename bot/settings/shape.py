@@ -35,7 +35,10 @@ def prepare(kind: Any, value: Any, *, path: str, resolve: Resolve) -> Any:
         return _reference(kind, value, path=path, resolve=resolve)
     if isinstance(value, Mapping):
         part = next((arm for arm in _arms(kind) if _is_part(arm)), None)
-        return value if part is None else _table(part, value, path=path, resolve=resolve)
+        if part is not None:
+            return _table(part, value, path=path, resolve=resolve)
+        entry = _entry_kind(kind)
+        return {key: prepare(entry, one, path=f"{path}.{key}", resolve=resolve) for key, one in value.items()}
     if isinstance(value, list | tuple):
         item = next((get_args(arm)[0] for arm in _arms(kind) if get_origin(arm) in (tuple, list)), None)
         if item is not None:
@@ -61,6 +64,9 @@ def _addresses_of(kind: Any, value: Any, path: str, key: str, owner: Any) -> Ite
         item = next((get_args(arm)[0] for arm in _arms(kind) if get_origin(arm) is tuple), None)
         for number, one in enumerate(value):
             yield from _addresses_of(item, one, f"{path}.{number}", key, owner)
+    elif isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from _addresses_of(_entry_kind(kind), one, f"{path}.{name}", key, owner)
     elif _is_part(type(value)):
         yield from addresses(value, path)
 
@@ -101,6 +107,11 @@ def _refuse_unknown(part: Any, value: Mapping[str, Any], path: str) -> None:
             like = difflib.get_close_matches(str(key), allowed, n=1)
             hint = f"did you mean {like[0]}" if like else f"there are {', '.join(allowed)}"
             raise ConfigError(f"unknown key {path}.{key}; {hint}")
+
+
+def _entry_kind(kind: Any) -> Any:
+    """Return what the entries of a table with free keys are; None where it says nothing of them."""
+    return next((get_args(arm)[1] for arm in _arms(kind) if get_origin(arm) in (dict, Mapping)), None)
 
 
 def _is_part(kind: Any) -> bool:

@@ -11,7 +11,7 @@ from bot.model.tier import Family, Reading
 from bot.model.units import DAY_S, HOUR_S
 from bot.quant.bars import Bars
 from bot.quant.volatility import log_returns
-from bot.signals.onchain_policy import numbers_of
+from bot.signals.onchain_policy import OnchainPolicy, numbers_of
 from bot.signals.policy import SignalsPolicy
 from bot.signals.reading import (
     Inputs,
@@ -143,13 +143,18 @@ def _measure(
     if math.isnan(vol) or math.isnan(norm):
         because = f"effective rate of {stable}: under {policy.coverage:.0%} of the last {span} bars are known"
         return Measured(value=math.nan, score=math.nan, because=because)
+    return _against_norm(stable, vol, norm, count=len(others), numbers=numbers)
+
+
+def _against_norm(stable: str, vol: float, norm: float, *, count: int, numbers: OnchainPolicy) -> Measured:
+    """Return how far the vol of an effective rate against ``count`` stables is over its norm, floored."""
     ratio = vol / max(norm, numbers.reer_min_vol)
     anchors = numbers.reer
     floored = f", floored at {numbers.reer_min_vol:.3%}" if norm < numbers.reer_min_vol else ""
     return Measured(
         value=ratio,
         score=anchors.score(ratio),
-        because=f"effective rate of {stable} against {len(others)} stables: vol {vol:.3%} in "
+        because=f"effective rate of {stable} against {count} stables: vol {vol:.3%} in "
         f"{numbers.reer_span_s / HOUR_S:.0f} h against {norm:.3%}{floored} over "
         f"{numbers.reer_window_s / DAY_S:.0f} days: {ratio:.2f}, "
         f"stress from {anchors.calm:g} to {anchors.stress:g}",

@@ -167,6 +167,7 @@ def attribution(money: Money, *, hedged_less_unhedged_usd: float) -> go.Figure:
         ("venue fees", -money.fee_usd),
         ("swap", -money.swap_usd),
         ("gas", -money.gas_usd),
+        ("covers", -money.cover_usd),
         ("sold", money.sold_usd),
         ("settled", money.settled_usd),
         ("still held", money.mark_usd),

@@ -16,6 +16,7 @@ from bot.errors import ConfigError
 from bot.model.hedge import LegOutcome, Side
 from bot.model.tier import Tier
 from bot.simulation import charts
+from bot.simulation.beside_orders import BesideOrder
 from bot.simulation.report_data import Compared, LayerView, ReportData
 from bot.simulation.wording import budget_names, order_words, percent, strategy_name, usd, when
 
@@ -199,6 +200,7 @@ def _costs(data: ReportData) -> str:
         ("Venue fees", money.fee_usd),
         ("Swaps to and from the venue's stable", money.swap_usd),
         ("Gas", money.gas_usd),
+        *((("Premium of covers", money.cover_usd),) if money.cover_usd else ()),
         ("Received from sales", money.sold_usd),
         ("Received at expiry", money.settled_usd),
         ("Still held, at sale value", money.mark_usd),
@@ -250,8 +252,11 @@ def _tiers(data: ReportData) -> str:
 def _orders(data: ReportData) -> str:
     head = _row_of("th", ("Time, UTC", "Layer", "Order", "Paid or received", "Gas"), numbers_from=3)
     rows = [_order_row(item) for item in data.decided.orders]
+    rows += [_beside_row(item) for item in data.decided.beside]
     title = f"{len(rows)} order{'s' if len(rows) != 1 else ''}"
     about = "What was bought, sold and settled, and why. Premium is with fees; gas comes on top."
+    if data.decided.beside:
+        about += " Last what was done beside the hedges; what moved there stays the account's own."
     return _section(title, about, _table(head, rows))
 
 
@@ -266,6 +271,17 @@ def _order_row(item: LegOutcome) -> str:
         f'<tr><td class="t">{escape(when(item.at_s))}</td><td>{escape(leg.layer.value)}</td>'
         f'<td>{escape(_capital(words))}<small title="{escape(item.tx_hash)}">{escape(about)}</small></td>'
         f'<td class="n" data-name="paid or received">{escape(paid)}</td>'
+        f'<td class="n" data-name="gas">{escape(usd(item.gas_usd))}</td></tr>'
+    )
+
+
+def _beside_row(item: BesideOrder) -> str:
+    link = f" · transaction {item.tx_hash[:10]}…" if item.tx_hash else ""
+    return (
+        f'<tr><td class="t">{escape(when(item.at_s))}</td><td>{escape(item.kind)}</td>'
+        f'<td>{escape(_capital(item.words))}<small title="{escape(item.tx_hash)}">'
+        f"{escape(item.because + link)}</small></td>"
+        f'<td class="n" data-name="paid or received">{escape(usd(-item.premium_usd, signed=True))}</td>'
         f'<td class="n" data-name="gas">{escape(usd(item.gas_usd))}</td></tr>'
     )
 

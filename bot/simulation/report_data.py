@@ -8,12 +8,14 @@ import numpy as np
 
 from bot.errors import NotFoundError
 from bot.model.exposure import LpShape
-from bot.model.hedge import Layer, LayerTarget, LegOutcome, LegStatus, Shortfall, Side
+from bot.model.hedge import OPEN_STATUSES, Layer, LayerTarget, LegOutcome, LegStatus, Shortfall, Side
 from bot.model.market import FloatArray
 from bot.model.record import GroupDecision, StepRecord
 from bot.model.tier import Quality, Tier
 from bot.model.units import HOUR_S
+from bot.pipeline.recorded_orders import JournalOrders
 from bot.ports import VenuePosition
+from bot.simulation.beside_orders import BesideOrder, beside_orders
 from bot.simulation.metrics import max_drawdown
 from bot.simulation.payoff_view import Payoff, payoff_of
 from bot.simulation.results import ALVH, UNHEDGED, BacktestResult, TierChange, cash_usd, tier_changes
@@ -55,6 +57,7 @@ class Money:
     fee_usd: float = 0.0
     swap_usd: float = 0.0
     gas_usd: float = 0.0
+    cover_usd: float = 0.0  # premium of covers (R20); they are worth nothing until they pay
     sold_usd: float = 0.0  # received for sold hedges
     settled_usd: float = 0.0  # received at expiry
     mark_usd: float = 0.0  # what the remaining ones are worth
@@ -63,7 +66,7 @@ class Money:
     def net_usd(self) -> float:
         """What hedging added to the account; negative is a cost."""
         gained = self.sold_usd + self.settled_usd + self.mark_usd
-        return gained - self.premium_usd - self.fee_usd - self.swap_usd - self.gas_usd
+        return gained - self.premium_usd - self.fee_usd - self.swap_usd - self.gas_usd - self.cover_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,7 @@ class Decided:
     tier_by_step: tuple[Tier, ...]
     orders: tuple[LegOutcome, ...]
     holdings: tuple[Holding, ...]
+    beside: tuple[BesideOrder, ...]  # orders that are no hedges
     layers: tuple[LayerView, ...]
     state: str  # the last decision, in one sentence
     limits: Mapping[str, float]  # R9 figures, USD
@@ -158,50 +162,85 @@ def from_steps(
     steps: Sequence[StepRecord],
     *,
     title: str,
+    orders: JournalOrders | None = None,
     positions: Sequence[VenuePosition] | None = None,
     shapes: Sequence[LpShape] = (),
     assumptions: Sequence[str] = (),
     sources: Sequence[str] = (),
     gaps: Sequence[str] = (),
 ) -> ReportData:
-    """Return the report of a run from its journal, oldest step first.
+    """Return the report of a run from its journal, oldest step first. Raises NotFoundError without a step.
 
+    ``orders`` are those of the journal, which has some that no step tells: made by hand while no bot ran.
     A record's marks and cash are both of before its own orders, so that every step stands alone.
     ``positions`` are the hedges held after the last orders, marked at the last step, and ``shapes`` the
-    protected positions, for the payoff. Without them the last step is shown as before its orders, and the
-    payoff is left out. Raises NotFoundError when there is no step.
+    protected positions, for the payoff. Without them the last step is shown as before its orders.
     """
     if not steps:
         raise NotFoundError("there is no step in the journal to report on; run the bot first")
     times_s = np.array([item.decision.now_s for item in steps])
     unhedged = np.array([sum(item.exposure_value_usd.values()) for item in steps])
-    marks = np.array([item.hedge_value_usd for item in steps])
-    hedged = unhedged + marks + np.array([item.cash_flow_usd for item in steps])
-    outcomes = tuple(outcome for item in steps for outcome in item.outcomes)
-    last, booked, mark_usd = steps[-1], outcomes, float(marks[-1])
+    outcomes, beside = _told(steps, orders)
     underlying, spots = _spots(steps)
-    if positions is None:
-        booked = outcomes[: len(outcomes) - len(_own_outcomes(last))]
-    else:
-        mark_usd = _mark(positions)
-        after_usd = last.cash_flow_usd + sum(cash_usd(item) for item in _own_outcomes(last))
-        hedged[-1] = unhedged[-1] + after_usd + mark_usd
     return ReportData(
         title=title,
-        mode=last.mode,
+        mode=steps[-1].mode,
         underlying=underlying,
         times_s=times_s,
         spot_usd=spots,
         unhedged_usd=unhedged,
-        hedged_usd=hedged,
+        hedged_usd=_hedged(steps, unhedged, positions),
         tiers=tuple(tier_changes(steps)),
         payoff=payoff_of(shapes, float(spots[-1]), positions or (), now_s=float(times_s[-1])),
-        money=money_of(booked, mark_usd=mark_usd),
+        money=_money(steps[-1], outcomes, beside, positions),
         assumptions=tuple(assumptions),
         sources=tuple(sources),
         gaps=tuple(gaps),
-        decided=decided_of(steps, outcomes),
+        decided=decided_of(steps, outcomes, beside),
     )
+
+
+def _told(
+    steps: Sequence[StepRecord], orders: JournalOrders | None
+) -> tuple[tuple[LegOutcome, ...], tuple[BesideOrder, ...]]:
+    """Return every order that a step tells of or the journal has closed, each once, oldest first."""
+    told = [outcome for item in steps for outcome in item.outcomes]
+    if orders is None:
+        accounts = [item for step in steps for item in step.account_orders]
+        return tuple(told), beside_orders(accounts, [item for step in steps for item in step.covers])
+    known = {item.leg.key for item in told if item.status not in OPEN_STATUSES}
+    by_hand = [item for item in orders.outcomes if item.leg.key not in known]
+    outcomes = tuple(sorted((*told, *by_hand), key=lambda item: item.at_s))
+    return outcomes, beside_orders(orders.account_outcomes, orders.cover_outcomes)
+
+
+def _hedged(
+    steps: Sequence[StepRecord], unhedged: FloatArray, positions: Sequence[VenuePosition] | None
+) -> FloatArray:
+    """Return what the hedged book was worth at each step; with ``positions`` the last is after its orders."""
+    marks = np.array([item.hedge_value_usd for item in steps])
+    hedged: FloatArray = unhedged + marks + np.array([item.cash_flow_usd for item in steps])
+    if positions is not None:
+        after_usd = steps[-1].cash_flow_usd + sum(cash_usd(item) for item in _own_outcomes(steps[-1]))
+        hedged[-1] = unhedged[-1] + after_usd + _mark(positions)
+    return hedged
+
+
+def _money(
+    last: StepRecord,
+    outcomes: tuple[LegOutcome, ...],
+    beside: tuple[BesideOrder, ...],
+    positions: Sequence[VenuePosition] | None,
+) -> Money:
+    """Return what hedging cost and is worth: after the last orders, or before them without ``positions``."""
+    if positions is not None:
+        return money_of(outcomes, beside, mark_usd=_mark(positions))
+    now_s, own = last.decision.now_s, {item.leg.key for item in _own_outcomes(last)}
+    legs = [
+        item for item in outcomes if item.leg.key not in own and (item.at_s < now_s or item in last.outcomes)
+    ]
+    others = [item for item in beside if item.at_s < now_s or (item.at_s == now_s and item.reconciled)]
+    return money_of(legs, others, mark_usd=float(last.hedge_value_usd))
 
 
 def from_backtest(result: BacktestResult) -> ReportData:
@@ -242,7 +281,7 @@ def from_backtest(result: BacktestResult) -> ReportData:
     )
 
 
-def money_of(outcomes: Sequence[LegOutcome], *, mark_usd: float) -> Money:
+def money_of(outcomes: Sequence[LegOutcome], beside: Sequence[BesideOrder] = (), *, mark_usd: float) -> Money:
     """Add up what orders paid and brought; gas of refused orders counts too."""
     filled = [item for item in outcomes if item.status in _FILLED]
     buys = [item for item in filled if item.leg.side is Side.BUY]
@@ -250,7 +289,8 @@ def money_of(outcomes: Sequence[LegOutcome], *, mark_usd: float) -> Money:
         premium_usd=sum(item.premium_usd - item.fee_usd for item in buys),
         fee_usd=sum(item.fee_usd for item in buys),
         swap_usd=sum(item.swap_usd for item in filled),
-        gas_usd=sum(item.gas_usd for item in outcomes),
+        gas_usd=sum(item.gas_usd for item in outcomes) + sum(item.gas_usd for item in beside),
+        cover_usd=sum(item.premium_usd for item in beside),
         sold_usd=sum(item.premium_usd for item in filled if item.leg.side is Side.SELL),
         settled_usd=sum(item.premium_usd for item in filled if item.leg.side is Side.SETTLE),
         mark_usd=mark_usd,
@@ -272,7 +312,9 @@ def holdings_of(outcomes: Sequence[LegOutcome], *, end_s: float) -> tuple[Holdin
     return tuple(holdings)
 
 
-def decided_of(steps: Sequence[StepRecord], outcomes: Sequence[LegOutcome]) -> Decided:
+def decided_of(
+    steps: Sequence[StepRecord], outcomes: Sequence[LegOutcome], beside: tuple[BesideOrder, ...] = ()
+) -> Decided:
     """Read tiers, layers, limits and data quality from the steps, the newest of each."""
     last = steps[-1].decision
     readings = next((item.decision.readings for item in reversed(steps) if item.decision.readings), ())
@@ -281,6 +323,7 @@ def decided_of(steps: Sequence[StepRecord], outcomes: Sequence[LegOutcome]) -> D
         tier_by_step=tuple(tiers),
         orders=tuple(outcomes),
         holdings=holdings_of(outcomes, end_s=last.now_s),
+        beside=beside,
         layers=tuple(sorted(layers_of(last.groups), key=lambda item: list(Layer).index(item.layer))),
         state=". ".join(f"{group.tier.name}: {group.because}" for group in last.groups),
         limits=dict(last.limits),

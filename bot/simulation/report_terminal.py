@@ -82,6 +82,10 @@ def summary(report: ReportData) -> RenderableType:
         f"Orders: {len(orders)}",
         [(f"{when(item.at_s)}  {item.leg.layer.value:<4} ", order_words(item)) for item in orders],
     )
+    parts += _listed(
+        f"Beside the hedges: {len(report.decided.beside)}",
+        [(f"{when(item.at_s)}  {item.kind:<5} ", item.words) for item in report.decided.beside],
+    )
     for title, lines in (
         ("Missing", report.missing),
         ("Gaps (nothing was filled)", report.gaps),
@@ -132,7 +136,7 @@ def _money(report: ReportData) -> RenderableType:
     received = money.sold_usd + money.settled_usd
     return Text(
         f"Spent: premium {usd(money.premium_usd)}, fees {usd(money.fee_usd)}, swaps {usd(money.swap_usd)}, "
-        f"gas {usd(money.gas_usd)}.\n"
+        f"gas {usd(money.gas_usd)}{f', covers {usd(money.cover_usd)}' if money.cover_usd else ''}.\n"
         f"Received {usd(received)}; still held, at sale value, {usd(money.mark_usd)}; "
         f"net {usd(money.net_usd, signed=True)}."
     )

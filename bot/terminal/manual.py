@@ -7,25 +7,35 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from bot.app.look import Look
-from bot.app.manual import Held, Offer, held, offers
-from bot.model.account_order import AccountOutcome
+from bot.app.manual import Held, Offer, Outcome, held, offers
+from bot.app.manual_perpetual import named_perpetuals
+from bot.app.orders import History
 from bot.model.execution import DueAction
 from bot.model.hedge import LegOutcome, LegStatus, Quote, Side
 from bot.pipeline.desk import Request
 from bot.simulation.report_terminal import Rows, hanging
 from bot.simulation.wording import usd, when
-from bot.terminal.account import account_line
-from bot.terminal.status import order_line
+from bot.terminal.account import account_line, order_words
+from bot.terminal.cover import cover_line, cover_words, covers_table
+from bot.terminal.perpetual import closing_words, perpetuals_table
+from bot.terminal.status import order_line, perpetual_line, perpetual_words
 
 _SHOWN = 4  # quotes of one slot
 
 
 def positions_view(look: Look) -> RenderableType:
     """Return every position with what it cost, what it would bring, and what is due of it."""
-    found = held(look)
+    found, perpetuals = held(look), named_perpetuals(look)
     head = Text(f"positions at block {_block(look)}, {when(look.moment.now_s)} UTC", style="bold")
-    if not found:
+    if not (found or perpetuals or look.covers):
         return Group(head, Text(f"none: the {look.mode} book is empty and no venue lists any"))
+    covers = [covers_table(look.covers, now_s=look.moment.now_s)] if look.covers else []
+    return Group(head, *_options(look, found), *perpetuals_table(perpetuals), *covers)
+
+
+def _options(look: Look, found: Sequence[Held]) -> Iterator[RenderableType]:
+    if not found:
+        return
     rows = [
         (
             item.name,
@@ -38,7 +48,8 @@ def positions_view(look: Look) -> RenderableType:
         for item in found
     ]
     head_row = ("position", "layer", "contracts", "cost", "sale now", "intrinsic")
-    return Group(head, Rows(head=head_row, rows=rows, left=(0, 1)), *_details(look, found))
+    yield Rows(head=head_row, rows=rows, left=(0, 1))
+    yield from _details(look, found)
 
 
 def _details(look: Look, found: Sequence[Held]) -> Iterator[RenderableType]:
@@ -122,29 +133,49 @@ def request_view(request: Request) -> RenderableType:
         after = ", only once the purchase is filled" if leg.only_after else ""
         what = f"{leg.side} {leg.size:,.2f} {leg.instrument.label} at {leg.instrument.venue} {bound}{after}"
         parts.append(hanging("order: ", Text(what)))
+    parts += [hanging("order: ", Text(closing_words(order))) for order in request.perpetuals]
     return Group(*parts)
 
 
-def history_view(
-    outcomes: Sequence[LegOutcome], accounts: Sequence[AccountOutcome], waiting: Sequence[str]
-) -> RenderableType:
+def outcome_line(outcome: Outcome) -> RenderableType:
+    """Return what became of an order, whatever it was for."""
+    return order_line(outcome) if isinstance(outcome, LegOutcome) else perpetual_line(outcome)
+
+
+def history_view(found: History) -> RenderableType:
     """Return closed orders, oldest first, and those whose end is open."""
     parts: list[RenderableType] = []
-    for item in outcomes:
+    for item in found.outcomes:
         parts.append(order_line(item))
         if item.tx_hash:
             parts.append(Text(f"    {item.tx_hash} in block {item.block_number:,}", style="dim"))
-    parts += [account_line(item) for item in accounts]
-    parts += [hanging("open: ", Text(text, style="bold yellow")) for text in waiting]
+    parts += [perpetual_line(item) for item in found.perpetual_outcomes]
+    parts += [account_line(item) for item in found.account_outcomes]
+    parts += [cover_line(item) for item in found.cover_outcomes]
+    parts += [hanging("open: ", Text(text, style="bold yellow")) for text in _open(found)]
     if not parts:
         parts.append(Text("no order was made yet"))
-    done = [item for item in outcomes if item.status in (LegStatus.FILLED, LegStatus.PARTIAL)]
+    return Group(*parts, Text(_totals(found), style="bold"))
+
+
+def _open(found: History) -> Iterator[str]:
+    yield from (f"{leg.side} {leg.size:,.2f} {leg.instrument.label}" for leg in found.open_legs)
+    yield from map(perpetual_words, found.open_perpetuals)
+    yield from map(order_words, found.open_account_orders)
+    yield from map(cover_words, found.open_covers)
+    yield from found.waiting
+
+
+def _totals(found: History) -> str:
+    done = [item for item in found.outcomes if item.status in (LegStatus.FILLED, LegStatus.PARTIAL)]
     paid = sum(item.premium_usd for item in done if item.leg.side is Side.BUY)
+    paid += sum(item.premium_usd for item in found.cover_outcomes)
     back = sum(item.premium_usd for item in done if item.leg.side is not Side.BUY)
-    costs = sum(item.gas_usd + item.swap_usd for item in outcomes)
-    costs += sum(item.gas_usd for item in accounts)
-    total = f"premium paid {usd(paid)}, received {usd(back)}, gas and swaps {usd(costs)}"
-    return Group(*parts, Text(total, style="bold"))
+    costs = sum(item.gas_usd + item.swap_usd for item in found.outcomes)
+    costs += sum(item.gas_usd for item in found.account_outcomes)
+    costs += sum(item.gas_usd for item in found.cover_outcomes)
+    costs += sum(item.gas_usd + item.fee_usd for item in found.perpetual_outcomes)
+    return f"premium paid {usd(paid)}, received {usd(back)}, gas, swaps and fees {usd(costs)}"
 
 
 def _block(look: Look) -> str:

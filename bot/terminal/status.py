@@ -29,6 +29,7 @@ from bot.simulation.report_terminal import Rows, hanging
 from bot.simulation.results import cash_usd
 from bot.simulation.wording import INDICATIVE, UNKNOWN, budget_names, order_words, percent, usd, when
 from bot.terminal.account import account_line
+from bot.terminal.cover import cover_line
 
 TIER_STYLE = {
     Tier.CALM: "bold bright_blue",
@@ -92,6 +93,7 @@ def status_view(record: StepRecord, *, full: StepRecord | None = None) -> Render
     parts += [order_line(outcome) for outcome in record.outcomes]
     parts += [perpetual_line(outcome) for outcome in record.perpetuals]
     parts += [account_line(outcome) for outcome in record.account_orders]
+    parts += [cover_line(outcome) for outcome in record.covers]
     parts += _multi_orders(decision)
     parts.append(_money(record))
     parts += [hanging("", Text(f"HOLD: {reason}", style="bold yellow")) for reason in decision.holds]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.chain.abi import Abi
-from bot.errors import InvariantError, VenueRejected
+from bot.errors import VenueRejected
 from bot.model.account_order import AccountFact, AccountOrder, Moved
 from bot.model.base_layers import Action
 from bot.model.execution import ExecutionPlan, OnchainTx, Payment
@@ -19,25 +19,14 @@ from bot.model.signing import ApprovalRule, CallRule, Guard, Permission
 from bot.model.units import to_fixed_down
 from bot.ports import ChainReader, MarketView
 from bot.venues.overrides import FundedSender
+from bot.venues.priced_token import PricedToken
+from bot.venues.steps import executed, without_event
 
 POOL = Abi.load("Pool")
 RESERVE_GAS_CEILING = 700_000
 _VARIABLE_RATE = 2  # interestRateMode; stable-rate borrowing is switched off on every market
 _CALLS = {Action.TOP_UP: "supply", Action.REPAY: "repay"}
 _EVENTS = {Action.TOP_UP: "Supply", Action.REPAY: "Repay"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReserveToken:
-    symbol: str
-    address: str
-    decimals: int
-    is_stable: bool = False  # it counts 1 USD where no source has its price
-
-    def price_usd(self, view: MarketView) -> float:
-        """Return the price of a whole unit, NaN where it is not known."""
-        par = 1.0 if self.is_stable else math.nan
-        return view.stable_usd.get(self.symbol, view.spot_usd.get(self.symbol, par))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +37,8 @@ class AaveReserve:
     account: str
     label: str  # of the loan
     pool: str
-    collateral: ReserveToken | None  # what it is topped up with
-    debt: ReserveToken | None  # what is repaid
+    collateral: PricedToken | None  # what it is topped up with
+    debt: PricedToken | None  # what is repaid
 
     @property
     def name(self) -> str:
@@ -81,9 +70,10 @@ class AaveReserve:
                 f"{self.label}: {order.amount_usd:.4f} USD is no amount of {token.symbol}; nothing was sent"
             )
         data = self._data(order.action, token, amount_raw)
-        await self._check(token, data, head)
+        funded = FundedSender(self.reader)
+        await funded.check(self.pool, data, token=token.address, owner=self.account, block=head)
         step = OnchainTx(
-            purpose=order.action.value.replace(" ", "-"),
+            purpose=_purpose(order),
             to=self.pool,
             data=data,
             gas_ceiling=RESERVE_GAS_CEILING,
@@ -111,32 +101,21 @@ class AaveReserve:
         *,
         view: MarketView,  # noqa: ARG002 - amounts, not worth
     ) -> AccountFact | None:
-        receipt = receipts.get(order.action.value.replace(" ", "-"))
-        if receipt is None or not receipt.succeeded:
+        receipt = executed(receipts, _purpose(order))
+        if receipt is None:
             return None
         token = self._token(order.action)
         for event in POOL.logs(_EVENTS[order.action], receipt.logs, address=self.pool):
             if str(event["reserve"]).lower() == token.address.lower():
-                units = event["amount"] / 10**token.decimals
-                return AccountFact(moved=(Moved(asset=token.symbol, units=-units),), receipt=receipt)
-        raise InvariantError(f"order {order.key}: {receipt.tx_hash} succeeded without its event")
+                moved = Moved(asset=token.symbol, units=-token.units(event["amount"]))
+                return AccountFact(moved=(moved,), receipt=receipt)
+        raise without_event(order.key, receipt)
 
-    def _data(self, action: Action, token: ReserveToken, amount_raw: int) -> bytes:
+    def _data(self, action: Action, token: PricedToken, amount_raw: int) -> bytes:
         rest = (self.account, 0) if action is Action.TOP_UP else (_VARIABLE_RATE, self.account)
         return POOL.encode(_CALLS[action], token.address, amount_raw, *rest)
 
-    async def _check(self, token: ReserveToken, data: bytes, head: Block) -> None:
-        """Run the very call as if the account were funded. Raises VenueRejected where the pool refuses it."""
-        funded = FundedSender(self.reader)
-        overrides = await funded.overrides(
-            token=token.address, owner=self.account, spender=self.pool, block=head
-        )
-        if overrides is not None:
-            await self.reader.simulate(
-                to=self.pool, data=data, block=head, sender=self.account, overrides=overrides
-            )
-
-    def _token(self, action: Action) -> ReserveToken:
+    def _token(self, action: Action) -> PricedToken:
         found = {Action.TOP_UP: self.collateral, Action.REPAY: self.debt}.get(action)
         if found is None:
             raise VenueRejected(
@@ -154,3 +133,7 @@ class AaveReserve:
             recipients=((on_behalf_of,),),
             most=(1,),
         )
+
+
+def _purpose(order: AccountOrder) -> str:
+    return order.action.value.replace(" ", "-")

@@ -36,7 +36,7 @@ from bot.venues.derive_orders import (
 from bot.venues.derive_quotes import DeriveMarket, Listed, check_basis, sale_usd
 from bot.venues.derive_replies import SETTLEMENT, VENUE, PositionRow, instrument_named
 from bot.venues.derive_rfq import best_maker, estimated
-from bot.venues.lyra_terms import Refusal
+from bot.venues.option_quotes import Refusal
 from bot.venues.planned import PlannedVenue
 from bot.venues.prices import Money, prices_of
 

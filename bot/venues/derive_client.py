@@ -8,13 +8,13 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import aiohttp
 import orjson
 import tenacity
 
+from bot.chain.http_session import TRANSPORT_ERRORS, BodyTooLarge, Closeable, HttpSession, bounded_body
 from bot.chain.json_fields import BadReply, field, listing, mapping, shown, string
 from bot.chain.node_url import checked_url, redact_url
 from bot.errors import (
@@ -43,7 +43,6 @@ _REFUSALS = frozenset(
 _TRIES = 4
 _BOOKS_S = 3.0  # books are published all the time: one that does not come by then is quoted by its ticker
 _PAUSE_S, _MOST_PAUSE_S = 1.0, 600.0  # after a rate limit that names no time; at most
-_CHUNK_BYTES = 65_536
 _DEPTHS = (1, 10, 20, 100)
 _MOST_CHANNELS = 200
 
@@ -68,7 +67,7 @@ class _NotSent(_Passing):
     """No connection came about, so that nothing left this machine."""
 
 
-class DeriveClient:
+class DeriveClient(Closeable):
     """The API of one account, or public reads only. Use as an async context manager, or call :meth:`close`.
 
     ``timeout_s`` bounds one exchange from connect to the last byte, and twice that all tries of a read.
@@ -97,27 +96,19 @@ class DeriveClient:
         self._owner, self._signer = owner, signer
         self._max_body_bytes = max_body_bytes
         self._clock = clock
-        self._session: aiohttp.ClientSession | None = None
+        self._http = HttpSession(
+            self.where,
+            headers={"Accept": "application/json", "Content-Type": "application/json"},
+            connections=20,
+        )
         self._ids = itertools.count(1)
-        self._closed = False
         self._quiet_until = 0.0  # time.monotonic() before which the exchange asked not to be called
 
     def __repr__(self) -> str:
         return f"DeriveClient({self.where})"
 
-    async def __aenter__(self) -> "DeriveClient":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
     async def close(self) -> None:
-        self._closed = True
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._http.close()
 
     async def read(self, method: str, params: Mapping[str, Any]) -> Any:
         """Return the result of an idempotent call. Raises TransientError, also for a plain no."""
@@ -197,7 +188,7 @@ class DeriveClient:
         """Put snapshots into ``found``; channels that the exchange refuses leave ``wanted``."""
         call_id = next(self._ids)
         limit = self._max_body_bytes
-        async with self._open().ws_connect(self._ws_url, max_msg_size=limit, heartbeat=20.0) as socket:
+        async with self._http.open().ws_connect(self._ws_url, max_msg_size=limit, heartbeat=20.0) as socket:
             call = {"id": call_id, "method": "subscribe", "params": {"channels": sorted(wanted)}}
             await socket.send_bytes(orjson.dumps(call))
             async for message in socket:
@@ -223,7 +214,7 @@ class DeriveClient:
             failure = _Passing(f"{method} at {self.where}: no answer within {self.timeout_s:g} s")
         except aiohttp.ClientConnectorError as error:
             failure = _NotSent(f"{method} at {self.where}: {type(error).__name__}")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except TRANSPORT_ERRORS as error:
             failure = _Passing(f"{method} at {self.where}: {type(error).__name__}")
         else:
             return self._result(method, status, pause, body)
@@ -250,14 +241,14 @@ class DeriveClient:
     ) -> tuple[int, str, bytes]:
         """Return status, Retry-After and body."""
         data = orjson.dumps(params)
-        async with self._open().post(url, data=data, headers=headers, allow_redirects=False) as response:
-            parts, size = [], 0
-            async for part in response.content.iter_chunked(_CHUNK_BYTES):
-                size += len(part)  # after decompression
-                if size > self._max_body_bytes:
-                    raise BadReply(f"{self.where}: the reply is larger than {self._max_body_bytes} bytes")
-                parts.append(part)
-            return response.status, response.headers.get("Retry-After", ""), b"".join(parts)
+        async with self._http.open().post(url, data=data, headers=headers, allow_redirects=False) as response:
+            try:
+                body = await bounded_body(response, limit=self._max_body_bytes)
+            except BodyTooLarge:
+                raise BadReply(
+                    f"{self.where}: the reply is larger than {self._max_body_bytes} bytes"
+                ) from None
+            return response.status, response.headers.get("Retry-After", ""), body
 
     def _result(self, method: str, status: int, pause: str, body: bytes) -> Any:
         try:
@@ -283,18 +274,6 @@ class DeriveClient:
         if isinstance(code, int) and code in _REFUSALS:
             return DeriveRefused(text, code)
         return _Passing(text)
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._closed:
-            raise InvariantError(f"the connection to {self.where} was closed")
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=20, keepalive_timeout=60),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),  # asyncio.timeout around each call is the one
-                headers={"Accept": "application/json", "Content-Type": "application/json"},
-            )
-        return self._session
 
 
 def _book_of(text: str | bytes, call_id: int, wanted: dict[str, str]) -> tuple[str, Any] | None:

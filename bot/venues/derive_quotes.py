@@ -28,7 +28,7 @@ from bot.venues.derive_replies import (
     contract_of,
     ticker_of,
 )
-from bot.venues.lyra_terms import Refusal
+from bot.venues.option_quotes import Refusal
 
 _PAGE_ROWS = 1_000
 _PARALLEL = 4

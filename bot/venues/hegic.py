@@ -2,31 +2,31 @@
 
 from collections.abc import Mapping
 
-from bot.errors import InvariantError
-from bot.model.execution import Ended, ExecutionPlan, TradeFact
-from bot.model.hedge import HedgeLeg, Quote, Side
+from bot.model.execution import Ended, TradeFact
+from bot.model.hedge import HedgeLeg, Side
 from bot.model.intent import Receipt
 from bot.model.market import Block
 from bot.model.signing import ApprovalRule, CallRule, Guard, Permission
 from bot.model.units import from_fixed
-from bot.ports import ChainReader, MarketView, Proposer, Transactor, VenuePosition
+from bot.ports import ChainReader, Proposer, Transactor
 from bot.venues.capabilities import CAPABILITIES
+from bot.venues.facts import mined, moved_raw, no_event
 from bot.venues.hegic_marks import HegicMarks
 from bot.venues.hegic_plan import BUY, EXERCISE, HegicPlanner
 from bot.venues.hegic_quotes import HegicQuoter
 from bot.venues.hegic_reads import LOCKED, STRATEGY, TREASURY, HegicReads
-from bot.venues.hegic_terms import HegicContracts, HegicTerms, money_of, prices_in
-from bot.venues.lyra_terms import QUOTING_ADDRESS, Refusal
+from bot.venues.hegic_terms import HegicContracts, HegicTerms
+from bot.venues.option_adapter import OptionAdapter, owner_of, planned_venue, unpaid
+from bot.venues.overrides import QUOTING_ADDRESS
 from bot.venues.planned import PlannedVenue
-from bot.venues.steps import is_alone, token_delta
+from bot.venues.prices import Prices
 from bot.venues.token_checks import TokenChecks
 
 
-class HegicAdapter:
-    """One Herge system. ``account`` says whose options are marked and who trades; none: quotes only."""
+class HegicAdapter(OptionAdapter[HegicTerms]):
+    """One Herge system."""
 
     capabilities = CAPABILITIES["hegic"]
-    goes_on_after: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -36,33 +36,22 @@ class HegicAdapter:
         account: str | None = None,
         terms: HegicTerms | None = None,
     ) -> None:
-        self.terms = terms or HegicTerms()
-        self._contracts, self._account = contracts, account
-        self._reads = HegicReads(reader, contracts)
-        self._quoter = HegicQuoter(reads=self._reads, terms=self.terms)
-        self._marks = HegicMarks(reads=self._reads, quoter=self._quoter, terms=self.terms)
-        self._planner = HegicPlanner(
+        terms = terms or HegicTerms()
+        self._contracts, self._reads = contracts, HegicReads(reader, contracts)
+        quoter = HegicQuoter(reads=self._reads, terms=terms)
+        marks = HegicMarks(reads=self._reads, quoter=quoter, terms=terms)
+        planner = HegicPlanner(
             reads=self._reads,
-            quoter=self._quoter,
-            marks=self._marks,
+            quoter=quoter,
+            marks=marks,
             checks=TokenChecks(reader),
-            terms=self.terms,
+            terms=terms,
             account=account or QUOTING_ADDRESS,
         )
-        self._refusals: tuple[Refusal, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return self.terms.name
-
-    @property
-    def refusals(self) -> tuple[Refusal, ...]:
-        """Options that the last ``quotes`` call listed and could not quote, with the reason."""
-        return self._refusals
-
-    @property
-    def least_gas_ceiling(self) -> int:
-        return self.terms.gas.least_ceiling
+        money = terms.money(contracts.symbol)
+        super().__init__(
+            terms=terms, money=money, account=account, quoter=quoter, marks=marks, planner=planner
+        )
 
     def permissions(self) -> tuple[Permission, ...]:
         """Every call that a leg may hold; an exact allowance is all that bounds ``buy``. Never ``unlock``."""
@@ -84,48 +73,29 @@ class HegicAdapter:
         token = self._contracts.token.lower()
         return ApprovalRule(token=token, spender=treasury, opens=True), buy, exercise
 
-    async def quotes(self, view: MarketView, *, underlying: str, size: float) -> tuple[Quote, ...]:
-        """Return buy quotes at the view's block; what has none is in ``refusals``."""
-        if underlying != self.terms.underlying:
-            self._refusals = ()
-            return ()
-        found, self._refusals = await self._quoter.quotes(view, size=size)
-        return found
-
-    async def held(self, view: MarketView) -> tuple[VenuePosition, ...]:
-        """Return the account's options that can still be exercised."""
-        return () if self._account is None else await self._marks.held(view, account=self._account)
-
-    async def plan(
-        self,
-        leg: HedgeLeg,
-        *,
-        view: MarketView,
-        head: Block,
-        done: Mapping[str, Receipt],  # noqa: ARG002 - no plan of Hegic's waits
-    ) -> ExecutionPlan:
-        prices = prices_in(view, contracts=self._contracts, terms=self.terms)
-        return await self._planner.plan(leg, prices=prices, head=head)
-
-    def fact(self, leg: HedgeLeg, receipts: Mapping[str, Receipt], *, view: MarketView) -> TradeFact | None:
+    def _fact(self, leg: HedgeLeg, receipts: Mapping[str, Receipt], prices: Prices) -> TradeFact | None:
         """Read the trade's own event; its money is what moved, in a batch what the event says."""
-        receipt = receipts.get(BUY if leg.side is Side.BUY else EXERCISE)
-        if receipt is None or not receipt.succeeded:
+        receipt = mined(receipts, BUY if leg.side is Side.BUY else EXERCISE)
+        if receipt is None:
             return None
         read = self._acquired if leg.side is Side.BUY else self._paid
-        position_id, size, money_raw = read(leg, receipt)
-        if is_alone(receipt, receipts):
-            money_raw = abs(token_delta(receipt, token=self._contracts.token, account=self._account or ""))
-        token_usd = prices_in(view, contracts=self._contracts, terms=self.terms).settlement_usd
+        position_id, size, said_raw = read(leg, receipt)
+        money_raw = moved_raw(
+            receipt,
+            receipts,
+            token=self._contracts.token,
+            account=self._account or "",
+            said_raw=said_raw,
+        )
         return TradeFact(
             position_id=position_id,
             size=size,
-            premium_usd=from_fixed(money_raw, decimals=self._contracts.decimals) * token_usd,
+            premium_usd=from_fixed(money_raw, decimals=self._contracts.decimals) * prices.settlement_usd,
             fee_usd=0.0,
             receipt=receipt,
         )
 
-    async def ended(self, leg: HedgeLeg, *, view: MarketView, head: Block) -> Ended | None:  # noqa: ARG002
+    async def _ended(self, leg: HedgeLeg, prices: Prices, head: Block) -> Ended | None:  # noqa: ARG002
         """Nobody settles for us: an option that is no longer ours to exercise ended without payment."""
         if not leg.position_id.isdecimal():
             return None
@@ -133,18 +103,14 @@ class HegicAdapter:
         state, _, expires_s = await self._reads.lock(number, head)
         if not expires_s:  # never was
             return None
-        because, by_hand = "", True
         if expires_s <= head.timestamp_s:
-            because, by_hand = "expired: nothing is paid at expiration or after it", False
-        elif state != LOCKED:
-            because = "exercised by hand"
-        elif await self._reads.owner(number, head) != own:
-            because = "moved by hand"
-        if not because:
-            return None
-        return Ended(
-            size=leg.size, payoff_usd=0.0, block_number=head.number, because=because, by_hand=by_hand
-        )
+            because = "expired: nothing is paid at expiration or after it"
+            return unpaid(leg, head, because, by_hand=False)
+        if state != LOCKED:
+            return unpaid(leg, head, "exercised by hand", by_hand=True)
+        if await self._reads.owner(number, head) != own:
+            return unpaid(leg, head, "moved by hand", by_hand=True)
+        return None
 
     def _acquired(self, leg: HedgeLeg, receipt: Receipt) -> tuple[str, float, int]:
         """Return (position id, contracts, premium) of a purchase."""
@@ -153,14 +119,14 @@ class HegicAdapter:
             for event in STRATEGY.logs("Acquired", receipt.logs, address=strategy.address):
                 size = from_fixed(event["data"][0], decimals=strategy.decimals)
                 return str(event["id"]), size, event["positivepnl"]
-        raise InvariantError(f"leg {leg.key}: transaction {receipt.tx_hash} succeeded without Acquired")
+        raise no_event(leg, receipt, "Acquired")
 
     def _paid(self, leg: HedgeLeg, receipt: Receipt) -> tuple[str, float, int]:
         """Return (position id, contracts, payoff) of an exercise; a position is exercised whole."""
         for event in TREASURY.logs("Paid", receipt.logs, address=self._contracts.treasury):
             if str(event["id"]) == leg.position_id:
                 return leg.position_id, leg.size, event["amount"]
-        raise InvariantError(f"leg {leg.key}: transaction {receipt.tx_hash} succeeded without Paid")
+        raise no_event(leg, receipt, "Paid")
 
 
 def hegic_venue(
@@ -172,16 +138,6 @@ def hegic_venue(
     terms: HegicTerms | None = None,
 ) -> PlannedVenue:
     """Return the venue over one Herge system; without ``custody`` it quotes and marks ``account``."""
-    adapter = HegicAdapter(
-        reader=reader,
-        contracts=contracts,
-        account=account if custody is None else custody.address,
-        terms=terms,
-    )
-    return PlannedVenue(
-        adapter,
-        reader=reader,
-        money=money_of(contracts, adapter.terms),
-        custody=custody,
-        buy_gas=adapter.terms.gas.buy,
-    )
+    owner = owner_of(custody, account)
+    adapter = HegicAdapter(reader=reader, contracts=contracts, account=owner, terms=terms)
+    return planned_venue(adapter, reader=reader, custody=custody)

@@ -7,12 +7,12 @@ from bot.errors import VenueRejected
 from bot.model.execution import Due, DueAction
 from bot.model.market import Block
 from bot.model.units import from_fixed
-from bot.ports import MarketView, VenuePosition
+from bot.ports import VenuePosition
 from bot.venues.booked import model_usd
 from bot.venues.hegic_quotes import HegicQuoter
 from bot.venues.hegic_reads import TREASURY, HegicPosition, HegicReads
-from bot.venues.hegic_terms import HegicTerms, bought, prices_in
-from bot.venues.prices import Prices, pinned
+from bot.venues.hegic_terms import HegicTerms, bought
+from bot.venues.prices import Prices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,8 @@ class HegicMarks:
         self._quoter = quoter
         self._terms = terms
 
-    async def held(self, view: MarketView, *, account: str) -> tuple[VenuePosition, ...]:
+    async def held(self, block: Block, prices: Prices, *, account: str) -> tuple[VenuePosition, ...]:
         """Return the options that can still be exercised. One that expired is gone, whatever it was worth."""
-        block = pinned(view)
-        prices = prices_in(view, contracts=self._reads.contracts, terms=self._terms)
         positions = await self._reads.positions(account, block)
         return tuple([await self._mark(item, account, block, prices) for item in positions])
 

@@ -4,9 +4,12 @@ Buy: `buy` takes neither a price nor a deadline, so it is given an allowance of 
 settle are the same call, the exercise of the whole position, and only before it expires.
 """
 
+from collections.abc import Mapping
+
 from bot.errors import VenueRejected
 from bot.model.execution import ExecutionPlan, OnchainTx, Payment
 from bot.model.hedge import HedgeLeg, Side
+from bot.model.intent import Receipt
 from bot.model.market import Block
 from bot.model.units import from_fixed, to_fixed_down, to_fixed_up
 from bot.venues.booked import SIZE_TOLERANCE
@@ -41,7 +44,14 @@ class HegicPlanner:
         self._contracts = reads.contracts
         self._funded = FundedSender(reads.reader)
 
-    async def plan(self, leg: HedgeLeg, *, prices: Prices, head: Block) -> ExecutionPlan:
+    async def plan(
+        self,
+        leg: HedgeLeg,
+        *,
+        prices: Prices,
+        head: Block,
+        done: Mapping[str, Receipt],  # noqa: ARG002 - no plan of Hegic's waits
+    ) -> ExecutionPlan:
         """See ports.VenueAdapter."""
         treasury = self._contracts.treasury
         if not await self._reads.reader.has_code(treasury, block=head):
@@ -58,7 +68,9 @@ class HegicPlanner:
         await self._check_payable(leg, sold, prices, head)
         await self._checks.check(self._contracts.token, self._contracts.symbol, block=head)
         data = TREASURY.encode("buy", strategy.address, self._account, amount_raw, period_s, [])
-        await self._check_purchase(data, head)
+        await self._funded.check(
+            self._contracts.treasury, data, token=self._contracts.token, owner=self._account, block=head
+        )
         payment = Payment(
             token=self._contracts.token,
             symbol=self._contracts.symbol,
@@ -145,17 +157,6 @@ class HegicPlanner:
             raise VenueRejected(
                 f"Hegic's free funds of {self._usd(funds.free_raw, prices):,.0f} USD could pay for {most:g} "
                 f"contracts after a move of {self._terms.stress_move:.0%}, the leg wants {leg.size:g}"
-            )
-
-    async def _check_purchase(self, data: bytes, head: Block) -> None:
-        """Run the very purchase as the account, as if funded and approved. Raises VenueRejected."""
-        c = self._contracts
-        overrides = await self._funded.overrides(
-            token=c.token, owner=self._account, spender=c.treasury, block=head
-        )
-        if overrides is not None:
-            await self._reads.reader.simulate(
-                to=c.treasury, data=data, block=head, sender=self._account, overrides=overrides
             )
 
     async def _own_position(self, leg: HedgeLeg, head: Block) -> HegicPosition:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from bot.model.hedge import Instrument, OptionType, Quote
 from bot.model.market import Block
 from bot.model.units import YEAR_S, from_fixed, to_fixed_down
-from bot.ports import MarketView
 from bot.quant import options
 from bot.venues.hegic_reads import Funds, HegicReads, Sold
-from bot.venues.hegic_terms import HegicStrategy, HegicTerms, listed, prices_in
-from bot.venues.lyra_terms import Refusal
-from bot.venues.prices import Prices, pinned
+from bot.venues.hegic_terms import HegicStrategy, HegicTerms, listed
+from bot.venues.option_quotes import Quoted, sorted_out
+from bot.venues.prices import Prices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,30 +35,25 @@ class HegicQuoter:
         self._terms = terms
         self._contracts = reads.contracts
 
-    async def quotes(self, view: MarketView, *, size: float) -> tuple[tuple[Quote, ...], tuple[Refusal, ...]]:
+    async def quotes(self, block: Block, prices: Prices, *, size: float) -> Quoted:
         """Return a quote for every strategy and period that can be bought, and why for every other."""
-        block, prices = pinned(view), prices_in(view, contracts=self._contracts, terms=self._terms)
         sold = await self._reads.sold(self._wanted(), block)
         offers = [self._offer(item, period_s, block) for item in sold for period_s in _periods(item, sold)]
         problem = f"prices are not known: {prices.unknown}" if prices.unknown else ""
         problem = problem or await self._reads.wiring(block)
         if problem:
-            return (), tuple(Refusal(instrument=item.instrument, because=problem) for item in offers)
+            return sorted_out((item.instrument, problem) for item in offers)
         liquidity = await self._liquidity(offers, block, prices)
-        sizes = [self._lots(min(size, most)) if size > 0.0 else self._terms.lot for most in liquidity]
+        sizes = [self._terms.lots(min(size, most)) if size > 0.0 else self._terms.lot for most in liquidity]
         orders = [
             (item.strategy, to_fixed_down(amount, decimals=item.strategy.decimals), item.period_s)
             for item, amount in zip(offers, sizes, strict=True)
         ]
         premiums = await self._reads.premiums(orders, block)
-        found, refused = [], []
-        for item, amount, most, premium_raw in zip(offers, sizes, liquidity, premiums, strict=True):
-            outcome = self._quote(item, amount, most, premium_raw, block, prices)
-            if isinstance(outcome, Quote):
-                found.append(outcome)
-            else:
-                refused.append(Refusal(instrument=item.instrument, because=outcome))
-        return tuple(found), tuple(refused)
+        return sorted_out(
+            (item.instrument, self._quote(item, amount, most, premium_raw, block, prices))
+            for item, amount, most, premium_raw in zip(offers, sizes, liquidity, premiums, strict=True)
+        )
 
     def payable(self, instrument: Instrument, funds: Funds, *, spot: float, token_usd: float) -> float:
         """Return how many contracts the venue could pay for after the move that it must stand.
@@ -173,13 +167,11 @@ class HegicQuoter:
     def _usd(self, raw: int, prices: Prices) -> float:
         return from_fixed(raw, decimals=self._contracts.decimals) * prices.settlement_usd
 
-    def _lots(self, size: float) -> float:
-        digits = round(-math.log10(self._terms.lot))
-        return from_fixed(to_fixed_down(size, decimals=digits), decimals=digits)
-
 
 def _periods(item: Sold, sold: Sequence[Sold]) -> tuple[int, ...]:
     """Return the periods to quote: the longest, and the shortest where no other strategy's longest is it."""
     shortest, longest = item.periods_s
+    if shortest > longest:  # there is none, which is its problem
+        return (shortest,)
     others = {other.periods_s[1] for other in sold if other.strategy.kind == item.strategy.kind}
     return (longest,) if shortest in others else (shortest, longest)

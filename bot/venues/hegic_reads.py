@@ -20,6 +20,7 @@ TREASURY = Abi.load("HegicOperationalTreasury")
 STRATEGY = Abi.load("HegicStrategy")
 MANAGER = Abi.load("HegicPositionsManager")
 COVER = Abi.load("HegicCoverPool")
+PRICER = Abi.load("HegicPriceCalculator")
 FEED = Abi.load("AggregatorV3Interface")
 
 LOCKED = 1  # OperationalTreasury.LockedLiquidityState: open; 0 once it was exercised or unlocked
@@ -111,14 +112,16 @@ class HegicReads:
                 STRATEGY.call("minPeriod", item.address),
                 STRATEGY.call("maxPeriod", item.address),
                 STRATEGY.fixed_call("priceProvider", item.address),
+                STRATEGY.call("pricer", item.address),
             )
         ]
         rows = await self.reader.read(calls, block=block)
-        groups = [rows[start : start + 5] for start in range(0, len(rows), 5)]
+        groups = [rows[start : start + 6] for start in range(0, len(rows), 6)]
         spots = await self._spots([row[4] for row in groups], block)
+        priced = await self._priced_periods([row[5] for row in groups], block)
         return tuple(
-            _sold(item, group, spot, c.treasury)
-            for item, group, spot in zip(strategies, groups, spots, strict=True)
+            _sold(item, group, spot, periods, c.treasury)
+            for item, group, spot, periods in zip(strategies, groups, spots, priced, strict=True)
         )
 
     async def premiums(
@@ -232,6 +235,18 @@ class HegicReads:
         prices = {feed: _answer(rows[2 * place], rows[2 * place + 1]) for place, feed in enumerate(known)}
         return [float("nan") if row is None else prices[row[0]] for row in feeds]
 
+    async def _priced_periods(
+        self, pricers: Sequence[tuple[Any, ...] | None], block: Block
+    ) -> list[tuple[int, int] | None]:
+        """Return the periods that each pricer has a price for: 7 to 45 days unless its owner set others."""
+        known = sorted({row[0] for row in pricers if row is not None})
+        calls = [PRICER.call(name, pricer) for pricer in known for name in ("minPeriod", "maxPeriod")]
+        rows = await self.reader.read(calls, block=block) if calls else []
+        found: dict[str, tuple[int, int] | None] = {}
+        for pricer, shortest, longest in zip(known, rows[::2], rows[1::2], strict=True):
+            found[pricer] = None if shortest is None or longest is None else (shortest[0], longest[0])
+        return [None if row is None else found[row[0]] for row in pricers]
+
     async def _ints(self, calls: Sequence[Call], what: str, block: Block) -> list[int]:
         return [int(row[0]) for row in await self._all(calls, what, block)]
 
@@ -253,11 +268,16 @@ def _answer(data: tuple[Any, ...] | None, decimals: tuple[Any, ...] | None) -> f
 
 
 def _sold(
-    strategy: HegicStrategy, group: Sequence[tuple[Any, ...] | None], spot: float, treasury: str
+    strategy: HegicStrategy,
+    group: Sequence[tuple[Any, ...] | None],
+    spot: float,
+    priced: tuple[int, int] | None,
+    treasury: str,
 ) -> Sold:
-    accepted, pool, shortest, longest, _ = group
-    if shortest is None or longest is None or accepted is None or pool is None:
+    accepted, pool, shortest, longest, *_ = group
+    if shortest is None or longest is None or accepted is None or pool is None or priced is None:
         return Sold(strategy=strategy, problem="it does not answer", periods_s=(0, 0), spot=spot)
+    periods_s = max(int(shortest[0]), priced[0]), min(int(longest[0]), priced[1])
     problem = ""
     if not accepted[0]:
         problem = "the treasury does not accept the strategy"
@@ -265,4 +285,6 @@ def _sold(
         problem = f"the strategy belongs to treasury {pool[0]}"
     elif not spot > 0.0:
         problem = "its price feed gives no price"
-    return Sold(strategy=strategy, problem=problem, periods_s=(int(shortest[0]), int(longest[0])), spot=spot)
+    elif periods_s[0] > periods_s[1]:
+        problem = f"its pricer prices {priced[0]} to {priced[1]} seconds, it sells from {shortest[0]} on"
+    return Sold(strategy=strategy, problem=problem, periods_s=periods_s, spot=spot)

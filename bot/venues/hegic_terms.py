@@ -6,15 +6,13 @@ when it is bought; what is listed says what they would be now.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
-from bot.chain.fees import FeePolicy
 from bot.errors import ConfigError
 from bot.model.hedge import ExerciseStyle, Instrument, OptionType, StrikeMode
 from bot.model.units import DAY_S, HOUR_S, USDC_DECIMALS
-from bot.ports import MarketView
-from bot.venues.prices import Money, Prices, prices_of
+from bot.venues.option_terms import OptionGas, OptionTerms
 
 # As the protocol's own address book names them: HegicStrategy_PUT_90_ETH_2, the prefix may be left out.
 _NAME = re.compile(r"^(?:HegicStrategy_)?(PUT|CALL)_([1-9]\d{1,2})_(ETH|BTC)_([1-9])$")
@@ -79,25 +77,16 @@ class HegicContracts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HegicGas:
-    """Gas of each action."""
-
+class HegicGas(OptionGas):
     buy: int = 750_000  # approval, buy; the allowance is used up
     exercise: int = 350_000  # payOff, the cover pool stepping in included
 
-    @property
-    def least_ceiling(self) -> int:
-        return max(self.buy, self.exercise) * 25 // 16
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HegicTerms:
-    """How this venue is traded; nothing here is read from the chain."""
+class HegicTerms(OptionTerms):
+    """How this venue is traded."""
 
     name: str = "hegic"
-    underlying: str = "ETH"
-    option_types: tuple[OptionType, ...] = tuple(OptionType)
-    lot: float = 0.01
     # In the last hours an option in the money is exercised: gas may spike, a block may be full, and nothing
     # is paid from its expiration on. Signatures of a Safe take longer: give them a day or two.
     exercise_lead_s: float = 6 * HOUR_S
@@ -106,9 +95,6 @@ class HegicTerms:
     # locks a premium for an option, not its payoff.
     stress_move: float = 0.5
     funds_share: float = 0.25
-    quote_ttl_s: float = 900.0
-    priority_fee_wei: int = 10**9  # tip that is expected
-    tip_cap_wei: int = FeePolicy().tip_max_wei  # tip that is reserved
     gas: HegicGas = HegicGas()
 
 
@@ -122,15 +108,9 @@ def listed(
     terms: HegicTerms,
 ) -> Instrument:
     """Return what buying a strategy for ``period_s`` at ``spot`` would come to now."""
-    return Instrument(
-        venue=terms.name,
+    return replace(
+        _option(strategy, spot=spot, expiry_s=now_s + period_s, contracts=contracts, terms=terms),
         id=f"{strategy.name}:{period_s // DAY_S}d",
-        underlying=strategy.underlying,
-        option_type=strategy.option_type,
-        strike_usd=spot * strategy.moneyness,
-        expiry_s=now_s + period_s,
-        settlement=contracts.symbol,
-        style=ExerciseStyle.AMERICAN,
         strike_mode=StrikeMode.AT_FILL,
     )
 
@@ -145,15 +125,23 @@ def bought(
     terms: HegicTerms,
 ) -> Instrument:
     """Return the option that a position is; ``spot`` is the one that it was struck from."""
+    option = _option(strategy, spot=spot, expiry_s=expiry_s, contracts=contracts, terms=terms)
+    return replace(option, id=f"{strategy.name}#{position_id}")
+
+
+def _option(
+    strategy: HegicStrategy, *, spot: float, expiry_s: int, contracts: HegicContracts, terms: HegicTerms
+) -> Instrument:
     return Instrument(
         venue=terms.name,
-        id=f"{strategy.name}#{position_id}",
+        id=strategy.name,
         underlying=strategy.underlying,
         option_type=strategy.option_type,
         strike_usd=spot * strategy.moneyness,
         expiry_s=expiry_s,
         settlement=contracts.symbol,
         style=ExerciseStyle.AMERICAN,
+        closes_whole=True,
     )
 
 
@@ -161,17 +149,3 @@ def parse_listed(instrument_id: str) -> tuple[str, int] | None:
     """Return (strategy name, period in seconds) of "PUT_90_ETH_2:30d", None for another venue's names."""
     found = _DAYS.match(instrument_id)
     return (found[1], int(found[2]) * DAY_S) if found else None
-
-
-def money_of(contracts: HegicContracts, terms: HegicTerms) -> Money:
-    return Money(
-        settlement=contracts.symbol,
-        stable=contracts.symbol,
-        priority_fee_wei=terms.priority_fee_wei,
-        tip_cap_wei=terms.tip_cap_wei,
-    )
-
-
-def prices_in(view: MarketView, *, contracts: HegicContracts, terms: HegicTerms) -> Prices:
-    """Return the prices of a view that this venue's quotes and marks are made of."""
-    return prices_of(view, money_of(contracts, terms), underlying=terms.underlying)

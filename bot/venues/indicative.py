@@ -28,7 +28,7 @@ from bot.venues.indicative_books import (
     OptionBook,
     Snapshot,
 )
-from bot.venues.lyra_terms import Refusal
+from bot.venues.option_quotes import Refusal
 
 BOOK_URLS = {"deribit": DERIBIT_URL, "derive": DERIVE_URL}
 

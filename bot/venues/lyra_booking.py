@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 
-from bot.errors import InvariantError
 from bot.model.execution import TradeFact
 from bot.model.hedge import HedgeLeg, Side
 from bot.model.intent import Receipt
+from bot.venues.facts import mined, moved_raw, no_event
 from bot.venues.lyra_reads import COLLATERAL, MARKET, LyraContracts, wad
-from bot.venues.steps import is_alone, token_delta
 
 TRADE_PURPOSE = {Side.BUY: "open", Side.SELL: "close", Side.SETTLE: "settle"}
 
@@ -26,12 +25,11 @@ def read_fact(
     Its money is what moved; of a batch, in which other steps move the same token, what the event says.
     Raises InvariantError when the receipt has no event of this account.
     """
-    receipt = receipts.get(TRADE_PURPOSE[leg.side])
-    if receipt is None or not receipt.succeeded:
+    receipt = mined(receipts, TRADE_PURPOSE[leg.side])
+    if receipt is None:
         return None
-    position_id, amount_raw, cost_raw, fee_raw = _event(leg, receipt, contracts, account.lower())
-    if cost_raw is None or is_alone(receipt, receipts):
-        cost_raw = abs(token_delta(receipt, token=token, account=account))
+    position_id, amount_raw, said_raw, fee_raw = _event(leg, receipt, contracts, account.lower())
+    cost_raw = moved_raw(receipt, receipts, token=token, account=account, said_raw=said_raw)
     return TradeFact(
         position_id=position_id,
         size=wad(amount_raw),
@@ -54,4 +52,4 @@ def _event(
         if event["trader"] == own:
             fee_raw = sum(result[6] for result in event["tradeResults"])
             return str(event["positionId"]), event["trade"][4], event["trade"][9], fee_raw
-    raise InvariantError(f"leg {leg.key}: transaction {receipt.tx_hash} succeeded without its trade event")
+    raise no_event(leg, receipt, "its trade event")

@@ -5,14 +5,16 @@ import math
 from dataclasses import dataclass
 
 from bot.errors import VenueRejected
+from bot.model.execution import NOTHING_DUE, Due, DueAction
+from bot.model.hedge import Instrument
 from bot.model.market import Block
-from bot.ports import MarketView, VenuePosition
+from bot.ports import VenuePosition
 from bot.venues.booked import model_usd, payoff_usd
 from bot.venues.lyra_quotes import LyraQuoter
 from bot.venues.lyra_reads import OPTION_TYPES, LyraReads, OptionPosition, PositionTerms, wad
-from bot.venues.lyra_terms import Execution, LyraTerms, instrument_of, prices_in
+from bot.venues.lyra_terms import Execution, LyraTerms, instrument_of
 from bot.venues.lyra_trades import LyraTrades
-from bot.venues.prices import Prices, pinned
+from bot.venues.prices import Prices
 from bot.venues.settlement import SettlementSwap
 
 
@@ -44,9 +46,8 @@ class LyraMarks:
         self._swap = swap
         self._terms = terms
 
-    async def held(self, view: MarketView, *, account: str) -> tuple[VenuePosition, ...]:
+    async def held(self, block: Block, prices: Prices, *, account: str) -> tuple[VenuePosition, ...]:
         """Return every long position of the account. Raises TransientError when they cannot be read."""
-        block = pinned(view)
         positions = await self._reads.positions(account, block)
         if not positions:
             return ()
@@ -58,7 +59,7 @@ class LyraMarks:
                 return await self._sale(position, terms[position.strike_id], block)
 
         sales = await asyncio.gather(*map(sale, positions))
-        marking = await self._marking(view, block, [item for item in sales if item])
+        marking = await self._marking(prices, block, [item for item in sales if item])
         return tuple(
             self._mark(position, terms[position.strike_id], execution, marking)
             for position, execution in zip(positions, sales, strict=True)
@@ -74,8 +75,7 @@ class LyraMarks:
         except VenueRejected:
             return None
 
-    async def _marking(self, view: MarketView, block: Block, sales: list[Execution]) -> _Marking:
-        prices = prices_in(view, terms=self._terms, pair=self._swap.pair)
+    async def _marking(self, prices: Prices, block: Block, sales: list[Execution]) -> _Marking:
         largest = max((item.cost_raw for item in sales), default=10**18)
         cost, why = await self._quoter.swap_cost(largest, block, prices)
         spot = await self._reads.spot(block)
@@ -115,9 +115,16 @@ class LyraMarks:
             settleable=ended,
             intrinsic_usd=inner,
             marked_by="settlement price" if ended else "eth_call of the sale",
+            due=_due(instrument, inner) if ended else NOTHING_DUE,
         )
 
 
 def _ended(terms: PositionTerms, block: Block) -> bool:
     """Expired or settled: it can no longer be traded, and anyone may settle it."""
     return terms.settlement_raw > 0 or block.timestamp_s >= terms.board.expiry_s
+
+
+def _due(instrument: Instrument, intrinsic_usd: float) -> Due:
+    """Say what is due of an option that has ended: anyone may settle it, and nobody must."""
+    action = DueAction.SETTLE if intrinsic_usd > 0.0 else DueAction.WORTHLESS
+    return Due(action=action, from_s=float(instrument.expiry_s), because="its board has expired")

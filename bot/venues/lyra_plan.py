@@ -4,11 +4,12 @@ Buy: open, paying at most the cost now and a buffer. Sell: close, by force where
 Settle: settle the board if nobody did, then the position.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bot.errors import VenueRejected
 from bot.model.execution import ExecutionPlan, OnchainTx, Payment
 from bot.model.hedge import HedgeLeg, Instrument, OptionType, Side
+from bot.model.intent import Receipt
 from bot.model.market import Block
 from bot.model.units import WAD_DECIMALS, to_fixed_down, to_fixed_up
 from bot.ports import ChainReader
@@ -51,7 +52,14 @@ class LyraPlanner:
         self._terms = terms
         self._market = reads.contracts.option_market
 
-    async def plan(self, leg: HedgeLeg, *, prices: Prices, head: Block) -> ExecutionPlan:
+    async def plan(
+        self,
+        leg: HedgeLeg,
+        *,
+        prices: Prices,
+        head: Block,
+        done: Mapping[str, Receipt],  # noqa: ARG002 - no plan of Lyra's waits
+    ) -> ExecutionPlan:
         """See ports.VenueAdapter."""
         if not await self._reader.has_code(self._market, block=head):
             raise VenueRejected(f"{self._market} has no code; check the address of Lyra's option market")

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from bot.errors import VenueRejected
 from bot.model.hedge import Instrument, OptionType, Quote
 from bot.model.market import Block
-from bot.model.units import WAD_DECIMALS, YEAR_S, from_fixed, to_fixed_down
-from bot.ports import MarketView
+from bot.model.units import WAD_DECIMALS, YEAR_S, to_fixed_down
 from bot.quant import options
 from bot.venues.booked import LYRA_SALE_HAIRCUT, model_usd
 from bot.venues.lyra_reads import Board, Listing, LyraReads, Strike, most_contracts, wad
-from bot.venues.lyra_terms import Execution, LyraTerms, Refusal, instrument_of, prices_in
+from bot.venues.lyra_terms import Execution, LyraTerms, instrument_of
 from bot.venues.lyra_trades import LyraTrades
-from bot.venues.prices import Prices, pinned
+from bot.venues.option_quotes import Quoted, Refusal
+from bot.venues.prices import Prices
 from bot.venues.settlement import SettlementSwap, SwapCost
 
 NO_COST = SwapCost(share_in=0.0, share_out=0.0)
@@ -53,9 +53,8 @@ class LyraQuoter:
         self._swap = swap
         self._terms = terms
 
-    async def quotes(self, view: MarketView, *, size: float) -> tuple[tuple[Quote, ...], tuple[Refusal, ...]]:
+    async def quotes(self, block: Block, prices: Prices, *, size: float) -> Quoted:
         """Return a quote for every option that can be bought, and why for every other."""
-        block, prices = pinned(view), prices_in(view, terms=self._terms, pair=self._swap.pair)
         listing = await self._reads.listing(block)
         candidates, refusals = self._candidates(listing, block, size=size)
         if prices.unknown or not math.isfinite(prices.spot_usd):
@@ -116,7 +115,11 @@ class LyraQuoter:
             if because:
                 refusals.append(Refusal(instrument=instrument, because=because))
                 continue
-            lots = max(self._lots(min(size, liquidity)), self._terms.lot) if size > 0.0 else self._terms.lot
+            lots = (
+                max(self._terms.lots(min(size, liquidity)), self._terms.lot)
+                if size > 0.0
+                else self._terms.lot
+            )
             found.append(
                 _Candidate(instrument=instrument, board=board, strike=strike, size=lots, liquidity=liquidity)
             )
@@ -142,11 +145,6 @@ class LyraQuoter:
         if liquidity < self._terms.lot:
             return "no liquidity, or the vols stand at their bounds"
         return ""
-
-    def _lots(self, size: float) -> float:
-        """Round down to whole lots, in decimal, so that 0.3 stays 0.3."""
-        digits = round(-math.log10(self._terms.lot))
-        return from_fixed(to_fixed_down(size, decimals=digits), decimals=digits)
 
     def _indicative(
         self, candidates: Iterable[_Candidate], listing: Listing, block: Block, prices: Prices, why: str

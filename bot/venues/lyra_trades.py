@@ -13,8 +13,8 @@ from bot.model.hedge import OptionType
 from bot.model.market import Block
 from bot.ports import ChainReader
 from bot.venues.lyra_reads import MARKET, LyraContracts, OptionPosition
-from bot.venues.lyra_terms import QUOTING_ADDRESS, Execution, trade_input
-from bot.venues.overrides import FundedSender
+from bot.venues.lyra_terms import Execution, trade_input
+from bot.venues.overrides import QUOTING_ADDRESS, FundedSender
 from bot.venues.steps import ERC20
 
 

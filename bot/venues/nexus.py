@@ -16,7 +16,6 @@ from bot.model.signing import ApprovalRule, CallRule, Guard, Permission
 from bot.model.units import DAY_S, from_fixed, to_fixed_down, to_fixed_up
 from bot.ports import ChainReader, MarketView
 from bot.venues.capabilities import CAPABILITIES
-from bot.venues.lyra_terms import QUOTING_ADDRESS
 from bot.venues.nexus_reads import (
     CLAIMS,
     COVER,
@@ -29,7 +28,7 @@ from bot.venues.nexus_reads import (
     premium_raw,
 )
 from bot.venues.nexus_terms import MAX_PERIOD_S, MIN_PERIOD_S, NexusContracts, NexusTerms, prices_in
-from bot.venues.overrides import FundedSender
+from bot.venues.overrides import QUOTING_ADDRESS, FundedSender
 from bot.venues.prices import Prices, pinned
 from bot.venues.settlement import BPS
 from bot.venues.steps import ERC20
@@ -47,6 +46,7 @@ class _Priced:
     amount_raw: int
     premium_raw: int
     parts: list[tuple[Offer, int]]
+    capacity_raw: int  # that all pools together can still cover so long
 
 
 class NexusAdapter:
@@ -111,6 +111,8 @@ class NexusAdapter:
             gas_usd=self.terms.gas.buy * prices.gas_usd,
             valid_until_s=view.now_s + self.terms.quote_ttl_s,
             block_number=block.number,
+            capacity_usd=self._usd(found.capacity_raw, prices),
+            grace_s=product.grace_s,
             because=f"underwritten by {', '.join(words)}",
         )
 
@@ -177,9 +179,10 @@ class NexusAdapter:
         found = await self._reads.covers(self._account, block)
         return tuple(
             [
-                await self._held(item, view, block)
+                self._held(item, view)
                 for item in found
                 if block.timestamp_s < item.start_s + item.period_s + item.grace_s
+                or item.claim in (ClaimState.OPEN, ClaimState.PAYABLE)
             ]
         )
 
@@ -221,24 +224,23 @@ class NexusAdapter:
         """Return the taking of an accepted claim's payout. Raises VenueRejected where there is none."""
         block = pinned(view)
         item = await self._own(cover, block)
-        if cover.claim is not ClaimState.PAYABLE:
+        if item.claim is not ClaimState.PAYABLE:
             raise VenueRejected(
-                f"no payout of cover {cover.id} can be taken: its claim is {cover.claim.value}"
+                f"no payout of cover {cover.id} can be taken: its claim is {item.claim.value}"
             )
-        row = (
-            await self._reader.read(
-                [CLAIMS.call("getClaim", self._contracts.claims, item.claim_id)], block=block
-            )
-        )[0]
+        data = CLAIMS.encode("redeemClaimPayout", item.claim_id)
+        await self._reader.simulate(
+            to=self._contracts.claims, data=data, block=block, sender=self._account or _NOBODY
+        )
         prices = prices_in(view, terms=self.terms, contracts=self._contracts)
         return ClaimDraft(
             cover_id=cover.id,
             purpose="redeem",
             to=self._contracts.claims,
-            data="0x" + CLAIMS.encode("redeemClaimPayout", item.claim_id).hex(),
+            data="0x" + data.hex(),
             value_wei=0,
-            amount_usd=self._usd(row[0][1], prices) if row else 0.0,
-            until_s=float(block.timestamp_s + (row[0][3] if row else 0)),
+            amount_usd=self._usd(item.claim_raw, prices),
+            until_s=float(item.redeem_until_s),
             needs=("the signature of the account that owns the cover",),
             because=f"claim {item.claim_id} on cover {cover.id} was accepted; its deposit comes back with it",
         )
@@ -256,22 +258,20 @@ class NexusAdapter:
         buyer: str,
     ) -> _Priced:
         """Return the cheapest way to buy that goes through in an eth_call. Raises VenueRejected."""
-        if not MIN_PERIOD_S <= period_s <= MAX_PERIOD_S:
-            raise VenueRejected(
-                f"a cover runs {MIN_PERIOD_S // DAY_S} to {MAX_PERIOD_S // DAY_S} days, asked are "
-                f"{period_s / DAY_S:g}"
-            )
-        if prices.unknown or not amount_usd > 0.0:
-            raise VenueRejected(f"the amount is {amount_usd:g} USD, unknown are: {prices.unknown or 'none'}")
+        _check_asked(amount_usd, period_s, prices)
         product = await self._reads.product(product_id, block)
         if product.problem:
             raise VenueRejected(f"{product.problem}; nothing was sent")
         amount_raw = to_fixed_up(amount_usd / prices.settlement_usd, decimals=self._contracts.decimals)
         unit_raw = await self._reads.allocation_unit_raw(block)  # what each part is rounded up to
+        offers = await self._reads.offers(product, period_s, block)
+        capacity_raw = sum(offer.capacity_raw for offer in offers)
         refusal: VenueRejected | None = None
-        for parts in allocations(amount_raw, await self._reads.offers(product, block)):
+        for parts in allocations(amount_raw, offers):
             premium = 1 + sum(premium_raw(part + unit_raw, offer, period_s=period_s) for offer, part in parts)
-            found = _Priced(amount_raw=amount_raw, premium_raw=premium, parts=parts)
+            found = _Priced(
+                amount_raw=amount_raw, premium_raw=premium, parts=parts, capacity_raw=capacity_raw
+            )
             data = self._call(product_id, found, period_s, self._with_slack(premium), owner=buyer)
             try:
                 await self._run(data, buyer, block)
@@ -280,7 +280,8 @@ class NexusAdapter:
             else:
                 return found
         raise refusal or VenueRejected(
-            f"the pools that underwrite {product.name} do not cover {amount_usd:,.0f} USD; nothing was sent"
+            f"the pools that underwrite {product.name} do not cover {amount_usd:,.0f} USD, at most "
+            f"{self._usd(capacity_raw, prices):,.0f}; nothing was sent"
         )
 
     def _with_slack(self, premium: int) -> int:
@@ -315,7 +316,7 @@ class NexusAdapter:
             paid += amount * ((source == own and to in places) - (to == own and source in places))
         return paid
 
-    async def _held(self, item: OwnCover, view: MarketView, block: Block) -> HeldCover:
+    def _held(self, item: OwnCover, view: MarketView) -> HeldCover:
         c, prices = self._contracts, prices_in(view, terms=self.terms, contracts=self._contracts)
         ours = item.asset_id == c.asset_id
         expires_s = float(item.start_s + item.period_s)
@@ -327,25 +328,8 @@ class NexusAdapter:
             starts_s=float(item.start_s),
             expires_s=expires_s,
             claim_until_s=expires_s + item.grace_s,
-            claim=await self._claim_state(item, block),
+            claim=item.claim,
         )
-
-    async def _claim_state(self, item: OwnCover, block: Block) -> ClaimState:
-        """Ask by eth_call whether a payout can be taken: assessment and time limits are the venue's."""
-        if not item.claim_id:
-            return ClaimState.NONE
-        if item.claim_paid:
-            return ClaimState.PAID
-        try:
-            await self._reader.simulate(
-                to=self._contracts.claims,
-                data=CLAIMS.encode("redeemClaimPayout", item.claim_id),
-                block=block,
-                sender=self._account or _NOBODY,
-            )
-        except VenueRejected:
-            return ClaimState.OPEN
-        return ClaimState.PAYABLE
 
     async def _own(self, cover: HeldCover, block: Block) -> OwnCover:
         for item in await self._reads.covers(self._account or _NOBODY, block):
@@ -355,6 +339,10 @@ class NexusAdapter:
 
     def _check_claim(self, item: OwnCover, asked_raw: int, amount_usd: float, block: Block) -> None:
         ends_s = item.start_s + item.period_s + item.grace_s
+        if item.claim in (ClaimState.OPEN, ClaimState.PAYABLE):
+            raise VenueRejected(
+                f"claim {item.claim_id} on cover {item.id} is {item.claim.value}: another one takes its end"
+            )
         if item.asset_id != self._contracts.asset_id:
             raise VenueRejected(f"cover {item.id} pays asset {item.asset_id}, not {self._contracts.symbol}")
         if not 0 < asked_raw <= item.amount_raw:
@@ -369,3 +357,13 @@ class NexusAdapter:
 
     def _usd(self, raw: int, prices: Prices) -> float:
         return from_fixed(raw, decimals=self._contracts.decimals) * prices.settlement_usd
+
+
+def _check_asked(amount_usd: float, period_s: int, prices: Prices) -> None:
+    if not MIN_PERIOD_S <= period_s <= MAX_PERIOD_S:
+        raise VenueRejected(
+            f"a cover runs {MIN_PERIOD_S // DAY_S} to {MAX_PERIOD_S // DAY_S} days, asked are "
+            f"{period_s / DAY_S:g}"
+        )
+    if prices.unknown or not amount_usd > 0.0:
+        raise VenueRejected(f"the amount is {amount_usd:g} USD, unknown are: {prices.unknown or 'none'}")

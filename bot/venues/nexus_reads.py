@@ -6,6 +6,7 @@ from typing import Any
 
 from bot.chain.abi import Abi
 from bot.errors import TransientError, VenueRejected
+from bot.model.cover import ClaimState
 from bot.model.market import Block
 from bot.model.units import DAY_S, YEAR_S
 from bot.ports import BlockLog, Call, ChainReader
@@ -15,15 +16,16 @@ COVER = Abi.load("NexusCover")
 NFT = Abi.load("NexusCoverNFT")
 PRODUCTS = Abi.load("NexusCoverProducts")
 STAKING = Abi.load("NexusStakingViewer")
+STAKING_POOL = Abi.load("NexusStakingPool")
 POOL = Abi.load("NexusPool")
 CLAIMS = Abi.load("NexusClaims")
 REGISTRY = Abi.load("NexusRegistry")
 _PRICE_UNIT = 10_000  # a price is in hundredths of a per cent of the amount, a year
 _PRICE_FALL_PER_DAY = 200  # StakingProducts.PRICE_CHANGE_PER_DAY
-_CAPACITY = 2  # covers over stake (GLOBAL_CAPACITY_RATIO)
-_WEIGHT_UNIT = 100
-_NXM = 10**18
+_CAPACITY_RATIO = 20_000  # covers over stake, of 10,000 (GLOBAL_CAPACITY_RATIO)
+_TRANCHE_S, _TRANCHES = 91 * DAY_S, 8  # stake ends by tranches; so many are open (StakingPool)
 _UNITS_PER_NXM = 100
+_PENDING = 0  # AssessmentOutcome while assessors vote or the cool-down runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class Product:
     problem: str  # why it cannot be bought, "" when it can
     min_price: int
     fixed_price: bool
+    grace_s: int  # after a cover's end, in which a loss from before can be claimed
+    capacity_reduction: int  # of 10,000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,7 @@ class Offer:
 
     pool_id: int
     price: int  # a year, of 10,000
-    capacity_raw: int  # most that it covers by its stake, raw asset; what is taken already is not known here
+    capacity_raw: int  # most that it can still cover so long, raw asset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,9 @@ class OwnCover:
     period_s: int
     grace_s: int
     claim_id: int  # of the last claim on it; 0: none
-    claim_paid: bool
+    claim: ClaimState
+    claim_raw: int  # what it asks
+    redeem_until_s: int  # a payout that was not taken by then is lost; counts once it was accepted
 
 
 class NexusReads:
@@ -87,7 +93,7 @@ class NexusReads:
                 f"Nexus Mutual has no product {product_id}, or {c.products} is another contract"
             )
         (found, kind), (name,), (asset,), (least,) = (row for row in rows if row is not None)
-        _, min_price, _, assets, _, _, is_deprecated, fixed_price = found
+        _, min_price, _, assets, _, reduction, is_deprecated, fixed_price = found
         problems = (
             (True, self._asset_problem(asset)),
             (is_deprecated, f"{name} is no longer covered"),
@@ -100,6 +106,8 @@ class NexusReads:
             problem=next((words for holds, words in problems if holds and words), ""),
             min_price=min_price or least,
             fixed_price=fixed_price,
+            grace_s=int(kind[1]),
+            capacity_reduction=reduction,
         )
 
     def _asset_problem(self, asset: tuple[Any, ...]) -> str:
@@ -109,8 +117,11 @@ class NexusReads:
             return f"the mutual's asset {c.asset_id} is {token}, configured is {c.token}"
         return "" if is_cover_asset and not is_abandoned else f"{self.contracts.symbol} is no cover asset now"
 
-    async def offers(self, product: Product, block: Block) -> list[Offer]:
-        """Return the public pools that underwrite a product, cheapest first."""
+    async def offers(self, product: Product, period_s: int, block: Block) -> list[Offer]:
+        """Return the pools that underwrite a product for a period, cheapest first.
+
+        A private pool takes nobody's stake but its manager's; covers it sells to anybody.
+        """
         c = self.contracts
         calls = [
             STAKING.call("getProductPools", c.staking_viewer, product.id),
@@ -119,30 +130,37 @@ class NexusReads:
         pools, nxm = await self.reader.read(calls, block=block)
         if pools is None or nxm is None:
             raise TransientError(f"the staking pools of product {product.id} could not be read")
-        public = [pool for pool in pools[0] if not pool[1]]
-        rows = await self.reader.read(
-            [STAKING.call("getPoolProducts", c.staking_viewer, pool[0]) for pool in public], block=block
+        ids = [pool[0] for pool in pools[0]]
+        addresses = await self._all(
+            [STAKING.fixed_call("stakingPool", c.staking_viewer, pool_id) for pool_id in ids], block
         )
-        found = [
-            self._offer(pool, staked, product, int(nxm[0]), block)
-            for pool, row in zip(public, rows, strict=True)
-            if row is not None
-            for staked in row[0]
-            if staked[0] == product.id and staked[2] > 0
-        ]
+        rows = await self.reader.read(
+            [
+                call
+                for pool_id, (pool,) in zip(ids, addresses, strict=True)
+                for call in (
+                    STAKING.call("getPoolProducts", c.staking_viewer, pool_id),
+                    STAKING_POOL.call(
+                        "getTrancheCapacities", pool, product.id, block.timestamp_s // _TRANCHE_S,
+                        _TRANCHES, _CAPACITY_RATIO, product.capacity_reduction,
+                    ),
+                    STAKING_POOL.call("getActiveAllocations", pool, product.id),
+                )
+            ],
+            block=block,
+        )  # fmt: skip
+        first = _first_tranche(block.timestamp_s, period_s + product.grace_s)
+        found = []
+        for pool_id, listed, capacities, taken in zip(ids, rows[::3], rows[1::3], rows[2::3], strict=True):
+            if listed is None or capacities is None or taken is None:
+                continue
+            capacity_raw = free_units(capacities[0], taken[0], first) * int(nxm[0]) // _UNITS_PER_NXM
+            found += [
+                Offer(pool_id=pool_id, price=_price(staked, product, block), capacity_raw=capacity_raw)
+                for staked in listed[0]
+                if staked[0] == product.id and capacity_raw > 0
+            ]
         return sorted(found, key=lambda item: (item.price, item.pool_id))
-
-    def _offer(
-        self, pool: tuple[Any, ...], staked: tuple[Any, ...], product: Product, nxm_raw: int, block: Block
-    ) -> Offer:
-        """Price as StakingProducts.getPremium: what purchases raised falls by two points a day."""
-        pool_id, _, _, _, _, stake, *_ = pool
-        _, weight, _, target, bumped, bumped_s = staked
-        least = max(target, product.min_price)
-        fallen = _PRICE_FALL_PER_DAY * (block.timestamp_s - bumped_s) // DAY_S
-        price = least if product.fixed_price else max(bumped - fallen, least)
-        capacity = stake * _CAPACITY * weight // _WEIGHT_UNIT
-        return Offer(pool_id=pool_id, price=price, capacity_raw=capacity * nxm_raw // _NXM)
 
     async def allocation_unit_raw(self, block: Block) -> int:
         """Return what 0.01 NXM is in the asset, rounded up: every part of a cover is rounded up to it."""
@@ -167,7 +185,11 @@ class NexusReads:
         names = await self._all(
             [PRODUCTS.call("getProductName", c.products, row[0]) for _, row, _ in data], block
         )
-        claims = await self._all([CLAIMS.call("getClaim", c.claims, claim) for _, _, claim in data], block)
+        claimed = [claim for _, _, claim in data if claim]
+        details = await self._all(
+            [CLAIMS.call("getClaimDetails", c.claims, claim) for claim in claimed], block
+        )
+        told = {claim: _claim(row[0]) for claim, row in zip(claimed, details, strict=True)}
         return [
             OwnCover(
                 id=cover_id,
@@ -179,9 +201,11 @@ class NexusReads:
                 period_s=row[4],
                 grace_s=row[5],
                 claim_id=claim,
-                claim_paid=bool(told[0][4]),
+                claim=told[claim][0] if claim else ClaimState.NONE,
+                claim_raw=told[claim][1] if claim else 0,
+                redeem_until_s=told[claim][2] if claim else 0,
             )
-            for (cover_id, row, claim), name, told in zip(data, names, claims, strict=True)
+            for (cover_id, row, claim), name in zip(data, names, strict=True)
         ]
 
     async def _owned(self, account: str, block: Block) -> list[int]:
@@ -210,6 +234,44 @@ class NexusReads:
         if any(row is None for row in rows):
             raise TransientError(f"covers could not be read at block {block.number}")
         return [row for row in rows if row is not None]
+
+
+def _price(staked: tuple[Any, ...], product: Product, block: Block) -> int:
+    """Price as StakingProducts.getPremium: what purchases raised falls by two points a day."""
+    _, _, _, target, bumped, bumped_s = staked
+    least = max(target, product.min_price)
+    fallen = _PRICE_FALL_PER_DAY * (block.timestamp_s - bumped_s) // DAY_S
+    return int(least if product.fixed_price else max(bumped - fallen, least))
+
+
+def _first_tranche(now_s: int, lasts_s: int) -> int:
+    """Return the first of the open tranches whose stake outlasts a cover and its grace period."""
+    return (now_s + lasts_s) // _TRANCHE_S - now_s // _TRANCHE_S
+
+
+def _claim(details: tuple[Any, ...]) -> tuple[ClaimState, int, int]:
+    """Return (state, amount, until when a payout can be taken) of IClaims.ClaimDetails."""
+    _, claim, _, assessment, _, outcome, redeemable, _ = details
+    _, cool_down_s, _, voting_end_s, _, _ = assessment
+    state = ClaimState.CLOSED
+    if claim[4]:
+        state = ClaimState.PAID
+    elif redeemable:
+        state = ClaimState.PAYABLE
+    elif outcome == _PENDING:
+        state = ClaimState.OPEN
+    return state, claim[1], voting_end_s + cool_down_s + claim[3]
+
+
+def free_units(capacities: Sequence[int], taken: Sequence[int], first: int) -> int:
+    """Return what is free from tranche ``first`` on, as StakingPool._allocate: excess is carried over."""
+    over = free = 0
+    for index, (capacity, used) in enumerate(zip(capacities, taken, strict=True)):
+        over += used - capacity
+        if over < 0:
+            free -= over if index >= first else 0
+            over = 0
+    return free
 
 
 def premium_raw(amount_raw: int, offer: Offer, *, period_s: int) -> int:

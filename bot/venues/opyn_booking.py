@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from bot.errors import InvariantError
 from bot.model.execution import TradeFact
 from bot.model.hedge import HedgeLeg, Side
 from bot.model.intent import Receipt
 from bot.model.units import from_fixed
+from bot.venues.facts import mined, no_event
 from bot.venues.opyn_plan import BUY, REDEEM, SELL
 from bot.venues.opyn_pools import V3_POOL
 from bot.venues.opyn_reads import CONTROLLER
@@ -30,9 +30,8 @@ def read_fact(
 
     ``fee_share`` is a pool's fee as a fraction. Raises InvariantError when the receipt lacks its event.
     """
-    receipt = receipts.get(TRADE_PURPOSE[leg.side])
-    otoken = otoken_of(leg.instrument)
-    if receipt is None or not receipt.succeeded or otoken is None:
+    receipt, otoken = mined(receipts, TRADE_PURPOSE[leg.side]), otoken_of(leg.instrument)
+    if receipt is None or otoken is None:
         return None
     if leg.side is Side.SETTLE:
         return _redeemed(leg, receipt, otoken, contracts, account.lower(), prices)
@@ -63,7 +62,7 @@ def _redeemed(
                 fee_usd=0.0,
                 receipt=receipt,
             )
-    raise InvariantError(f"leg {leg.key}: transaction {receipt.tx_hash} succeeded without Redeem")
+    raise no_event(leg, receipt, "Redeem")
 
 
 def _pool(leg: HedgeLeg, receipt: Receipt, otoken: str, own: str) -> str:
@@ -72,7 +71,7 @@ def _pool(leg: HedgeLeg, receipt: Receipt, otoken: str, own: str) -> str:
     for event in ERC20.logs("Transfer", receipt.logs, address=otoken):
         if event[mine] == own:
             return str(event[other])
-    raise InvariantError(f"leg {leg.key}: transaction {receipt.tx_hash} moved no {otoken} of the account")
+    raise no_event(leg, receipt, f"a transfer of {otoken} of the account")
 
 
 def _swapped(
@@ -83,4 +82,4 @@ def _swapped(
         amounts = (abs(event["amount0"]), abs(event["amount1"]))
         is_first = int(otoken, 16) < int(contracts.token, 16)
         return amounts if is_first else amounts[::-1]
-    raise InvariantError(f"leg {leg.key}: transaction {receipt.tx_hash} succeeded without Swap of {pool}")
+    raise no_event(leg, receipt, f"Swap of {pool}")

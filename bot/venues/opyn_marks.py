@@ -4,17 +4,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bot.errors import VenueRejected
 from bot.model.execution import Due, DueAction
 from bot.model.hedge import Instrument
 from bot.model.market import Block
 from bot.model.units import from_fixed
-from bot.ports import MarketView, VenuePosition
+from bot.ports import VenuePosition
 from bot.venues.booked import model_usd, payoff_usd
+from bot.venues.opyn_plan import price_push, redemption
 from bot.venues.opyn_pools import OpynPools, OtokenPool, best_sale
 from bot.venues.opyn_quotes import OpynQuoter, usual_vol
 from bot.venues.opyn_reads import OpynReads, Settlement, System
-from bot.venues.opyn_terms import OTOKEN_DECIMALS, OpynTerms, Series, collateral_usd, instrument_of, prices_in
-from bot.venues.prices import Prices, pinned
+from bot.venues.opyn_terms import OTOKEN_DECIMALS, OpynTerms, Series, collateral_usd, instrument_of
+from bot.venues.prices import Prices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class _Marking:
 
     system: System
     block: Block
+    account: str
     prices: Prices
     spot: float  # Opyn's own, the one it would settle at now
     usual_iv: float
@@ -48,9 +51,8 @@ class OpynMarks:
         self._terms = terms
         self._contracts = reads.contracts
 
-    async def held(self, view: MarketView, *, account: str) -> tuple[VenuePosition, ...]:
+    async def held(self, block: Block, prices: Prices, *, account: str) -> tuple[VenuePosition, ...]:
         """Return what the account holds, but for what expired worthless: that stays in it for ever."""
-        block, prices = pinned(view), prices_in(view, contracts=self._contracts, terms=self._terms)
         system = await self._reads.system(block)
         every = await self._reads.all_series(system, block)
         amounts = await self._reads.balances([item.otoken for item in every], account, block)
@@ -66,6 +68,7 @@ class OpynMarks:
         marking = _Marking(
             system=system,
             block=block,
+            account=account,
             prices=prices,
             spot=await self._reads.spot(system, block),
             usual_iv=self._usual_iv(every, pools, block, prices) if living else math.nan,
@@ -127,6 +130,9 @@ class OpynMarks:
         due = self._due(series, state, payoff, marking)
         if not is_allowed:
             due = _wait("the whitelist does not have it: it cannot be redeemed")
+        elif due.is_for_us:
+            due = await self._tried(due, item, state, marking)
+            is_allowed = due.is_for_us
         net = payoff - self._terms.gas.redeem * marking.prices.gas_usd
         return VenuePosition(
             id=series.otoken,
@@ -134,7 +140,7 @@ class OpynMarks:
             size=item.size,
             iv=math.nan,
             model_usd=payoff,
-            liquidation_usd=max(net, 0.0) if state.is_allowed else math.nan,
+            liquidation_usd=max(net, 0.0) if state.is_allowed and is_allowed else math.nan,
             settleable=due.is_for_us,
             intrinsic_usd=payoff,
             marked_by="getPayout" if state.is_allowed else "price at expiry, not final",
@@ -164,6 +170,19 @@ class OpynMarks:
                 action=DueAction.SETTLE, from_s=float(series.expiry_s), because="nobody pushed its price"
             )
         return _wait("nobody pushed its price yet")
+
+    async def _tried(self, due: Due, item: _Holding, state: Settlement, marking: _Marking) -> Due:
+        """Return what is due; a wait where the call would revert, as by a pricer that is its bot's alone."""
+        try:
+            if state.is_allowed:
+                await redemption(
+                    self._reads, item.series, item.amount_raw, marking.block, account=marking.account
+                )
+            else:
+                await price_push(self._reads, item.series, state, marking.block, account=marking.account)
+        except VenueRejected as refused:
+            return _wait(str(refused))
+        return due
 
     def _instrument(self, series: Series) -> Instrument:
         return instrument_of(series, contracts=self._contracts, terms=self._terms)

@@ -13,7 +13,7 @@ from bot.model.intent import Receipt
 from bot.model.market import Block
 from bot.model.units import from_fixed, to_fixed_down, to_fixed_up
 from bot.venues.booked import SIZE_TOLERANCE
-from bot.venues.opyn_pools import ROUTER, OpynPools, OtokenPool, PoolTrade, best_buy, best_sale
+from bot.venues.opyn_pools import OpynPools, OtokenPool, PoolTrade, best_buy, best_sale
 from bot.venues.opyn_reads import CONTROLLER, PRICER, OpynReads, Settlement, System
 from bot.venues.opyn_rounds import first_round
 from bot.venues.opyn_terms import OTOKEN_DECIMALS, OpynTerms, Series, collateral_usd, instrument_of, otoken_of
@@ -21,6 +21,7 @@ from bot.venues.overrides import FundedSender
 from bot.venues.prices import Prices
 from bot.venues.settlement import BPS
 from bot.venues.token_checks import TokenChecks
+from bot.venues.v3_swap import Exact, V3Swap
 
 BUY, SELL, REDEEM, PUSH = "open", "close", "redeem", "push-price"
 SWAP_GAS_CEILING, REDEEM_GAS_CEILING, PUSH_GAS_CEILING = 800_000, 700_000, 500_000
@@ -83,23 +84,12 @@ class OpynPlanner:
                 f"the leg allows {leg.limit_usd:.4f}; nothing was sent"
             )
         most_raw = min(limit_raw, -(-trade.token_raw * (BPS + self._terms.cost_buffer_bps) // BPS))
-        order = (
-            c.token,
-            series.otoken,
-            trade.pool.fee,
-            self._account,
-            *self._until(leg),
-            amount_raw,
-            most_raw,
-            0,
-        )
-        data = ROUTER.encode("exactOutputSingle", order)
-        await self._check_swap(data, c.token, head)
         payment = Payment(
             token=c.token, symbol=c.symbol, decimals=c.decimals, spender=c.router, amount_raw=most_raw
         )
+        step = await self._swap(leg, Exact.OUT, series, trade.pool, (amount_raw, most_raw), head)
         return ExecutionPlan(
-            steps=(OnchainTx(purpose=BUY, to=c.router, data=data, gas_ceiling=SWAP_GAS_CEILING),),
+            steps=(step,),
             trade=BUY,
             valid_until_s=leg.valid_until_s,
             pays=(payment,),
@@ -119,18 +109,6 @@ class OpynPlanner:
                 "nothing was sent"
             )
         least_raw = self._least_raw(trade, floor_raw)
-        order = (
-            series.otoken,
-            c.token,
-            trade.pool.fee,
-            self._account,
-            *self._until(leg),
-            amount_raw,
-            least_raw,
-            0,
-        )
-        data = ROUTER.encode("exactInputSingle", order)
-        await self._check_swap(data, series.otoken, head)
         payment = Payment(
             token=series.otoken,
             symbol="oToken",
@@ -138,12 +116,40 @@ class OpynPlanner:
             spender=c.router,
             amount_raw=amount_raw,
         )
+        step = await self._swap(leg, Exact.IN, series, trade.pool, (amount_raw, least_raw), head)
         return ExecutionPlan(
-            steps=(OnchainTx(purpose=SELL, to=c.router, data=data, gas_ceiling=SWAP_GAS_CEILING),),
+            steps=(step,),
             trade=SELL,
             valid_until_s=leg.valid_until_s,
             pays=(payment,),
             least_usd=self._usd(least_raw, prices),
+        )
+
+    async def _swap(
+        self,
+        leg: HedgeLeg,
+        exact: Exact,
+        series: Series,
+        pool: OtokenPool,
+        amounts_raw: tuple[int, int],
+        head: Block,
+    ) -> OnchainTx:
+        """Return the swap of (oTokens, bound on tokens), tried as if it were funded. Raises VenueRejected."""
+        c, is_purchase = self._contracts, exact is Exact.OUT
+        spent, bought = (c.token, series.otoken) if is_purchase else (series.otoken, c.token)
+        swap = V3Swap(
+            exact=exact,
+            token_in=spent,
+            token_out=bought,
+            pool_fee=pool.fee,
+            recipient=self._account,
+            valid_until_s=leg.valid_until_s,
+            amount_raw=amounts_raw[0],
+            bound_raw=amounts_raw[1],
+        )
+        await self._funded.check(c.router, swap.data, token=spent, owner=self._account, block=head)
+        return OnchainTx(
+            purpose=BUY if is_purchase else SELL, to=c.router, data=swap.data, gas_ceiling=SWAP_GAS_CEILING
         )
 
     async def _settle(
@@ -166,7 +172,8 @@ class OpynPlanner:
             if not is_pushed:  # nothing of this order is under way that would have to be followed
                 raise VenueRejected(f"{wait.because}; nothing was sent")
             return ExecutionPlan(steps=(wait,), trade=REDEEM, valid_until_s=leg.valid_until_s)
-        push = await self._push(series, state, head)
+        data = await price_push(self._reads, series, state, head, account=self._account)
+        push = OnchainTx(purpose=PUSH, to=self._contracts.pricer, data=data, gas_ceiling=PUSH_GAS_CEILING)
         wait = Wait(
             because=f"the price at expiry was pushed; it may be disputed for {state.dispute_s} s",
             until_s=head.timestamp_s + state.dispute_s,
@@ -178,9 +185,8 @@ class OpynPlanner:
         payout_raw = await self._reads.payout_raw(series, amount_raw, head)
         if not payout_raw:
             raise VenueRejected(f"{series.otoken} expired worthless: nothing to redeem")
-        action = (ACTION_REDEEM, _NOBODY, self._account, series.otoken, 0, amount_raw, 0, b"")
-        data, target = CONTROLLER.encode("operate", [action]), self._contracts.controller
-        await self._reads.reader.simulate(to=target, data=data, block=head, sender=self._account)
+        data = await redemption(self._reads, series, amount_raw, head, account=self._account)
+        target = self._contracts.controller
         step = OnchainTx(purpose=REDEEM, to=target, data=data, gas_ceiling=REDEEM_GAS_CEILING, cleanup=True)
         return ExecutionPlan(
             steps=(step,),
@@ -188,20 +194,6 @@ class OpynPlanner:
             valid_until_s=leg.valid_until_s,
             least_usd=collateral_usd(payout_raw, series, contracts=self._contracts, prices=prices),
         )
-
-    async def _push(self, series: Series, state: Settlement, head: Block) -> OnchainTx:
-        """Return the step that pushes the price at expiry. Raises VenueRejected where that is not for us."""
-        pricer, reader = self._contracts.pricer, self._reads.reader
-        if state.is_locked or not pricer or state.pricer != pricer.lower():
-            why = "cannot be pushed yet" if state.is_locked else "was not pushed, and no pricer of ours can"
-            raise VenueRejected(f"the price of {series.expiry_s} {why}; nothing was sent")
-        row = (await reader.read([PRICER.call("aggregator", pricer)], block=head))[0]
-        if row is None:
-            raise VenueRejected(f"pricer {pricer} names no feed; nothing was sent")
-        number = await first_round(reader, str(row[0]), at_s=series.expiry_s, block=head)
-        data = PRICER.encode("setExpiryPriceInOracle", series.expiry_s, number)
-        await reader.simulate(to=pricer, data=data, block=head, sender=self._account)
-        return OnchainTx(purpose=PUSH, to=pricer, data=data, gas_ceiling=PUSH_GAS_CEILING)
 
     async def _series(self, leg: HedgeLeg, system: System, head: Block) -> Series:
         """Return the leg's series. Raises VenueRejected where it is another (REL-D8) or not allowed."""
@@ -249,21 +241,36 @@ class OpynPlanner:
             )
         return wanted_raw
 
-    async def _check_swap(self, data: bytes, spent: str, head: Block) -> None:
-        """Run the very swap as the account, as if funded and approved. Raises VenueRejected."""
-        router = self._contracts.router
-        overrides = await self._funded.overrides(token=spent, owner=self._account, spender=router, block=head)
-        if overrides is not None:
-            await self._reads.reader.simulate(
-                to=router, data=data, block=head, sender=self._account, overrides=overrides
-            )
-
     def _least_raw(self, trade: PoolTrade, floor_raw: int) -> int:
         """Never 0: the signer asks a floor of every sale."""
         return max(floor_raw, trade.token_raw * (BPS - self._terms.cost_buffer_bps) // BPS, 1)
 
-    def _until(self, leg: HedgeLeg) -> tuple[int]:
-        return (int(leg.valid_until_s),)
-
     def _usd(self, raw: int, prices: Prices) -> float:
         return from_fixed(raw, decimals=self._contracts.decimals) * prices.settlement_usd
+
+
+async def redemption(
+    reads: OpynReads, series: Series, amount_raw: int, head: Block, *, account: str
+) -> bytes:
+    """Return the call that redeems. Raises VenueRejected where it would revert: MarginPool may be short."""
+    action = (ACTION_REDEEM, _NOBODY, account, series.otoken, 0, amount_raw, 0, b"")
+    data = CONTROLLER.encode("operate", [action])
+    await reads.reader.simulate(to=reads.contracts.controller, data=data, block=head, sender=account)
+    return data
+
+
+async def price_push(
+    reads: OpynReads, series: Series, state: Settlement, head: Block, *, account: str
+) -> bytes:
+    """Return the call that pushes the price at expiry. Raises VenueRejected where that is not for us."""
+    pricer, reader = reads.contracts.pricer, reads.reader
+    if state.is_locked or not pricer or state.pricer != pricer.lower():
+        why = "cannot be pushed yet" if state.is_locked else "was not pushed, and no pricer of ours can"
+        raise VenueRejected(f"the price of {series.expiry_s} {why}; nothing was sent")
+    row = (await reader.read([PRICER.call("aggregator", pricer)], block=head))[0]
+    if row is None:
+        raise VenueRejected(f"pricer {pricer} names no feed; nothing was sent")
+    number = await first_round(reader, str(row[0]), at_s=series.expiry_s, block=head)
+    data = PRICER.encode("setExpiryPriceInOracle", series.expiry_s, number)
+    await reader.simulate(to=pricer, data=data, block=head, sender=account)
+    return data

@@ -15,7 +15,6 @@ from bot.venues.steps import ERC20
 V3_FACTORY = Abi.load("UniswapV3Factory")
 V3_POOL = Abi.load("UniswapV3Pool")
 QUOTER = Abi.load("QuoterV2")
-ROUTER = Abi.load("SwapRouter")
 
 _Q96 = 2**96
 _MILLION = 1_000_000

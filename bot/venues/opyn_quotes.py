@@ -8,14 +8,13 @@ from statistics import median
 from bot.model.hedge import Instrument, OptionType, Quote
 from bot.model.market import Block
 from bot.model.units import YEAR_S, from_fixed, to_fixed_down
-from bot.ports import MarketView
 from bot.quant import options
 from bot.venues.booked import model_usd
-from bot.venues.lyra_terms import Refusal
+from bot.venues.option_quotes import Quoted, sorted_out
 from bot.venues.opyn_pools import OpynPools, OtokenPool, PoolTrade, best_buy, deepest
 from bot.venues.opyn_reads import OpynReads, System
-from bot.venues.opyn_terms import OTOKEN_DECIMALS, OpynTerms, Series, instrument_of, prices_in
-from bot.venues.prices import Prices, pinned
+from bot.venues.opyn_terms import OTOKEN_DECIMALS, OpynTerms, Series, instrument_of
+from bot.venues.prices import Prices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,19 +37,14 @@ class OpynQuoter:
         self._terms = terms
         self._contracts = reads.contracts
 
-    async def quotes(self, view: MarketView, *, size: float) -> tuple[tuple[Quote, ...], tuple[Refusal, ...]]:
+    async def quotes(self, block: Block, prices: Prices, *, size: float) -> Quoted:
         """Return a quote for every series that can be bought, and why for every other that is alive."""
-        block, prices = pinned(view), prices_in(view, contracts=self._contracts, terms=self._terms)
         listed = await self._listed(block, prices)
         trades = await self._asked(listed, size, block)
-        found, refused = [], []
-        for item in listed:
-            outcome = self._quote(item, trades.get(item.series.otoken, ()), block, prices)
-            if isinstance(outcome, Quote):
-                found.append(outcome)
-            else:
-                refused.append(Refusal(instrument=item.instrument, because=outcome))
-        return tuple(found), tuple(refused)
+        return sorted_out(
+            (item.instrument, self._quote(item, trades.get(item.series.otoken, ()), block, prices))
+            for item in listed
+        )
 
     def implied_vol(
         self, series: Series, pools: Sequence[OtokenPool], *, now_s: float, prices: Prices
@@ -69,11 +63,6 @@ class OpynQuoter:
                 is_put=series.is_put,
             )
         )
-
-    def lots(self, size: float) -> float:
-        """Round down to whole lots, in decimal."""
-        digits = round(-math.log10(self._terms.lot))
-        return from_fixed(to_fixed_down(size, decimals=digits), decimals=digits)
 
     async def _listed(self, block: Block, prices: Prices) -> list[_Listed]:
         system = await self._reads.system(block)
@@ -114,7 +103,7 @@ class OpynQuoter:
         orders = []
         for item in listed:
             for pool in item.pools if not item.problem else ():
-                amount = self.lots(min(size, pool.most(impact=self._terms.max_impact)))
+                amount = self._terms.lots(min(size, pool.most(impact=self._terms.max_impact)))
                 if amount >= self._terms.lot:
                     raw = to_fixed_down(amount, decimals=OTOKEN_DECIMALS)
                     orders.append((item.series.otoken, pool, raw))

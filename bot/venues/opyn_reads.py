@@ -64,8 +64,10 @@ class OpynReads:
             CONTROLLER.call("oracle", c.controller),
             CONTROLLER.call("systemFullyPaused", c.controller),
             FACTORY.call("getOtokensLength", c.factory),
+            # Controllers before v2 lack it, and what is read of settlement: nothing is bought of those.
+            CONTROLLER.call("canSettleAssets", c.controller, c.underlying_token, c.token, c.token, 0),
         )
-        (whitelist,), (oracle,), (paused,), (count,) = await self._all(calls, "the Controller", block)
+        (whitelist,), (oracle,), (paused,), (count,), _ = await self._all(calls, "the Controller", block)
         return System(
             whitelist=str(whitelist), oracle=str(oracle), is_paused=bool(paused), series_count=int(count)
         )

@@ -6,11 +6,10 @@ Opyn's Controller after expiry: a put for USDC, a call for the underlying's toke
 
 from dataclasses import dataclass
 
-from bot.chain.fees import FeePolicy
 from bot.model.hedge import Instrument, OptionType
 from bot.model.units import HOUR_S, USDC_DECIMALS, WAD_DECIMALS, from_fixed
-from bot.ports import MarketView
-from bot.venues.prices import Money, Prices, prices_of
+from bot.venues.option_terms import OptionGas, OptionTerms
+from bot.venues.prices import Prices
 
 OTOKEN_DECIMALS = 8  # of oTokens, strikes and oracle prices
 _PREFIX = "otoken:"
@@ -35,36 +34,22 @@ class OpynContracts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpynGas:
-    """Gas of each action."""
-
+class OpynGas(OptionGas):
     buy: int = 400_000  # approval, swap, what is left of the approval revoked
     sell: int = 350_000
     redeem: int = 250_000
     push: int = 150_000  # of a price at expiry that nobody pushed
 
-    @property
-    def least_ceiling(self) -> int:
-        return max(self.buy, self.sell, self.redeem, self.push) * 25 // 16
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpynTerms:
-    """How this venue is traded; nothing here is read from the chain."""
+class OpynTerms(OptionTerms):
+    """How this venue is traded."""
 
     name: str = "opyn"
-    underlying: str = "ETH"
-    option_types: tuple[OptionType, ...] = tuple(OptionType)
     fee_tiers: tuple[int, ...] = (500, 3_000, 10_000)  # of pools that are looked for, millionths
-    lot: float = 0.01
-    max_impact: float = (
-        0.10  # of the average price over the pool's own, beyond which nothing counts as liquid
-    )
+    max_impact: float = 0.10  # of the average price over the pool's own: beyond it nothing counts as liquid
     cutoff_s: float = 6 * HOUR_S  # nothing is bought this near to expiry
     cost_buffer_bps: int = 100  # over the quoted cost, never over the leg's limit
-    quote_ttl_s: float = 900.0
-    priority_fee_wei: int = 10**9  # tip that is expected
-    tip_cap_wei: int = FeePolicy().tip_max_wei  # tip that is reserved
     gas: OpynGas = OpynGas()
 
 
@@ -101,20 +86,6 @@ def otoken_of(instrument: Instrument) -> str | None:
     """Return the address in "otoken:0x…", None for another venue's names."""
     head, _, address = instrument.id.partition(":")
     return address if f"{head}:" == _PREFIX and address else None
-
-
-def money_of(contracts: OpynContracts, terms: OpynTerms) -> Money:
-    return Money(
-        settlement=contracts.symbol,
-        stable=contracts.symbol,
-        priority_fee_wei=terms.priority_fee_wei,
-        tip_cap_wei=terms.tip_cap_wei,
-    )
-
-
-def prices_in(view: MarketView, *, contracts: OpynContracts, terms: OpynTerms) -> Prices:
-    """Return the prices of a view that this venue's quotes and marks are made of."""
-    return prices_of(view, money_of(contracts, terms), underlying=terms.underlying)
 
 
 def collateral_usd(raw: int, series: Series, *, contracts: OpynContracts, prices: Prices) -> float:

@@ -16,9 +16,11 @@ from bot.model.market import Block
 from bot.ports import ChainReader
 from bot.venues.steps import ERC20
 
+# The last 20 bytes of keccak256("alvh quote"): nobody holds its key, and nothing is ever sent to it.
+QUOTING_ADDRESS = "0xcdd2b6f66b5b794f7ba8d905390d6a82f9e09ace"
 AMOUNT_RAW = 2**127  # more than any trade costs, and far from an overflow
 _SEEN = 2**120  # first of the numbers the probe puts in; odd enough not to be a real balance
-_SLOTS = 101
+_SLOTS = 110  # oTokens have theirs at 101 and 102, behind two gaps of 50 words
 # ERC-7201 slot of "openzeppelin.storage.ERC20", where OpenZeppelin 5's upgradeable tokens keep both
 _OPENZEPPELIN_5 = 0x52C63247E1F47DB19D5CE0460030C497F067CA4CEBF71BA98EEADABE20BACE00
 _REFUSED_CODES = frozenset({-32601, -32602})  # no such method or parameter
@@ -67,6 +69,15 @@ class FundedSender:
             return None
         balances, allowances = found
         return state_diff(token, {balances.of(owner): AMOUNT_RAW, allowances.of(owner, spender): AMOUNT_RAW})
+
+    async def check(self, to: str, data: bytes, *, token: str, owner: str, block: Block) -> None:
+        """Run a call as ``owner``, as if it had ``token`` and had let ``to`` take it. Raises VenueRejected.
+
+        Says nothing where ``overrides`` has none to give.
+        """
+        overrides = await self.overrides(token=token, owner=owner, spender=to, block=block)
+        if overrides is not None:
+            await self._reader.simulate(to=to, data=data, block=block, sender=owner, overrides=overrides)
 
     async def _find(
         self, token: str, *, owner: str, spender: str, block: Block

@@ -10,28 +10,21 @@ than the perpetual's price. What closing it brings is reckoned from the strike t
 the parts gained.
 """
 
-import asyncio
-
-from bot.model.hedge import Conversion, HedgeLeg, LegOutcome, Quote
-from bot.model.signing import Permission
-from bot.ports import (
-    ChainReader,
-    MarketView,
-    PerpetualAdapter,
-    Proposer,
-    Transactor,
-    VenueAdapter,
-    VenuePosition,
-)
+from bot.errors import InvariantError
+from bot.model.hedge import HedgeLeg, LegOutcome
+from bot.ports import ChainReader, MarketView, PerpetualAdapter, Proposer, Transactor, VenueAdapter
 from bot.venues.booked import rejected
 from bot.venues.executor import OrderRun
+from bot.venues.order_life import AtHand
+from bot.venues.pair_listing import NO_PARTS, ListsNothing, pair_name
 from bot.venues.paired_order import PairOrder
+from bot.venues.planned_orders import PlannedOrders, Together
 from bot.venues.prices import Money, prices_of
 from bot.venues.settlement import SettlementSwap
 
 
-class PairVenue:
-    """Venue of pairs. It lists nothing: the engine makes their quotes of what the two venues quote."""
+class PairVenue(ListsNothing, PlannedOrders[HedgeLeg, LegOutcome]):
+    """Venue of pairs, over the adapters of both parts."""
 
     def __init__(
         self,
@@ -43,78 +36,36 @@ class PairVenue:
         custody: Transactor | Proposer | None = None,
         swap: SettlementSwap | None = None,
     ) -> None:
-        self._option, self._perpetual, self._reader = option, perpetual, reader
-        self._money, self._custody, self._swap = money, custody, swap
-        self._one_leg = asyncio.Lock()
+        both = Together(name=pair_name(option, perpetual), parts=(option, perpetual))
+        super().__init__(both, reader=reader, custody=custody, swap=swap)
+        self._option, self._perpetual, self._money = option, perpetual, money
 
-    @property
-    def name(self) -> str:
-        return f"{self._option.name}+{self._perpetual.name}"
+    async def reconcile(self, order: HedgeLeg, *, view: MarketView) -> LegOutcome:
+        """See PlannedOrders; a leg that does not say what it is made of was never begun."""
+        if because := self._why_never(order):
+            return self._refused(order, at_s=view.now_s, because=because)
+        return await super().reconcile(order, view=view)
 
-    @property
-    def least_gas_ceiling(self) -> int:
-        return max(self._option.least_gas_ceiling, self._perpetual.least_gas_ceiling)
+    def _why_never(self, order: HedgeLeg) -> str:
+        return "" if order.conversion else f"{self.name}: {NO_PARTS}"
 
-    def permissions(self) -> tuple[Permission, ...]:
-        swap = self._swap.permissions() if self._swap else ()
-        return (*self._option.permissions(), *self._perpetual.permissions(), *swap)
+    def _refused(self, order: HedgeLeg, *, at_s: float, because: str) -> LegOutcome:
+        return rejected(order, at_s=at_s, because=because)
 
-    async def quotes(
-        self,
-        view: MarketView,  # noqa: ARG002
-        *,
-        underlying: str,  # noqa: ARG002
-        size: float,  # noqa: ARG002
-    ) -> tuple[Quote, ...]:
-        return ()
+    def _life(self, at: AtHand[HedgeLeg]) -> PairOrder:
+        leg = at.order
+        if leg.conversion is None:
+            raise InvariantError(f"leg {leg.key}: {self.name} was asked for an order of no parts")
 
-    async def held(self, view: MarketView) -> tuple[VenuePosition, ...]:  # noqa: ARG002
-        """Return nothing: the option's own venue lists it, and the book knows what stands beside it."""
-        return ()
-
-    async def execute(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
-        if self._custody is None or leg.conversion is None:
-            why = "no account that can sign" if leg.conversion else "the leg does not say what it is made of"
-            return rejected(leg, at_s=view.now_s, because=f"{self.name}: {why}")
-        async with self._one_leg:
-            return await self._order(leg, leg.conversion, view, self._custody).execute()
-
-    async def reconcile(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
-        if self._custody is None or leg.conversion is None:
-            return rejected(leg, at_s=view.now_s, because=f"{self.name}: no account that can sign")
-        async with self._one_leg:
-            return await self._order(leg, leg.conversion, view, self._custody, again=True).reconcile()
-
-    def _order(
-        self,
-        leg: HedgeLeg,
-        conversion: Conversion,
-        view: MarketView,
-        custody: Transactor | Proposer,
-        *,
-        again: bool = False,
-    ) -> PairOrder:
         def run_until(valid_until_s: float, is_again: bool) -> OrderRun:
-            return OrderRun(
-                reader=self._reader,
-                custody=custody,
-                key=leg.key,
-                valid_until_s=valid_until_s,
-                permissions=self.permissions(),
-                swap=self._swap,
-                again=is_again,
-            )
+            return self._run(leg, at.custody, valid_until_s=valid_until_s, again=is_again)
 
         return PairOrder(
-            leg=leg,
-            conversion=conversion,
-            view=view,
+            at=at,
+            conversion=leg.conversion,
             option=self._option,
             perpetual=self._perpetual,
-            run=run_until(leg.valid_until_s, again),
             run_until=run_until,
-            reader=self._reader,
-            prices=prices_of(view, self._money),
-            swap=self._swap,
-            account=custody.address,
+            prices=prices_of(at.view, self._money),
+            swap=self.swap,
         )

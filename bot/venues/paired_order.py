@@ -1,74 +1,68 @@
 """One leg of two parts (R27): what is sent, what is given back, and what is booked of it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from bot.errors import AwaitingSignatures, OutcomeUnknown, StaleDataError, TransientError, VenueRejected
-from bot.model.execution import Ended, ExecutionPlan, OnchainTx, TradeFact
+from bot.errors import VenueRejected
+from bot.model.execution import Ended, ExecutionPlan, OnchainTx, TradeFact, Wait
 from bot.model.hedge import Conversion, HedgeLeg, LegOutcome, LegStatus, Side
 from bot.model.intent import Receipt
 from bot.model.market import Block
 from bot.model.perpetual import PerpetualAction, PerpetualOrder
 from bot.model.perpetual_outcome import PerpetualFact
-from bot.model.units import WAD_DECIMALS, from_fixed
-from bot.ports import ChainReader, MarketView, PerpetualAdapter, VenueAdapter
-from bot.venues.booked import SIZE_TOLERANCE, rejected
+from bot.ports import PerpetualAdapter, VenueAdapter
+from bot.venues.booked import SIZE_TOLERANCE
 from bot.venues.executor import CLEANUP_S, OrderRun
-from bot.venues.prices import Prices
+from bot.venues.order_life import OrderLife, swap_usd
 from bot.venues.settlement import SettlementSwap
 
 UNDO_SHARE = 0.03  # of the mark, fee and impact included: the most that giving a perpetual back may cost
 PERPETUAL, UNDO = "perpetual-", "undo"  # before the purposes of a part's transactions
-_UNSEEN = (TransientError, StaleDataError)
+
+# Of the perpetual, of the option (None: it has ended), and the block that both were made at.
+Plans = tuple[ExecutionPlan, ExecutionPlan | None, Block]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairOrder:
+class PairOrder(OrderLife[HedgeLeg, LegOutcome]):
     """Money is USD; ``units`` are those of the perpetual, signed as it is held."""
 
-    leg: HedgeLeg
     conversion: Conversion
-    view: MarketView
     option: VenueAdapter
     perpetual: PerpetualAdapter
-    run: OrderRun
     run_until: Callable[[float, bool], OrderRun]  # a run of the same order that may send until then
-    reader: ChainReader
-    prices: Prices
     swap: SettlementSwap | None
-    account: str
+
+    @property
+    def leg(self) -> HedgeLeg:
+        return self.order
 
     @property
     def units(self) -> float:
         return self.leg.size * self.conversion.perpetual_size
 
-    async def execute(self) -> LegOutcome:
-        """Do both parts or none. A refusal, and an end that cannot be seen, are outcomes."""
-        if self.prices.unknown:
-            return self._refused(f"prices are not known: {self.prices.unknown}; nothing was sent")
-        because = ""
-        try:
-            await (self._buy() if self.leg.side is Side.BUY else self._close())
-        except (VenueRejected, *_UNSEEN) as error:
-            if not self.run.has_sent:
-                return self._refused(str(error))
-            if not isinstance(error, VenueRejected):
-                return self._unknown(error)
-            because = str(error)
-        except OutcomeUnknown as error:
-            return self._unknown(error)
-        return await self._finish(because)
+    async def _plan(self, head: Block, done: Mapping[str, Receipt]) -> ExecutionPlan:
+        """Return both parts as one: what a batch sends, and what an open proposal is looked at again by."""
+        del head, done  # planned at the newest block, and no pair waits
+        part, option, _ = await self._planned()
+        return _joined(part, option)
 
-    async def reconcile(self) -> LegOutcome:
-        """Bring the leg to both parts or none; sends nothing but what that takes."""
-        try:
-            await self.run.finish()
-        except (VenueRejected, OutcomeUnknown, *_UNSEEN) as error:
-            return self._unknown(error)
-        return await self._finish("" if self._option_fact() else "abandoned at restart")
+    async def _carry_out(self, done: Mapping[str, Receipt]) -> tuple[str, Wait | None]:
+        """Do both parts or none."""
+        del done
+        part, option, head = await self._planned()
+        if option is None or self.run.is_batch:
+            await self.run.carry_out(_joined(part, option), head=head)
+            return "", None
+        await self.run.carry_out(part, head=head, label=f"{PERPETUAL}margin")
+        await self._then_option(self.run)  # its bound is what the perpetual left of the leg's
+        return "", None
 
-    async def _buy(self) -> None:
+    async def _planned(self) -> Plans:
+        return await (self._purchase() if self.leg.side is Side.BUY else self._closing_plans())
+
+    async def _purchase(self) -> Plans:
         """Open the perpetual, then buy the option with what the leg's limit leaves."""
         head = await self._head()
         price_usd = await self._price(self.units, head)
@@ -82,40 +76,25 @@ class PairOrder:
             margin_usd=self.leg.size * self.conversion.margin_usd,
         )
         part = _renamed(await self.perpetual.plan(order, view=self.view, head=head), PERPETUAL)
-        await self._both(part, option, head)
+        return part, option, head
 
-    async def _close(self) -> None:
+    async def _closing_plans(self) -> Plans:
         """Close the perpetual, then sell or settle the option; of one others settled, it alone is left."""
         head = await self._head()
         price_usd = await self._price(-self.units, head)
         order = self._closing(-self.units, price_usd)
         part = _renamed(await self.perpetual.plan(order, view=self.view, head=head), PERPETUAL)
         if await self._ended() is not None:
-            await self.run.carry_out(part, head=head)
-            return
+            return part, None, head
         option = await self._option_plan(self._left(-self.units * (self._strike - price_usd)), head)
-        await self._both(part, option, head)
+        return part, option, head
 
     async def _ended(self) -> Ended | None:
         """Return how the option of a SETTLE leg ended without it, else None."""
-        if self.leg.side is not Side.SETTLE or self._option_fact() is not None:
+        if self.leg.side is not Side.SETTLE or self._fact() is not None:
             return None
-        head = await self.reader.head()
+        head = await self.at.reader.head()
         return await self.option.ended(self._option_leg(), view=self.view, head=head)
-
-    async def _both(self, part: ExecutionPlan, option: ExecutionPlan, head: Block) -> None:
-        """Send both as one batch, or one after the other: the option's bound is what then is left."""
-        if self.run.is_batch:
-            joined = replace(
-                option,
-                steps=(*part.steps, *option.steps),
-                pays=(*part.pays, *option.pays),
-                valid_until_s=min(part.valid_until_s, option.valid_until_s),
-            )
-            await self.run.carry_out(joined, head=head)
-            return
-        await self.run.carry_out(part, head=head, label=f"{PERPETUAL}margin")
-        await self._then_option(self.run)
 
     async def _then_option(self, run: OrderRun) -> None:
         fact = self._perpetual_fact()
@@ -147,7 +126,7 @@ class PairOrder:
         return replace(self.leg, instrument=option, limit_usd=limit_usd, reserve_usd=0.0, conversion=None)
 
     async def _head(self) -> Block:
-        head = await self.reader.head()
+        head = await self.at.reader.head()
         if head.timestamp_s > self.leg.valid_until_s:
             raise VenueRejected(
                 f"the leg was valid until {self.leg.valid_until_s:.0f}, it is {head.timestamp_s}"
@@ -202,23 +181,15 @@ class PairOrder:
             release_usd=release_usd,
         )
 
-    async def _finish(self, because: str) -> LegOutcome:
-        """Give back a part that stands alone, and its margin; leave no allowance; book what was done."""
-        notes = [because]
-        try:
-            ended = await self._ended()
-            is_buy = self.leg.side is Side.BUY
-            notes.append(await self._undone() if is_buy else await self._unpaired(ended))
-            await self.run.finish()
-        except (VenueRejected, OutcomeUnknown, *_UNSEEN) as error:
-            return self._unknown(error)
-        if self.prices.unknown:
-            return self._unknown(TransientError(f"prices are not known: {self.prices.unknown}"))
-        return self._booked("; ".join(filter(None, notes)), ended)
+    async def _tidy(self, again: bool) -> str:  # noqa: ARG002
+        """Give back a part that stands alone, and its margin, also of a leg that is only looked up."""
+        if self.leg.side is Side.BUY:
+            return await self._undone()
+        return await self._unpaired(await self._ended())
 
     async def _undone(self) -> str:
         """Close what of the perpetual has no option beside it, and take its margin back."""
-        head = await self.reader.head()
+        head = await self.at.reader.head()
         late = self.run_until(max(self.leg.valid_until_s, head.timestamp_s + CLEANUP_S), True)
         excess = self._excess()
         if abs(excess) > SIZE_TOLERANCE:
@@ -246,7 +217,7 @@ class PairOrder:
             mine = next((found for found in self._undoings() if found), mine)
         if run.is_batch or any(name.endswith("withdraw") for name in self.run.receipts):
             return
-        head = await self.reader.head()
+        head = await self.at.reader.head()
         try:
             plan = await self.perpetual.after(order, mine, view=self.view, head=head)
             if plan is not None:
@@ -262,23 +233,23 @@ class PairOrder:
         if perpetual is None:
             return ""
         note = ""
-        if self._option_fact() is None and ended is None:
+        if self._fact() is None and ended is None:
             try:
                 await self._then_option(self.run_until(self.leg.valid_until_s, True))
             except VenueRejected as refusal:
-                if (await self.reader.head()).timestamp_s <= self.leg.valid_until_s:
+                if (await self.at.reader.head()).timestamp_s <= self.leg.valid_until_s:
                     raise  # looked at again at the next block
                 note = f"the perpetual is closed and the option is kept alone: {refusal}"
             await self.run.finish()
         order = self._closing(-self.units, perpetual.price_usd)
         await self._take_back(order, self.run_until(self.leg.valid_until_s, True))
-        if self._option_fact() is not None:
+        if self._fact() is not None:
             note = await self.run.sweep()
         return note
 
     def _excess(self) -> float:
         """Return the units of the perpetual that have no option beside them, signed."""
-        option = self._option_fact()
+        option = self._fact()
         wanted = option.size * self.conversion.perpetual_size if option else 0.0
         opened = self._perpetual_fact()
         return (opened.size if opened else 0.0) + math.fsum(item.size for item in self._undo_facts()) - wanted
@@ -300,16 +271,17 @@ class PairOrder:
         order = self._closing(-self.units, 1.0)
         return self.perpetual.fact(order, self._receipts(PERPETUAL), view=self.view)
 
-    def _option_fact(self) -> TradeFact | None:
+    def _fact(self) -> TradeFact | None:
         return self.option.fact(self._option_leg(), self.run.receipts, view=self.view)
 
     def _worth(self, fact: PerpetualFact) -> float:
         """Return what a trade of the perpetual adds to the pair, reckoned from the strike, less costs."""
         return -fact.size * (fact.price_usd - self._strike) - fact.fee_usd + fact.funding_usd
 
-    def _booked(self, because: str, ended: Ended | None) -> LegOutcome:
+    async def _booked(self, because: str) -> LegOutcome:
         """Return filled where both parts were done, else refused; with all that was spent either way."""
-        option, is_buy = self._option_fact(), self.leg.side is Side.BUY
+        ended = await self._ended()
+        option, is_buy = self._fact(), self.leg.side is Side.BUY
         perpetual = self._perpetual_fact()
         parts = [*([perpetual] if perpetual else []), *self._undo_facts()]
         brought_usd = math.fsum(map(self._worth, parts))
@@ -317,15 +289,11 @@ class PairOrder:
             brought_usd += -option.premium_usd if is_buy else option.premium_usd
         elif ended is not None and perpetual is not None:
             brought_usd += ended.payoff_usd
-        spent = LegOutcome(
-            leg=self.leg,
-            status=LegStatus.REJECTED,
-            at_s=self.prices.now_s,
+        spent = replace(
+            self._spent(because),
             premium_usd=-brought_usd if is_buy else brought_usd,
             fee_usd=math.fsum(item.fee_usd for item in parts) + (option.fee_usd if option else 0.0),
-            swap_usd=self._swap_usd(),
-            gas_usd=self._gas_usd(),
-            because=because,
+            swap_usd=swap_usd(self.run, self.swap, account=self.at.custody.address, prices=self.prices),
         )
         if option is None and (is_buy or perpetual is None):
             return spent
@@ -342,35 +310,22 @@ class PairOrder:
             block_number=max(receipt.block_number, *(item.receipt.block_number for item in parts), 0),
         )
 
-    def _gas_usd(self) -> float:
-        costs = {receipt.tx_hash: receipt.gas_cost_wei for receipt in self.run.receipts.values()}
-        return from_fixed(sum(costs.values()), decimals=WAD_DECIMALS) * self.prices.eth_usd
-
-    def _swap_usd(self) -> float:
-        if self.swap is None:
-            return 0.0
-        swaps = (self.run.receipts.get(purpose) for purpose in ("swap-in", "swap-out"))
-        return math.fsum(
-            self.swap.cost_usd(
-                receipt,
-                account=self.account,
-                stable_usd=self.prices.stable_usd,
-                settlement_usd=self.prices.settlement_usd,
-            )
-            for receipt in swaps
-            if receipt is not None and receipt.succeeded
-        )
-
-    def _refused(self, because: str) -> LegOutcome:
-        return rejected(self.leg, at_s=self.prices.now_s, because=because)
-
-    def _unknown(self, error: Exception) -> LegOutcome:
-        """An end that cannot be seen now, or a part that stands alone: reconcile goes on with it."""
-        status = LegStatus.PROPOSED if isinstance(error, AwaitingSignatures) else LegStatus.UNKNOWN
-        gas_usd = 0.0 if self.prices.unknown else self._gas_usd()
+    def _unfilled(self, status: LegStatus, *, gas_usd: float, because: str) -> LegOutcome:
         return LegOutcome(
-            leg=self.leg, status=status, at_s=self.prices.now_s, gas_usd=gas_usd, because=str(error)
+            leg=self.leg, status=status, at_s=self.prices.now_s, gas_usd=gas_usd, because=because
         )
+
+
+def _joined(part: ExecutionPlan, option: ExecutionPlan | None) -> ExecutionPlan:
+    """Return the steps of both parts in their order; of an option that has ended there are none."""
+    if option is None:
+        return part
+    return replace(
+        option,
+        steps=(*part.steps, *option.steps),
+        pays=(*part.pays, *option.pays),
+        valid_until_s=min(part.valid_until_s, option.valid_until_s),
+    )
 
 
 def _renamed(plan: ExecutionPlan, prefix: str) -> ExecutionPlan:

@@ -8,29 +8,32 @@ import math
 from collections.abc import Mapping
 
 from bot.errors import TransientError
-from bot.model.execution import Ended, ExecutionPlan, TradeFact
-from bot.model.hedge import HedgeLeg, OptionType, Quote
+from bot.model.execution import Ended, TradeFact
+from bot.model.hedge import HedgeLeg
 from bot.model.intent import Receipt
 from bot.model.market import Block
 from bot.model.signing import ApprovalRule, CallRule, Guard, Permission
-from bot.ports import ChainReader, MarketView, Proposer, Transactor, VenuePosition
+from bot.ports import ChainReader, Proposer, Transactor
 from bot.venues.capabilities import CAPABILITIES
-from bot.venues.lyra_terms import QUOTING_ADDRESS, Refusal
+from bot.venues.option_adapter import OptionAdapter, owner_of, planned_venue, unpaid
+from bot.venues.overrides import QUOTING_ADDRESS
 from bot.venues.panoptic_booking import PanopticBooking
 from bot.venues.panoptic_marks import PanopticMarks
 from bot.venues.panoptic_plan import PanopticPlanner
 from bot.venues.panoptic_quotes import PanopticQuoter
 from bot.venues.panoptic_reads import POOL, PanopticReads
-from bot.venues.panoptic_steps import CLOSE, ROUTER, WITHDRAW_FREE, WITHDRAW_WITH
-from bot.venues.panoptic_terms import PanopticContracts, PanopticTerms, money_of, prices_in
+from bot.venues.panoptic_steps import CLOSE, WITHDRAW_FREE, WITHDRAW_WITH
+from bot.venues.panoptic_terms import PanopticContracts, PanopticTerms
 from bot.venues.planned import PlannedVenue
+from bot.venues.prices import Prices
 from bot.venues.token_checks import TokenChecks
+from bot.venues.v3_swap import Exact, swap_rule
 
 _DEPOSIT = "deposit(uint256,address)"
 
 
-class PanopticAdapter:
-    """One pool. ``account`` says whose positions are marked and who trades; none: quotes only."""
+class PanopticAdapter(OptionAdapter[PanopticTerms]):
+    """One pool."""
 
     capabilities = CAPABILITIES["panoptic"]
     goes_on_after = frozenset({CLOSE})  # an order that was cut off there still has to withdraw
@@ -43,33 +46,25 @@ class PanopticAdapter:
         account: str | None = None,
         terms: PanopticTerms | None = None,
     ) -> None:
-        self.terms = terms or PanopticTerms()
-        self._contracts, self._account = contracts, account
-        self._reads = PanopticReads(reader, contracts, self.terms)
-        self._quoter = PanopticQuoter(reads=self._reads, terms=self.terms, account=account)
-        self._planner = PanopticPlanner(
+        terms = terms or PanopticTerms()
+        self._contracts, self._reads = contracts, PanopticReads(reader, contracts, terms)
+        self._booking = PanopticBooking(contracts=contracts, terms=terms, account=account or "")
+        quoter = PanopticQuoter(reads=self._reads, terms=terms, account=account)
+        planner = PanopticPlanner(
             reads=self._reads,
-            quoter=self._quoter,
+            quoter=quoter,
             checks=TokenChecks(reader),
-            terms=self.terms,
+            terms=terms,
             account=account or QUOTING_ADDRESS,
         )
-        self._marks = PanopticMarks(reads=self._reads, planner=self._planner, terms=self.terms)
-        self._booking = PanopticBooking(contracts=contracts, terms=self.terms, account=account or "")
-        self._refusals: tuple[Refusal, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return self.terms.name
-
-    @property
-    def refusals(self) -> tuple[Refusal, ...]:
-        """Puts that the last ``quotes`` call found and could not quote, with the reason."""
-        return self._refusals
-
-    @property
-    def least_gas_ceiling(self) -> int:
-        return self.terms.gas.least_ceiling
+        super().__init__(
+            terms=terms,
+            money=terms.money(contracts.cash),
+            account=account,
+            quoter=quoter,
+            marks=PanopticMarks(reads=self._reads, planner=planner, terms=terms),
+            planner=planner,
+        )
 
     def permissions(self) -> tuple[Permission, ...]:
         """Every call that a leg may hold.
@@ -99,58 +94,26 @@ class PanopticAdapter:
             *deposits,
             *withdrawals,
             *_dispatches(c.pool.lower()),
-            CallRule(
-                target=c.router.lower(),
-                function=ROUTER.function("exactOutputSingle").signature,
-                guard=Guard.BOUND,
-                opens=False,
-                recipients=((0, 3),),
-                most=(0, 6),
-                deadline=(0, 4),
-            ),
+            swap_rule(c.router, Exact.OUT, opens=False),
         )
 
-    async def quotes(self, view: MarketView, *, underlying: str, size: float) -> tuple[Quote, ...]:
-        """Return buy quotes at the view's block; what has none is in ``refusals``."""
-        if underlying != self.terms.underlying or OptionType.PUT not in self.terms.option_types:
-            self._refusals = ()
-            return ()
-        found, self._refusals = await self._quoter.quotes(view, size=size)
-        return found
-
-    async def held(self, view: MarketView) -> tuple[VenuePosition, ...]:
-        """Return the account's bought puts."""
-        return () if self._account is None else await self._marks.held(view, account=self._account)
-
-    async def plan(
-        self, leg: HedgeLeg, *, view: MarketView, head: Block, done: Mapping[str, Receipt]
-    ) -> ExecutionPlan:
-        prices = prices_in(view, terms=self.terms, contracts=self._contracts)
-        return await self._planner.plan(leg, prices=prices, head=head, done=done)
-
-    def fact(self, leg: HedgeLeg, receipts: Mapping[str, Receipt], *, view: MarketView) -> TradeFact | None:
-        prices = prices_in(view, terms=self.terms, contracts=self._contracts)
+    def _fact(self, leg: HedgeLeg, receipts: Mapping[str, Receipt], prices: Prices) -> TradeFact | None:
         if not math.isfinite(prices.spot_usd):
             raise TransientError(f"the price of {self.terms.underlying} is not known; {leg.key} waits for it")
         return self._booking.fact(leg, receipts, prices)
 
-    async def ended(self, leg: HedgeLeg, *, view: MarketView, head: Block) -> Ended | None:  # noqa: ARG002
+    async def _ended(self, leg: HedgeLeg, prices: Prices, head: Block) -> Ended | None:  # noqa: ARG002
         """Return that a position is gone: closed by hand, exercised by a seller or liquidated."""
         if self._account is None:
             return None
         positions = await self._reads.positions(self._account, head)
         if any(item.id == leg.position_id for item in positions):
             return None
-        return Ended(
-            size=leg.size,
-            payoff_usd=0.0,
-            block_number=head.number,
-            because=(
-                f"position {leg.position_id} is no longer open: it was closed by hand, exercised by a "
-                "seller or liquidated; what it brought lies in the pool's collateral"
-            ),
-            by_hand=True,
+        because = (
+            f"position {leg.position_id} is no longer open: it was closed by hand, exercised by a "
+            "seller or liquidated; what it brought lies in the pool's collateral"
         )
+        return unpaid(leg, head, because, by_hand=True)
 
 
 def panoptic_venue(
@@ -162,19 +125,9 @@ def panoptic_venue(
     terms: PanopticTerms | None = None,
 ) -> PlannedVenue:
     """Return the venue over one pool; without ``custody`` it quotes and marks ``account``."""
-    adapter = PanopticAdapter(
-        reader=reader,
-        contracts=contracts,
-        account=account if custody is None else custody.address,
-        terms=terms,
-    )
-    return PlannedVenue(
-        adapter,
-        reader=reader,
-        money=money_of(adapter.terms, contracts),
-        custody=custody,
-        buy_gas=adapter.terms.gas.buy,
-    )
+    owner = owner_of(custody, account)
+    adapter = PanopticAdapter(reader=reader, contracts=contracts, account=owner, terms=terms)
+    return planned_venue(adapter, reader=reader, custody=custody)
 
 
 def _deposit(tracker: str, *, opens: bool) -> CallRule:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.errors import InvariantError
 from bot.model.execution import TradeFact
 from bot.model.hedge import HedgeLeg, Side
 from bot.model.intent import Log, Receipt
 from bot.model.units import from_fixed
+from bot.venues.facts import mined, no_event
 from bot.venues.panoptic_reads import POOL, TRACKER, margin_raw, notional_raw, position_name
 from bot.venues.panoptic_steps import BUY_UNIT, CLOSE, OPEN, WITHDRAW_CASH
 from bot.venues.panoptic_terms import Chunk, PanopticContracts, PanopticTerms
@@ -37,15 +37,15 @@ class PanopticBooking:
 
         Raises InvariantError when the receipt has no event of this account.
         """
-        trade = receipts.get(OPEN if leg.side is Side.BUY else CLOSE)
-        ending = trade if leg.side is Side.BUY else receipts.get(WITHDRAW_CASH)
-        if trade is None or ending is None or not trade.succeeded or not ending.succeeded:
+        trade = mined(receipts, OPEN if leg.side is Side.BUY else CLOSE)
+        ending = trade if leg.side is Side.BUY else mined(receipts, WITHDRAW_CASH)
+        if trade is None or ending is None:
             return None
         name = "OptionMinted" if leg.side is Side.BUY else "OptionBurnt"
         for event in POOL.logs(name, trade.logs, address=self.contracts.pool):
             if event["recipient"] == self.account.lower():
                 return self._booked(leg, event, trade, receipts, prices)
-        raise InvariantError(f"leg {leg.key}: transaction {trade.tx_hash} succeeded without its {name} event")
+        raise no_event(leg, trade, f"its {name} event")
 
     def _booked(
         self,
@@ -95,8 +95,8 @@ class PanopticBooking:
 
     def _swap_usd(self, receipts: Mapping[str, Receipt], prices: Prices) -> float:
         """Return what getting some of the underlying cost over its worth; 0 where a batch hides it."""
-        receipt = receipts.get(BUY_UNIT)
-        if receipt is None or not receipt.succeeded or not is_alone(receipt, receipts):
+        receipt = mined(receipts, BUY_UNIT)
+        if receipt is None or not is_alone(receipt, receipts):
             return 0.0
         c = self.contracts
         moved = tuple(

@@ -7,13 +7,13 @@ from bot.errors import VenueRejected
 from bot.model.execution import NOTHING_DUE, Due, DueAction
 from bot.model.market import Block
 from bot.model.units import YEAR_DAYS, from_fixed
-from bot.ports import MarketView, VenuePosition
+from bot.ports import VenuePosition
 from bot.quant import options
 from bot.venues.panoptic_plan import Closing, PanopticPlanner
 from bot.venues.panoptic_reads import PanopticReads, PoolState, Position
-from bot.venues.panoptic_terms import PanopticTerms, instrument_of, prices_in
+from bot.venues.panoptic_terms import PanopticTerms, instrument_of
 from bot.venues.panoptic_value import range_payoff
-from bot.venues.prices import Prices, pinned
+from bot.venues.prices import Prices
 
 MARKED_BY = "eth_call of the close, with what is left of the premium put aside"
 
@@ -25,13 +25,11 @@ class PanopticMarks:
         self._reads, self._planner, self._terms = reads, planner, terms
         self._contracts = reads.contracts
 
-    async def held(self, view: MarketView, *, account: str) -> tuple[VenuePosition, ...]:
+    async def held(self, block: Block, prices: Prices, *, account: str) -> tuple[VenuePosition, ...]:
         """Return every bought put of the account. Raises TransientError when they cannot be read."""
-        block = pinned(view)
         positions = await self._reads.positions(account, block)
         if not positions:
             return ()
-        prices = prices_in(view, terms=self._terms, contracts=self._contracts)
         state = await self._reads.state(block)
         gate = asyncio.Semaphore(self._terms.parallel)
 

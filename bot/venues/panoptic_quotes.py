@@ -5,13 +5,13 @@ import math
 from dataclasses import dataclass
 
 from bot.errors import VenueRejected
-from bot.model.hedge import Instrument, Quote
+from bot.model.hedge import Instrument, OptionType, Quote
 from bot.model.market import Block
 from bot.model.units import YEAR_DAYS, from_fixed, to_fixed_down
-from bot.ports import MarketView
 from bot.quant import options
 from bot.venues.booked import model_usd
-from bot.venues.lyra_terms import QUOTING_ADDRESS, Refusal
+from bot.venues.option_quotes import Quoted, sorted_out
+from bot.venues.overrides import QUOTING_ADDRESS
 from bot.venues.panoptic_reads import POOL, PanopticReads, PoolState, Rules, notional_raw
 from bot.venues.panoptic_terms import (
     Chunk,
@@ -19,11 +19,10 @@ from bot.venues.panoptic_terms import (
     effective_days,
     instrument_of,
     limits_of,
-    prices_in,
 )
 from bot.venues.panoptic_token_id import MAX_RATIO, TokenId, liquidity_of, notional_of
 from bot.venues.panoptic_value import expected_premium, spread_multiplier
-from bot.venues.prices import Prices, pinned
+from bot.venues.prices import Prices
 
 MOST_SPREAD = 2**23 - 1
 WIDE_TICKS = 2_000  # of a trial: further than Panoptic lets a dispatch move the price
@@ -74,11 +73,10 @@ class PanopticQuoter:
         self._contracts = reads.contracts
         self._account = account or QUOTING_ADDRESS
 
-    async def quotes(self, view: MarketView, *, size: float) -> tuple[tuple[Quote, ...], tuple[Refusal, ...]]:
-        """Return a quote for every put that can be bought, and why for every other."""
-        block = pinned(view)
-        prices = prices_in(view, terms=self._terms, contracts=self._contracts)
-        if prices.unknown or not math.isfinite(prices.spot_usd):
+    async def quotes(self, block: Block, prices: Prices, *, size: float) -> Quoted:
+        """Return a quote for every put that can be bought, and why for every other; none without prices."""
+        wanted = OptionType.PUT in self._terms.option_types
+        if not wanted or prices.unknown or not math.isfinite(prices.spot_usd):
             return (), ()
         state = await self._reads.state(block)
         found = self._listed(await self._reads.chunks(block), state, block)
@@ -88,19 +86,16 @@ class PanopticQuoter:
         now = Situation(state=state, prices=prices, block=block, held=held)
         gate = asyncio.Semaphore(self._terms.parallel)
 
-        async def attempt(offer: Offer, instrument: Instrument) -> Quote | Refusal:
+        async def attempt(offer: Offer, instrument: Instrument) -> tuple[Instrument, Quote | str]:
             async with gate:
                 try:
-                    if refusal:
-                        raise VenueRejected(refusal)
-                    return await self._quote(offer, instrument, now, size=size)
+                    quote = refusal or await self._quote(offer, instrument, now, size=size)
                 except VenueRejected as error:
-                    return Refusal(instrument=instrument, because=str(error))
+                    return instrument, str(error)
+                return instrument, quote
 
         pairs = zip(offers, (instrument for _, instrument in found), strict=True)
-        tried = await asyncio.gather(*(attempt(*pair) for pair in pairs))
-        quotes = tuple(item for item in tried if isinstance(item, Quote))
-        return quotes, tuple(item for item in tried if isinstance(item, Refusal))
+        return sorted_out(await asyncio.gather(*(attempt(*pair) for pair in pairs)))
 
     def closed(self, state: PoolState, prices: Prices) -> str:
         """Return why nothing may be opened in the pool now, "" when it may."""

@@ -11,7 +11,8 @@ from typing import Any
 from bot.chain.abi import Abi
 from bot.errors import TransientError, VenueRejected
 from bot.model.market import Block
-from bot.ports import BlockLog, Call, ChainReader
+from bot.ports import Call, ChainReader
+from bot.venues.kept_logs import KeptLogs
 from bot.venues.overrides import FundedSender, Layout, state_diff
 from bot.venues.panoptic_terms import RATIO_UNIT, Chunk, Pair, PanopticContracts, PanopticTerms
 from bot.venues.panoptic_token_id import (
@@ -105,8 +106,13 @@ class PanopticReads:
         self.reader, self.contracts, self.terms = reader, contracts, terms
         self._funded = FundedSender(reader)
         self._layouts: dict[str, Layout | None] = {}
-        self._kept: list[BlockLog] = []
-        self._kept_to = terms.from_block - 1
+        self.events = KeptLogs(  # every mint and burn
+            reader,
+            addresses=[contracts.pool],
+            topics=[[POOL.topic("OptionMinted"), POOL.topic("OptionBurnt")]],
+            from_block=terms.from_block,
+            rescan_blocks=terms.rescan_blocks,
+        )
 
     async def state(self, block: Block) -> PoolState:
         """Return the pool's state. Raises VenueRejected for what is no v2 pool as we know it."""
@@ -179,27 +185,10 @@ class PanopticReads:
             )
         return [row for row in rows if row is not None]
 
-    async def events(self, block: Block) -> list[BlockLog]:
-        """Return every mint and burn of the pool up to a block, in order."""
-        if block.number < self._kept_to:  # an earlier block is looked at: nothing that came after it counts
-            self._kept, self._kept_to = [], self.terms.from_block - 1
-        found = await self.reader.logs(
-            addresses=[self.contracts.pool],
-            topics=[[POOL.topic("OptionMinted"), POOL.topic("OptionBurnt")]],
-            from_block=self._kept_to + 1,
-            to=block,
-        )
-        every = [*self._kept, *found]
-        settled = block.number - self.terms.rescan_blocks
-        if settled > self._kept_to:
-            self._kept = [item for item in every if item.block_number <= settled]
-            self._kept_to = settled
-        return every
-
     async def chunks(self, block: Block) -> list[Chunk]:
         """Return every chunk in which a put was ever sold."""
         found = set()
-        for log in await self.events(block):
+        for log in await self.events.until(block):
             if POOL.is_event("OptionMinted", log.log):
                 token_id = TokenId.of(POOL.decode_log("OptionMinted", log.log)["tokenId"])
                 found |= {self._chunk(leg) for leg in token_id.legs if self._is_put(leg) and not leg.is_long}
@@ -219,7 +208,7 @@ class PanopticReads:
         them too. Raises TransientError where events and the pool's own count differ.
         """
         open_ids: dict[int, int] = {}  # token id -> time of its mint
-        for log in await self.events(block):
+        for log in await self.events.until(block):
             name = "OptionMinted" if POOL.is_event("OptionMinted", log.log) else "OptionBurnt"
             event = POOL.decode_log(name, log.log)
             if event["recipient"] == account.lower():

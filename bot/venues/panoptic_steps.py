@@ -11,8 +11,8 @@ from bot.ports import Call, ChainReader
 from bot.venues.panoptic_reads import TRACKER, PoolState, Position
 from bot.venues.panoptic_terms import BPS, Pair, PanopticContracts, PanopticTerms
 from bot.venues.steps import ERC20
+from bot.venues.v3_swap import Exact, V3Swap
 
-ROUTER = Abi.load("SwapRouter")
 UNISWAP = Abi.load("UniswapV3Pool")
 SWEEP, BUY_UNIT, DEPOSIT_CASH, DEPOSIT_UNIT = "sweep", "buy-unit", "deposit-cash", "deposit-unit"
 OPEN, CLOSE, WITHDRAW_CASH, WITHDRAW_UNIT = "open", "close", "withdraw-cash", "withdraw-unit"
@@ -54,13 +54,19 @@ class PanopticSteps:
         cash_raw = to_fixed_up(
             from_fixed(short_raw, decimals=c.unit_decimals) * each, decimals=c.cash_decimals
         )
-        order = (
-            c.cash_token, c.unit_token, fee, self._account, int(valid_until_s), short_raw, cash_raw, 0,
-        )  # fmt: skip
-        data = ROUTER.encode("exactOutputSingle", order)
+        swap = V3Swap(
+            exact=Exact.OUT,
+            token_in=c.cash_token,
+            token_out=c.unit_token,
+            pool_fee=fee,
+            recipient=self._account,
+            valid_until_s=valid_until_s,
+            amount_raw=short_raw,
+            bound_raw=cash_raw,
+        )
         return UnitFunding(
             pays=(self.payment(c.cash_token, c.router, cash_raw), paid),
-            steps=(self.step(BUY_UNIT, c.router, data, self._terms.gas.swap_ceiling),),
+            steps=(self.step(BUY_UNIT, c.router, swap.data, self._terms.gas.swap_ceiling),),
             own_raw=unit_raw - short_raw,
             cash_raw=cash_raw,
         )

@@ -10,12 +10,11 @@ to cost over its effective life, as anywhere else.
 import math
 from dataclasses import dataclass
 
-from bot.chain.fees import FeePolicy
 from bot.model.hedge import ExerciseStyle, Instrument, OptionType, StrikeMode
 from bot.model.units import DAY_S, USDC_DECIMALS, WAD_DECIMALS, YEAR_DAYS
-from bot.ports import MarketView
+from bot.venues.option_terms import OptionGas, OptionTerms
 from bot.venues.panoptic_token_id import Leg, TokenId, price_of_tick
-from bot.venues.prices import Money, Prices, prices_of
+from bot.venues.prices import Prices
 
 RATIO_UNIT = 10_000_000  # of Panoptic's collateral ratios
 BPS = 10_000
@@ -61,7 +60,7 @@ class PanopticContracts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PanopticGas:
+class PanopticGas(OptionGas):
     """Gas of each action; of a dispatch what venues.md measured on the protocol's own code."""
 
     buy: int = 2_000_000  # approvals, swap, both deposits, dispatch, revocations
@@ -77,11 +76,10 @@ class PanopticGas:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PanopticTerms:
-    """How this venue is traded; nothing here is read from the chain."""
+class PanopticTerms(OptionTerms):
+    """How this venue is traded."""
 
     name: str = "panoptic"
-    underlying: str = "ETH"
     option_types: tuple[OptionType, ...] = (OptionType.PUT,)  # wanted: without puts nothing is listed
     from_block: int = 0  # where the pool was deployed: options are found by its events from here
     assumed_iv: float = 0.8  # volatility that effective life and expected premium are reckoned with, a year
@@ -94,12 +92,8 @@ class PanopticTerms:
     max_spread: float = 2.0  # bought over still sold liquidity of a chunk, after our purchase; Panoptic's: 9
     slippage_ticks: int = 50  # either way of where a dispatch should end, about 0.5 %
     swap_slippage_bps: int = 50
-    lot: float = 0.01
-    quote_ttl_s: float = 900.0
     rescan_blocks: int = 256  # newest blocks whose events are read again, in case they were reorganised
     parallel: int = 8
-    priority_fee_wei: int = 10**9
-    tip_cap_wei: int = FeePolicy().tip_max_wei
     gas: PanopticGas = PanopticGas()
 
 
@@ -167,18 +161,5 @@ def instrument_of(
         settlement=contracts.cash,
         style=ExerciseStyle.PERPETUAL,
         strike_mode=StrikeMode.RANGE,
-    )
-
-
-def prices_in(view: MarketView, *, terms: PanopticTerms, contracts: PanopticContracts) -> Prices:
-    """Return the prices of a view that quotes and marks are made of."""
-    return prices_of(view, money_of(terms, contracts), underlying=terms.underlying)
-
-
-def money_of(terms: PanopticTerms, contracts: PanopticContracts) -> Money:
-    return Money(
-        settlement=contracts.cash,
-        stable=contracts.cash,
-        priority_fee_wei=terms.priority_fee_wei,
-        tip_cap_wei=terms.tip_cap_wei,
+        closes_whole=True,
     )

@@ -4,17 +4,18 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from bot.model.hedge import HedgeLeg, LegOutcome, LegStatus, Quote, Side
+from bot.model.hedge import HedgeLeg, LegOutcome, LegStatus, Side
 from bot.model.perpetual import PerpetualAction, PerpetualOrder
 from bot.model.perpetual_outcome import PerpetualOutcome
-from bot.ports import MarketView, PerpetualVenue, Venue, VenuePosition
+from bot.ports import MarketView, PerpetualVenue, Venue
 from bot.venues.booked import rejected
+from bot.venues.pair_listing import NO_PARTS, ListsNothing, pair_name
 
 _DONE = (LegStatus.FILLED, LegStatus.PARTIAL)
 _ANY_USD = 1e12  # a limit that binds nothing: what a pair may cost is the leg's own limit
 
 
-class PaperPairVenue:
+class PaperPairVenue(ListsNothing):
     """Venue over two paper venues. What it filled is rebuilt by ``parts_of`` into both."""
 
     def __init__(self, option: Venue, perpetual: PerpetualVenue) -> None:
@@ -22,25 +23,12 @@ class PaperPairVenue:
 
     @property
     def name(self) -> str:
-        return f"{self._option.name}+{self._perpetual.name}"
-
-    async def quotes(
-        self,
-        view: MarketView,  # noqa: ARG002
-        *,
-        underlying: str,  # noqa: ARG002
-        size: float,  # noqa: ARG002
-    ) -> tuple[Quote, ...]:
-        return ()
-
-    async def held(self, view: MarketView) -> tuple[VenuePosition, ...]:  # noqa: ARG002
-        return ()
+        return pair_name(self._option, self._perpetual)
 
     async def execute(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
         """Fill the perpetual, then the option; give the perpetual back where the option is refused."""
         if leg.conversion is None:
-            because = f"{self.name}: the leg does not say what it is made of"
-            return rejected(leg, at_s=view.now_s, because=because)
+            return rejected(leg, at_s=view.now_s, because=f"{self.name}: {NO_PARTS}")
         is_buy = leg.side is Side.BUY
         units = leg.size * leg.conversion.perpetual_size
         first = await self._trade(leg, units if is_buy else -units, view, opens=is_buy)

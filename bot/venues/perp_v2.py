@@ -24,6 +24,7 @@ from bot.model.signing import ApprovalRule, CallRule, Guard, Permission
 from bot.model.units import WAD_DECIMALS, from_fixed, to_fixed_down
 from bot.ports import ChainReader, MarketView, Proposer, Transactor
 from bot.venues.capabilities import CAPABILITIES
+from bot.venues.overrides import QUOTING_ADDRESS
 from bot.venues.perp_v2_plan import DEPOSIT, TRADE, PerpV2Planner
 from bot.venues.perp_v2_reads import HOUSE, VAULT, MarketState, PerpV2Contracts, PerpV2Reads
 from bot.venues.perp_v2_terms import PerpV2Terms
@@ -32,8 +33,6 @@ from bot.venues.planned_perpetual import PlannedPerpetualVenue
 from bot.venues.prices import pinned, prices_of
 
 _TAKEN_SLACK = 1e-6  # of a size
-# The last 20 bytes of keccak256("alvh quote"), as Lyra's: nobody holds its key.
-QUOTING_ADDRESS = "0xcdd2b6f66b5b794f7ba8d905390d6a82f9e09ace"
 
 
 class PerpV2Adapter:

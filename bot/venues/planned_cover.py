@@ -4,9 +4,8 @@ The executor is the one of options. A cover is bought by an order that a person 
 sent.
 """
 
-import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.errors import VenueRejected
 from bot.model.cover import ClaimDraft, CoverFact, CoverOrder, CoverOutcome, CoverQuote, HeldCover
@@ -14,16 +13,14 @@ from bot.model.execution import ExecutionPlan
 from bot.model.hedge import LegStatus
 from bot.model.intent import Receipt
 from bot.model.market import Block
-from bot.model.signing import Permission
 from bot.ports import ChainReader, MarketView, Proposer, Transactor
-from bot.venues.executor import OrderRun
 from bot.venues.nexus import NexusAdapter
 from bot.venues.nexus_terms import NexusContracts, NexusTerms, prices_in
-from bot.venues.order_life import OrderLife, gas_usd, nobody_signs
-from bot.venues.prices import Prices
+from bot.venues.order_life import AtHand, OrderLife
+from bot.venues.planned_orders import PlannedOrders
 
 
-class PlannedCoverVenue:
+class PlannedCoverVenue(PlannedOrders[CoverOrder, CoverOutcome]):
     """Covers of one mutual. Without ``custody`` it quotes and reads, and refuses every order."""
 
     def __init__(
@@ -34,20 +31,8 @@ class PlannedCoverVenue:
         contracts: NexusContracts,
         custody: Transactor | Proposer | None = None,
     ) -> None:
-        self.adapter = adapter
-        self._reader, self._contracts, self._custody = reader, contracts, custody
-        self._one_order = asyncio.Lock()  # two at once would overwrite each other's allowances
-
-    @property
-    def name(self) -> str:
-        return self.adapter.name
-
-    @property
-    def least_gas_ceiling(self) -> int:
-        return self.adapter.least_gas_ceiling
-
-    def permissions(self) -> tuple[Permission, ...]:
-        return self.adapter.permissions()
+        super().__init__(adapter, reader=reader, custody=custody)
+        self.adapter, self._contracts = adapter, contracts
 
     async def quote(self, view: MarketView, *, protocol: str, amount_usd: float, period_s: int) -> CoverQuote:
         """Return what covering a protocol costs. Raises VenueRejected where it cannot be covered so."""
@@ -64,70 +49,19 @@ class PlannedCoverVenue:
         """Return the taking of a payout, for a person to send. Raises VenueRejected where there is none."""
         return await self.adapter.draft_payout(cover, view=view)
 
-    async def execute(self, order: CoverOrder, *, view: MarketView) -> CoverOutcome:
-        """Do an order to its end. A refusal, and an end that cannot be seen, are outcomes."""
-        if self._custody is None:
-            return _refused(order, view.now_s, f"{self.name}: no account that can sign")
-        async with self._one_order:
-            return await self._run(order, view, self._custody).life().execute()
+    def _refused(self, order: CoverOrder, *, at_s: float, because: str) -> CoverOutcome:
+        return CoverOutcome(order=order, status=LegStatus.REJECTED, at_s=at_s, because=because)
 
-    async def reconcile(self, order: CoverOrder, *, view: MarketView) -> CoverOutcome:
-        """Say what became of an order that an earlier run left open; sends nothing but revocations.
-
-        Raises TransientError without ``custody``.
-        """
-        if self._custody is None:
-            raise nobody_signs(order.key, self.name)
-        async with self._one_order:
-            return await self._run(order, view, self._custody, again=True).life().reconcile()
-
-    def _run(
-        self, order: CoverOrder, view: MarketView, custody: Transactor | Proposer, *, again: bool = False
-    ) -> "_Run":
-        run = OrderRun(
-            reader=self._reader,
-            custody=custody,
-            key=order.key,
-            valid_until_s=order.valid_until_s,
-            permissions=self.permissions(),
-            again=again,
-        )
-        return _Run(
-            order=order,
-            view=view,
-            adapter=self.adapter,
-            run=run,
-            reader=self._reader,
-            custody=custody,
-            prices=prices_in(view, terms=self.adapter.terms, contracts=self._contracts),
-        )
+    def _life(self, at: AtHand[CoverOrder]) -> "_CoverLife":
+        prices = prices_in(at.view, terms=self.adapter.terms, contracts=self._contracts)
+        return _CoverLife(at=at, prices=prices, adapter=self.adapter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
-    """One order, on its way or looked up again."""
+class _CoverLife(OrderLife[CoverOrder, CoverOutcome]):
+    """One purchase."""
 
-    order: CoverOrder
-    view: MarketView
     adapter: NexusAdapter
-    run: OrderRun
-    reader: ChainReader
-    custody: Transactor | Proposer
-    prices: Prices
-
-    def life(self) -> OrderLife[CoverOutcome]:
-        return OrderLife(
-            key=self.order.key,
-            valid_until_s=self.order.valid_until_s,
-            run=self.run,
-            reader=self.reader,
-            custody=self.custody,
-            plan=self._plan,
-            is_done=lambda: self._fact() is not None,
-            book=self._booked,
-            stand=self._standing,
-            unknown_prices=self.prices.unknown,
-        )
 
     async def _plan(self, head: Block, done: Mapping[str, Receipt]) -> ExecutionPlan:
         del done  # a purchase never waits
@@ -139,26 +73,24 @@ class _Run:
         return plan
 
     async def _booked(self, because: str) -> CoverOutcome:
-        fact = self._fact()
-        return CoverOutcome(
-            order=self.order,
-            status=LegStatus.FILLED if fact else LegStatus.REJECTED,
-            at_s=self.prices.now_s,
-            cover_id=fact.cover_id if fact else "",
-            premium_usd=fact.premium_usd if fact else 0.0,
-            gas_usd=gas_usd(self.run, self.prices.eth_usd),
-            tx_hash=fact.receipt.tx_hash if fact else "",
-            block_number=fact.receipt.block_number if fact else 0,
-            because=because,
+        fact, spent = self._fact(), self._spent(because)
+        if fact is None:
+            return spent
+        return replace(
+            spent,
+            status=LegStatus.FILLED,
+            cover_id=fact.cover_id,
+            premium_usd=fact.premium_usd,
+            tx_hash=fact.receipt.tx_hash,
+            block_number=fact.receipt.block_number,
         )
 
     def _fact(self) -> CoverFact | None:
         return self.adapter.fact(self.order, self.run.receipts, view=self.view)
 
-    def _standing(self, status: LegStatus, because: str) -> CoverOutcome:
-        gas = 0.0 if self.prices.unknown else gas_usd(self.run, self.prices.eth_usd)
+    def _unfilled(self, status: LegStatus, *, gas_usd: float, because: str) -> CoverOutcome:
         return CoverOutcome(
-            order=self.order, status=status, at_s=self.prices.now_s, gas_usd=gas, because=because
+            order=self.order, status=status, at_s=self.prices.now_s, gas_usd=gas_usd, because=because
         )
 
 
@@ -178,7 +110,3 @@ def nexus_venue(
         terms=terms,
     )
     return PlannedCoverVenue(adapter, reader=reader, contracts=contracts, custody=custody)
-
-
-def _refused(order: CoverOrder, at_s: float, because: str) -> CoverOutcome:
-    return CoverOutcome(order=order, status=LegStatus.REJECTED, at_s=at_s, because=because)

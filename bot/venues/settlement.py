@@ -13,12 +13,12 @@ from bot.errors import VenueRejected
 from bot.model.execution import OnchainTx
 from bot.model.intent import Receipt
 from bot.model.market import Block
-from bot.model.signing import ApprovalRule, CallRule, Guard, Permission
+from bot.model.signing import ApprovalRule, Permission
 from bot.model.units import from_fixed
 from bot.ports import ChainReader
 from bot.venues.steps import approval, token_delta
+from bot.venues.v3_swap import Exact, V3Swap, swap_rule
 
-ROUTER = Abi.load("SwapRouter")
 QUOTER = Abi.load("QuoterV2")
 SWAP_GAS_CEILING = 600_000
 BPS = 10_000
@@ -67,15 +67,8 @@ class SettlementSwap:
     def permissions(self) -> tuple[Permission, ...]:
         """Return every call and allowance that a swap may hold."""
         pair = self.pair
-        swap = CallRule(
-            target=pair.router.lower(),
-            function=ROUTER.function("exactInputSingle").signature,
-            guard=Guard.BOUND,
-            opens=False,  # what it is for is bounded by what the allowance is for
-            recipients=((0, 3),),
-            least=(0, 6),
-            deadline=(0, 4),
-        )
+        # Closes: what a swap is for is bounded by what the allowance is for.
+        swap = swap_rule(pair.router, Exact.IN, opens=False)
         return (
             ApprovalRule(token=pair.stable_token.lower(), spender=pair.router.lower(), opens=True),
             ApprovalRule(token=pair.settlement_token.lower(), spender=pair.router.lower(), opens=False),
@@ -184,10 +177,18 @@ class SettlementSwap:
         """Approve exactly the input, then swap it; ``amounts_raw`` is (in, least out)."""
         token_in, token_out = tokens
         router = self.pair.router
-        order = (token_in, token_out, self.pair.pool_fee, account, int(valid_until_s), *amounts_raw, 0)
+        swap = V3Swap(
+            exact=Exact.IN,
+            token_in=token_in,
+            token_out=token_out,
+            pool_fee=self.pair.pool_fee,
+            recipient=account,
+            valid_until_s=valid_until_s,
+            amount_raw=amounts_raw[0],
+            bound_raw=amounts_raw[1],
+        )
         grant = approval(f"approve-{purpose}", token=token_in, spender=router, amount_raw=amounts_raw[0])
-        data = ROUTER.encode("exactInputSingle", order)
-        return grant, OnchainTx(purpose=purpose, to=router, data=data, gas_ceiling=SWAP_GAS_CEILING)
+        return grant, OnchainTx(purpose=purpose, to=router, data=swap.data, gas_ceiling=SWAP_GAS_CEILING)
 
     def _check_peg(self, *, stable_raw: int, settlement_raw: int) -> None:
         pair = self.pair

@@ -9,17 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bot.errors import ConfigError
-from bot.model.perpetual import (
-    Perpetual,
-    PerpetualEnd,
-    PerpetualOrder,
-    PerpetualPosition,
-    PerpetualQuote,
-)
+from bot.model.perpetual import Perpetual, PerpetualOrder, PerpetualQuote
 from bot.model.perpetual_outcome import PerpetualOutcome, refused
 from bot.model.units import HOUR_S
 from bot.ports import MarketView
-from bot.venues.booked_perpetual import BookedPerpetuals, MarginTerms, accrued_usd, funding_apr
+from bot.venues.booked_perpetual import MarginTerms, funding_apr
+from bot.venues.booked_perpetual_venue import BookedPerpetualVenue, Mark
 
 _BLOCK_S = 12
 
@@ -60,12 +55,12 @@ class PerpetualMarket:
         )
 
 
-class SimulatedPerpetualVenue:
-    """Implements ports.PerpetualVenue."""
+class SimulatedPerpetualVenue(BookedPerpetualVenue):
+    """Implements ports.PerpetualVenue. Marks are NaN without a price."""
 
     def __init__(self, market: PerpetualMarket, *, name: str = "simulated-perpetual") -> None:
+        super().__init__(words="simulated")
         self._market, self._name = market, name
-        self._book = BookedPerpetuals(words="simulated")
 
     @property
     def name(self) -> str:
@@ -100,59 +95,19 @@ class SimulatedPerpetualVenue:
     def _listed(self, underlying: str) -> Perpetual:
         return Perpetual(venue=self._name, id=f"{underlying}-PERP", underlying=underlying, settlement="USDC")
 
-    async def held_perpetuals(self, view: MarketView) -> tuple[PerpetualPosition, ...]:
-        """Return every position that is not liquidated at this moment; marks are NaN without a price."""
-        found = []
-        for item in self._book.all():
-            mark_usd = view.spot_usd.get(item.perpetual.underlying, math.nan)
-            funding_usd = accrued_usd(view.columns, item, mark_usd=mark_usd, now_s=view.now_s)
-            terms = self._market.terms
-            if self._book.ended(item, mark_usd=mark_usd, funding_usd=funding_usd, terms=terms) is None:
-                found.append(
-                    self._book.position(item, mark_usd=mark_usd, funding_usd=funding_usd, terms=terms)
-                )
-        return tuple(found)
+    async def _mark(self, view: MarketView, perpetual: Perpetual) -> Mark:
+        return Mark(view.spot_usd.get(perpetual.underlying, math.nan), self._market.terms)
 
     async def execute(self, order: PerpetualOrder, *, view: MarketView) -> PerpetualOutcome:
         """Fill an order at the mark, cost on top, or say why not."""
         if abs(order.size) > self._market.max_units:
             because = f"{abs(order.size):g} units asked, the venue trades {self._market.max_units:g}"
             return refused(order, at_s=view.now_s, because=because)
-        mark_usd = view.spot_usd.get(order.perpetual.underlying, math.nan)
-        held = self._book.get(order.perpetual)
-        funding_usd = 0.0
-        if held is not None:
-            funding_usd = accrued_usd(view.columns, held, mark_usd=mark_usd, now_s=view.now_s)
-        return self._book.fill(
-            order,
-            mark_usd=mark_usd,
-            funding_usd=funding_usd,
-            terms=self._market.terms,
-            now_s=view.now_s,
-            block_number=view.block.number if view.block else 0,
-        )
+        return self._filled(order, view, await self._mark(view, order.perpetual))
 
     async def reconcile(self, order: PerpetualOrder, *, view: MarketView) -> PerpetualOutcome:
         """Say that an open order did not happen: a fill is booked in the same breath as it is decided."""
         return refused(order, at_s=view.now_s, because="never reached the simulated venue")
-
-    async def ended(
-        self,
-        perpetual: Perpetual,
-        size: float,  # noqa: ARG002 - the port's signature
-        *,
-        view: MarketView,
-        since_block: int,  # noqa: ARG002
-    ) -> PerpetualEnd | None:
-        item = self._book.get(perpetual)
-        if item is None:
-            return None
-        mark_usd = view.spot_usd.get(perpetual.underlying, math.nan)
-        funding_usd = accrued_usd(view.columns, item, mark_usd=mark_usd, now_s=view.now_s)
-        end = self._book.ended(item, mark_usd=mark_usd, funding_usd=funding_usd, terms=self._market.terms)
-        if end is not None:
-            self._book.drop(perpetual)
-        return end
 
     def replay(self, outcomes: Iterable[PerpetualOutcome]) -> None:
         """Rebuild the positions from a journal."""

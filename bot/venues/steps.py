@@ -99,6 +99,17 @@ def token_delta(receipt: Receipt, *, token: str, account: str) -> int:
     return moved
 
 
+def executed(receipts: Mapping[str, Receipt], purpose: str) -> Receipt | None:
+    """Return the receipt of a step that was mined and did what it was for, None without one."""
+    receipt = receipts.get(purpose)
+    return receipt if receipt is not None and receipt.succeeded else None
+
+
+def without_event(key: str, receipt: Receipt) -> InvariantError:
+    """Return what an order ends with whose transaction succeeded and says nothing of it."""
+    return InvariantError(f"order {key}: {receipt.tx_hash} succeeded without its event")
+
+
 def is_alone(receipt: Receipt, receipts: Mapping[str, Receipt]) -> bool:
     """Say whether a receipt is that of one step only, and not of a batch."""
     return sum(item.tx_hash == receipt.tx_hash for item in receipts.values()) <= 1

@@ -11,8 +11,7 @@ from bot.chain.rpc import RpcError
 from bot.errors import VenueRejected
 from bot.model.market import Block
 from bot.ports import Call, ChainReader
-from bot.venues.lyra_terms import QUOTING_ADDRESS
-from bot.venues.overrides import FundedSender
+from bot.venues.overrides import QUOTING_ADDRESS, FundedSender
 from bot.venues.steps import ERC20
 
 _AMOUNT_RAW = 10**6 + 7  # no round number, so that no fee is cut to nothing

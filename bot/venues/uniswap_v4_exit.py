@@ -7,29 +7,29 @@ that takes a part of it makes the call fail at them.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass
 
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from bot.chain.abi import Abi
-from bot.errors import InvariantError, TransientError, VenueRejected
+from bot.errors import TransientError, VenueRejected
 from bot.model.account_order import AccountFact, AccountOrder, Moved
-from bot.model.execution import ExecutionPlan, OnchainTx
+from bot.model.execution import ExecutionPlan
 from bot.model.intent import Log, Receipt
 from bot.model.market import Block
 from bot.model.signing import ActionRule, CallRule, Guard, Permission
 from bot.ports import ChainReader, MarketView
 from bot.quant.ticks import sqrt_ratio_x96
-from bot.venues.uniswap_exit import (
+from bot.venues.priced_token import PricedToken
+from bot.venues.steps import executed, without_event
+from bot.venues.withdrawal import (
     EXIT_GAS_CEILING,
-    ExitLimits,
-    ExitToken,
-    asked_for,
-    check_price,
-    least_amounts,
-    price_of_feeds_x96,
+    WITHDRAW,
+    ExitPair,
+    check_owner,
+    exit_step,
+    part_of,
 )
 
 POSITIONS = Abi.load("PositionManager")
@@ -63,11 +63,7 @@ class V4Exit:
     state_view: str
     token_id: int
     key: PoolKey
-    token0: ExitToken
-    token1: ExitToken
-    base_is_token0: bool
-    underlying: str  # the base token, as the view's prices name it
-    limits: ExitLimits = field(default_factory=ExitLimits)
+    pair: ExitPair
 
     @property
     def name(self) -> str:
@@ -100,37 +96,20 @@ class V4Exit:
     async def plan(self, order: AccountOrder, *, view: MarketView, head: Block) -> ExecutionPlan:
         """See ports.AccountAdapter."""
         held, ticks, at_x96 = await self._read(head)
-        liquidity = held if order.part >= 1.0 else int(held * Fraction(order.part))
-        if not liquidity:
-            raise VenueRejected(f"position {self.name} holds no liquidity to withdraw; nothing was sent")
-        fair = price_of_feeds_x96(
-            view,
-            (self.token0, self.token1),
-            base_is_token0=self.base_is_token0,
-            underlying=self.underlying,
+        nothing = f"position {self.name} holds no liquidity to withdraw"
+        liquidity = part_of(order, held, nothing=nothing)
+        lower, upper = ticks
+        floors = self.pair.floors(
+            liquidity,
+            at_x96=at_x96,
+            fair_x96=self.pair.price_of_feeds_x96(view, name=self.name),
+            range_x96=(sqrt_ratio_x96(lower), sqrt_ratio_x96(upper)),
             name=self.name,
         )
-        check_price(at_x96, fair, self.limits, self.name)
-        lower, upper = ticks
-        floors = least_amounts(
-            liquidity,
-            fair_x96=fair,
-            range_x96=(sqrt_ratio_x96(lower), sqrt_ratio_x96(upper)),
-            limits=self.limits,
-        )
-        if not any(floors):
-            raise VenueRejected(
-                f"position {self.name} is too small for a least amount to be asked; nothing was sent"
-            )
         data = self._data(None if liquidity == held else liquidity, floors, int(order.valid_until_s))
         await self.reader.simulate(to=self.positions, data=data, block=head, sender=self.account)
-        step = OnchainTx(purpose="withdraw", to=self.positions, data=data, gas_ceiling=EXIT_GAS_CEILING)
-        return ExecutionPlan(
-            steps=(step,),
-            trade="withdraw",
-            valid_until_s=order.valid_until_s,
-            **asked_for((self.token0, self.token1), floors, view),
-        )
+        step = exit_step(WITHDRAW, to=self.positions, data=data)
+        return self.pair.plan(order, [step], floors, view)
 
     def fact(
         self,
@@ -140,20 +119,20 @@ class V4Exit:
         view: MarketView,  # noqa: ARG002 - amounts, not worth
     ) -> AccountFact | None:
         """See ports.AccountAdapter. The chain's own coin leaves no event: how much came is NaN."""
-        receipt = receipts.get("withdraw")
-        if receipt is None or not receipt.succeeded:
+        receipt = executed(receipts, WITHDRAW)
+        if receipt is None:
             return None
         salt = self.token_id.to_bytes(32, "big")
         changes = POOL_MANAGER.logs("ModifyLiquidity", receipt.logs, address=self.pool_manager)
         if not any(bytes(item["salt"]) == salt and item["liquidityDelta"] < 0 for item in changes):
-            raise InvariantError(f"order {order.key}: {receipt.tx_hash} succeeded without its event")
+            raise without_event(order.key, receipt)
         moved = tuple(
             Moved(asset=token.symbol, units=self._received(currency, token, receipt.logs))
-            for currency, token in zip(self.key[:2], (self.token0, self.token1), strict=True)
+            for currency, token in zip(self.key[:2], self.pair.tokens, strict=True)
         )
         return AccountFact(moved=moved, receipt=receipt)
 
-    def _received(self, currency: str, token: ExitToken, logs: tuple[Log, ...]) -> float:
+    def _received(self, currency: str, token: PricedToken, logs: tuple[Log, ...]) -> float:
         if currency == NATIVE:
             return math.nan
         raw = sum(
@@ -162,7 +141,7 @@ class V4Exit:
             if str(event["from"]).lower() == self.pool_manager.lower()
             and str(event["to"]).lower() == self.account.lower()
         )
-        return float(raw / 10**token.decimals)
+        return token.units(raw)
 
     def _data(self, liquidity: int | None, floors: tuple[int, int], until_s: int) -> bytes:
         """Return the call that withdraws so much; None burns the position, which withdraws all of it."""
@@ -189,12 +168,7 @@ class V4Exit:
         info, liquidity, owner, slot0 = await self.reader.read(calls, block=head)
         if info is None or liquidity is None or slot0 is None:
             raise TransientError(f"position {self.name} could not be read at block {head.number}")
-        if owner is None or str(owner[0]).lower() != self.account.lower():
-            whose = owner[0] if owner is not None else "nobody"
-            raise VenueRejected(
-                f"position {self.name} belongs to {whose}, this bot signs for {self.account}; "
-                "nothing was sent"
-            )
+        check_owner(owner, self.account, self.name)
         found, packed = info
         if tuple(_lower(part) for part in found) != tuple(_lower(part) for part in self.key):
             raise VenueRejected(f"position {self.name} is not in the configured pool; nothing was sent")

@@ -8,6 +8,8 @@ from pipeline_builders import START_S, filled, leg, record_of
 
 from bot.alerts.conditions import Limits, Severity, of_positions, of_step, unsure_of
 from bot.errors import ConfigError
+from bot.model.base_layers import Action, BaseLayer, Proposal
+from bot.model.cover import CoverOrder, CoverOutcome, CoverProduct
 from bot.model.exposure import Exposure, ExposureKind, LpShape
 from bot.model.hedge import Layer, LegStatus, Shortfall
 from bot.model.market import Metric, Observation, columns_from
@@ -214,3 +216,43 @@ def test_a_position_without_a_price_is_neither_in_nor_out_of_range():
     assert of_positions(unknown, health(2.0), limits=LIMITS, active=()) == ()
     (stands,) = of_positions(unknown, health(2.0), limits=LIMITS, active={"range:1:v3:7"})
     assert stands.key == "range:1:v3:7"
+
+
+def test_a_cover_that_ends_soon_is_told_until_it_is_renewed_and_a_heartbeat_does_not_end_it():
+    ending = Proposal(
+        rule="R20",
+        layer=BaseLayer.INSURANCE,
+        action=Action.RENEW_COVER,
+        subject="7",
+        amount_usd=50_000.0,
+        because="cover 7 ends on 2022-05-19, within 14 d",
+        due_s=START_S + 14 * 86_400.0,
+        follows="alvh cover buy buys it",
+    )
+    record = record_of()
+    record = replace(record, decision=replace(record.decision, proposals=(ending,)))
+    found = by_key(of_step(record))["cover:7"]
+    assert (found.severity, found.title) == (Severity.WARNING, "cover 7 ends on 2022-05-19")
+    assert "alvh cover buy" in found.text
+    beat = replace(record, is_heartbeat=True)
+    assert unsure_of("cover:7", beat, (), active_holds=())
+    assert not unsure_of("cover:7", record, (), active_holds=())
+
+
+@pytest.mark.parametrize(
+    ("status", "severity", "words"),
+    [
+        (LegStatus.FILLED, Severity.INFO, "bought cover of uniswap-v3, 1,000 USD, for 9 USD"),
+        (LegStatus.REJECTED, Severity.WARNING, "the purchase of cover of uniswap-v3 was rejected"),
+        (LegStatus.UNKNOWN, Severity.CRITICAL, "the outcome of a purchase of cover of uniswap-v3 is unknown"),
+    ],
+)
+def test_what_became_of_a_purchase_of_cover_is_told_once(status, severity, words):
+    product = CoverProduct(venue="nexus", id="1", name="Uniswap v3", protocol="uniswap-v3")
+    order = CoverOrder(
+        key="c", product=product, amount_usd=1_000.0, period_s=90 * 86_400, limit_usd=10.0,
+        expected_usd=9.0, valid_until_s=4e9,
+    )  # fmt: skip
+    outcome = CoverOutcome(order=order, status=status, at_s=START_S, premium_usd=9.0, because="said so")
+    (found,) = of_step(replace(record_of(), covers=(outcome,)))
+    assert (found.severity, found.title, found.once) == (severity, words, True)

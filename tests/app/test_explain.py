@@ -5,7 +5,7 @@ from engine.factory import GROUP, NOW_S, SPOT, classic, frame, stressed_columns
 
 from bot.app.explain import Which, explain_file
 from bot.app.journals import new_journal, write_journal
-from bot.engine import decide
+from bot.engine.step import decide
 from bot.errors import ConfigError, NotFoundError
 from bot.explain_document import explain_document
 from bot.model.record import EngineState, GroupState, StepRecord

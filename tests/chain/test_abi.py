@@ -151,6 +151,10 @@ def test_revert_reasons() -> None:
     assert revert_reason(data) == text
     assert revert_reason(b"\x08\xc3\x79\xa0" + encode(["string"], ["STF"])) == "STF"
     assert revert_reason(b"\x4e\x48\x7b\x71" + encode(["uint256"], [0x12])) == "panic 0x12 (division by zero)"
+    # As Gamma's ChainLinkPricer says it (RUN): solc 0.6.10 leaves bytes of its memory behind the text.
+    text = "ChainLinkPricer: roundId not first after expiry"
+    padded = encode(["string"], [text])[:-8] + bytes.fromhex("627313b600000000")
+    assert revert_reason(b"\x08\xc3\x79\xa0" + padded) == text
     assert revert_reason(b"") == "reverted without a reason"
     assert revert_reason(b"\x08\xc3\x79\xa0broken") == "unknown error 0x08c379a062726f6b656e"
 

@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import json, sys
-import bot.app.live, bot.app.signer, eth_account
+import bot.app.live, bot.app.signer, bot.chain.accounts
 assert sys.getrecursionlimit() <= 3_000, sys.getrecursionlimit()
 try:
     json.loads("[" * 90_000)

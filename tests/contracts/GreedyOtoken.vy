@@ -32,6 +32,7 @@ expiryTimestamp: public(uint256)
 isPut: public(bool)
 
 totalSupply: public(uint256)
+gap: uint256[93]  # Gamma's balances and allowances lie at slots 101 and 102, behind two gaps
 balanceOf: public(HashMap[address, uint256])
 allowance: public(HashMap[address, HashMap[address, uint256]])
 

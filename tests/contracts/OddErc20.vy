@@ -11,6 +11,7 @@ event Approval:
     spender: indexed(address)
     value: uint256
 
+symbol: public(constant(String[3])) = "ODD"  # Gamma names an oToken after its assets
 decimals: public(constant(uint8)) = 6
 balanceOf: public(HashMap[address, uint256])
 allowance: public(HashMap[address, HashMap[address, uint256]])

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.devnet
 def settings(devnet_process: Devnet, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """What `alvh devnet up` writes."""
     folder, at = tmp_path_factory.mktemp("up"), devnet_process.deployment
-    return load_settings(write_config(at, rpc_url=devnet_process.rpc_url, directory=folder, watch=True))
+    return load_settings(write_config(at, rpc_url=devnet_process.rpc_url, directory=folder, whole=True))
 
 
 def test_a_scenario_watches_only_what_it_moves(home: Home) -> None:

@@ -67,6 +67,7 @@ REFERENCES = {
     "HegicCoverPool": "HegicHergeCoverPool",
     "HegicOperationalTreasury": "HegicHergeOperationalTreasury",
     "HegicPositionsManager": "HegicHergePositionsManager",
+    "HegicPriceCalculator": "HegicHergePriceCalculator",
     "HegicStrategy": "HegicHergeStrategy",
 }
 

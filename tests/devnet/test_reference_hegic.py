@@ -203,7 +203,7 @@ async def test_an_exact_allowance_is_the_only_bound_on_the_premium(
     assert had - await usdc.call("balanceOf", user) == pytest.approx(1.5 * premium, rel=1e-6)
 
 
-@pytest.mark.parametrize("limit", ["strategy", "all", "funds"])
+@pytest.mark.parametrize("limit", ["strategy", "all", "funds", "own money"])
 async def test_available_contracts_are_what_can_be_bought(
     hegic: Hegic, deployment: Deployment, usdc: Contract, limit: str
 ) -> None:
@@ -214,6 +214,9 @@ async def test_available_contracts_are_what_can_be_bought(
         await strategy.send("setLimit", limit_raw)
     elif limit == "all":
         await hegic.limits.send("setLimit", limit_raw)
+    elif limit == "own money":  # what the cover pool could pay does not count then
+        await hegic.limits.send("setOperationalTreasury", hegic.treasury.address)
+        await hegic.treasury.send("withdraw", deployment.whale, TREASURY_USDC * 10**6 - limit_raw)
     else:  # the premium of the purchase is no fund yet when it is checked: two of it must fit
         await usdc.send("approve", hegic.cover_pool.address, 0, sender=hegic.payoff_pool)
         await hegic.treasury.send("withdraw", deployment.whale, TREASURY_USDC * 10**6 - limit_raw)

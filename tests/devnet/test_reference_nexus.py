@@ -37,6 +37,7 @@ CONTRACTS = {
     "NexusCoverProducts": "NexusMutualCoverProducts",
     "NexusClaims": "NexusMutualClaims",
     "NexusStakingViewer": "NexusMutualStakingViewer",
+    "NexusStakingPool": "NexusMutualStakingPool",
     "NexusPool": "NexusMutualPool",
     "NexusRegistry": "NexusMutualRegistry",
 }
@@ -49,6 +50,10 @@ SELECTORS = {  # computed from the package's ABI
     ("NexusClaims", "submitClaim"): "a3d618fe",
     ("NexusClaims", "redeemClaimPayout"): "72c3c31e",
     ("NexusClaims", "CLAIM_DEPOSIT_IN_ETH"): "8fc8ea48",
+    ("NexusClaims", "getClaimDetails"): "bac71e00",
+    ("NexusStakingPool", "getTrancheCapacities"): "9e43661f",
+    ("NexusStakingPool", "getActiveAllocations"): "8c3110fe",
+    ("NexusStakingViewer", "stakingPool"): "21b0b0cb",
     ("NexusStakingViewer", "getProductPools"): "00f41b27",
     ("NexusStakingViewer", "getPoolProducts"): "e4e0ba00",
     ("NexusPool", "getAssets"): "67e4ac2c",

@@ -7,9 +7,10 @@ import pytest
 from engine.factory import GROUP, NOW_S, classic, frame, reading, spend, stressed_columns
 from engine.test_nearest import decided, standing_of
 
-from bot.engine import RULES, decide
 from bot.engine.explain import contributions, explain
+from bot.engine.rule_table import RULES
 from bot.engine.standing import standings
+from bot.engine.step import decide
 from bot.model.hedge import Layer
 from bot.model.record import EngineState, GroupState, StepRecord
 from bot.model.tier import Quality, Tier

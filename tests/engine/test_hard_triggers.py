@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from engine.factory import FEED, NOW_S, SPOT, TWAP, block, buys, calm_columns, classic, context, frame
 
-from bot.engine import decide
 from bot.engine.rules.hard_triggers import crash, find_holds
+from bot.engine.step import decide
 from bot.model.market import Column, Columns, Metric, SeriesKey
 from bot.model.record import EngineState
 from bot.model.tier import Tier

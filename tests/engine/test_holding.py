@@ -1,6 +1,7 @@
 """R17 and R18: what held legs are for, and which are let go."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from engine.factory import GROUP, NOW_S, board, classic, exposure, frame, held, option
@@ -8,10 +9,11 @@ from engine.held_legs import review_legs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.engine import decide
 from bot.engine.choose import Slot
 from bot.engine.group import read_group
 from bot.engine.holding import positions_left, sale_refusal
+from bot.engine.review import saleable
+from bot.engine.step import decide
 from bot.model.hedge import Layer, OptionType, Side
 from bot.model.record import EngineState, GroupState
 from bot.model.tier import Tier
@@ -373,3 +375,48 @@ def test_r18_churn_is_bounded(market):
             unwanted_s = now_s
         ripe = now_s - unwanted_s >= 6 * HOUR_S and now_s - NOW_S >= 48 * HOUR_S
         assert bool(found.sales) is ripe
+
+
+def indivisible(hedge):
+    return replace(hedge, instrument=replace(hedge.instrument, closes_whole=True))
+
+
+def test_r18_asks_no_part_of_a_leg_that_its_venue_closes_only_whole():
+    """Hegic and Panoptic: three times the target is held, two thirds of it are unwanted, nothing is sold."""
+    wanted = targets_at(Tier.GUARDED)[Layer.MID]
+    leg = held(option(1700, 30), Layer.MID, 3.0 * wanted)
+    long_ago = {leg.id: NOW_S - 30 * DAY_S}
+    parts, _ = review(Tier.GUARDED, leg, since=long_ago)
+    assert [sale.size for sale in parts.sales] == pytest.approx([2.0 * wanted])
+    whole, _ = review(Tier.GUARDED, indivisible(leg), since=long_ago)
+    assert whole.sales == []
+    assert whole.staying(expiring=False) == [indivisible(leg)]
+    assert "its venue closes it whole or not at all" in whole.findings()[1].because
+    assert not whole.findings()[1].fired
+
+
+def test_r18_lets_all_of_such_a_leg_go_where_its_layer_is_closed():
+    leg = indivisible(held(option(1700, 30), Layer.MID, 5.0))
+    found, _ = review(Tier.CALM, leg, since={leg.id: NOW_S - 30 * DAY_S})
+    assert [(sale.hedge.id, sale.size) for sale in found.sales] == [(leg.id, 5.0)]
+
+
+def test_r18_judges_a_leg_by_all_slots_that_it_serves_together():
+    """An aged TAIL leg serves MID for its gap and TAIL with the rest; TAIL alone has too much of it."""
+    wanted = targets_at(Tier.GUARDED)
+    aged = held(option(1700, 25), Layer.TAIL, wanted[Layer.MID] + 9.0 * wanted[Layer.TAIL])
+    since = {aged.id: NOW_S - 30 * DAY_S}
+    found, _ = review(Tier.GUARDED, aged, since=since)
+    assert set(found.serving[aged.id]) == {PUTS[Layer.MID], PUTS[Layer.TAIL]}
+    assert [sale.size for sale in found.sales] == pytest.approx([8.0 * wanted[Layer.TAIL]])
+    whole, _ = review(Tier.GUARDED, indivisible(aged), since=since)
+    assert whole.sales == []
+    assert whole.counted == pytest.approx(found.counted)  # and nothing more is bought beside it
+
+
+@given(size=st.floats(0.01, 1e4), share=st.floats(1e-6, 1.0))
+def test_what_can_go_of_a_leg_is_the_part_or_all_of_it_never_a_part_of_one_that_is_whole(size, share):
+    leg = held(option(1700, 30), Layer.MID, size)
+    assert saleable(leg, share * size) == pytest.approx(share * size)
+    assert saleable(indivisible(leg), share * size) in (0.0, size)
+    assert saleable(indivisible(leg), size) == saleable(leg, size * (1.0 + 1e-12)) == size

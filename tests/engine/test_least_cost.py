@@ -23,13 +23,14 @@ from engine.factory import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.engine import decide, offers, planner, programme, solver
+from bot.engine import offers, planner, programme, solver
 from bot.engine.affordability import _without_caps
 from bot.engine.choose import refuse_quote
 from bot.engine.group import read_group
 from bot.engine.limits import OVER_HEDGE_CAP, over_hedge_factor, premium_caps
 from bot.engine.one_quote import ORDERS_CAP
 from bot.engine.protection import price_protection
+from bot.engine.step import decide
 from bot.model.hedge import Layer, OptionType, Side
 from bot.model.record import EngineState, GroupState
 from bot.model.tier import Tier

@@ -9,7 +9,7 @@ from engine.factory import GROUP, NOW_S, exposure, frame, held, lp_shape, stress
 from engine.held_legs import preset
 from engine.test_perpetual import STEADY, full_board, perp, short
 
-from bot.engine import decide
+from bot.engine.step import decide
 from bot.errors import InvariantError
 from bot.model.hedge import Layer, Side
 from bot.model.record import Decision, EngineState, GroupState

@@ -9,12 +9,12 @@ from engine.held_legs import review_legs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.engine import decide
 from bot.engine.choose import Slot
 from bot.engine.group import read_group
 from bot.engine.limits import BUDGET_30D_CAP, BUDGET_365D_CAP, SESSION_CAP, premium_caps
 from bot.engine.monetise import ripeness
 from bot.engine.sizing import covered_share, held_path_gains
+from bot.engine.step import decide
 from bot.model.hedge import HeldHedge, Layer, OptionType, Side, SpendKind
 from bot.model.record import EngineState, GroupState, ProfitTaking
 from bot.model.tier import Tier
@@ -105,6 +105,15 @@ def test_r28_a_third_of_the_whole_each_time():
         state = found.remembered(state)
     assert parts == pytest.approx([3.0, 3.0, 3.0])
     assert size == pytest.approx(0.0)
+
+
+def test_r28_a_leg_that_its_venue_closes_only_whole_goes_as_one_part():
+    leg = deep()
+    leg = replace(leg, instrument=replace(leg.instrument, closes_whole=True))
+    found, _ = review_legs(ONE_FRAME, Tier.CALM, leg, state=GroupState())
+    (sale,) = found.sales
+    assert (sale.rule, sale.size, sale.replaced) == ("R28", leg.size, TAIL)
+    assert found.staying(expiring=False)[0].size == 0.0
 
 
 @pytest.mark.parametrize(

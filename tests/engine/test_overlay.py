@@ -23,11 +23,11 @@ from engine.factory import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.engine import decide
 from bot.engine.condors import capital_at_risk, losses_over, with_condors
 from bot.engine.group import read_group
 from bot.engine.limits import DEFINED_RISK_CAP, over_hedge_factor, premium_caps
 from bot.engine.overlay import overlay
+from bot.engine.step import decide
 from bot.model.hedge import (
     CondorAction,
     CondorLeg,

@@ -23,12 +23,12 @@ from engine.factory import held as held_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.engine import decide
 from bot.engine.group import group_contracts, read_group
 from bot.engine.limits import DEFINED_RISK_CAP, OVER_HEDGE_CAP, premium_caps, spot_grid
 from bot.engine.perpetual import best_perpetual, margin_per_unit, perpetual_at_risk, stress_price
 from bot.engine.perpetual_orders import LIQUIDITY_CAP, MARGIN_CAP, NOTIONAL_CAP
 from bot.engine.plan import PAUSED
+from bot.engine.step import decide
 from bot.model.hedge import Layer
 from bot.model.perpetual import HeldPerpetual, Perpetual, PerpetualAction, PerpetualQuote
 from bot.model.record import Decision, EngineState, GroupState

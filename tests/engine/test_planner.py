@@ -1,6 +1,7 @@
 """What the planner leaves out, and what it says of it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from engine.factory import (
@@ -11,11 +12,12 @@ from engine.factory import (
     classic,
     frame,
     held,
+    option,
     spend,
 )
 
 from bot.engine.step import decide
-from bot.model.hedge import Layer, OptionType
+from bot.model.hedge import Layer, OptionType, Side
 from bot.model.record import EngineState, GroupState
 from bot.model.tier import Tier
 from bot.model.units import HOUR_S
@@ -45,6 +47,25 @@ def test_nothing_is_topped_up_close_to_the_share():
     (mid,) = [item for item in decision.groups[0].shortfalls if item.layer is Layer.MID]
     assert "of the 25.0% wanted" in mid.reason
     assert mid.missing == 1.0
+
+
+def test_r10_a_leg_that_is_exercised_counts_until_it_is_gone():
+    """An exercise may fail or wait: what is bought beside it keeps the guard, and with one whose vol is
+    unknown nothing can be told."""
+    state = EngineState(groups={GROUP: GroupState(tier=Tier.SEVERE, last_needed_s=NOW_S)})
+    leg = replace(held(option(2_200, 0.1), Layer.NEAR, 220.0), settleable=True, cost_usd=1.0)
+
+    def beside(*held_legs):
+        decision = decide(POLICY, state, frame(held=held_legs))[1]
+        settled = [item.position_id for item in decision.plan.legs if item.side is Side.SETTLE]
+        assert settled == [item.id for item in held_legs]
+        return decision
+
+    free, cut, unknown = beside(), beside(leg), beside(replace(leg, iv=math.nan))
+    assert 0.0 < sum(buys(cut).values()) < 0.9 * sum(buys(free).values())
+    assert not buys(unknown)
+    caps = {item.cap for decision in (cut, unknown) for item in decision.groups[0].shortfalls}
+    assert "over-hedge guard (R10)" in caps
 
 
 @pytest.mark.parametrize(("part", "missing"), [(0.0, 1.0), (0.1, 0.9), (1.0, None)])

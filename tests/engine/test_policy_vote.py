@@ -7,9 +7,9 @@ from engine.factory import GROUP, NOW_S, frame, stressed_columns
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.engine import decide
 from bot.engine.policy import Policy
 from bot.engine.policy_vote import refusal, under_vote
+from bot.engine.step import decide
 from bot.errors import ConfigError, InvariantError
 from bot.model.hedge import Layer
 from bot.model.policy_vote import WHOLE_BPS, PolicyVote

@@ -3,8 +3,8 @@
 import pytest
 from engine.factory import GROUP, board, classic, frame
 
-from bot.engine import decide
 from bot.engine.protection import price_protection
+from bot.engine.step import decide
 from bot.errors import NotFoundError
 from bot.model.hedge import Layer
 from bot.model.record import EngineState

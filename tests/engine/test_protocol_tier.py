@@ -8,8 +8,8 @@ from engine.factory import GROUP, NOW_S, buys, calm_columns, classic, frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.engine import decide
 from bot.engine.rules.protocol_tier import highest_protocol, protocol_step
+from bot.engine.step import decide
 from bot.model.market import Column, Metric, SeriesKey
 from bot.model.record import Decision, EngineState
 from bot.model.tier import Tier

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from engine.factory import CLASSIC_FILE
 
-from bot.engine import RULES
+from bot.engine.rule_table import RULES
 
 SLICE = {
     "R1",

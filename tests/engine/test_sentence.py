@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from engine.factory import POOL, classic, frame, held, option, reading, stressed_columns
 
-from bot.engine import decide
 from bot.engine.rules.consensus import family_votes
 from bot.engine.sentence import Coverage, leading_numbers, spoken_value, state_sentence
+from bot.engine.step import decide
 from bot.model.hedge import Layer
 from bot.model.record import EngineState, GroupState
 from bot.model.tier import Quality, RuleFinding, Tier

@@ -249,6 +249,25 @@ def test_a_run_without_optimum_is_a_failure_with_its_reason(monkeypatch, status)
     assert f"HiGHS status {status}" in answer.failed
 
 
+def test_what_the_clock_stops_is_no_answer_and_is_not_tried_again(monkeypatch):
+    """What was found by then depends on the machine: nothing of it is taken (R25)."""
+    item = programme([(0, 1.0, 1.0, 1.0, 0.0, 0.0, 9.0, 1.0)], [(4.0, 9.0)])
+    real, found = solver.milp, []
+
+    def run(*arguments, **options):
+        found.append(real(*arguments, **options))
+        return found[-1]
+
+    monkeypatch.setattr(solver, "milp", run)
+    assert solve(item).failed == ""
+    found.clear()
+    monkeypatch.setattr(solver, "_CLOCK_S", 1e-9)
+    answer = solve(item)
+    assert [each.status for each in found] == [1]
+    assert "HiGHS status 1" in answer.failed
+    assert not answer.contracts.any()
+
+
 def replace_status(found, status, gap=math.inf):
     found.status, found.mip_gap = status, gap
     return found

@@ -26,8 +26,8 @@ from engine.factory import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.engine import decide
 from bot.engine.plan import leg_layer, round_down
+from bot.engine.step import decide
 from bot.model.hedge import HeldHedge, Layer, Side, Spend, SpendKind
 from bot.model.market import Column, Metric, SeriesKey
 from bot.model.record import EngineState, GroupState

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from bot.engine import decide
 from bot.engine.choose import Slot
 from bot.engine.group import read_group
+from bot.engine.step import decide
 from bot.engine.time_shift import compare_roll, eases
 from bot.model.hedge import Layer, OptionType, Side
 from bot.model.record import EngineState, GroupState

@@ -17,6 +17,7 @@ from send_builders import filled, leg
 
 from bot.errors import InvariantError
 from bot.model import base_layers, exposure, hedge, intent, market, record, tier
+from bot.model.cover import CoverOrder, CoverProduct
 from bot.model.hedge import HedgeLeg, HedgePlan, Layer, LegOutcome, Side
 from bot.model.intent import IntentEvent, IntentState, Log
 from bot.model.market import Block, Column, Columns, Frame, Metric, SeriesKey
@@ -53,6 +54,17 @@ VOTE = PolicyVote(
 )
 
 
+COVER = CoverOrder(
+    key="c-1",
+    product=CoverProduct(venue="nexus", id="1", name="Uniswap v3", protocol="uniswap-v3"),
+    amount_usd=1_000.0,
+    period_s=90 * 86_400,
+    limit_usd=10.0,
+    expected_usd=9.0,
+    valid_until_s=4e9,
+)
+
+
 def values_of(hint) -> st.SearchStrategy:
     """Return a strategy of a field type; dataclasses are built with every field, defaults included."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -60,6 +72,8 @@ def values_of(hint) -> st.SearchStrategy:
         return SCALARS[hint]
     if hint is HedgeLeg:  # refuses most floats
         return st.sampled_from([leg("a"), leg("b", layer=Layer.TAIL)])
+    if hint is CoverOrder:  # likewise
+        return st.sampled_from([COVER, dataclasses.replace(COVER, key="c-2", limit_usd=1e-300)])
     if hint is PolicyVote:  # refuses weights that are no whole
         return st.sampled_from([VOTE, dataclasses.replace(VOTE, near_bps=0, tail_bps=10_000)])
     if origin in (typing.Union, types.UnionType):

@@ -1,11 +1,17 @@
 """The sections of option venues: what they become, and which mistakes are refused by name."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from settings_texts import GOOD, write
 
+from bot.app.addresses import wanted_addresses
+from bot.deployments import known
+from bot.errors import ConfigError
 from bot.model.hedge import OptionType
+from bot.settings import load_settings
 from bot.settings.option_venues import HegicSettings, OpynSettings
 
 PUTS = (OptionType.PUT,)
@@ -80,3 +86,34 @@ def test_a_hegic_section_that_cannot_be_meant_is_refused(changes: dict[str, Any]
 def test_an_opyn_section_that_cannot_be_meant_is_refused(changes: dict[str, Any], message: str):
     with pytest.raises(ValidationError, match=message):
         OpynSettings(**opyn_fields(**changes))
+
+
+NAMED = """
+[hegic]
+treasury = "@hegic_herge.operational_treasury"
+manager = "@hegic_herge.positions_manager"
+cover_pool = "@hegic_herge.cover_pool"
+stable = "@token.USDC"
+
+[hegic.strategies]
+PUT_100_ETH_1 = "@hegic_herge.put_100_eth.1"
+PUT_90_ETH_2 = "0x0000000000000000000000000000000000000009"
+"""
+
+
+def test_a_strategy_may_be_a_known_deployment(tmp_path: Path):
+    settings = load_settings(write(tmp_path, GOOD.replace("31337", "42161") + NAMED))
+    assert settings.hegic is not None
+    at_named = known(42161).address("hegic_herge.put_100_eth.1")
+    assert settings.hegic.strategies == {"PUT_100_ETH_1": at_named, "PUT_90_ETH_2": address(9)}
+    checked = {item.where: (item.address, item.role) for item in wanted_addresses(settings)}
+    assert checked["hegic.strategies.PUT_100_ETH_1"] == (at_named, "hegic_strategy")
+    assert checked["hegic.strategies.PUT_90_ETH_2"] == (address(9), "hegic_strategy")
+
+
+def test_a_strategy_that_no_deployment_is_called_is_refused_by_its_key(tmp_path: Path):
+    text = GOOD.replace("31337", "42161") + NAMED.replace("put_100_eth.1", "put_100_eth.9")
+    with pytest.raises(
+        ConfigError, match=r"hegic\.strategies\.PUT_100_ETH_1: @hegic_herge\.put_100_eth\.9 is no"
+    ):
+        load_settings(write(tmp_path, text))

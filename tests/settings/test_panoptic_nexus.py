@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bot.app.option_venues import nexus_venue, panoptic_venue
+from bot.app.option_venues import Where, nexus_venue, panoptic_venue
 from bot.model.hedge import OptionType
 from bot.settings import PolicySettings, load_policy
 from bot.settings.option_venues import NexusSettings, PanopticSettings
@@ -54,9 +54,8 @@ def test_nexus_becomes_contracts_and_terms() -> None:
 
 def test_each_venue_has_its_contracts() -> None:
     reader: Any = None
-    options = panoptic_venue(
-        PanopticSettings(**panoptic_fields()), reader, load_policy(PolicySettings()), custody=None
-    )
+    where = Where(reader=reader, custody=None, account=None)
+    options = panoptic_venue(PanopticSettings(**panoptic_fields()), load_policy(PolicySettings()), where)
     covers = nexus_venue(NexusSettings(**nexus_fields()), reader, custody=None)
     assert (options.name, covers.name) == ("panoptic", "nexus")
     assert {rule.target for rule in options.permissions() if hasattr(rule, "target")} == {

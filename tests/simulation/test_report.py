@@ -15,8 +15,10 @@ from rich.console import Console
 
 from bot.engine.policy import parse_policy
 from bot.errors import ConfigError, NotFoundError
-from bot.model.hedge import Instrument, OptionType, Shortfall
+from bot.model.cover import CoverOrder, CoverOutcome, CoverProduct
+from bot.model.hedge import Instrument, LegStatus, OptionType, Shortfall
 from bot.model.tier import Tier
+from bot.pipeline.recorded_orders import JournalOrders
 from bot.ports import VenuePosition
 from bot.simulation import charts
 from bot.simulation.backtest import run_backtest
@@ -158,6 +160,17 @@ def test_a_report_is_written_whole_or_not_at_all(data, tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["report.html"]
     with pytest.raises(ConfigError, match="cannot be written"):
         write_report(data, tmp_path / "nowhere" / "report.html")
+
+
+COVER = CoverOrder(
+    key="manual.3-uniswap-v3-COVER",
+    product=CoverProduct(venue="nexus", id="1", name="Uniswap v3", protocol="uniswap-v3"),
+    amount_usd=1_000.0,
+    period_s=90 * 86_400,
+    limit_usd=10.0,
+    expected_usd=9.0,
+    valid_until_s=4e9,
+)
 
 
 def test_from_steps_agrees_with_the_backtest(data, result):
@@ -355,3 +368,31 @@ def test_the_waterfall_leaves_out_nothing_but_what_is_nothing():
     assert list(bars.x) == ["premium", "sold", "still held", "residual", "net"]
     assert list(bars.y[:-1]) == [-100.0, 40.0, 30.0, 2.0]
     assert bars.text[-1] == "-28"
+
+
+def test_orders_by_hand_while_no_bot_ran_are_told_and_paid_for(result):
+    """A journal has closed orders that no step tells: what a person had done between two runs."""
+    told = [item for record in result.records for item in record.outcomes]
+    first, bought = result.records[0], told[0]
+    between_s = first.decision.now_s + 1.0
+    by_hand = replace(bought, leg=replace(bought.leg, key="manual.1-x-0"), at_s=between_s)
+    late = replace(
+        by_hand, leg=replace(bought.leg, key="manual.2-x-0"), at_s=result.records[-1].decision.now_s
+    )
+    cover = CoverOutcome(order=COVER, status=LegStatus.FILLED, at_s=between_s, premium_usd=9.0, gas_usd=2.0)
+    orders = JournalOrders(outcomes=(*told, by_hand, late), cover_outcomes=(cover,))
+    alone, live = (
+        from_steps(result.records, title="run"),
+        from_steps(result.records, title="run", orders=orders),
+    )
+    assert len(live.decided.orders) == len(alone.decided.orders) + 2
+    assert [item.at_s for item in live.decided.orders] == sorted(item.at_s for item in live.decided.orders)
+    # What is later than the last marks is told and not yet in the sums beside them.
+    paid = bought.premium_usd - bought.fee_usd
+    assert live.money.premium_usd == pytest.approx(alone.money.premium_usd + paid)
+    assert live.money.cover_usd == 9.0
+    assert live.money.gas_usd == pytest.approx(alone.money.gas_usd + bought.gas_usd + 2.0)
+    assert live.money.net_usd < alone.money.net_usd - 9.0
+    page = render(live)
+    assert "Cover of uniswap-v3" in page
+    assert "Premium of covers" in page

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Rpc
 from bot.devnet.boards import DAY_S
 from bot.devnet.deploy_bench import Bench, Contract
@@ -19,85 +18,49 @@ from bot.devnet.deploy_opyn import (
     push_expiry_price,
 )
 from bot.devnet.deploy_uniswap import UniswapV3
-from bot.devnet.deployment import CHAIN_ID, Deployment
+from bot.devnet.deployment import Deployment
 from bot.devnet.node import Devnet
-from bot.devnet.packages import fetch
-from bot.model.hedge import HedgeLeg, LegOutcome, LegStatus, Quote, Side
-from bot.model.market import Columns
-from bot.ports import MarketView
+from bot.model.hedge import HedgeLeg, LegOutcome, Quote, Side
 from bot.venues.opyn import OpynAdapter, opyn_venue
 from bot.venues.opyn_terms import OpynContracts
-from bot.venues.planned import PlannedVenue
 
-from .conftest import UnlockedTransactor, buy_leg
+from .conftest import buy_leg
+from .option_world import SPOT_USD, OptionWorld, Site, filled
 
-SPOT_USD = 2940.0
 ONE = 10**8
 
 
 @dataclass
-class OpynWorld:
+class OpynWorld(OptionWorld):
     """One Gamma system on the devnet with a put and a call, traded by the user."""
 
-    bench: Bench
-    at: Deployment
     opyn: Opyn
     put: OpynOtoken
     call: OpynOtoken
-    feed: Contract
-    transactor: UnlockedTransactor
-    venue: PlannedVenue
-    reader: JsonRpcReader
 
     @property
     def adapter(self) -> OpynAdapter:
         assert isinstance(self.venue.adapter, OpynAdapter)
         return self.venue.adapter
 
-    async def view(self, *, usdc: float = 1.0) -> MarketView:
-        block = await self.reader.head()
-        spot = (await self.feed.call("latestRoundData"))[1] / 1e8
-        return MarketView(
-            now_s=block.timestamp_s,
-            block=block,
-            columns=Columns(series={}),
-            spot_usd={"ETH": spot},
-            stable_usd={"USDC": usdc},
-        )
-
-    async def quotes(self, *, size: float = 2.0) -> tuple[Quote, ...]:
-        return await self.venue.quotes(await self.view(), underlying="ETH", size=size)
-
     async def quote(self, token: OpynOtoken | None = None, *, size: float = 2.0) -> Quote:
-        wanted = otoken_id(token or self.put)
-        return next(item for item in await self.quotes(size=size) if item.instrument.id == wanted)
+        return await self.listed(otoken_id(token or self.put), size=size)
 
     async def bought(
         self, token: OpynOtoken | None = None, *, size: float = 2.0, key: str = "plan/0"
     ) -> LegOutcome:
         leg = buy_leg(await self.quote(token, size=size), key=key)
-        outcome = await self.venue.execute(leg, view=await self.view())
-        assert outcome.status is LegStatus.FILLED, outcome.because
-        return outcome
+        return filled(await self.venue.execute(leg, view=await self.view()))
 
     async def close(
         self, opened: LegOutcome, side: Side, *, key: str = "plan/close", **changes: Any
     ) -> LegOutcome:
         return await self.venue.execute(closing(opened, side, key=key, **changes), view=await self.view())
 
-    async def held(self) -> Any:
-        return await self.venue.held(await self.view())
-
-    async def publish(self, price_usd: float, *, time_s: int | None = None) -> int:
-        """Publish an answer, now or at a later time; return its round."""
-        if time_s is not None:
-            await self.bench.set_time(time_s)
-        await self.feed.send("setAnswer", round(price_usd * 10**8), await self.bench.now_s())
-        return int((await self.feed.call("latestRoundData"))[0])
-
     async def expire(self, price_usd: float) -> int:
         """Let the feed answer just after expiry; return that round."""
-        return await self.publish(price_usd, time_s=self.put.series.expiry_s + 20)
+        await self.bench.set_time(self.put.series.expiry_s + 20)
+        return await self.publish(price_usd)
 
     async def finalise(self, price_usd: float) -> None:
         number = await self.expire(price_usd)
@@ -105,7 +68,7 @@ class OpynWorld:
         await push_expiry_price(self.opyn, expiry_s=self.put.series.expiry_s, round_id=number)
         await self.bench.set_time(await self.bench.now_s() + DISPUTE_S + 1)
 
-    async def usdc(self) -> int:
+    async def money(self) -> int:
         return int(await self.opyn.usdc.call("balanceOf", self.at.user))
 
     async def otokens(self, token: OpynOtoken | None = None) -> int:
@@ -116,17 +79,6 @@ class OpynWorld:
         spenders = (self.at.v3_router, self.opyn.margin_pool.address, self.opyn.controller.address)
         pairs = [(token, spender) for token in tokens for spender in spenders]
         return tuple([int(await token.call("allowance", self.at.user, to)) for token, to in pairs])
-
-    async def refused(self, outcome: LegOutcome, because: str, *, had: int, sent: int = 0) -> None:
-        """Nothing more was sent, and the reason is named."""
-        assert outcome.status is LegStatus.REJECTED
-        assert because in outcome.because
-        assert len(self.transactor.requests) == sent
-        assert await self.usdc() == had
-        assert not any(await self.allowances())
-
-    def refusals(self) -> dict[str, str]:
-        return {item.instrument.id: item.because for item in self.adapter.refusals}
 
 
 def otoken_id(token: OpynOtoken) -> str:
@@ -171,17 +123,14 @@ async def make_opyn(bench: Bench, at: Deployment, usdc: Contract) -> Opyn:
 
 
 async def make_world(devnet: Devnet, rpc: Rpc, cache_dir: Path, usdc: Contract | None = None) -> OpynWorld:
-    at = devnet.deployment
-    bench = Bench(rpc, fetch(cache_dir), at.accounts)
-    reader = await JsonRpcReader.connect(rpc, chain_id=CHAIN_ID, multicall3=at.multicall3)
+    site = await Site.open(devnet, rpc, cache_dir)
+    at, bench = site.at, site.bench
     opyn = await make_opyn(bench, at, usdc or bench.at("TestERC20SetDecimals", at.usdc))
     expiry_s = at.deployed_at_s + 30 * DAY_S + 8 * 3600
     listed = []
     for strike_usd, is_put in ((2700.0, True), (3300.0, False)):
         series = OpynSeries(strike_usd=strike_usd, expiry_s=expiry_s, is_put=is_put, contracts=100)
         listed.append(await list_series(opyn, series, spot_usd=SPOT_USD, now_s=await bench.now_s()))
-    transactor = UnlockedTransactor(rpc, at.user)
     contracts = contracts_of(opyn, at, token=opyn.usdc.address)
-    venue = opyn_venue(reader=reader, contracts=contracts, custody=transactor)
-    feed = bench.own_at("ChainlinkFeed", at.feed_eth_usd)
-    return OpynWorld(bench, at, opyn, *listed, feed, transactor, venue, reader)
+    venue = opyn_venue(reader=site.reader, contracts=contracts, custody=site.transactor)
+    return OpynWorld(site, venue, opyn, *listed)

@@ -14,10 +14,12 @@ from bot.model.hedge import LegStatus
 from bot.model.intent import TxRequest
 from bot.model.signing import ApprovalRule
 from bot.quant.ticks import X96, amounts_in, sqrt_ratio_x96
-from bot.venues.aave_reserve import AaveReserve, ReserveToken
+from bot.venues.aave_reserve import AaveReserve
 from bot.venues.planned_account import PlannedAccount
+from bot.venues.priced_token import PricedToken
 from bot.venues.prices import Money
-from bot.venues.uniswap_exit import ExitLimits, ExitToken, V2Exit, V3Exit, least_amounts
+from bot.venues.uniswap_exit import V2Exit, V3Exit
+from bot.venues.withdrawal import ExitLimits, ExitPair, least_amounts
 
 from .conftest import NEVER_S, World
 
@@ -27,41 +29,41 @@ UNTIL_S = 2**40
 
 def accounts(world: World, **limits: int) -> PlannedAccount:
     at, own = world.at, world.transactor.address
-    weth = ExitToken(symbol="ETH", address=at.weth, decimals=18)
-    usdc = ExitToken(symbol="USDC", address=at.usdc, decimals=6)
+    weth = PricedToken(symbol="ETH", address=at.weth, decimals=18)
+    usdc = PricedToken(symbol="USDC", address=at.usdc, decimals=6)
     weth_first = int(at.weth, 16) < int(at.usdc, 16)
     tokens = (weth, usdc) if weth_first else (usdc, weth)
-    bounds = ExitLimits(**limits)
+    pair = ExitPair(
+        token0=tokens[0],
+        token1=tokens[1],
+        base_is_token0=weth_first,
+        underlying="ETH",
+        limits=ExitLimits(**limits),
+    )
     v3 = V3Exit(
         reader=world.reader,
         account=own,
         manager=at.v3_position_manager,
         token_id=at.user_v3_token_id,
         pool=at.v3_pool,
-        token0=tokens[0],
-        token1=tokens[1],
-        limits=bounds,
+        pair=pair,
     )
     foreign = replace(v3, token_id=at.whale_v3_token_id)
     v2 = V2Exit(
         reader=world.reader,
         account=own,
         router=at.v2_router,
-        pair=at.v2_pair,
+        pool=at.v2_pair,
         label="v2:ETH/USDC",
-        token0=tokens[0],
-        token1=tokens[1],
-        base_is_token0=weth_first,
-        underlying="ETH",
-        limits=bounds,
+        pair=pair,
     )
     loan = AaveReserve(
         reader=world.reader,
         account=own,
         label="loan",
         pool=at.aave_pool,
-        collateral=ReserveToken(symbol="ETH", address=at.weth, decimals=18),
-        debt=ReserveToken(symbol="USDC", address=at.usdc, decimals=6),
+        collateral=weth,
+        debt=usdc,
     )
     money = Money(settlement="USDC", stable="USDC")
     return PlannedAccount([v3, foreign, v2, loan], reader=world.reader, money=money, custody=world.transactor)
@@ -199,6 +201,14 @@ async def test_lp_tokens_of_v2_leave_and_no_allowance_stays(world: World):
         assert await world.balance(token) > before[name]
     left = await world.read("ERC20", "allowance", at.v2_pair, world.transactor.address, at.v2_router)
     assert left == 0
+
+
+async def test_the_very_withdrawal_from_v2_is_run_before_anything_is_approved(world: World):
+    """Only the router knows what it refuses: here, that the time of the order is over."""
+    late = order("v2:ETH/USDC", valid_until_s=1.0)
+    with pytest.raises(VenueRejected, match="EXPIRED"):
+        await accounts(world).plan(late, view=await world.view())
+    assert world.transactor.requests == []
 
 
 async def test_a_v2_pair_off_the_price_feeds_gives_nothing_away(world: World):

@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reference_contracts import deploy_reference
 
 from bot.chain.rpc import Rpc
 from bot.devnet.boards import DAY_S
-from bot.devnet.deploy_bench import Bench
 from bot.devnet.deploy_hegic import HegicKind, premium_coefficients
 from bot.devnet.node import Devnet
-from bot.devnet.packages import fetch
 from bot.errors import ConfigError
 from bot.model.execution import DueAction
 from bot.model.hedge import (
@@ -23,12 +20,13 @@ from bot.model.hedge import (
     StrikeMode,
 )
 from bot.model.intent import TxRequest
-from bot.venues import VENUES
 from bot.venues.hegic import HegicAdapter, hegic_venue
 from bot.venues.hegic_terms import HegicStrategy
+from bot.venues.table import VENUES
 
 from .conftest import buy_leg
-from .hegic_world import ATM, SPOT_USD, HegicWorld, contracts_of, make_world
+from .hegic_world import ATM, HegicWorld, contracts_of, make_world
+from .option_world import SPOT_USD, Site
 
 pytestmark = pytest.mark.devnet
 
@@ -103,6 +101,21 @@ async def test_a_premium_that_no_vol_explains_is_no_quote(hegic_world: HegicWorl
     assert ("outside what any vol gives" if times else "only 0 contracts") in because
 
 
+async def test_only_periods_that_the_pricer_prices_are_quoted(hegic_world: HegicWorld):
+    """RUN: a pricer prices 7 to 45 days until its owner sets others, whatever the strategy says."""
+    world = hegic_world
+    await world.hegic.calculators["PUT_100_ETH"].send("setPeriodLimits", 7 * DAY_S, 45 * DAY_S)
+    quotes = await world.venue.quotes(await world.view(), underlying="ETH", size=0.1)
+    found = [item.instrument.id for item in quotes if item.instrument.id.startswith("PUT_100")]
+    assert found == ["PUT_100_ETH_1:7d", "PUT_100_ETH_1:14d", "PUT_100_ETH_2:30d", "PUT_100_ETH_3:45d"]
+    (refusal,) = world.adapter.refusals
+    assert "its pricer prices 604800 to 3888000 seconds, it sells from 5184000 on" in refusal.because
+    opened = await world.bought("PUT_100_ETH_3:45d", size=0.5)
+    assert opened.premium_usd > 0.0
+    (held,) = await world.venue.held(await world.view())
+    assert held.iv > 0.5
+
+
 async def test_contracts_that_are_wired_elsewhere_are_not_quoted(hegic_world: HegicWorld):
     world = hegic_world
     wrong = contracts_of(world.hegic, world.at.usdc, cover_pool=world.at.weth)
@@ -138,10 +151,10 @@ def test_strategies_are_named_as_the_protocols_address_book_has_them():
 
 async def test_buy_pays_the_premium_and_leaves_no_allowance(hegic_world: HegicWorld):
     world = hegic_world
-    quote, had = await world.quote(), await world.balance()
+    quote, had = await world.quote(), await world.money()
     outcome = await world.venue.execute(buy_leg(quote), view=await world.view())
     assert outcome.status is LegStatus.FILLED, outcome.because
-    paid = had - await world.balance()
+    paid = had - await world.money()
     assert outcome.premium_usd == paid / 1e6 == quote.premium_usd
     assert (outcome.position_id, outcome.filled_size) == ("0", 2.0)  # ids start at 0
     assert await world.allowance() == 0
@@ -164,7 +177,7 @@ async def test_buy_pays_the_premium_and_leaves_no_allowance(hegic_world: HegicWo
 async def test_a_premium_that_rises_before_the_purchase_costs_nothing(hegic_world: HegicWorld):
     """The exact allowance is the only bound that there is."""
     world = hegic_world
-    had = await world.balance()
+    had = await world.money()
 
     async def reprice(request: TxRequest) -> None:
         if request.purpose == "open":
@@ -177,7 +190,7 @@ async def test_a_premium_that_rises_before_the_purchase_costs_nothing(hegic_worl
     outcome = await world.buy()
     assert outcome.status is LegStatus.REJECTED
     assert "open would revert" in outcome.because
-    assert (await world.balance(), await world.allowance()) == (had, 0)
+    assert (await world.money(), await world.allowance()) == (had, 0)
     assert await world.venue.held(await world.view()) == ()
     assert outcome.gas_usd > 0.0  # the approval and its revocation
 
@@ -186,19 +199,19 @@ async def test_a_dearer_premium_than_the_leg_allows_is_refused_before_anything_i
     hegic_world: HegicWorld,
 ):
     world = hegic_world
-    leg, had = buy_leg(await world.quote()), await world.balance()
+    leg, had = buy_leg(await world.quote()), await world.money()
     dear = premium_coefficients(HegicKind(is_put=True, moneyness_percent=100), spot_usd=SPOT_USD, times=50.0)
     await world.hegic.calculators["PUT_100_ETH"].send("setCoefficients", dear)
     outcome = await world.venue.execute(leg, view=await world.view())
-    await world.untouched(outcome, had, "the leg allows")
+    await world.refused(outcome, "the leg allows", had=had)
 
 
 async def test_a_strike_that_moved_is_another_option(hegic_world: HegicWorld):
     world = hegic_world
-    leg, had = buy_leg(await world.quote()), await world.balance()
+    leg, had = buy_leg(await world.quote()), await world.money()
     await world.publish(SPOT_USD * 0.985)
     outcome = await world.venue.execute(leg, view=await world.view())
-    await world.untouched(outcome, had, "1.50% apart, allowed 1.00%")
+    await world.refused(outcome, "1.50% apart, allowed 1.00%", had=had)
     await world.publish(SPOT_USD * 0.995)
     filled = await world.venue.execute(replace(leg, key="plan/1"), view=await world.view())
     assert filled.status is LegStatus.FILLED, filled.because
@@ -221,9 +234,9 @@ async def test_a_leg_of_another_option_is_refused(
     hegic_world: HegicWorld, changes: dict[str, Any], because: str
 ):
     world = hegic_world
-    quote, had = await world.quote(), await world.balance()
+    quote, had = await world.quote(), await world.money()
     leg = buy_leg(quote, instrument=replace(quote.instrument, **changes))
-    await world.untouched(await world.venue.execute(leg, view=await world.view()), had, because)
+    await world.refused(await world.venue.execute(leg, view=await world.view()), because, had=had)
 
 
 async def test_an_allowance_that_somebody_left_is_refused_by_name(hegic_world: HegicWorld):
@@ -238,33 +251,33 @@ async def test_an_allowance_that_somebody_left_is_refused_by_name(hegic_world: H
 
 async def test_more_than_the_venue_could_pay_for_is_refused(hegic_world: HegicWorld):
     world = hegic_world
-    leg, had = buy_leg(await world.quote(size=100.0)), await world.balance()
+    leg, had = buy_leg(await world.quote(size=100.0)), await world.money()
     leg = replace(leg, limit_usd=1e6)
     await world.hegic.treasury.send("withdraw", world.at.whale, 1_500_000 * 10**6)
     await world.token.send("approve", world.hegic.cover_pool.address, 0, sender=world.at.whale)
     outcome = await world.venue.execute(leg, view=await world.view())
-    await world.untouched(outcome, had, "free funds of")
+    await world.refused(outcome, "free funds of", had=had)
 
 
 async def test_a_strategy_at_its_limit_is_refused_by_the_simulation(hegic_world: HegicWorld):
     world = hegic_world
-    leg, had = buy_leg(await world.quote()), await world.balance()
+    leg, had = buy_leg(await world.quote()), await world.money()
     await world.hegic.strategies["PUT_100_ETH_2"].send("setLimit", 1)
     outcome = await world.venue.execute(leg, view=await world.view())
-    await world.untouched(outcome, had, "HegicStrategy: The limit is exceeded")
+    await world.refused(outcome, "HegicStrategy: The limit is exceeded", had=had)
 
 
 async def test_code_that_is_gone_or_another_is_refused(hegic_world: HegicWorld):
     world = hegic_world
-    leg, had = buy_leg(await world.quote()), await world.balance()
+    leg, had = buy_leg(await world.quote()), await world.money()
     treasury = world.hegic.treasury.address
     other = await world.bench.rpc.read("eth_getCode", [world.at.weth, "latest"])
     await world.bench.rpc.request("anvil_setCode", [treasury, other])  # upgraded to something else
     outcome = await world.venue.execute(leg, view=await world.view())
-    await world.untouched(outcome, had, "nothing was sent")
+    await world.refused(outcome, "nothing was sent", had=had)
     await world.bench.rpc.request("anvil_setCode", [treasury, "0x"])
     outcome = await world.venue.execute(replace(leg, key="plan/1"), view=await world.view())
-    await world.untouched(outcome, had, "has no code")
+    await world.refused(outcome, "has no code", had=had)
 
 
 @pytest.mark.parametrize(
@@ -273,22 +286,19 @@ async def test_code_that_is_gone_or_another_is_refused(hegic_world: HegicWorld):
 async def test_a_token_that_takes_a_fee_or_answers_false_is_refused(
     devnet: Devnet, rpc: Rpc, cache_dir: Path, oddity: tuple[int, bool], because: str
 ):
-    at = devnet.deployment
-    bench = Bench(rpc, fetch(cache_dir), at.accounts)
-    token = await deploy_reference(bench, "OddErc20")
-    await token.send("mint", at.user, 100_000 * 10**6)
+    token = await (await Site.open(devnet, rpc, cache_dir)).odd_token()
     world = await make_world(devnet, rpc, cache_dir, token)
     assert (await world.bought(size=0.5)).premium_usd > 0.0
-    leg, had = buy_leg(await world.quote(), key="plan/1"), await world.balance()
+    leg, had = buy_leg(await world.quote(), key="plan/1"), await world.money()
     world.transactor.requests.clear()
     await token.send("set_oddity", *oddity)
     outcome = await world.venue.execute(leg, view=await world.view())
-    await world.untouched(outcome, had, because)
+    await world.refused(outcome, because, had=had)
 
 
 async def test_too_little_money_is_said(hegic_world: HegicWorld):
     world = hegic_world
     leg = buy_leg(await world.quote())
-    await world.token.send("transfer", world.at.whale, await world.balance(), sender=world.at.user)
+    await world.token.send("transfer", world.at.whale, await world.money(), sender=world.at.user)
     outcome = await world.venue.execute(leg, view=await world.view())
-    await world.untouched(outcome, 0, "the account lacks")
+    await world.refused(outcome, "the account lacks", had=0)

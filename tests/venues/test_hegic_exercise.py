@@ -47,11 +47,11 @@ async def test_in_the_money_it_is_marked_at_what_exercise_pays_and_sold_by_it(he
     assert held.marked_by == "eth_call of the exercise"
     assert held.model_usd > held.intrinsic_usd
     assert (held.settleable, held.due.action) == (False, DueAction.NOTHING)  # weeks to go: not by itself
-    had = await world.balance()
+    had = await world.money()
     sold = await world.settle(opened, Side.SELL, limit_usd=590.0)
     assert sold.status is LegStatus.FILLED, sold.because
     assert (sold.premium_usd, sold.filled_size, sold.position_id) == (600.0, 2.0, "0")
-    assert await world.balance() - had == 600 * 10**6
+    assert await world.money() - had == 600 * 10**6
     assert await world.venue.held(await world.view()) == ()
     assert sold.gas_usd > 0.0
 
@@ -92,11 +92,11 @@ async def test_no_option_in_the_money_is_left_to_die(hegic_world: HegicWorld):
     (held,) = await world.venue.held(await world.view())
     assert (held.due.action, held.settleable) == (DueAction.EXERCISE, True)
     assert held.due.until_s == expires_s
-    had = await world.balance()
+    had = await world.money()
     done = await world.settle(opened)
     assert done.status is LegStatus.FILLED, done.because
     assert done.premium_usd == 80.0
-    assert await world.balance() - had == 80 * 10**6
+    assert await world.money() - had == 80 * 10**6
     assert world.transactor.requests[-1].valid_until_s < expires_s
     assert await world.venue.held(await world.view()) == ()
 

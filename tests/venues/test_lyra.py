@@ -15,7 +15,8 @@ from bot.model.signing import ApprovalRule
 from bot.settings import PolicySettings, load_policy
 from bot.venues import lyra_plan
 from bot.venues.lyra import lyra_venue
-from bot.venues.lyra_terms import QUOTING_ADDRESS, trade_input
+from bot.venues.lyra_terms import trade_input
+from bot.venues.overrides import QUOTING_ADDRESS
 
 from .conftest import World, buy_leg
 
@@ -312,6 +313,20 @@ async def test_a_sale_under_the_floor_is_refused(world: World):
     assert "the leg asks" in outcome.because
     assert len(world.transactor.requests) == sent
     assert len(await world.venue.held(await world.view())) == 1
+
+
+async def test_a_sale_that_brings_nothing_is_refused_even_of_a_leg_that_would_take_nothing(world: World):
+    """Ether at 300,000 USD: the market bids 0 for the put."""
+    opened = await bought(world, size=1.0)
+    await world.set_spot(300_000.0)
+    sent, had, view = len(world.transactor.requests), await world.balance(world.at.usdc), await world.view()
+    (held,) = await world.venue.held(view)
+    assert held.liquidation_usd == 0.0
+    outcome = await world.venue.execute(closing(opened, side=Side.SELL, limit=0.0), view=view)
+    assert outcome.status is LegStatus.REJECTED
+    assert f"a sale of position {opened.position_id} brings nothing now" in outcome.because
+    assert (len(world.transactor.requests), await world.balance(world.at.usdc)) == (sent, had)
+    assert not any(await world.allowances())
 
 
 async def test_selling_what_is_not_held_or_more_than_is_held_is_refused(world: World):

@@ -5,65 +5,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import send_builders
-from eth_account import Account
 
-from bot.chain.signing.rules import ChainRules, SigningRules
-from bot.chain.transactions import SendTerms, TransactionManager
-from bot.devnet.deployment import CHAIN_ID, MNEMONIC
 from bot.model.hedge import HedgeLeg, Layer, LegOutcome, LegStatus, Side
-from bot.model.intent import Receipt, TxRequest
-from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.ports import MarketView
 from bot.venues.lyra import lyra_venue
 
 from .conftest import World, buy_leg
+from .mortal import Killed, MortalAccount
 
 pytestmark = pytest.mark.devnet
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: no handler of the program may see it."""
-
-
-class Process:
-    """One run of the program over a journal file; ``die_at`` is (purpose, whether after it was sent)."""
+class Process(MortalAccount):
+    """One run of the program with Lyra."""
 
     def __init__(self, world: World, path: Path, die_at: tuple[str, bool] | None = None) -> None:
-        Account.enable_unaudited_hdwallet_features()
-        account = Account.from_mnemonic(MNEMONIC, account_path="m/44'/60'/0'/0/1")
-        assert account.address == world.at.user
         watching = lyra_venue(reader=world.reader, contracts=world.contracts, swap=world.swap)
-        rules = ChainRules(
-            chain_id=CHAIN_ID,
-            permissions=watching.permissions(),
-            gas_ceiling=watching.least_gas_ceiling,
-        )
-        signer = send_builders.signer(key=bytes(account.key), given=SigningRules(chains=(rules,)))
-        identity = JournalIdentity(mode="test", chain_id=CHAIN_ID, account=account.address)
-        self.journal = SqlJournal(path, identity=identity)
-        self.manager = TransactionManager(
-            world.rpc,
-            signer,
-            self.journal,
-            chain_id=CHAIN_ID,
-            terms=SendTerms(poll_s=0.01, resume_wait_s=10.0),
-        )
-        self.address = account.address
-        self.die_at = die_at
+        super().__init__(world.rpc, path, watching, die_at)
+        assert self.address == world.at.user
         self.venue = lyra_venue(reader=world.reader, contracts=world.contracts, swap=world.swap, custody=self)
-
-    async def send(self, request: TxRequest) -> Receipt:
-        purpose = "revoke" if request.purpose.startswith("revoke") else request.purpose
-        if self.die_at == (purpose, False):
-            raise Killed
-        receipt = await self.manager.send(request)
-        if self.die_at == (purpose, True):
-            raise Killed
-        return receipt
-
-    async def resume(self, leg_key: str):
-        return await self.manager.resume(leg_key)
 
     async def run(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
         """What the loop does with a leg."""

@@ -14,26 +14,27 @@ from bot.devnet.deploy_nexus import (
     COOL_DOWN_S,
     DAY_S,
     GRACE_S,
+    REDEMPTION_S,
     USDC_ASSET,
     VOTING_S,
     NexusDeployment,
+    add_pool,
     deploy_nexus,
 )
 from bot.devnet.deployment import CHAIN_ID
 from bot.devnet.node import Devnet
 from bot.devnet.packages import fetch
 from bot.errors import InvariantError, OutcomeUnknown, TransientError, VenueRejected
-from bot.model.base_layers import Action, BaseLayer, Proposal
 from bot.model.cover import ClaimState, CoverOrder, CoverOutcome, CoverQuote, HeldCover, order_of
 from bot.model.hedge import LegStatus
 from bot.model.market import Columns
 from bot.model.signing import ApprovalRule, CallRule
 from bot.ports import MarketView
-from bot.venues import COVER_VENUES
 from bot.venues.nexus import NexusAdapter
-from bot.venues.nexus_reads import Offer, allocate, allocations, premium_raw
+from bot.venues.nexus_reads import Offer, allocate, allocations, free_units, premium_raw
 from bot.venues.nexus_terms import NexusContracts, NexusTerms
 from bot.venues.planned_cover import PlannedCoverVenue, nexus_venue
+from bot.venues.table import COVER_VENUES
 
 from .conftest import NEVER_S, UnlockedTransactor
 
@@ -194,7 +195,7 @@ async def test_a_large_cover_is_split_over_pools(mutual: Mutual) -> None:
     assert "pool 2" in quote.because
     outcome = await mutual.venue.execute(ordered(quote), view=await mutual.view())
     assert outcome.status is LegStatus.FILLED, outcome.because
-    with pytest.raises(VenueRejected, match="InsufficientCapacity"):
+    with pytest.raises(VenueRejected, match="do not cover 700,000 USD"):
         await mutual.quote(amount_usd=700_000.0)
     small = await mutual.quote(amount_usd=100_000.0)  # pool 1 is full: the next one takes it
     assert small.because.startswith("underwritten by pool 2")
@@ -250,6 +251,83 @@ async def test_a_claim_is_made_ready_and_sent_by_a_person_alone(mutual: Mutual) 
     (held,) = await mutual.held()
     assert held.claim is ClaimState.PAID
     assert held.amount_usd == pytest.approx(AMOUNT_USD - 20_000.0, rel=0.001)
+
+
+@pytest.mark.devnet
+async def test_a_private_pool_sells_covers_too(mutual: Mutual) -> None:
+    """RUN: only its stake is its manager's own."""
+    assert await add_pool(mutual.at, 30_000, is_private=True) == 3
+    quote = await mutual.quote(amount_usd=2_400_000.0)
+    assert "pool 3" in quote.because
+
+
+@pytest.mark.devnet
+async def test_stake_that_ends_before_a_cover_and_its_grace_period_covers_nothing(mutual: Mutual) -> None:
+    """RUN: capacity is counted from the tranche on that outlasts both."""
+    await add_pool(mutual.at, 100_000, tranche=1)
+    with pytest.raises(VenueRejected, match="do not cover"):
+        await mutual.quote(amount_usd=1_900_000.0, period_s=180 * DAY_S)
+    assert "pool 1" in (await mutual.quote(amount_usd=1_500_000.0, period_s=180 * DAY_S)).because
+
+
+@pytest.mark.devnet
+async def test_what_others_took_is_not_asked_of_a_pool_again(mutual: Mutual) -> None:
+    usdc = mutual.bench.at("TestERC20SetDecimals", mutual.contracts.token)
+    await usdc.send("mint", mutual.transactor.address, 10**12)
+    order = ordered(await mutual.quote(amount_usd=500_000.0))
+    assert (await mutual.venue.execute(order, view=await mutual.view())).status is LegStatus.FILLED
+    await mutual.warp(2 * DAY_S)  # the price has fallen back: pool 1 comes first again, with 700,000 left
+    quote = await mutual.quote(amount_usd=1_200_000.0)
+    assert "pool 1" in quote.because
+    assert "pool 2" in quote.because
+
+
+@pytest.mark.devnet
+@pytest.mark.parametrize("vote", [False, None])
+async def test_a_claim_that_was_denied_or_drawn_is_closed_and_another_can_be_made(
+    mutual: Mutual, vote: bool | None
+) -> None:
+    await mutual.at.registry.send("admit", mutual.transactor.address)
+    await mutual.buy()
+    (held,) = await mutual.held()
+    await mutual.warp(DAY_S)
+    draft = await mutual.venue.draft_claim(held, view=await mutual.view(), amount_usd=20_000.0)
+    await mutual.send_draft(draft.to, draft.data, draft.value_wei)
+    (held,) = await mutual.held()
+    with pytest.raises(VenueRejected, match="claim 1 on cover 1 is open"):
+        await mutual.venue.draft_claim(held, view=await mutual.view(), amount_usd=20_000.0)
+    if vote is not None:
+        await mutual.at.claims.send("assess", 1, vote)
+    await mutual.warp(VOTING_S + COOL_DOWN_S + 1)
+    (held,) = await mutual.held()
+    assert held.claim is ClaimState.CLOSED
+    draft = await mutual.venue.draft_claim(held, view=await mutual.view(), amount_usd=20_000.0)
+    await mutual.send_draft(draft.to, draft.data, draft.value_wei)
+    assert (await mutual.held())[0].claim is ClaimState.OPEN
+
+
+@pytest.mark.devnet
+async def test_a_payout_can_be_taken_after_the_grace_period_and_until_it_lapses(mutual: Mutual) -> None:
+    """RUN: until voting, cool-down and redemption period are over, whenever it is looked at."""
+    await mutual.at.registry.send("admit", mutual.transactor.address)
+    await mutual.buy()
+    (held,) = await mutual.held()
+    await mutual.warp(PERIOD_S + GRACE_S - 3_600)
+    draft = await mutual.venue.draft_claim(held, view=await mutual.view(), amount_usd=20_000.0)
+    await mutual.send_draft(draft.to, draft.data, draft.value_wei)
+    submitted_s = await mutual.bench.now_s()
+    await mutual.at.claims.send("assess", 1, True)
+    await mutual.warp(VOTING_S + COOL_DOWN_S + 20 * DAY_S)
+    (held,) = await mutual.held()  # its grace period ended weeks ago
+    assert held.claim is ClaimState.PAYABLE
+    payout = await mutual.venue.draft_payout(held, view=await mutual.view())
+    assert payout.until_s == submitted_s + VOTING_S + COOL_DOWN_S + REDEMPTION_S
+    with pytest.raises(VenueRejected, match="is payable"):
+        await mutual.venue.draft_claim(held, view=await mutual.view(), amount_usd=1.0)
+    await mutual.bench.set_time(int(payout.until_s))
+    assert await mutual.held() == ()
+    with pytest.raises(VenueRejected, match="its claim is closed"):
+        await mutual.venue.draft_payout(held, view=await mutual.view())
 
 
 @pytest.mark.devnet
@@ -467,30 +545,24 @@ def test_parts_are_the_cheapest_first_and_whole_or_none() -> None:
     assert premium_raw(1, first, period_s=1) == 1  # up
 
 
-def proposal(**changes: Any) -> Proposal:
-    fields: dict[str, Any] = {
-        "rule": "R20",
-        "layer": BaseLayer.INSURANCE,
-        "action": Action.BUY_COVER,
-        "subject": "aave-v3",
-        "amount_usd": AMOUNT_USD,
-        "because": "short of cover",
-    }
-    return Proposal(**{**fields, **changes})
+def test_a_tranche_that_is_taken_beyond_its_capacity_takes_of_the_next() -> None:
+    assert free_units([6, 4, 0], [0, 0, 0], 0) == 10
+    assert free_units([6, 4, 0], [0, 0, 0], 1) == 4  # what ends before the cover counts for nothing
+    assert free_units([6, 4, 5], [9, 0, 0], 1) == 6  # 3 too much in the first
+    assert free_units([6, 4, 5], [9, 6, 0], 2) == 0
+    assert free_units([6, 4, 5], [3, 4, 1], 1) == 4
 
 
 @pytest.mark.devnet
-async def test_a_confirmed_proposal_becomes_an_order(mutual: Mutual) -> None:
-    """What R20 proposes, once a person confirmed it."""
+async def test_a_quote_becomes_an_order_within_a_bound(mutual: Mutual) -> None:
     quote = await mutual.quote()
-    order = order_of(proposal(), quote, key="r20/1", valid_until_s=NEVER_S)
-    assert order.limit_usd == pytest.approx(quote.premium_usd * 1.01)
+    assert quote.capacity_usd == pytest.approx(60_000 * 30 * 2 * 0.5)  # 60,000 NXM staked, half of it here
+    assert quote.grace_s == GRACE_S
+    order = order_of(quote, key="r20/1", limit_usd=quote.premium_usd * 1.01, valid_until_s=NEVER_S)
+    assert (order.expected_usd, order.group) == (quote.premium_usd, "aave-v3")
     outcome = await mutual.venue.execute(order, view=await mutual.view())
     assert outcome.status is LegStatus.FILLED
-    with pytest.raises(InvariantError, match="not for cover"):
-        order_of(proposal(action=Action.MOVE), quote, key="k", valid_until_s=NEVER_S)
-    with pytest.raises(InvariantError, match="quoted are"):
-        order_of(proposal(amount_usd=1.0), quote, key="k", valid_until_s=NEVER_S)
+    assert outcome.cost_usd == outcome.premium_usd + outcome.gas_usd
     for wrong in ({"limit_usd": 0.0}, {"amount_usd": float("nan")}, {"period_s": 0}):
         with pytest.raises(InvariantError):
             ordered(quote, **wrong)

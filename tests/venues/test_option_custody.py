@@ -1,56 +1,26 @@
 """Opyn and Hegic held by a Safe: every order is one batch, and what it did is read from its events alone."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from safe_builders import OWNERS, SafeWorld, make_safe
+from safe_builders import OWNERS, make_safe
 
-from bot.chain.address import checksummed
 from bot.chain.rpc import Rpc
-from bot.chain.safe_batch import InnerCall, batch_tx
 from bot.devnet.deploy_opyn import DISPUTE_S, LOCKING_S, push_expiry_price
 from bot.devnet.node import Devnet
-from bot.model.hedge import LegOutcome, LegStatus, Side
-from bot.model.intent import Receipt, TxRequest
+from bot.model.hedge import Side
 from bot.ports import Proposer
 from bot.venues.hegic import hegic_venue
 from bot.venues.opyn import opyn_venue
 
 from . import hegic_world, opyn_world
 from .conftest import buy_leg
+from .option_world import filled
+from .safe_batch import SignedAtOnce
 
 pytestmark = pytest.mark.devnet
-
-
-@dataclass
-class SignedAtOnce:
-    """ports.Proposer over a real 2-of-3 Safe whose owners sign whatever is proposed, at once."""
-
-    safes: SafeWorld
-    batches: list[list[str]] = field(default_factory=list)  # purposes
-    receipts: dict[str, dict[str, Receipt]] = field(default_factory=dict)
-
-    @property
-    def address(self) -> str:
-        return self.safes.address
-
-    async def propose(self, requests: Sequence[TxRequest]) -> Mapping[str, Receipt]:
-        calls = [InnerCall(to=checksummed(item.to), data=item.data) for item in requests]
-        nonce = (await self.safes.state()).nonce
-        receipt = await self.safes.signed(batch_tx(calls, multi_send=self.safes.multi_send, nonce=nonce))
-        self.batches.append([item.purpose.partition("-")[0] for item in requests])
-        found = {item.purpose: receipt for item in requests}
-        self.receipts.setdefault(requests[0].leg_key, {}).update(found)
-        return found
-
-    async def withdraw(self, leg_key: str, *, because: str) -> None:
-        raise AssertionError(f"{leg_key} was never open: {because}")
-
-    async def resume(self, leg_key: str) -> Mapping[str, Receipt]:
-        return self.receipts.get(leg_key, {})
 
 
 @pytest.fixture
@@ -59,11 +29,6 @@ async def custody(devnet: Devnet, rpc: Rpc, cache_dir: Path) -> SignedAtOnce:
     assert isinstance(found, Proposer)
     assert len(OWNERS) == 3
     return found
-
-
-def filled(outcome: LegOutcome) -> LegOutcome:
-    assert outcome.status is LegStatus.FILLED, outcome.because
-    return outcome
 
 
 async def test_an_otoken_is_bought_sold_and_redeemed_by_a_safe(
@@ -89,7 +54,8 @@ async def test_an_otoken_is_bought_sold_and_redeemed_by_a_safe(
     redeemed = filled(await world.close(opened, Side.SETTLE, size=1.5, key="plan/2"))
     assert (redeemed.premium_usd, redeemed.filled_size) == (450.0, 1.5)
     assert await world.held() == ()
-    assert custody.batches == [["approve", "open", "revoke"], ["approve", "close", "revoke"], ["redeem"]]
+    buy, sale = (("approve-trade", purpose, "revoke-trade") for purpose in ("open", "close"))
+    assert custody.proposed == [buy, sale, ("redeem",)]
 
 
 async def test_a_hegic_option_is_bought_and_exercised_by_a_safe(
@@ -110,4 +76,4 @@ async def test_a_hegic_option_is_bought_and_exercised_by_a_safe(
     had = await safes.balance(usdc)
     exercised = filled(await world.settle(opened))
     assert exercised.premium_usd == (await safes.balance(usdc) - had) / 1e6 == 880.0
-    assert custody.batches == [["approve", "open", "revoke"], ["exercise"]]
+    assert custody.proposed == [("approve-trade", "open", "revoke-trade"), ("exercise",)]

@@ -9,7 +9,6 @@ import pytest
 from reference_contracts import deploy_reference
 
 from bot.chain.rpc import Rpc
-from bot.devnet.deploy_bench import Bench
 from bot.devnet.deploy_opyn import (
     OpynSeries,
     list_series,
@@ -17,17 +16,18 @@ from bot.devnet.deploy_opyn import (
     trade,
 )
 from bot.devnet.node import Devnet
-from bot.devnet.packages import fetch
 from bot.errors import TransientError
 from bot.model.execution import DueAction
 from bot.model.hedge import LegStatus, OptionType, Side, StrikeMode
 from bot.model.intent import TxRequest
-from bot.venues import VENUES
 from bot.venues.opyn import OpynAdapter, opyn_venue
 from bot.venues.opyn_terms import OpynTerms
+from bot.venues.overrides import FundedSender
+from bot.venues.table import VENUES
 
 from .conftest import buy_leg
-from .opyn_world import ONE, SPOT_USD, OpynWorld, contracts_of, make_opyn, make_world, otoken_id
+from .option_world import SPOT_USD, Site
+from .opyn_world import ONE, OpynWorld, contracts_of, make_opyn, make_world, otoken_id
 
 pytestmark = pytest.mark.devnet
 
@@ -148,10 +148,10 @@ async def test_a_controller_that_does_not_answer_is_no_empty_market(opyn_world: 
 
 async def test_buy_costs_the_quote_and_leaves_no_allowance(opyn_world: OpynWorld):
     world = opyn_world
-    quote, had = await world.quote(), await world.usdc()
+    quote, had = await world.quote(), await world.money()
     outcome = await world.venue.execute(buy_leg(quote), view=await world.view())
     assert outcome.status is LegStatus.FILLED, outcome.because
-    assert outcome.premium_usd == (had - await world.usdc()) / 1e6 == quote.premium_usd
+    assert outcome.premium_usd == (had - await world.money()) / 1e6 == quote.premium_usd
     assert outcome.fee_usd == pytest.approx(quote.fee_usd)
     assert (outcome.filled_size, await world.otokens()) == (2.0, 2 * ONE)
     assert outcome.position_id == world.put.address.lower()
@@ -184,10 +184,10 @@ async def test_liquidation_and_intrinsic_value_are_kept_apart(opyn_world: OpynWo
 async def test_partial_sale_then_the_rest(opyn_world: OpynWorld):
     world = opyn_world
     opened = await world.bought()
-    had = await world.usdc()
+    had = await world.money()
     half = await world.close(opened, Side.SELL, size=0.5, limit_usd=10.0, key="plan/1")
     assert half.status is LegStatus.FILLED, half.because
-    assert half.premium_usd == (await world.usdc() - had) / 1e6 > 10.0
+    assert half.premium_usd == (await world.money() - had) / 1e6 > 10.0
     assert (half.filled_size, half.position_id) == (0.5, opened.position_id)
     (held,) = await world.held()
     assert held.size == 1.5
@@ -211,7 +211,7 @@ async def test_a_second_purchase_adds_to_the_position(opyn_world: OpynWorld):
 
 async def test_a_price_that_rises_before_the_purchase_costs_no_more_than_the_bound(opyn_world: OpynWorld):
     world = opyn_world
-    leg, had = buy_leg(await world.quote(), limit=1.005), await world.usdc()
+    leg, had = buy_leg(await world.quote(), limit=1.005), await world.money()
     await world.opyn.usdc.send("mint", world.at.trader, 10**12)
 
     async def front_run(request: TxRequest) -> None:
@@ -227,7 +227,7 @@ async def test_a_price_that_rises_before_the_purchase_costs_no_more_than_the_bou
 async def test_more_than_the_leg_allows_is_refused_before_anything_is_sent(opyn_world: OpynWorld):
     """As a premium of 50 times what was decided on."""
     world = opyn_world
-    quote, had = await world.quote(), await world.usdc()
+    quote, had = await world.quote(), await world.money()
     leg = buy_leg(quote, limit=0.02)
     outcome = await world.venue.execute(leg, view=await world.view())
     await world.refused(outcome, "the leg allows", had=had)
@@ -236,7 +236,7 @@ async def test_more_than_the_leg_allows_is_refused_before_anything_is_sent(opyn_
 async def test_a_sale_below_its_floor_is_refused(opyn_world: OpynWorld):
     world = opyn_world
     opened = await world.bought()
-    had, sent = await world.usdc(), len(world.transactor.requests)
+    had, sent = await world.money(), len(world.transactor.requests)
     for place, (changes, because) in enumerate((
         ({"limit_usd": opened.premium_usd * 1.01}, "the leg asks"),
         ({"size": 2.5}, "the leg says 2.5"),
@@ -261,7 +261,7 @@ async def test_a_leg_of_another_option_is_refused(
     opyn_world: OpynWorld, changes: dict[str, Any], because: str
 ):
     world = opyn_world
-    quote, had = await world.quote(), await world.usdc()
+    quote, had = await world.quote(), await world.money()
     leg = buy_leg(quote, instrument=replace(quote.instrument, **changes))
     await world.refused(await world.venue.execute(leg, view=await world.view()), because, had=had)
 
@@ -280,7 +280,7 @@ async def test_an_allowance_that_somebody_left_is_refused_by_name(opyn_world: Op
 @pytest.mark.parametrize("trouble", ["paused", "blacklisted", "cutoff", "no code"])
 async def test_a_purchase_is_refused_where_trouble_came_after_the_quote(opyn_world: OpynWorld, trouble: str):
     world = opyn_world
-    leg, had = buy_leg(await world.quote()), await world.usdc()
+    leg, had = buy_leg(await world.quote()), await world.money()
     if trouble == "paused":
         await world.opyn.controller.send("setSystemFullyPaused", True)
         because = "paused in full"
@@ -297,10 +297,25 @@ async def test_a_purchase_is_refused_where_trouble_came_after_the_quote(opyn_wor
     await world.refused(outcome, because, had=had)
 
 
+async def test_a_sale_of_otokens_can_be_tried_before_it_is_approved(opyn_world: OpynWorld):
+    """RUN: a real oToken keeps balances and allowances at slots 101 and 102."""
+    world = opyn_world
+    funded = FundedSender(world.reader)
+    overrides = await funded.overrides(
+        token=world.put.address,
+        owner=world.at.user,
+        spender=world.at.v3_router,
+        block=await world.reader.head(),
+    )
+    assert overrides is not None
+    (balances, allowances) = funded._layouts[world.put.address]  # type: ignore[misc]
+    assert (balances.slot, allowances.slot) == (101, 102)
+
+
 async def test_an_otoken_whose_code_takes_a_fee_is_refused(opyn_world: OpynWorld):
     """Upgraded behind its proxy: what is delivered is less than what was paid for."""
     world = opyn_world
-    leg, had = buy_leg(await world.quote()), await world.usdc()
+    leg, had = buy_leg(await world.quote()), await world.money()
     source = (Path(str(world.put.otoken.artifact.name)).name, world.put.otoken.address)
     assert source[0] == "OpynGammaOtoken"
     greedy = await deploy_reference(world.bench, "GreedyOtoken")
@@ -317,13 +332,10 @@ async def test_an_otoken_whose_code_takes_a_fee_is_refused(opyn_world: OpynWorld
 async def test_a_stable_that_takes_a_fee_or_answers_false_is_refused(
     devnet: Devnet, rpc: Rpc, cache_dir: Path, oddity: tuple[int, bool], because: str
 ):
-    at = devnet.deployment
-    bench = Bench(rpc, fetch(cache_dir), at.accounts)
-    token = await deploy_reference(bench, "OddErc20")
-    await token.send("mint", at.user, 100_000 * 10**6)
+    token = await (await Site.open(devnet, rpc, cache_dir)).odd_token()
     world = await make_world(devnet, rpc, cache_dir, token)
     await world.bought(size=0.5)
-    leg, had = buy_leg(await world.quote(), key="plan/1"), await world.usdc()
+    leg, had = buy_leg(await world.quote(), key="plan/1"), await world.money()
     world.transactor.requests.clear()
     await token.send("set_oddity", *oddity)
     await world.refused(await world.venue.execute(leg, view=await world.view()), because, had=had)

@@ -49,7 +49,7 @@ async def test_an_option_in_the_money_is_redeemed_once_prices_are_final(opyn_wor
     assert held.due.from_s == held.instrument.expiry_s + LOCKING_S
     assert held.intrinsic_usd == 600.0
     assert math.isnan(held.liquidation_usd)
-    had, sent = await world.usdc(), len(world.transactor.requests)
+    had, sent = await world.money(), len(world.transactor.requests)
     for side in (Side.SETTLE, Side.SELL):
         early = await world.close(opened, side, key=f"plan/{side}")
         await world.refused(early, "nothing was sent", had=had, sent=sent)
@@ -72,7 +72,7 @@ async def test_an_option_in_the_money_is_redeemed_once_prices_are_final(opyn_wor
     outcome = await world.venue.execute(leg, view=await world.view())
     assert outcome.status is LegStatus.FILLED, outcome.because
     assert (outcome.premium_usd, outcome.filled_size) == (600.0, 2.0)
-    assert await world.usdc() - had == 600 * 10**6
+    assert await world.money() - had == 600 * 10**6
     assert await world.otokens() == 0
     assert await world.held() == ()
 
@@ -98,10 +98,10 @@ async def test_where_nobody_pushes_the_price_the_bot_does_and_goes_on_after_the_
     again = await world.venue.reconcile(leg, view=await world.view())
     assert again.status is LegStatus.WAITING
     await world.bench.set_time(await world.bench.now_s() + DISPUTE_S + 1)  # long after the leg's own time
-    had = await world.usdc()
+    had = await world.money()
     done = await world.venue.reconcile(leg, view=await world.view())
     assert done.status is LegStatus.FILLED, done.because
-    assert (done.premium_usd, await world.usdc() - had) == (600.0, 600 * 10**6)
+    assert (done.premium_usd, await world.money() - had) == (600.0, 600 * 10**6)
     assert [item.purpose for item in world.transactor.requests[-2:]] == ["push-price", "redeem"]
 
 
@@ -180,6 +180,43 @@ async def test_a_series_that_was_blacklisted_after_the_purchase_can_only_wait(op
     assert "is not whitelisted" in refused.because
 
 
+async def test_what_a_call_would_revert_on_is_no_task(opyn_world: OpynWorld):
+    """RUN: a price disputed to 0 looks unpushed, and a pricer may be its bot's alone (Gamma v2.0.0)."""
+    world = opyn_world
+    opened = await world.bought()
+    number, expiry_s = await world.expire(2400.0), world.put.series.expiry_s
+    await world.bench.set_time(expiry_s + LOCKING_S + 1)
+    await push_expiry_price(world.opyn, expiry_s=expiry_s, round_id=number)
+    await world.opyn.oracle.send("disputeExpiryPrice", world.at.weth, expiry_s, 0)
+    (held,) = await world.held()
+    assert (held.due.action, held.settleable) == (DueAction.WAIT, False)
+    assert "dispute period started" in held.due.because
+    await world.bench.set_time(await world.bench.now_s() + DISPUTE_S + 1)
+    outcome = await world.close(opened, Side.SETTLE)
+    assert outcome.premium_usd == 2 * 2700.0
+
+
+async def test_a_margin_pool_that_is_short_is_waited_for(opyn_world: OpynWorld):
+    """RUN: vaults of type 1 are not fully collateralised, and oTokens of all vaults are the same."""
+    world = opyn_world
+    opened = await world.bought()
+    await world.finalise(2400.0)
+    pool, controller, usdc = world.opyn.margin_pool, world.opyn.controller.address, world.at.usdc
+    stored = await pool.call("getStoredBalance", usdc)
+    for method, *params in (("impersonateAccount", controller), ("setBalance", controller, hex(10**18))):
+        await world.bench.rpc.request(f"anvil_{method}", params)
+    await pool.send("transferToUser", usdc, world.at.whale, stored - 599 * 10**6, sender=controller)
+    (held,) = await world.held()
+    assert (held.due.action, held.settleable) == (DueAction.WAIT, False)
+    assert "SafeMath: subtraction overflow" in held.due.because
+    assert math.isnan(held.liquidation_usd)
+    assert held.intrinsic_usd == 600.0
+    refused = await world.close(opened, Side.SETTLE)
+    assert refused.status is LegStatus.REJECTED
+    part = await world.close(opened, Side.SETTLE, size=1.5, key="plan/1")
+    assert part.premium_usd == 450.0
+
+
 async def test_what_a_person_redeemed_is_not_redeemed_again(opyn_world: OpynWorld):
     world = opyn_world
     opened = await world.bought()
@@ -243,7 +280,8 @@ async def test_the_first_round_at_or_after_a_time_is_found(opyn_world: OpynWorld
     start_s = await world.bench.now_s()
     first = (await world.feed.call("latestRoundData"))[0]
     for place in range(1, 12):
-        await world.publish(3000.0 + place, time_s=start_s + 100 * place)
+        await world.bench.set_time(start_s + 100 * place)
+        await world.publish(3000.0 + place)
     head = await world.reader.head()
     rounds = {}
     for wanted_s in (start_s + 50, start_s + 100, start_s + 150, start_s + 640, start_s + 1090):

@@ -1,6 +1,8 @@
 """R27: a put made of a Lyra call and a short on Perp v2, on the real contracts: both parts or none."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pytest
 
@@ -9,15 +11,14 @@ from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Rpc
 from bot.devnet.deployment import CHAIN_ID
 from bot.devnet.node import Devnet
-from bot.errors import OutcomeUnknown, VenueRejected
+from bot.errors import AwaitingSignatures, OutcomeUnknown, TransientError, VenueRejected
 from bot.model.hedge import Conversion, HedgeLeg, Layer, LegStatus, OptionType, Quote, Side
-from bot.model.intent import TxRequest
-from bot.venues.lyra_terms import money_of
+from bot.model.intent import Receipt, TxRequest
+from bot.ports import Proposer, Transactor
 from bot.venues.paired import PairVenue
-from bot.venues.perp_v2 import PerpV2Adapter
 
 from .conftest import World, make_world
-from .perp_world import SOON, BatchAccount, PerpWorld, make_perp_world, perp_contracts
+from .perp_world import SOON, BatchAccount, PerpWorld, make_perp_world
 
 pytestmark = pytest.mark.devnet
 SIZE = 2.0
@@ -30,7 +31,21 @@ class Pair:
 
     lyra: World
     perp: PerpWorld
-    venue: PairVenue
+
+    @cached_property
+    def venue(self) -> PairVenue:
+        return self.over(self.lyra.transactor)
+
+    def over(self, custody: Transactor | Proposer | None) -> PairVenue:
+        option = self.lyra.venue.adapter
+        return PairVenue(
+            option,
+            self.perp.venue.adapter,
+            reader=self.lyra.reader,
+            money=option.money,
+            custody=custody,
+            swap=self.lyra.swap,
+        )
 
     async def view(self):
         return replace(await self.perp.view(), stable_usd={"USDC": 1.0, "sUSD": 1.0})
@@ -87,17 +102,7 @@ async def pair(devnet: Devnet, rpc: Rpc) -> Pair:
     reader = await JsonRpcReader.connect(rpc, chain_id=CHAIN_ID, multicall3=at.multicall3)
     lyra, perp = make_world(rpc, reader, at), make_perp_world(rpc, reader, at)
     perp.transactor = lyra.transactor
-    adapter = PerpV2Adapter(reader=reader, contracts=perp_contracts(at), account=at.user)
-    option = lyra.venue.adapter
-    venue = PairVenue(
-        option,
-        adapter,
-        reader=reader,
-        money=money_of(option.terms, lyra.swap.pair),
-        custody=lyra.transactor,
-        swap=lyra.swap,
-    )
-    return Pair(lyra, perp, venue)
+    return Pair(lyra, perp)
 
 
 async def test_both_parts_are_bought_and_sold_and_the_money_adds_up(pair: Pair):
@@ -263,16 +268,7 @@ async def board_of(pair: Pair, *, listed: str) -> int:
 
 async def test_a_safe_has_both_parts_in_one_batch_or_none(pair: Pair):
     leg = await pair.leg(slack_usd=120.0)
-    option = pair.lyra.venue.adapter
-    account = BatchAccount(pair.lyra.transactor)
-    venue = PairVenue(
-        option,
-        pair.perp.venue.adapter,
-        reader=pair.lyra.reader,
-        money=money_of(option.terms, pair.lyra.swap.pair),
-        custody=account,
-        swap=pair.lyra.swap,
-    )
+    venue = pair.over(BatchAccount(pair.lyra.transactor))
 
     async def refused(request: TxRequest) -> None:
         if request.purpose == "open":
@@ -288,3 +284,59 @@ async def test_a_safe_has_both_parts_in_one_batch_or_none(pair: Pair):
     assert await pair.parts() == (SIZE, -SIZE)
     assert both.premium_usd == pytest.approx(leg.expected_usd, abs=40.0)
     assert await pair.clean()
+
+
+@dataclass
+class SlowOwners(BatchAccount):
+    """ports.Proposer whose owners have not signed yet."""
+
+    withdrawn: tuple[str, ...] = ()
+
+    async def propose(self, requests: Sequence[TxRequest]) -> Mapping[str, Receipt]:
+        raise AwaitingSignatures(f"{requests[0].leg_key} awaits 1 of 2 signatures", "0x" + "5a" * 32)
+
+    async def withdraw(self, leg_key: str, *, because: str) -> None:
+        self.withdrawn = (*self.withdrawn, f"{leg_key}: {because}")
+
+    async def resume(self, leg_key: str) -> Mapping[str, Receipt]:
+        raise AwaitingSignatures(f"{leg_key} awaits 1 of 2 signatures", "0x" + "5a" * 32)
+
+
+@pytest.mark.parametrize("trouble", ["the market moves", "its time is over"])
+async def test_an_open_proposal_of_a_pair_is_withdrawn_when_it_is_overtaken(pair: Pair, trouble: str):
+    leg = await pair.leg(slack_usd=120.0)
+    leg = replace(leg, valid_until_s=(await pair.view()).now_s + 600.0)
+    owners = SlowOwners(pair.lyra.transactor)
+    venue = pair.over(owners)
+    assert (await venue.execute(leg, view=await pair.view())).status is LegStatus.PROPOSED
+    still = await venue.reconcile(leg, view=await pair.view())
+    assert (still.status, owners.withdrawn) == (LegStatus.PROPOSED, ())
+    assert "awaits 1 of 2" in still.because
+    if trouble == "the market moves":
+        await pair.lyra.set_spot(1.2 * (await pair.lyra.view()).spot_usd["ETH"])
+    else:
+        await pair.lyra.warp(int(leg.valid_until_s) + 1)
+    overtaken = await venue.reconcile(leg, view=await pair.view())
+    assert overtaken.status is LegStatus.PROPOSED  # until either transaction has used the Safe's nonce
+    (said,) = owners.withdrawn
+    assert said == f"{leg.key}: {overtaken.because}"
+    because = "overtaken by the market" if trouble == "the market moves" else "the order was valid until"
+    assert because in said
+    assert await pair.parts() == (0.0, 0.0)
+
+
+async def test_without_an_account_an_open_leg_stays_open(pair: Pair):
+    """Only whoever signs may say that it never was."""
+    leg, view = await pair.leg(), await pair.view()
+    nobody = pair.over(None)
+    refused = await nobody.execute(leg, view=view)
+    assert (refused.status, "no account that can sign" in refused.because) == (LegStatus.REJECTED, True)
+    with pytest.raises(TransientError, match="stays open"):
+        await nobody.reconcile(leg, view=view)
+
+
+async def test_a_leg_that_does_not_say_what_it_is_made_of_is_refused(pair: Pair):
+    leg, view = replace(await pair.leg(), conversion=None), await pair.view()
+    for outcome in (await pair.venue.execute(leg, view=view), await pair.venue.reconcile(leg, view=view)):
+        assert outcome.status is LegStatus.REJECTED
+        assert "does not say what it is made of" in outcome.because

@@ -4,18 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import send_builders
-from eth_account import Account
 
-from bot.chain.signing.rules import ChainRules, SigningRules
-from bot.chain.transactions import SendTerms, TransactionManager
-from bot.devnet.deployment import CHAIN_ID, MNEMONIC
 from bot.model.hedge import HedgeLeg, LegStatus, Side
-from bot.model.intent import Receipt, TxRequest
-from bot.pipeline.journal import JournalIdentity, SqlJournal
-from bot.venues.lyra_terms import money_of
-from bot.venues.paired import PairVenue
 
+from .mortal import Killed, MortalAccount
 from .test_paired import SIZE, Pair, pair
 
 pytestmark = pytest.mark.devnet
@@ -29,53 +21,12 @@ POINTS = [
 ]
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: no handler of the program may see it."""
-
-
-class Process:
-    """One run of the program over a journal file; ``die_at`` is (purpose, whether after it was sent)."""
+class Process(MortalAccount):
+    """One run of the program with a pair."""
 
     def __init__(self, found: Pair, path: Path, die_at: tuple[str, bool] | None = None) -> None:
-        Account.enable_unaudited_hdwallet_features()
-        account = Account.from_mnemonic(MNEMONIC, account_path="m/44'/60'/0'/0/1")
-        rules = ChainRules(
-            chain_id=CHAIN_ID,
-            permissions=found.venue.permissions(),
-            gas_ceiling=found.venue.least_gas_ceiling,
-        )
-        signer = send_builders.signer(key=bytes(account.key), given=SigningRules(chains=(rules,)))
-        identity = JournalIdentity(mode="test", chain_id=CHAIN_ID, account=account.address)
-        self.journal = SqlJournal(path, identity=identity)
-        self.manager = TransactionManager(
-            found.lyra.rpc,
-            signer,
-            self.journal,
-            chain_id=CHAIN_ID,
-            terms=SendTerms(poll_s=0.01, resume_wait_s=10.0),
-        )
-        self.address, self.die_at = account.address, die_at
-        option = found.lyra.venue.adapter
-        self.venue = PairVenue(
-            option,
-            found.perp.venue.adapter,
-            reader=found.lyra.reader,
-            money=money_of(option.terms, found.lyra.swap.pair),
-            custody=self,
-            swap=found.lyra.swap,
-        )
-
-    async def send(self, request: TxRequest) -> Receipt:
-        purpose = request.purpose.partition("@")[0]
-        if self.die_at == (purpose, False):
-            raise Killed
-        receipt = await self.manager.send(request)
-        if self.die_at == (purpose, True):
-            raise Killed
-        return receipt
-
-    async def resume(self, leg_key: str):
-        return await self.manager.resume(leg_key)
+        super().__init__(found.lyra.rpc, path, found.venue, die_at)
+        self.venue = found.over(self)
 
     async def run(self, leg: HedgeLeg, found: Pair):
         """What the loop does with a leg."""

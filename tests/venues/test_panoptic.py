@@ -30,12 +30,12 @@ from bot.model.hedge import (
 )
 from bot.model.market import Columns
 from bot.ports import MarketView, VenuePosition
-from bot.venues import VENUES
 from bot.venues.panoptic import PanopticAdapter, panoptic_venue
 from bot.venues.panoptic_reads import position_name
 from bot.venues.panoptic_terms import PanopticContracts, PanopticTerms, effective_days
 from bot.venues.panoptic_token_id import split
 from bot.venues.planned import PlannedVenue
+from bot.venues.table import VENUES
 
 from .conftest import NEVER_S, UnlockedTransactor, buy_leg
 

@@ -1,23 +1,22 @@
 """Orders at Panoptic and Nexus as a Safe's batch, and under the signer's rules."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from safe_builders import SafeWorld, make_safe
+from safe_builders import make_safe
 
 from bot.chain.abi import Abi
-from bot.chain.address import checksummed
-from bot.chain.rpc import RevertError, Rpc
-from bot.chain.safe_batch import InnerCall, batch_tx
+from bot.chain.rpc import Rpc
 from bot.chain.signing.calls import Bounds, CallBook, Effect
 from bot.devnet.node import Devnet
-from bot.errors import InvariantError, VenueRejected
+from bot.errors import InvariantError
 from bot.model.hedge import LegStatus
-from bot.model.intent import Receipt, TxRequest
+from bot.model.intent import TxRequest
 from bot.venues.panoptic import panoptic_venue
 
+from .safe_batch import SignedAtOnce
 from .test_nexus import Mutual, mutual, ordered
 from .test_panoptic import Market, market
 
@@ -25,47 +24,15 @@ __all__ = ("market", "mutual")  # fixtures
 pytestmark = pytest.mark.devnet
 
 
-@dataclass
-class SafeBatch:
-    """ports.Proposer whose owners sign at once: the whole plan in one transaction of a real 2-of-3 Safe."""
-
-    safes: SafeWorld
-    receipts: dict[str, dict[str, Receipt]] = field(default_factory=dict)
-    proposed: list[tuple[str, ...]] = field(default_factory=list)
-
-    @property
-    def address(self) -> str:
-        return self.safes.address
-
-    async def propose(self, requests: Sequence[TxRequest]) -> Mapping[str, Receipt]:
-        calls = [InnerCall(to=checksummed(item.to), data=item.data) for item in requests]
-        nonce = (await self.safes.state()).nonce
-        tx = batch_tx(calls, multi_send=self.safes.multi_send, nonce=nonce)
-        try:
-            receipt = await self.safes.signed(tx)
-        except RevertError as error:
-            raise VenueRejected(f"the batch would fail: {error.reason}") from None
-        self.proposed.append(tuple(item.purpose for item in requests))
-        found = {item.purpose: receipt for item in requests}
-        self.receipts.setdefault(requests[0].leg_key, {}).update(found)
-        return found
-
-    async def withdraw(self, leg_key: str, *, because: str) -> None:
-        raise AssertionError(f"{leg_key} was open: {because}")
-
-    async def resume(self, leg_key: str) -> Mapping[str, Receipt]:
-        return self.receipts.get(leg_key, {})
-
-
 @pytest.fixture
-async def batch(devnet: Devnet, rpc: Rpc, cache_dir: Path) -> SafeBatch:
+async def batch(devnet: Devnet, rpc: Rpc, cache_dir: Path) -> SignedAtOnce:
     safes = await make_safe(rpc, cache_dir, devnet.deployment)
     usdc = safes.bench.at("TestERC20SetDecimals", devnet.deployment.usdc)
     await usdc.send("mint", safes.address, 50_000 * 10**6)
-    return SafeBatch(safes)
+    return SignedAtOnce(safes)
 
 
-async def test_a_put_is_bought_and_sold_in_one_batch_each(market: Market, batch: SafeBatch) -> None:
+async def test_a_put_is_bought_and_sold_in_one_batch_each(market: Market, batch: SignedAtOnce) -> None:
     owned = replace(market, transactor=batch, desk=replace(market.desk, me=batch.address))  # type: ignore[arg-type]
     start = await owned.worth_usd()
     bought = await owned.buy()
@@ -97,7 +64,7 @@ async def test_a_put_is_bought_and_sold_in_one_batch_each(market: Market, batch:
     assert await owned.worth_usd() - start == pytest.approx(gained, abs=0.05 * sold.premium_usd)
 
 
-async def test_a_batch_that_would_fail_sends_nothing(market: Market, batch: SafeBatch) -> None:
+async def test_a_batch_that_would_fail_sends_nothing(market: Market, batch: SignedAtOnce) -> None:
     owned = replace(market, transactor=batch, desk=replace(market.desk, me=batch.address))  # type: ignore[arg-type]
     usdc = market.desk.bench.at("TestERC20SetDecimals", market.contracts.cash_token)
     await usdc.send("burn", batch.address, await owned.balance(market.contracts.cash_token) - 100 * 10**6)
@@ -107,7 +74,7 @@ async def test_a_batch_that_would_fail_sends_nothing(market: Market, batch: Safe
     assert not batch.proposed
 
 
-async def test_a_cover_is_bought_in_one_batch(mutual: Mutual, batch: SafeBatch) -> None:
+async def test_a_cover_is_bought_in_one_batch(mutual: Mutual, batch: SignedAtOnce) -> None:
     owned = replace(mutual, transactor=batch)  # type: ignore[arg-type]
     before = await owned.usdc()
     outcome = await owned.buy()

@@ -4,32 +4,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import send_builders
 from engine.factory import GROUP, calm_columns, exposure, set_last
-from eth_account import Account
 
 from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Rpc
-from bot.chain.signing.rules import ChainRules, SigningRules
-from bot.chain.transactions import SendTerms, TransactionManager
-from bot.devnet.deployment import CHAIN_ID, MNEMONIC
+from bot.devnet.deployment import CHAIN_ID
 from bot.devnet.moves.wire import calldata
 from bot.devnet.node import Devnet
-from bot.engine import decide as engine_decide
 from bot.engine.group import read_group
 from bot.engine.limits import spot_grid
 from bot.engine.perpetual import perpetual_gains, stress_price
+from bot.engine.step import decide as engine_decide
 from bot.model.hedge import LegStatus
-from bot.model.intent import Receipt, TxRequest
 from bot.model.market import Column, Columns, Metric, SeriesKey
 from bot.model.perpetual import PerpetualAction
 from bot.model.record import EngineState, GroupState
 from bot.model.tier import Tier
-from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.pipeline.loop import Moment, Pipeline
 from bot.settings import named_policy
 from bot.venues.perp_v2 import perp_v2_venue
 
+from .mortal import Killed, MortalAccount
 from .perp_world import TERMS, PerpWorld, make_perp_world, perp_contracts
 
 pytestmark = pytest.mark.devnet
@@ -42,33 +37,13 @@ POINTS = [
 ]
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: no handler of the program may see it."""
-
-
-class Process:
-    """One run of the program over a journal file; ``die_at`` is (purpose, whether after it was sent)."""
+class Process(MortalAccount):
+    """One run of the program with a perpetual."""
 
     def __init__(self, world: PerpWorld, path: Path, die_at: tuple[str, bool] | None = None) -> None:
-        Account.enable_unaudited_hdwallet_features()
-        account = Account.from_mnemonic(MNEMONIC, account_path="m/44'/60'/0'/0/1")
         watching = perp_v2_venue(reader=world.reader, contracts=perp_contracts(world.at))
-        rules = ChainRules(
-            chain_id=CHAIN_ID,
-            permissions=watching.permissions(),
-            gas_ceiling=watching.least_gas_ceiling,
-        )
-        signer = send_builders.signer(key=bytes(account.key), given=SigningRules(chains=(rules,)))
-        identity = JournalIdentity(mode="test", chain_id=CHAIN_ID, account=account.address)
-        self.journal = SqlJournal(path, identity=identity)
-        self.manager = TransactionManager(
-            world.rpc,
-            signer,
-            self.journal,
-            chain_id=CHAIN_ID,
-            terms=SendTerms(poll_s=0.01, resume_wait_s=10.0),
-        )
-        self.address, self.die_at, self.world = account.address, die_at, world
+        super().__init__(world.rpc, path, watching, die_at)
+        self.world = world
         venue = perp_v2_venue(reader=world.reader, contracts=perp_contracts(world.at), custody=self)
         self.tier, self.frames = Tier.SEVERE, []
         self.pipeline = Pipeline(
@@ -102,18 +77,6 @@ class Process:
             exposures=(exposure(VALUE_USD, spot=mark),),
         )
         return await self.pipeline.step(moment)
-
-    async def send(self, request: TxRequest) -> Receipt:
-        purpose = request.purpose.partition("@")[0]
-        if self.die_at == (purpose, False):
-            raise Killed
-        receipt = await self.manager.send(request)
-        if self.die_at == (purpose, True):
-            raise Killed
-        return receipt
-
-    async def resume(self, leg_key: str):
-        return await self.manager.resume(leg_key)
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from bot.chain.abi import Abi
 from bot.chain.rpc import RpcError
 from bot.errors import TransientError, VenueRejected
 from bot.venues.lyra import lyra_venue
-from bot.venues.lyra_terms import QUOTING_ADDRESS
-from bot.venues.overrides import AMOUNT_RAW, FundedSender, Layout
+from bot.venues.overrides import AMOUNT_RAW, QUOTING_ADDRESS, FundedSender, Layout
 from bot.venues.settlement import SettlementSwap, SwapLimits
 from bot.venues.steps import OrderSteps
 

@@ -18,8 +18,8 @@ from bot.model.hedge import LegStatus
 from bot.model.intent import TxRequest
 from bot.model.signing import ActionRule, CallRule, Guard
 from bot.venues.planned_account import PlannedAccount
+from bot.venues.priced_token import PricedToken
 from bot.venues.prices import Money
-from bot.venues.uniswap_exit import ExitLimits, ExitToken
 from bot.venues.uniswap_v4_exit import (
     BURN,
     BURN_TYPES,
@@ -31,12 +31,23 @@ from bot.venues.uniswap_v4_exit import (
     TAKE_PAIR_TYPES,
     V4Exit,
 )
+from bot.venues.withdrawal import ExitLimits, ExitPair
 
 from .conftest import World
 
 UNTIL_S = 2**40
 HIGHEST_PRICE = 1_461_446_703_485_210_103_287_273_052_203_988_822_378_723_970_341  # TickMath of v4-core
 OWN, STRANGER, TOKEN, MANAGER = ("0x" + digit * 20 for digit in ("11", "22", "33", "44"))
+
+
+def pair(usdc: str, **limits: int) -> ExitPair:
+    return ExitPair(
+        token0=PricedToken(symbol="ETH", address=NATIVE, decimals=18),
+        token1=PricedToken(symbol="USDC", address=usdc, decimals=6, is_stable=True),
+        base_is_token0=True,
+        underlying="ETH",
+        limits=ExitLimits(**limits),
+    )
 
 
 def exit_of(world: World, token_id: int | None = None, **limits: int) -> V4Exit:
@@ -49,11 +60,7 @@ def exit_of(world: World, token_id: int | None = None, **limits: int) -> V4Exit:
         state_view=at.v4_state_view,
         token_id=at.user_v4_token_id if token_id is None else token_id,
         key=(NATIVE, at.usdc, at.v4_pool_fee, at.v4_tick_spacing, NATIVE),
-        token0=ExitToken(symbol="ETH", address=NATIVE, decimals=18),
-        token1=ExitToken(symbol="USDC", address=at.usdc, decimals=6, is_stable=True),
-        base_is_token0=True,
-        underlying="ETH",
-        limits=ExitLimits(**limits),
+        pair=pair(at.usdc, **limits),
     )
 
 
@@ -207,10 +214,7 @@ RULES = V4Exit(
     state_view=MANAGER,
     token_id=7,
     key=(NATIVE, TOKEN, 500, 10, NATIVE),
-    token0=ExitToken(symbol="ETH", address=NATIVE, decimals=18),
-    token1=ExitToken(symbol="USDC", address=TOKEN, decimals=6),
-    base_is_token0=True,
-    underlying="ETH",
+    pair=pair(TOKEN),
 ).permissions()
 BOOK = CallBook(RULES, own=frozenset({OWN}))
 BOUNDS = Bounds(recipients=frozenset({OWN}), now_s=100.0, valid_until_s=200.0, allowance=lambda _: 0)

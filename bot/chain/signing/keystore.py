@@ -7,14 +7,14 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
-
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
+from typing import TYPE_CHECKING, Any
 
 from bot.chain.policy_signature import Grant
 from bot.chain.signing.keys import LocalKey
 from bot.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bot.chain.accounts import LocalAccount
 
 MIN_SCRYPT_N = 2**18  # what eth-account writes by default; weaker files are only for tests
 MIN_PBKDF2_ROUNDS = 2**18
@@ -42,7 +42,9 @@ def sign_policy(
     return bytes(account.sign_message(grant.signable).signature)
 
 
-def _unlock(path: Path, password: str, *, address: str, min_scrypt_n: int) -> LocalAccount:
+def _unlock(path: Path, password: str, *, address: str, min_scrypt_n: int) -> "LocalAccount":
+    from bot.chain.accounts import Account
+
     fields = _read_keystore(Path(path), min_scrypt_n=min_scrypt_n)
     try:
         key = bytes(Account.decrypt(fields, password))
@@ -63,6 +65,8 @@ def write_keystore(path: Path, key: bytes, password: str, *, scrypt_n: int = MIN
 
     Raises ConfigError when the file exists or cannot be written. Blocks for about a second.
     """
+    from bot.chain.accounts import Account
+
     fields = Account.encrypt(key, password, kdf="scrypt", iterations=scrypt_n)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

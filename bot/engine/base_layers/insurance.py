@@ -1,7 +1,7 @@
 """R20 INSURANCE: a standing share of each protocol's exposure is covered against protocol events.
 
 The market tier says when cover is bought, never how much. Cover is no hedge: it counts in nothing of R8 and
-R10. No venue of this release sells cover, so that each purchase is a proposal.
+R10. Each purchase is a proposal, which a person carries out (`alvh cover buy`, or elsewhere).
 """
 
 import math
@@ -143,7 +143,7 @@ def _held_words(state: CoverState, *, now_s: float) -> list[str]:
     wanted = f", {state.wanted_usd:,.0f} USD wanted" if math.isfinite(state.wanted_usd) else ""
     kind = f" ({state.kind})" if state.kind else ""
     is_stated = state.lasting or state.ending or state.unusable
-    held = f"{state.held_usd:,.0f} USD" if is_stated else "none is stated as [[covers]]"
+    held = f"{state.held_usd:,.0f} USD" if is_stated else "none is held or stated"
     words = [f"cover of {state.protocol}{kind}: {held}{wanted}"]
     words += [
         f"cover {item.id} ends in {(item.expires_s - now_s) / DAY_S:.1f} d"
@@ -179,5 +179,5 @@ def _proposal(
         amount_usd=amount_usd,
         because=because,
         due_s=due_s,
-        follows=f"state it as [[covers]] of {state.protocol} once it is bought",
+        follows=f"alvh cover buy buys it; bought elsewhere, state it as [[covers]] of {state.protocol}",
     )

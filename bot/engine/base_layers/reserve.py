@@ -3,8 +3,10 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bot.engine.base_layers.diversification import worth_usd
+from bot.engine.base_layers.unasked import Purse, is_live, why_ask
 from bot.engine.group import stable_values
 from bot.engine.policy import Policy
 from bot.engine.rules.defi_liquidity import may_spend_reserve
@@ -13,6 +15,7 @@ from bot.model.base_layers import (
     BaseLayer,
     LendingPosition,
     Loan,
+    Needs,
     Proposal,
     ReserveHolding,
     ReserveState,
@@ -34,6 +37,7 @@ class Rescue:
     action: Action  # TOP_UP or REPAY
     amount_usd: float  # that lifts it to hf_target; NaN: the debt is not known
     part: float  # of the debt (REPAY), fraction; NaN for a top-up of unknown size
+    available_usd: float  # what RESERVE could pay of it
     from_reserve_usd: float
     health_after: float
     health_after_reserve: float
@@ -69,6 +73,7 @@ def released_by(groups: Sequence[GroupDecision], protocol_tiers: Mapping[str, Ti
 def reserve_state(policy: Policy, frame: Frame, *, released: str = "") -> ReserveState:
     """Return what RESERVE is worth. A holding that cannot be valued counts nothing and is named."""
     stables: dict[str, float] = {}
+    live: dict[str, float] = {}
     real_usd, unknown = 0.0, []
     pars = stable_values(policy, frame) if frame.base.reserves else {}
     for item in frame.base.reserves:
@@ -79,6 +84,8 @@ def reserve_state(policy: Policy, frame: Frame, *, released: str = "") -> Reserv
             real_usd += usd * (1.0 - policy.reserve.real_asset_haircut)
         else:
             stables[item.asset] = stables.get(item.asset, 0.0) + usd
+            if item.watched and is_live(policy, frame, item.watched):
+                live[item.asset] = live.get(item.asset, 0.0) + usd
     exposure_usd = sum(worth_usd(item) for item in frame.exposures) if not frame.unseen else math.nan
     return ReserveState(
         configured=bool(frame.base.reserves),
@@ -87,6 +94,7 @@ def reserve_state(policy: Policy, frame: Frame, *, released: str = "") -> Reserv
         target_usd=policy.reserve.share * exposure_usd,
         unknown=tuple(unknown),
         released=released,
+        live_usd=tuple(sorted(live.items())),
     )
 
 
@@ -109,6 +117,7 @@ def rescue(
         action=action,
         amount_usd=amount_usd,
         part=amount_usd / position.debt_usd if action is Action.REPAY else math.nan,
+        available_usd=available_usd,
         from_reserve_usd=paid_usd,
         health_after=_paid(position, action, amount_usd, threshold).health_factor,
         health_after_reserve=_paid(position, action, paid_usd, threshold).health_factor,
@@ -122,7 +131,7 @@ def _paid(position: LendingPosition, action: Action, usd: float, threshold: floa
 def _rescues(policy: Policy, frame: Frame, state: ReserveState) -> tuple[list[Proposal], list[RuleFinding]]:
     """Return a proposal for each loan to rescue, worst first: RESERVE goes where it is needed most."""
     healths, findings = _healths(policy, frame)
-    left_usd, proposals = state.spendable_usd, list[Proposal]()
+    purse, proposals = Purse(left_usd=state.spendable_usd, unasked_usd=dict(state.live_usd)), list[Proposal]()
     loans = {item.position: item for item in frame.base.loans}
     for health, position in healths:
         limit = policy.reserve.hf_target if state.released else policy.hard_triggers.hf_min
@@ -130,8 +139,7 @@ def _rescues(policy: Policy, frame: Frame, state: ReserveState) -> tuple[list[Pr
             because = f"health factor of {position} {health:.3f}, {health - limit:.3f} over {limit:g}"
             findings.append(RuleFinding(rule=RULE, fired=False, because=because))
             continue
-        found = _rescue_of(policy, frame, position, health, loans.get(position), state, left_usd)
-        left_usd -= found.from_reserve_usd
+        found = _rescue_of(policy, frame, position, health, loans.get(position), state, purse)
         proposals.append(found)
         findings.append(RuleFinding(rule=RULE, fired=True, because=found.because))
     return proposals, findings
@@ -163,24 +171,18 @@ def _rescue_of(
     health: float,
     loan: Loan | None,
     state: ReserveState,
-    left_usd: float,
+    purse: Purse,
 ) -> Proposal:
     target = policy.reserve.hf_target
     debt_usd, trouble = _debt(policy, frame, loan, position)
     words = [f"health factor of {position} {health:.3f}, under {_limit_words(policy, state, health)}"]
     if trouble:
         return _unknown_debt(position, health, target, [*words, trouble])
-    prefer = Action.TOP_UP if policy.reserve.rescue == "top up" else Action.REPAY
-    threshold = loan.top_up_threshold if loan else math.nan
-    found = rescue(
-        LendingPosition.at_health(health, debt_usd=debt_usd),
-        target=target,
-        threshold=threshold,
-        available_usd=left_usd,
-        prefer=prefer,
-    )
+    found, why = _payment(policy, frame, position, health, debt_usd, loan, purse)
     words.append(_payment_words(found, loan))
-    words.extend(_payer_words(found, state, left_usd))
+    words.extend(_payer_words(found, state))
+    if why and policy.reserve.without_asking:
+        words.append(f"a person must confirm: {why}")
     return Proposal(
         rule=RULE,
         layer=BaseLayer.RESERVE,
@@ -188,11 +190,39 @@ def _rescue_of(
         subject=position,
         amount_usd=found.amount_usd,
         because="; ".join(words),
+        needs=Needs.CONFIRMATION if why else Needs.NOBODY,
         part=found.part,
         from_reserve_usd=found.from_reserve_usd,
         health_after=found.health_after,
         health_after_reserve=found.health_after_reserve,
     )
+
+
+def _payment(
+    policy: Policy,
+    frame: Frame,
+    position: str,
+    health: float,
+    debt_usd: float,
+    loan: Loan | None,
+    purse: Purse,
+) -> tuple[Rescue, str]:
+    """Return what to pay for a loan, and why a person must confirm it: empty where nobody needs to."""
+    pay = partial(
+        rescue,
+        LendingPosition.at_health(health, debt_usd=debt_usd),
+        target=policy.reserve.hf_target,
+        threshold=loan.top_up_threshold if loan else math.nan,
+        prefer=Action.TOP_UP if policy.reserve.rescue == "top up" else Action.REPAY,
+    )
+    found = pay(available_usd=purse.left_usd)
+    asset = _asset(found, loan)
+    why = why_ask(policy, frame, position=position, health=health, loan=loan, asset=asset, purse=purse)
+    if not why:
+        found = pay(available_usd=min(purse.left_usd, purse.unasked_usd[asset]))
+        why = "" if found.from_reserve_usd > 0.0 else "RESERVE has nothing left"
+    purse.pay(found.from_reserve_usd, asset=asset, unasked=not why)
+    return found, why
 
 
 def _unknown_debt(position: str, health: float, target: float, words: Sequence[str]) -> Proposal:
@@ -220,18 +250,26 @@ def _limit_words(policy: Policy, state: ReserveState, health: float) -> str:
 
 
 def _payment_words(found: Rescue, loan: Loan | None) -> str:
-    asset = loan.top_up_asset if loan and found.action is Action.TOP_UP else loan.debt_asset if loan else ""
+    asset = _asset(found, loan)
     what = f"{found.action} {found.amount_usd:,.2f} USD{f' in {asset}' if asset else ''}"
     part = f" ({found.part:.1%} of the debt)" if math.isfinite(found.part) else ""
     return f"{what}{part}: {found.health_after:.3f} after it"
 
 
-def _payer_words(found: Rescue, state: ReserveState, left_usd: float) -> Iterator[str]:
+def _asset(found: Rescue, loan: Loan | None) -> str:
+    """Return what a payment is made in, empty where that is not stated."""
+    if loan is None:
+        return ""
+    return loan.top_up_asset if found.action is Action.TOP_UP else loan.debt_asset
+
+
+def _payer_words(found: Rescue, state: ReserveState) -> Iterator[str]:
     if not state.configured:
         yield "no reserve is stated: pay it from elsewhere"
     elif found.from_reserve_usd < found.amount_usd:
+        left_usd = max(0.0, found.available_usd)
         yield (
-            f"RESERVE has {max(0.0, left_usd):,.2f} USD left, for {found.health_after_reserve:.3f}; "
+            f"RESERVE has {left_usd:,.2f} USD left, for {found.health_after_reserve:.3f}; "
             f"{found.amount_usd - found.from_reserve_usd:,.2f} USD must come from elsewhere"
         )
     else:

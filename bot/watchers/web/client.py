@@ -10,23 +10,28 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from types import TracebackType
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import aiohttp
 import orjson
 import tenacity
 
 from bot import __version__
-from bot.errors import BotError, ConfigError, DeadlineError, InvariantError, TransientError
+from bot.chain.http_session import (
+    TRANSPORT_ERRORS,
+    BodyTooLarge,
+    Closeable,
+    HttpSession,
+    bounded_body,
+    retry_after_s,
+    short,
+)
+from bot.errors import ConfigError, DeadlineError, TransientError
 
 DEFAULT_RATE = 2.0  # requests a second to a host whose source names no rate
 _BURST = 3  # requests that may follow each other at once after a quiet time
 _TRIES = 4
 _MOST_HOPS = 3
-_CHUNK_BYTES = 65_536
 _MAX_PAUSE_S = 3_600.0
 _DEFAULT_PAUSE_S = 30.0  # of a 429 or 503 that does not say how long
 _CACHED_BODIES = 8
@@ -92,7 +97,7 @@ class _Host:
 
 
 @dataclass(slots=True, kw_only=True)
-class WebClient:
+class WebClient(Closeable):
     """A ports.WebReader. Use as an async context manager, or call :meth:`close`.
 
     ``timeout_s`` bounds a whole call: waiting for its turn, all tries, the last byte. ``rates`` says how
@@ -107,8 +112,7 @@ class WebClient:
     clock: Callable[[], float] = time.monotonic
     _hosts: dict[str, _Host] = field(default_factory=dict, init=False, repr=False)
     _cache: "OrderedDict[str, _Cached]" = field(default_factory=OrderedDict, init=False, repr=False)
-    _session: aiohttp.ClientSession | None = field(default=None, init=False, repr=False)
-    _closed: bool = field(default=False, init=False, repr=False)
+    _http: HttpSession = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.timeout_s > 0 or self.max_body_bytes <= 0:
@@ -117,20 +121,16 @@ class WebClient:
             )
         if not (self.contact.isascii() and self.contact.isprintable()):
             raise ConfigError("the contact for HTTP sources must be printable ASCII, such as a mail address")
-
-    async def __aenter__(self) -> "WebClient":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+        agent = f"alvh-bot/{__version__}" + (f" ({self.contact})" if self.contact else "")
+        self._http = HttpSession(
+            "the HTTP sources",
+            headers={"Accept": "application/json, text/csv, */*", "User-Agent": agent},
+            connections=20,
+            per_host=4,
+        )
 
     async def close(self) -> None:
-        self._closed = True
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._http.close()
 
     async def get(self, url: str, *, params: Mapping[str, str] | None = None) -> Any:
         """Return the decoded JSON body. Raises TransientError; ConfigError for a URL that may not be read."""
@@ -201,10 +201,10 @@ class WebClient:
         # The errors of aiohttp may hold the URL: only their class is kept, and they are not chained.
         try:
             return await self._exchange(method, url, params, body)
-        except _TooLarge:
+        except BodyTooLarge:
             failure = RefusedError(f"{_where(url)}: the reply is larger than {self.max_body_bytes} bytes")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            failure = _Passing(f"{_where(url)}: {_short(error)}")
+        except TRANSPORT_ERRORS as error:
+            failure = _Passing(f"{_where(url)}: {short(error)}")
         raise failure
 
     async def _exchange(
@@ -215,13 +215,14 @@ class WebClient:
         cached = self._cache.get(name) if method == "GET" else None
         if cached is not None:
             headers["If-None-Match"] = cached.tag
-        async with self._open().request(
+        async with self._http.open().request(
             method, url, params=params, data=body, headers=headers, allow_redirects=False
         ) as response:
             if response.status == 304 and cached is not None:
                 self._cache.move_to_end(name)
                 return _Reply(200, response.headers, cached.body, str(response.url))
-            reply = _Reply(response.status, response.headers, await self._body(response), str(response.url))
+            found = await bounded_body(response, limit=self.max_body_bytes)
+            reply = _Reply(response.status, response.headers, found, str(response.url))
         if method == "GET" and reply.status == 200 and (tag := reply.headers.get("ETag")):
             self._cache[name] = _Cached(tag, reply.body)
             self._cache.move_to_end(name)
@@ -229,24 +230,14 @@ class WebClient:
                 self._cache.popitem(last=False)
         return reply
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        if (response.content_length or 0) > self.max_body_bytes:
-            raise _TooLarge
-        parts, size = [], 0
-        async for part in response.content.iter_chunked(_CHUNK_BYTES):
-            size += len(part)  # after decompression
-            if size > self.max_body_bytes:
-                raise _TooLarge
-            parts.append(part)
-        return b"".join(parts)
-
     def _accepted(self, reply: _Reply, url: str) -> _Reply:
         where = _where(url)
         if reply.status == 200:
             return reply
         asks_for = reply.headers.get("Retry-After", "")
         if reply.status in (418, 429) or (reply.status == 503 and asks_for):
-            pause_s = _pause_s(asks_for)
+            asked_s = retry_after_s(asks_for, unsaid_s=_DEFAULT_PAUSE_S)
+            pause_s = min(max(asked_s, 1.0), _MAX_PAUSE_S)
             self._host(url).quiet_until_s = self.clock() + pause_s
             raise PausedError(f"{where}: rate limited, it asks for a pause of {pause_s:.0f} s", pause_s)
         if reply.status >= 500:
@@ -258,23 +249,6 @@ class WebClient:
         if name not in self._hosts:
             self._hosts[name] = _Host(rate=self.rates.get(name, DEFAULT_RATE))
         return self._hosts[name]
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._closed:
-            raise InvariantError("the connection to the HTTP sources was closed")
-        if self._session is None:
-            agent = f"alvh-bot/{__version__}" + (f" ({self.contact})" if self.contact else "")
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=20, limit_per_host=4, keepalive_timeout=60),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),  # a whole call is bounded in _call
-                headers={"Accept": "application/json, text/csv, */*", "User-Agent": agent},
-            )
-        return self._session
-
-
-class _TooLarge(BotError):
-    """The body passed its limit."""
 
 
 def check_url(url: str, *, what: str) -> str:
@@ -349,23 +323,3 @@ def _decoded(reply: _Reply, where: str) -> Any:
     head = reply.body[:200].lstrip().lower()
     kind = "a web page" if head.startswith(b"<") else f"{len(reply.body)} bytes"
     raise RefusedError(f"{where}: the reply is no JSON but {kind}")
-
-
-def _pause_s(header: str) -> float:
-    """Return the pause in seconds that a Retry-After header asks for (a number or an HTTP date)."""
-    text = header.strip()
-    try:
-        pause_s = float(text) if text else _DEFAULT_PAUSE_S
-    except ValueError:
-        try:
-            pause_s = parsedate_to_datetime(text).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            pause_s = _DEFAULT_PAUSE_S
-    return min(max(pause_s, 1.0), _MAX_PAUSE_S) if pause_s == pause_s else _DEFAULT_PAUSE_S
-
-
-def _short(error: BaseException) -> str:
-    """Name an error of the transport without its text, which may hold the URL."""
-    cause = getattr(error, "os_error", error)
-    words = cause.strerror if isinstance(cause, OSError) and cause.strerror else ""
-    return f"{type(error).__name__}{f' ({words})' if words else ''}"

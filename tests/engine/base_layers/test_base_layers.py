@@ -107,7 +107,8 @@ def test_numbers_of_the_method_in_every_preset():
         assert policy.insurance.renew_before == 14 * 86_400.0
         assert (policy.reserve.hf_target, policy.reserve.min_stables) == (1.6, 2)
         assert policy.hard_triggers.hf_min == 1.25
-        assert (policy.exit.consent, policy.exit.without_asking) == ("ask", False)
+        for section in (policy.exit, policy.reserve):
+            assert (section.consent, section.without_asking) == ("ask", False)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +130,7 @@ def test_numbers_of_the_method_in_every_preset():
         ("reserve.hf_target", 1.25, "over hard_triggers.hf_min (1.25)"),
         ("reserve.min_stables", 6, "at most 1 / reserve.min_stables"),
         ("reserve.rescue", "sell", "one of 'repay', 'top up'"),
+        ("reserve.consent", "withdraw without asking", "one of 'ask', 'pay without asking'"),
         ("exit.part", "0 %", "from 1 % to 100 %"),
         ("exit.consent", "yes", "one of 'ask', 'withdraw without asking'"),
     ],
@@ -146,9 +148,13 @@ def test_bad_numbers_are_refused_by_name(path, value, words):
     assert "\n" not in str(caught.value)
 
 
-def test_a_bot_refuses_to_withdraw_without_asking(tmp_path):
+@pytest.mark.parametrize(
+    ("section", "words"), [("exit", "withdraw without asking"), ("reserve", "pay without asking")]
+)
+def test_a_bot_takes_the_words_that_nobody_is_asked_for(tmp_path, section, words):
+    """Each for its own rule: who may leave alone may not pay alone (R21, R29)."""
     file = tmp_path / "mine.toml"
-    file.write_text('name = "mine"\nextends = "steward"\nexit.consent = "withdraw without asking"\n')
-    assert named_policy(str(file)).exit.without_asking
-    with pytest.raises(ConfigError, match='nothing in this release withdraws by itself; write "ask"'):
-        load_policy(PolicySettings(file=file))
+    file.write_text(f'name = "mine"\nextends = "steward"\n{section}.consent = "{words}"\n')
+    policy = load_policy(PolicySettings(file=file))
+    found = {"exit": policy.exit.without_asking, "reserve": policy.reserve.without_asking}
+    assert found == {name: name == section for name in found}

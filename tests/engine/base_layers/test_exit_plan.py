@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.engine.base_layers.exit_plan import exit_plan, exit_plans
-from bot.engine.policy_base import WITHOUT_ASKING
+from bot.engine.policy_base import WITHDRAW_WITHOUT_ASKING
 from bot.model.base_layers import Action, Needs
 from bot.model.hedge import Layer
 from bot.model.record import ProtocolDecision
@@ -56,7 +56,7 @@ def test_r29_part_or_all(stated, part):
 
 
 def test_r29_by_itself_only_where_the_policy_says_so_in_words():
-    alone = classic(exit={"consent": WITHOUT_ASKING})
+    alone = classic(exit={"consent": WITHDRAW_WITHOUT_ASKING})
     (item,), _ = look(decided("uniswap-v2", Tier.CRISIS), policy=alone)
     assert item.needs is Needs.NOBODY
     (item,), _ = look(policy=alone, market={GROUP: Tier.CRISIS})

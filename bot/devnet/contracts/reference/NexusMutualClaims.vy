@@ -80,8 +80,31 @@ struct Claim:
     payoutRedeemed: bool
     depositRetrieved: bool
 
+struct Assessment:
+    assessingGroupId: uint16
+    cooldownPeriod: uint32
+    start: uint32
+    votingEnd: uint32
+    acceptVotes: uint8
+    denyVotes: uint8
+
+struct ClaimDetails:
+    claimId: uint256
+    claim: Claim
+    cover: CoverData
+    assessment: Assessment
+    status: uint8
+    outcome: uint8
+    redeemable: bool
+    ipfsMetadata: bytes32
+
 CLAIM_DEPOSIT_IN_ETH: public(constant(uint256)) = 5 * 10**16
 VOTING_S: constant(uint256) = 3 * 86_400
+COOLDOWN: constant(uint8) = 1  # AssessmentStatus; 0 voting, 2 final
+PENDING: constant(uint8) = 0  # AssessmentOutcome
+ACCEPTED: constant(uint8) = 1
+DENIED: constant(uint8) = 2
+DRAW: constant(uint8) = 3
 
 owner: public(immutable(address))
 cover: public(immutable(address))
@@ -91,8 +114,8 @@ pool: public(immutable(address))
 
 getClaimsCount: public(uint256)
 claims: HashMap[uint256, Claim]
-ends: HashMap[uint256, uint256]  # voting and cool-down are over after it
-accepted: HashMap[uint256, bool]
+assessments: HashMap[uint256, Assessment]
+metadata: HashMap[uint256, bytes32]
 lastClaimSubmissionOnCover: public(HashMap[uint256, uint256])
 
 
@@ -111,7 +134,8 @@ def assess(claimId: uint256, accept: bool):
     @notice Stands for the assessors' votes. Not part of Nexus Mutual's ABI
     """
     assert msg.sender == owner, "owner only"
-    self.accepted[claimId] = accept
+    self.assessments[claimId].acceptVotes = 1 if accept else 0
+    self.assessments[claimId].denyVotes = 0 if accept else 1
 
 
 @external
@@ -123,7 +147,7 @@ def submitClaim(coverId: uint32, requestedAmount: uint96, ipfsMetadata: bytes32)
     if staticcall NFT(coverNFT).ownerOf(cover_id) != msg.sender:
         raw_revert(method_id("NotCoverOwner()"))
     last: uint256 = self.lastClaimSubmissionOnCover[cover_id]
-    if last > 0 and block.timestamp <= self.ends[last]:
+    if last > 0 and self._outcome(last) == PENDING:
         raw_revert(method_id("ClaimIsBeingAssessed()"))
     if last > 0 and self._is_redeemable(last):
         raw_revert(method_id("PayoutCanStillBeRedeemed()"))
@@ -143,7 +167,15 @@ def submitClaim(coverId: uint32, requestedAmount: uint96, ipfsMetadata: bytes32)
     self.getClaimsCount += 1
     claim_id: uint256 = self.getClaimsCount
     self.lastClaimSubmissionOnCover[cover_id] = claim_id
-    self.ends[claim_id] = block.timestamp + VOTING_S + convert(kind.assessmentCooldownPeriod, uint256)
+    self.metadata[claim_id] = ipfsMetadata
+    self.assessments[claim_id] = Assessment(
+        assessingGroupId=1,
+        cooldownPeriod=kind.assessmentCooldownPeriod,
+        start=convert(block.timestamp, uint32),
+        votingEnd=convert(block.timestamp + VOTING_S, uint32),
+        acceptVotes=0,
+        denyVotes=0,
+    )
     claim: Claim = Claim(
         coverId=coverId, amount=requestedAmount, coverAsset=data.coverAsset,
         payoutRedemptionPeriod=kind.payoutRedemptionPeriod, payoutRedeemed=False, depositRetrieved=False,
@@ -183,9 +215,53 @@ def getClaim(claimId: uint256) -> Claim:
 
 
 @view
+@external
+def getClaimDetails(claimId: uint256) -> ClaimDetails:
+    claim: Claim = self.claims[claimId]
+    if claim.coverId == 0:
+        raw_revert(method_id("InvalidClaimId()"))
+    assessment: Assessment = self.assessments[claimId]
+    status: uint8 = COOLDOWN + 1
+    if block.timestamp < convert(assessment.votingEnd, uint256):
+        status = COOLDOWN - 1
+    elif block.timestamp <= self._end(claimId):
+        status = COOLDOWN
+    return ClaimDetails(
+        claimId=claimId,
+        claim=claim,
+        cover=staticcall Cover(cover).getCoverData(convert(claim.coverId, uint256)),
+        assessment=assessment,
+        status=status,
+        outcome=self._outcome(claimId),
+        redeemable=self._is_redeemable(claimId),
+        ipfsMetadata=self.metadata[claimId],
+    )
+
+
+@view
+@internal
+def _end(claim_id: uint256) -> uint256:
+    """
+    @return When voting and cool-down are over
+    """
+    assessment: Assessment = self.assessments[claim_id]
+    return convert(assessment.votingEnd, uint256) + convert(assessment.cooldownPeriod, uint256)
+
+
+@view
+@internal
+def _outcome(claim_id: uint256) -> uint8:
+    if block.timestamp <= self._end(claim_id):
+        return PENDING
+    assessment: Assessment = self.assessments[claim_id]
+    if assessment.acceptVotes > assessment.denyVotes:
+        return ACCEPTED
+    return DENIED if assessment.acceptVotes < assessment.denyVotes else DRAW
+
+
+@view
 @internal
 def _is_redeemable(claim_id: uint256) -> bool:
     claim: Claim = self.claims[claim_id]
-    end: uint256 = self.ends[claim_id]
-    in_time: bool = block.timestamp > end and block.timestamp < end + convert(claim.payoutRedemptionPeriod, uint256)
-    return self.accepted[claim_id] and in_time and not claim.payoutRedeemed
+    in_time: bool = block.timestamp < self._end(claim_id) + convert(claim.payoutRedemptionPeriod, uint256)
+    return self._outcome(claim_id) == ACCEPTED and in_time and not claim.payoutRedeemed

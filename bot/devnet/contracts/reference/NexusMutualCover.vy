@@ -21,7 +21,14 @@ interface Products:
 
 interface Staking:
     def requestAllocation(
-        poolId: uint256, productId: uint256, amount: uint256, period: uint256, minPrice: uint256, useFixedPrice: bool
+        poolId: uint256,
+        productId: uint256,
+        amount: uint256,
+        period: uint256,
+        grace: uint256,
+        reduction: uint256,
+        minPrice: uint256,
+        useFixedPrice: bool,
     ) -> uint256: nonpayable
     def requestDeallocation(poolId: uint256, productId: uint256, amount: uint256): nonpayable
 
@@ -141,7 +148,7 @@ def buyCover(params: BuyCoverParams, poolAllocationRequests: DynArray[PoolAlloca
     if member == 0:
         raw_revert(method_id("OnlyMember()"))
     if self.paused:
-        raw_revert(abi_encode(convert(1 << 3, uint256), convert(1 << 3, uint256), method_id=method_id("Paused(uint256,uint256)")))
+        raw_revert(abi_encode(convert(1 << 6, uint256), convert(1 << 6, uint256), method_id=method_id("Paused(uint256,uint256)")))
     if params.coverId != 0:
         raw_revert(method_id("EditNotSupported()"))
     if params.period < MIN_PERIOD_S:
@@ -223,7 +230,14 @@ def _create(
         nxm: uint256 = (request.coverAmountInAsset * ONE_NXM + price - 1) // price
         nxm = (nxm + ALLOCATION_UNIT - 1) // ALLOCATION_UNIT * ALLOCATION_UNIT
         premium: uint256 = extcall Staking(staking).requestAllocation(
-            request.poolId, product_id, nxm, convert(params.period, uint256), least, product.useFixedPrice
+            request.poolId,
+            product_id,
+            nxm,
+            convert(params.period, uint256),
+            convert(kind.gracePeriod, uint256),
+            convert(product.capacityReductionRatio, uint256),
+            least,
+            product.useFixedPrice,
         )
         self.allocations[cover_id].append(PoolAllocation(
             poolId=convert(request.poolId, uint40), coverAmountInNXM=convert(nxm, uint96),

@@ -3,7 +3,8 @@
 """
 @title Staking pools: who underwrites what, at which price, and how much of it
 @dev Own code, not Nexus Mutual's: pools, products and viewer in one. A pool covers twice its stake times the weight of
-     the product. A purchase raises the price by 5 % of its share of the capacity; it falls back by two points a day.
+     the product, less the product's reduction, and only what ends, grace included, before the tranche of its stake
+     does. A purchase raises the price by 5 % of its share of the capacity; it falls back by two points a day.
 """
 
 struct Pool:
@@ -25,6 +26,9 @@ struct StakingProduct:
     bumpedPriceUpdateTime: uint256
 
 CAPACITY_RATIO: constant(uint256) = 20_000  # of 10_000
+ALLOCATION_UNIT: constant(uint256) = 10**16  # 0.01 NXM
+TRANCHE_S: constant(uint256) = 91 * 86_400
+TRANCHES: constant(uint256) = 8
 PRICE_DENOMINATOR: constant(uint256) = 10_000
 WEIGHT_DENOMINATOR: constant(uint256) = 100
 PRICE_BUMP_RATIO: constant(uint256) = 500
@@ -38,6 +42,8 @@ pools: DynArray[Pool, 16]
 products: HashMap[uint256, HashMap[uint256, StakingProduct]]  # pool, product
 listed: HashMap[uint256, DynArray[uint256, 64]]  # products of a pool
 allocated: public(HashMap[uint256, HashMap[uint256, uint256]])  # NXM
+stakingPool: public(HashMap[uint256, address])
+tranches: HashMap[uint256, uint256]  # the one that all stake of a pool lies in
 
 
 @deploy
@@ -52,16 +58,19 @@ def setCover(cover: address):
 
 
 @external
-def addPool(stake: uint256) -> uint256:
+def addPool(stake: uint256, pool: address, isPrivate: bool, tranche: uint256) -> uint256:
     """
     @notice Pools count from 1, as in the protocol
+    @param tranche Of the 8 open ones, 0 the current, the one whose end is the stake's
     """
     assert msg.sender == owner, "owner only"
     pool_id: uint256 = len(self.pools) + 1
     self.pools.append(Pool(
-        poolId=pool_id, isPrivatePool=False, manager=msg.sender, poolFee=10, maxPoolFee=20, activeStake=stake,
+        poolId=pool_id, isPrivatePool=isPrivate, manager=msg.sender, poolFee=10, maxPoolFee=20, activeStake=stake,
         currentAPY=0, metadataIpfsHash="",
     ))
+    self.stakingPool[pool_id] = pool
+    self.tranches[pool_id] = block.timestamp // TRANCHE_S + tranche
     return pool_id
 
 
@@ -77,15 +86,23 @@ def addProduct(poolId: uint256, productId: uint256, weight: uint256, price: uint
 
 @external
 def requestAllocation(
-    poolId: uint256, productId: uint256, amount: uint256, period: uint256, minPrice: uint256, useFixedPrice: bool
+    poolId: uint256,
+    productId: uint256,
+    amount: uint256,
+    period: uint256,
+    grace: uint256,
+    reduction: uint256,
+    minPrice: uint256,
+    useFixedPrice: bool,
 ) -> uint256:
     """
     @return The premium in NXM
     """
     assert msg.sender == self.cover, "cover only"
     product: StakingProduct = self.products[poolId][productId]
-    capacity: uint256 = self._capacity(poolId, productId)
-    if capacity < self.allocated[poolId][productId] + amount:
+    capacity: uint256 = self._capacity(poolId, productId, CAPACITY_RATIO, reduction)
+    outlasts: bool = self.tranches[poolId] >= (block.timestamp + period + grace) // TRANCHE_S
+    if not outlasts or capacity < self.allocated[poolId][productId] + amount:
         raw_revert(method_id("InsufficientCapacity()"))
     self.allocated[poolId][productId] += amount
     target: uint256 = max(product.targetPrice, minPrice)
@@ -113,6 +130,12 @@ def getPool(poolId: uint256) -> Pool:
 
 @view
 @external
+def getAllPools() -> DynArray[Pool, 16]:
+    return self.pools
+
+
+@view
+@external
 def getProductPools(productId: uint256) -> DynArray[Pool, 16]:
     found: DynArray[Pool, 16] = []
     for pool: Pool in self.pools:
@@ -131,8 +154,33 @@ def getPoolProducts(poolId: uint256) -> DynArray[StakingProduct, 64]:
 
 
 @view
+@external
+def getTrancheCapacities(
+    poolId: uint256, productId: uint256, firstTrancheId: uint256, trancheCount: uint256, ratio: uint256, reduction: uint256
+) -> DynArray[uint256, TRANCHES]:
+    capacity: uint256 = self._capacity(poolId, productId, ratio, reduction)
+    return self._in_tranche(poolId, firstTrancheId, trancheCount, capacity // ALLOCATION_UNIT)
+
+
+@view
+@external
+def getActiveAllocations(poolId: uint256, productId: uint256) -> DynArray[uint256, TRANCHES]:
+    taken: uint256 = self.allocated[poolId][productId]
+    return self._in_tranche(poolId, block.timestamp // TRANCHE_S, TRANCHES, taken // ALLOCATION_UNIT)
+
+
+@view
 @internal
-def _capacity(poolId: uint256, productId: uint256) -> uint256:
+def _in_tranche(poolId: uint256, first: uint256, count: uint256, amount: uint256) -> DynArray[uint256, TRANCHES]:
+    found: DynArray[uint256, TRANCHES] = []
+    for i: uint256 in range(count, bound=TRANCHES):
+        found.append(amount if self.tranches[poolId] == first + i else 0)
+    return found
+
+
+@view
+@internal
+def _capacity(poolId: uint256, productId: uint256, ratio: uint256, reduction: uint256) -> uint256:
     stake: uint256 = self.pools[poolId - 1].activeStake
     weight: uint256 = self.products[poolId][productId].targetWeight
-    return stake * CAPACITY_RATIO // 10_000 * weight // WEIGHT_DENOMINATOR
+    return stake * ratio * (10_000 - reduction) * weight // (10_000 * 10_000 * WEIGHT_DENOMINATOR)

@@ -1,0 +1,31 @@
+"""How the fill of an order is read from its receipts, alike at every venue."""
+
+from collections.abc import Mapping
+
+from bot.errors import InvariantError
+from bot.model.hedge import HedgeLeg
+from bot.model.intent import Receipt
+from bot.venues.steps import is_alone, token_delta
+
+
+def mined(receipts: Mapping[str, Receipt], purpose: str) -> Receipt | None:
+    """Return the receipt of a step that was mined with success, else None."""
+    receipt = receipts.get(purpose)
+    return receipt if receipt is not None and receipt.succeeded else None
+
+
+def no_event(leg: HedgeLeg, receipt: Receipt, what: str) -> InvariantError:
+    """Return the error of a trade that succeeded, and whose receipt lacks what must be in it."""
+    return InvariantError(f"leg {leg.key}: transaction {receipt.tx_hash} succeeded without {what}")
+
+
+def moved_raw(
+    receipt: Receipt, receipts: Mapping[str, Receipt], *, token: str, account: str, said_raw: int | None
+) -> int:
+    """Return how much of a token a trade moved to or from the account, raw, >= 0.
+
+    In a batch other steps move the same token: of one, what the trade's own event says, if it says it.
+    """
+    if said_raw is not None and not is_alone(receipt, receipts):
+        return said_raw
+    return abs(token_delta(receipt, token=token, account=account))

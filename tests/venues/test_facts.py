@@ -1,0 +1,53 @@
+"""The fill, as its receipts have it: by itself what moved, in a batch what the trade's own event says."""
+
+from dataclasses import replace
+
+import pytest
+
+from bot.model.intent import Log, Receipt
+from bot.venues.facts import mined, moved_raw
+from bot.venues.steps import ERC20
+
+TOKEN, ME, OTHER = (f"0x{digit * 40}" for digit in "123")
+
+
+def word(address: str) -> str:
+    return "0x" + address.removeprefix("0x").rjust(64, "0")
+
+
+def paid(amount_raw: int, *, tx_hash: str = "0x01") -> Receipt:
+    log = Log(
+        address=TOKEN,
+        topics=(ERC20.topic("Transfer"), word(ME), word(OTHER)),
+        data=amount_raw.to_bytes(32),
+    )
+    return Receipt(
+        tx_hash=tx_hash,
+        succeeded=True,
+        block_number=1,
+        block_hash="0x02",
+        gas_used=1,
+        gas_cost_wei=1,
+        logs=(log,),
+    )
+
+
+@pytest.mark.parametrize(("said_raw", "moved"), [(900, 1_000), (None, 1_000)])
+def test_a_trade_by_itself_cost_what_moved(said_raw, moved):
+    trade, other = paid(1_000), paid(5, tx_hash="0x09")
+    receipts = {"open": trade, "approve": other}
+    assert moved_raw(trade, receipts, token=TOKEN, account=ME, said_raw=said_raw) == moved
+
+
+@pytest.mark.parametrize(("said_raw", "moved"), [(900, 900), (0, 0), (None, 1_000)])
+def test_a_trade_in_a_batch_cost_what_its_event_says(said_raw, moved):
+    trade = paid(1_000)
+    receipts = {"swap-in": trade, "open": trade}
+    assert moved_raw(trade, receipts, token=TOKEN, account=ME, said_raw=said_raw) == moved
+
+
+def test_only_what_succeeded_was_mined():
+    trade = paid(1)
+    assert mined({"open": trade}, "open") is trade
+    assert mined({"open": replace(trade, succeeded=False)}, "open") is None
+    assert mined({}, "open") is None
