@@ -62,7 +62,9 @@ class VenueAdapter(Protocol):
         """
         ...
 
-    async def ended(self, leg: HedgeLeg, *, view: MarketView, head: Block) -> Ended | None:
+    async def ended(
+        self, leg: HedgeLeg, *, view: MarketView, head: Block, done: Mapping[str, Receipt]
+    ) -> Ended | None:
         """Return how the position of a SETTLE leg ended without it, None while it is ours to settle."""
         ...
 

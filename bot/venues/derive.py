@@ -163,7 +163,14 @@ class DeriveAdapter:
             receipt=receipt,
         )
 
-    async def ended(self, leg: HedgeLeg, *, view: MarketView, head: Block) -> Ended | None:
+    async def ended(
+        self,
+        leg: HedgeLeg,
+        *,
+        view: MarketView,
+        head: Block,
+        done: Mapping[str, Receipt],  # noqa: ARG002
+    ) -> Ended | None:
         """Return what the exchange paid at expiry, None while it has not."""
         instrument = leg.instrument
         if self._account is None or view.now_s < instrument.expiry_s:

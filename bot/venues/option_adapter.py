@@ -108,7 +108,14 @@ class OptionAdapter(ABC, Generic[Terms]):
     def fact(self, leg: HedgeLeg, receipts: Mapping[str, Receipt], *, view: MarketView) -> TradeFact | None:
         return self._fact(leg, receipts, self._prices(view))
 
-    async def ended(self, leg: HedgeLeg, *, view: MarketView, head: Block) -> Ended | None:
+    async def ended(
+        self,
+        leg: HedgeLeg,
+        *,
+        view: MarketView,
+        head: Block,
+        done: Mapping[str, Receipt],  # noqa: ARG002 - for a venue whose orders end in several steps
+    ) -> Ended | None:
         return await self._ended(leg, self._prices(view), head)
 
     @abstractmethod

@@ -115,6 +115,7 @@ class OrderLife(ABC, Generic[Order, Outcome]):
                 return self._refused(because if seen else f"{because}; nothing was sent")
             if not isinstance(error, VenueRejected):
                 return self._unseen(error)
+            wait = self._still_open(because)
         except OutcomeUnknown as error:
             return self._unseen(error)
         return await self._finished(because, wait, again=False)
@@ -124,19 +125,28 @@ class OrderLife(ABC, Generic[Order, Outcome]):
         wait, because = None, ""
         try:
             await self.run.finish()
-            done = {name for name, receipt in self.run.receipts.items() if receipt.succeeded}
-            if self._goes_on_after & done and self._fact() is None:
+            if self._is_half_done():
                 because, wait = await self._carry_out(self.run.receipts)
                 return await self._finished(because, wait, again=False)
         except AwaitingSignatures as error:
             return await self._reviewed(error)
         except VenueRejected as refusal:
             because = str(refusal)
+            wait = self._still_open(because)
         except (OutcomeUnknown, *UNSEEN) as error:
             return self._unseen(error)
         return await self._finished(
-            because or ("abandoned at restart" if self._fact() is None else ""), None, again=True
+            because or ("abandoned at restart" if self._fact() is None else ""), wait, again=True
         )
+
+    def _is_half_done(self) -> bool:
+        """Say whether a step was mined that the order goes on after, and the rest is still to be done."""
+        done = {name for name, receipt in self.run.receipts.items() if receipt.succeeded}
+        return bool(self._goes_on_after & done) and self._fact() is None
+
+    def _still_open(self, because: str) -> Wait | None:
+        """Return what a refused order waits for: one that is half done is tried again at a later block."""
+        return Wait(because=because) if self._is_half_done() else None
 
     async def _carry_out(self, done: Mapping[str, Receipt]) -> tuple[str, Wait | None]:
         """Plan and send. Returns what is worth saying, and what the plan waits for."""

@@ -94,7 +94,7 @@ class PairOrder(OrderLife[HedgeLeg, LegOutcome]):
         if self.leg.side is not Side.SETTLE or self._fact() is not None:
             return None
         head = await self.at.reader.head()
-        return await self.option.ended(self._option_leg(), view=self.view, head=head)
+        return await self.option.ended(self._option_leg(), view=self.view, head=head, done=self.run.receipts)
 
     async def _then_option(self, run: OrderRun) -> None:
         fact = self._perpetual_fact()

@@ -13,8 +13,9 @@ from bot.model.hedge import HedgeLeg
 from bot.model.intent import Receipt
 from bot.model.market import Block
 from bot.model.signing import ApprovalRule, CallRule, Guard, Permission
-from bot.ports import ChainReader, Proposer, Transactor
+from bot.ports import ChainReader, MarketView, Proposer, Transactor
 from bot.venues.capabilities import CAPABILITIES
+from bot.venues.facts import mined
 from bot.venues.option_adapter import OptionAdapter, owner_of, planned_venue, unpaid
 from bot.venues.overrides import QUOTING_ADDRESS
 from bot.venues.panoptic_booking import PanopticBooking
@@ -101,6 +102,14 @@ class PanopticAdapter(OptionAdapter[PanopticTerms]):
         if not math.isfinite(prices.spot_usd):
             raise TransientError(f"the price of {self.terms.underlying} is not known; {leg.key} waits for it")
         return self._booking.fact(leg, receipts, prices)
+
+    async def ended(
+        self, leg: HedgeLeg, *, view: MarketView, head: Block, done: Mapping[str, Receipt]
+    ) -> Ended | None:
+        """Nothing ended without us where our own close was mined: its money is still to be taken out."""
+        if mined(done, CLOSE) is not None:
+            return None
+        return await super().ended(leg, view=view, head=head, done=done)
 
     async def _ended(self, leg: HedgeLeg, prices: Prices, head: Block) -> Ended | None:  # noqa: ARG002
         """Return that a position is gone: closed by hand, exercised by a seller or liquidated."""

@@ -1,8 +1,8 @@
 """How a leg is done at Panoptic: what is checked first, which calls, within which bounds.
 
-Buy: deposit margin and the premium that is put aside, then mint. The deposit is the bound: a dearer opening
-would leave too little margin and fails whole. Sell or settle: burn with a swap near the price it was decided
-at, then withdraw what is not other positions'.
+Buy: deposit margin and the premium that is put aside, then mint. No more than the deposit can be lost; the
+opening is bounded by the ticks, since far from its strike a put ties up less than is deposited. Sell or
+settle: burn with a swap near the price it was decided at, then withdraw what is not other positions'.
 """
 
 import math
@@ -36,9 +36,12 @@ from bot.venues.panoptic_steps import (
     DEPOSIT_CASH,
     DEPOSIT_UNIT,
     OPEN,
+    ROUNDING_RAW,
+    WITHDRAW_CASH,
+    WITHDRAW_UNIT,
     PanopticSteps,
 )
-from bot.venues.panoptic_terms import BPS, Pair, PanopticTerms, instrument_of, limits_of
+from bot.venues.panoptic_terms import BPS, RATIO_UNIT, Pair, PanopticTerms, instrument_of, limits_of
 from bot.venues.panoptic_token_id import amounts_of, liquidity_of
 from bot.venues.prices import Prices
 from bot.venues.token_checks import TokenChecks
@@ -94,7 +97,7 @@ class PanopticPlanner:
         if leg.side is Side.BUY:
             return await self._buy(leg, state, positions, prices, head)
         if CLOSE in done:
-            return await self._withdraw_rest(leg, state, positions, prices, head)
+            return await self._withdraw_rest(leg, state, positions, prices, head, done)
         return await self._close(leg, state, positions, prices, head)
 
     async def closing(
@@ -230,11 +233,12 @@ class PanopticPlanner:
                 "nothing was sent"
             )
         c, slack = self._contracts, self._slack(leg, found, state, prices)
-        top_up_raw = max(math.ceil(-found.assets[0] * _TOP_UP), 0)
+        lacks_raw = self._to_cover_raw(others, state) - found.assets[0]
+        top_up_raw = max(math.ceil(lacks_raw * _TOP_UP), 0)
         unit = await self._steps.unit(top_up_raw, state, leg.valid_until_s, head)
         deposit = self._steps.deposit(DEPOSIT_UNIT, c.unit_tracker, top_up_raw)
         slip_raw = math.ceil(self._swap_cash_raw(found.to_buy_raw, state) * slack * _TICK)
-        out = self._withdrawable(found, position, others, top_up_raw, slip_raw, prices)
+        out = self._withdrawable(found, position, others, top_up_raw, slip_raw, state, prices)
         brought = (out[0] - unit.own_raw, out[1] - unit.cash_raw)
         # What is bought beforehand moves the same pool, at its end twice as far as its mean price may be off.
         room = slack + (2 * self._terms.swap_slippage_bps if unit.cash_raw else 0)
@@ -265,13 +269,16 @@ class PanopticPlanner:
         others: list[Position],
         top_up_raw: int,
         slip_raw: int,
+        state: PoolState,
         prices: Prices,
     ) -> Pair:
         """Return what may be taken out, raw (underlying, cash), whatever the close does within its bounds."""
-        unit_raw = found.assets[0] + top_up_raw - math.ceil(max(position.owed[0], 0) * _DRIFT) - 2
-        cash_raw = found.assets[1] - math.ceil(max(position.owed[1], 0) * _DRIFT) - slip_raw - 2
+        unit_raw = found.assets[0] + top_up_raw - math.ceil(max(position.owed[0], 0) * _DRIFT) - ROUNDING_RAW
+        cash_raw = found.assets[1] - math.ceil(max(position.owed[1], 0) * _DRIFT) - slip_raw - ROUNDING_RAW
         if others:  # the underlying stays for their premium
             keep_usd = found.keep_usd - self._contracts.worth_usd((unit_raw, 0), prices)
+            if state.safe_mode:  # one token does not stand for the other then
+                keep_usd = max(keep_usd, sum(self._margin_usd(item, state, prices) for item in others))
             unit_raw = 0
             cash_raw -= to_fixed_up(
                 max(keep_usd, 0.0) / prices.settlement_usd, decimals=self._contracts.cash_decimals
@@ -279,7 +286,13 @@ class PanopticPlanner:
         return max(unit_raw, 0), max(cash_raw, 1)
 
     async def _withdraw_rest(
-        self, leg: HedgeLeg, state: PoolState, positions: list[Position], prices: Prices, head: Block
+        self,
+        leg: HedgeLeg,
+        state: PoolState,
+        positions: list[Position],
+        prices: Prices,
+        head: Block,
+        done: Mapping[str, Receipt],
     ) -> ExecutionPlan:
         """Return the withdrawals that an order still lacks whose close was mined before it was cut off."""
         unit_raw, cash_raw = await self._reads.assets(self._account, head)
@@ -288,9 +301,11 @@ class PanopticPlanner:
             keep_usd += sum(self._contracts.worth_usd(item.owed, prices) for item in positions)
             cash_raw -= to_fixed_up(keep_usd / prices.settlement_usd, decimals=self._contracts.cash_decimals)
             unit_raw = 0
-        out = (max(unit_raw - 1, 0), max(cash_raw - 1, 1))
+        if WITHDRAW_UNIT in done:  # what it left for a premium that grew is the next order's
+            unit_raw = 0
+        out = (max(unit_raw - ROUNDING_RAW, 0), max(cash_raw - ROUNDING_RAW, 1))
         return ExecutionPlan(
-            steps=self._steps.withdrawals(out, positions),
+            steps=self._steps.withdrawals(out, positions, again=head.number if WITHDRAW_CASH in done else 0),
             trade=CLOSE,
             valid_until_s=max(leg.valid_until_s, head.timestamp_s + 3_600.0),
             least_usd=leg.limit_usd,
@@ -321,6 +336,13 @@ class PanopticPlanner:
         unit = self._contracts.unit_index
         liquidity = liquidity_of(position.contracts_raw, asset=unit, lower=lower, upper=upper)
         return amounts_of(liquidity, sqrt_price_x96=state.sqrt_price_x96, lower=lower, upper=upper)[unit]
+
+    def _to_cover_raw(self, others: list[Position], state: PoolState) -> int:
+        """Return the underlying that what stays open must have: in safe mode cash does not stand for it."""
+        if not state.safe_mode:
+            return 0
+        owed_raw = sum(max(item.owed[0], 0) for item in others) * (1.0 + _DRIFT)
+        return math.ceil(owed_raw * state.rules.buffer / RATIO_UNIT)
 
     def _own(self, leg: HedgeLeg, positions: list[Position]) -> Position:
         """Return the leg's position. Raises VenueRejected where it is not ours, or only a part is to go."""

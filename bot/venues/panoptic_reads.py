@@ -31,6 +31,7 @@ ENGINE = Abi.load("PanopticRiskEngine")
 UNISWAP = Abi.load("UniswapV3Pool")
 _SIZE = 2**128 - 1
 _MINT_TIME = 184
+_SHADOW = "0x" + "51ade" * 8  # nobody's address: in a trial it holds what is lent, and nothing else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,22 +266,26 @@ class PanopticReads:
     async def dispatched(self, data: bytes, *, account: str, lent: Pair, block: Block) -> tuple[Pair, int]:
         """Run a dispatch as if the account had ``lent`` more collateral: its gain, raw, and the tick after.
 
-        No more is lent than the trade may need: who holds most of the shares gets most of its own commission
-        back. Raises VenueRejected with the pool's reason.
+        Shares that are lent earn too, commission and the interest that a dispatch accrues: what a shadow
+        that is lent the same earns is taken off. Raises VenueRejected with the pool's reason.
         """
         overrides = await self._lending(account, lent, block)
-        look, tick = POOL.encode("getAssetsOf", account), POOL.encode("getCurrentTick")
+        looks = [POOL.encode("getAssetsOf", who) for who in (account, _SHADOW)]
         answer = await self.reader.simulate(
             to=self.contracts.pool,
-            data=POOL.encode("multicall", [look, data, look, tick]),
+            data=POOL.encode("multicall", [*looks, data, *looks, POOL.encode("getCurrentTick")]),
             block=block,
             sender=account,
             overrides=overrides or None,
         )
         (results,) = POOL.decode("multicall", answer)
-        before, after = (POOL.decode("getAssetsOf", results[index]) for index in (0, 2))
-        gain = self.contracts.ordered((int(after[0]) - int(before[0]), int(after[1]) - int(before[1])))
-        return gain, int(POOL.decode("getCurrentTick", results[3])[0])
+        own, shadow, own_after, shadow_after = (
+            POOL.decode("getAssetsOf", results[index]) for index in (0, 1, 3, 4)
+        )
+        first, second = (
+            int(own_after[i]) - int(own[i]) - int(shadow_after[i]) + int(shadow[i]) for i in (0, 1)
+        )
+        return self.contracts.ordered((first, second)), int(POOL.decode("getCurrentTick", results[5])[0])
 
     async def _lending(self, account: str, lent: Pair, block: Block) -> dict[str, Any]:
         """Return state overrides that lend collateral; none where the node or the tracker takes none."""
@@ -299,7 +304,8 @@ class PanopticReads:
             held, more = rows[2 * index], rows[2 * index + 1]
             layout = await self._layout(tracker, account, block)
             if layout is not None and held is not None and more is not None:
-                found.update(state_diff(tracker, {layout.of(account): int(held[0]) + int(more[0])}))
+                shares = {layout.of(account): int(held[0]) + int(more[0]), layout.of(_SHADOW): int(more[0])}
+                found.update(state_diff(tracker, shares))
         return found
 
     async def _layout(self, tracker: str, account: str, block: Block) -> Layout | None:

@@ -16,6 +16,7 @@ from bot.venues.v3_swap import Exact, V3Swap
 UNISWAP = Abi.load("UniswapV3Pool")
 SWEEP, BUY_UNIT, DEPOSIT_CASH, DEPOSIT_UNIT = "sweep", "buy-unit", "deposit-cash", "deposit-unit"
 OPEN, CLOSE, WITHDRAW_CASH, WITHDRAW_UNIT = "open", "close", "withdraw-cash", "withdraw-unit"
+ROUNDING_RAW = 4  # a closed position may be left with 1 raw borrowed, whose interest is 1 raw at every touch
 WITHDRAW_FREE = "withdraw(uint256,address,address)"
 WITHDRAW_WITH = "withdraw(uint256,address,address,uint256[],bool)"
 
@@ -79,13 +80,17 @@ class PanopticSteps:
             (f"{SWEEP}-cash", c.cash_tracker, assets[1]),
         )
         return tuple(
-            self.withdrawal(purpose, tracker, raw - 1, []) for purpose, tracker, raw in rows if raw > 1
+            self.withdrawal(purpose, tracker, raw - ROUNDING_RAW, [])
+            for purpose, tracker, raw in rows
+            if raw > ROUNDING_RAW
         )
 
-    def withdrawals(self, out: Pair, others: list[Position]) -> tuple[OnchainTx, ...]:
+    def withdrawals(self, out: Pair, others: list[Position], *, again: int = 0) -> tuple[OnchainTx, ...]:
+        """``again`` is the block at which one that had no effect is tried anew: a purpose is used once."""
         c, ids = self._contracts, [item.token_id.value for item in others]
         unit = (self.withdrawal(WITHDRAW_UNIT, c.unit_tracker, out[0], ids),) if out[0] > 0 else ()
-        steps = (*unit, self.withdrawal(WITHDRAW_CASH, c.cash_tracker, out[1], ids))
+        purpose = f"{WITHDRAW_CASH}@{again}" if again else WITHDRAW_CASH
+        steps = (*unit, self.withdrawal(purpose, c.cash_tracker, out[1], ids))
         return tuple(replace(step, cleanup=True) for step in steps)  # once closed, the money must come out
 
     def payment(self, token: str, spender: str, amount_raw: int, *, arrives: bool = False) -> Payment:

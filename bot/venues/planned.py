@@ -92,7 +92,7 @@ class _LegLife(OrderLife[HedgeLeg, LegOutcome]):
 
     async def _plan(self, head: Block, done: Mapping[str, Receipt]) -> ExecutionPlan | None:
         leg = self.order
-        if leg.side is Side.SETTLE and await self.adapter.ended(leg, view=self.view, head=head) is not None:
+        if leg.side is Side.SETTLE and await self._end_at(head) is not None:
             return None  # booked at the end
         if leg.side is Side.BUY:
             self._bound_gas(head)
@@ -142,7 +142,10 @@ class _LegLife(OrderLife[HedgeLeg, LegOutcome]):
         """Return how our position ended where a SETTLE leg found that done without it, else None."""
         if self.order.side is not Side.SETTLE or self._fact() is not None:
             return None
-        return await self.adapter.ended(self.order, view=self.view, head=await self.at.reader.head())
+        return await self._end_at(await self.at.reader.head())
+
+    async def _end_at(self, head: Block) -> Ended | None:
+        return await self.adapter.ended(self.order, view=self.view, head=head, done=self.run.receipts)
 
     def _fact(self) -> TradeFact | None:
         return self.adapter.fact(self.order, self.run.receipts, view=self.view)

@@ -4,8 +4,8 @@
 """
 @title Collateral of one token of a Panoptic reference pool, as shares
 @notice Like an ERC-4626 vault, but withdraw works only without open positions; with them, through its form
-        that is given all of them. The tokens lie in the pool.
-@dev Own code, not Panoptic's. Left out: mint and redeem, transfers of shares, interest on what sellers borrow,
+        that is given all of them. The tokens lie in the pool. Who sold pays interest on what lies in Uniswap.
+@dev Own code, not Panoptic's. Left out: mint and redeem, transfers of shares, rates that follow utilization,
      builder fees, donations of virtual shares in liquidations. Vyper also gives withdraw a four-argument form.
 """
 
@@ -47,6 +47,9 @@ event CommissionPaid:
 
 MAX_DEPOSIT: constant(uint256) = 2**104 - 1
 FEE_UNIT: constant(uint256) = 10_000
+WAD: constant(uint256) = 10**18
+EPOCH_S: constant(uint256) = 4  # of interest
+RATE: constant(uint256) = 40_000_000_000_000_000 // (365 * 86_400)  # a second: 4 % a year, the protocol's at its target
 
 panopticPool: public(immutable(address))
 asset: public(immutable(address))
@@ -57,6 +60,11 @@ deposited: uint256  # assets that lie in the pool, collected premium apart
 in_amm: uint256  # assets that sold options hold in Uniswap
 credited: uint256  # shares that stand for what bought options took out of Uniswap
 issued: uint256  # shares without the credited ones
+unrealized: uint256  # interest that borrowers have not paid yet: assets from the block in which it accrues
+index: uint256  # of what was borrowed at the start
+accrued_s: uint256
+borrowed: HashMap[address, int256]  # sold less bought, in assets
+entry: HashMap[address, uint256]  # index up to which an account has paid
 
 
 @deploy
@@ -65,6 +73,13 @@ def __init__(pool: address, token: address):
     asset = token
     self.issued = 10**6  # virtual shares and one virtual asset, as in the protocol
     self.deposited = 1
+    self.index = WAD
+    self.accrued_s = block.timestamp // EPOCH_S * EPOCH_S
+
+
+@external
+def accrueInterest():
+    self._accrue(msg.sender)
 
 
 @external
@@ -74,6 +89,7 @@ def deposit(assets: uint256, receiver: address) -> uint256:
         raw_revert(method_id("DepositTooLarge()"))
     if assets == 0:
         raw_revert(method_id("BelowMinimumRedemption()"))
+    self._accrue(msg.sender)
     shares: uint256 = assets * self._supply() // self._assets()
     assert extcall ERC20(asset).transferFrom(msg.sender, panopticPool, assets, default_return_value=True)
     self.balanceOf[receiver] += shares
@@ -97,6 +113,7 @@ def withdraw(
     """
     if assets == 0:
         raw_revert(method_id("BelowMinimumRedemption()"))
+    self._accrue(owner)
     is_plain: bool = len(msg.data) == 100
     if assets > self._free(owner) or (is_plain and staticcall Pool(panopticPool).numberOfLegs(owner) != 0):
         raw_revert(method_id("ExceedsMaximumRedemption()"))
@@ -130,9 +147,11 @@ def settleMint(owner: address, long_amount: uint256, short_amount: uint256, amm_
     @param amm_delta What Uniswap took of this token, negative: gave
     """
     assert msg.sender == panopticPool, "pool only"
+    self._accrue(owner)
     assets: uint256 = self._assets()
     supply: uint256 = self._supply()
     borrowed: int256 = convert(short_amount, int256) - convert(long_amount, int256)
+    self.borrowed[owner] += borrowed
     self.credited += self._up(long_amount, supply, assets)
     self.in_amm += short_amount
     self._settle(owner, amm_delta - borrowed, assets, supply)
@@ -148,9 +167,11 @@ def settleBurn(owner: address, long_amount: uint256, short_amount: uint256, amm_
     @param premium What the owner gets, negative: pays
     """
     assert msg.sender == panopticPool, "pool only"
+    self._accrue(owner)
     assets: uint256 = self._assets()
     supply: uint256 = self._supply()
     returned: int256 = convert(long_amount, int256) - convert(short_amount, int256)
+    self.borrowed[owner] += returned
     due: int256 = amm_delta - returned - premium
     credit: uint256 = long_amount * supply // assets
     if credit > self.credited:  # Uniswap rounds against us: the owner pays the last unit
@@ -217,6 +238,27 @@ def getPoolData() -> (uint256, uint256, uint256, uint256):
 
 
 @internal
+def _accrue(owner: address):
+    """
+    @notice Let interest become assets up to this block, and the owner pay what it owes of it
+    """
+    now: uint256 = block.timestamp // EPOCH_S * EPOCH_S
+    growth: uint256 = RATE * (now - self.accrued_s)
+    self.unrealized += self._up(self.in_amm, growth, WAD)
+    self.index += self._up(self.index, growth, WAD)
+    self.accrued_s = now
+    entry: uint256 = self.entry[owner]
+    self.entry[owner] = self.index
+    if self.borrowed[owner] <= 0 or entry == 0 or entry == self.index:
+        return
+    owed: uint256 = self._up(convert(self.borrowed[owner], uint256), self.index - entry, entry)
+    shares: uint256 = min(self._up(owed, self._supply(), self._assets()), self.balanceOf[owner])
+    self.balanceOf[owner] -= shares
+    self.issued -= shares
+    self.unrealized -= min(owed, self.unrealized)
+
+
+@internal
 def _settle(owner: address, due: int256, assets: uint256, supply: uint256):
     """
     @notice Take shares for what is due, or give them for what is owed to the owner
@@ -271,7 +313,7 @@ def _free(owner: address) -> uint256:
 @view
 @internal
 def _assets() -> uint256:
-    return self.deposited + self.in_amm
+    return self.deposited + self.in_amm + self.unrealized
 
 
 @view

@@ -6,7 +6,7 @@
 @notice A sold option is liquidity put into the chunk of its tokenId, a bought one is such liquidity taken out again.
         Buyers stream to sellers what the chunk would have earned, more of it the more of the chunk is taken out.
 @dev Own code, not Panoptic's; it is also the position manager. Left out: loans and credits (width 0), liquidation and
-     forced exercise, interest on borrowed amounts, the median oracle, builder codes. Simpler than the protocol:
+     forced exercise, the median oracle, builder codes, margin without its other token at a high utilization. Simpler than the protocol:
      sellers are paid premium in the order in which they ask, and a seller's margin is 20 % of the notional plus the
      loss of its chunk. Two numbers in one word: token0 in the lower 128 bits, token1 in the upper ones.
 """
@@ -30,6 +30,7 @@ interface ERC20:
 
 interface Tracker:
     def assetsOf(owner: address) -> uint256: view
+    def accrueInterest(): nonpayable
     def settleMint(owner: address, long_amount: uint256, short_amount: uint256, amm_delta: int256): nonpayable
     def settleBurn(owner: address, long_amount: uint256, short_amount: uint256, amm_delta: int256, premium: int256): nonpayable
 
@@ -78,6 +79,7 @@ struct Leg:
     key: bytes32
 
 UNIT: constant(uint256) = 10_000_000  # of collateral ratios
+LN2: constant(uint256) = 6_931_472
 Q64: constant(uint256) = 2**64
 Q96: constant(uint256) = 2**96
 MASK: constant(uint256) = 2**128 - 1
@@ -201,6 +203,8 @@ def multicall(data: DynArray[Bytes[4096], 8]) -> DynArray[Bytes[4096], 8]:
 
 @external
 def pokeOracle():
+    extcall Tracker(self.collateralToken0).accrueInterest()
+    extcall Tracker(self.collateralToken1).accrueInterest()
     self._observe()
 
 
@@ -535,13 +539,14 @@ def _check_solvent(user: address, ids: DynArray[uint256, 26], use_premia: bool):
     tick: int256 = self._tick()
     spot: int256 = self.averages[0]
     far: bool = abs(tick - spot) > staticcall RiskEngine(riskEngine).MAX_TICKS_DELTA()
+    apart: bool = self._safe_mode() > 0
     solvent: uint256 = 0
     ticks: uint256 = 1
-    if self._is_solvent(user, ids, use_premia, spot):
+    if self._is_solvent(user, ids, use_premia, spot, apart):
         solvent += 1
-    if far or self._safe_mode() > 0:
+    if far or apart:
         ticks += 1
-        if self._is_solvent(user, ids, use_premia, tick):
+        if self._is_solvent(user, ids, use_premia, tick, apart):
             solvent += 1
     if solvent != ticks:
         raw_revert(abi_encode(solvent, ticks, method_id=method_id("AccountInsolvent(uint256,uint256)")))
@@ -549,9 +554,9 @@ def _check_solvent(user: address, ids: DynArray[uint256, 26], use_premia: bool):
 
 @view
 @internal
-def _is_solvent(user: address, ids: DynArray[uint256, 26], use_premia: bool, tick: int256) -> bool:
+def _is_solvent(user: address, ids: DynArray[uint256, 26], use_premia: bool, tick: int256, apart: bool) -> bool:
     """
-    @notice Both tokens in token1 at the tick: one may stand for the other
+    @notice Both tokens in token1 at the tick: one may stand for the other, but not in safe mode
     """
     has: uint256[2] = [0, 0]
     needs: uint256[2] = [0, 0]
@@ -570,6 +575,8 @@ def _is_solvent(user: address, ids: DynArray[uint256, 26], use_premia: bool, tic
         needs[0] += base[0]
         needs[1] += base[1]
     buffer: uint256 = convert(staticcall RiskEngine(riskEngine).BP_DECREASE_BUFFER(), uint256)
+    if apart:
+        return has[0] >= self._div(needs[0], buffer, UNIT) + 1 and has[1] >= self._div(needs[1], buffer, UNIT) + 1
     sqrt_price: uint256 = self._sqrt_ratio(tick)
     worth: uint256 = has[1] + self._in_token1(has[0], sqrt_price)
     return worth >= self._div(needs[1] + self._in_token1(needs[0], sqrt_price), buffer, UNIT) + 1
@@ -579,7 +586,7 @@ def _is_solvent(user: address, ids: DynArray[uint256, 26], use_premia: bool, tic
 @internal
 def _required(token_id: uint256, size: uint256, tick: int256) -> uint256[2]:
     """
-    @notice 10 % of the notional of what is bought; 20 % of what is sold and the loss of its chunk at the tick
+    @notice Up to 10 % of the notional of what is bought; 20 % of what is sold and the loss of its chunk at the tick
     """
     needs: uint256[2] = [0, 0]
     engine: RiskEngine = RiskEngine(riskEngine)
@@ -590,7 +597,8 @@ def _required(token_id: uint256, size: uint256, tick: int256) -> uint256[2]:
         full: uint256[2] = self._full_amounts(leg, liquidity, True)
         notional: uint256 = full[leg.token_type]
         if leg.is_long:
-            needs[leg.token_type] += self._div(notional, staticcall engine.BUYER_COLLATERAL_RATIO(), UNIT) + 1
+            base: uint256 = self._div(notional, staticcall engine.BUYER_COLLATERAL_RATIO(), UNIT) + 1
+            needs[leg.token_type] += self._faded(base, leg.lower, leg.upper, tick)
             continue
         need: uint256 = self._div(notional, staticcall engine.SELLER_COLLATERAL_RATIO(), UNIT) + 1
         held: uint256[2] = self._amounts(leg, liquidity, sqrt_price)
@@ -601,6 +609,26 @@ def _required(token_id: uint256, size: uint256, tick: int256) -> uint256[2]:
             need += notional - worth
         needs[leg.token_type] += need
     return needs
+
+
+@pure
+@internal
+def _faded(base: uint256, lower: int256, upper: int256, tick: int256) -> uint256:
+    """
+    @notice A buyer's margin falls with the distance of the price from the strike: base / (x e^x), x in widths
+    """
+    width: uint256 = convert(upper - lower, uint256)
+    away: uint256 = max((width + 1) // 2, convert(abs(tick - lower - (upper - lower) // 2), uint256))
+    x: uint256 = away * UNIT // width
+    rest: uint256 = x % LN2
+    second: uint256 = rest * rest // (2 * UNIT)
+    third: uint256 = second * rest // (3 * UNIT)
+    grown: uint256 = UNIT + rest + second + third + third * rest // (4 * UNIT)
+    if x // LN2 < 128:
+        grown = grown << (x // LN2)
+    else:
+        grown = convert(max_value(uint128), uint256)
+    return min(base, UNIT * base * width // (away * grown) + 10_000)
 
 
 @view
