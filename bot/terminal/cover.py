@@ -37,7 +37,7 @@ def cover_quote_view(quote: CoverQuote) -> RenderableType:
             Text(f"{usd(quote.premium_usd)} in {quote.settlement}, {percent(quote.rate)} a year"),
         ),
         hanging("gas:      ", Text(f"about {usd(quote.gas_usd)}")),
-        hanging("capacity: ", Text(f"{usd(quote.capacity_usd)} by stake, taken or not; {quote.because}")),
+        hanging("capacity: ", Text(f"{usd(quote.capacity_usd)} free for that long; {quote.because}")),
         hanging("pays:     ", Text(pays)),
         hanging("worth:    ", Text("nothing until it pays: it cannot be sold, and counts as $0")),
     )
