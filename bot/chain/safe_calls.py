@@ -15,7 +15,7 @@ from bot.chain.abi import Abi, decode_or_none
 from bot.chain.safe import SAFE
 from bot.chain.safe_batch import InnerCall
 from bot.errors import InvariantError
-from bot.model.signing import CallRule, Path, Permission
+from bot.model.signing import BOUGHT_TOKEN, CallRule, Path, Permission
 from bot.model.units import iso_utc
 
 ERC20 = Abi.load("ERC20")
@@ -86,7 +86,9 @@ def _approval(
     amount = token.amount(raw) if token else f"{raw} units of {where}"
     to = labels.get(spender, spender)
     known = any(
-        not isinstance(rule, CallRule) and rule.spender == spender and rule.token in (call.to.lower(), "*")
+        not isinstance(rule, CallRule)
+        and rule.spender == spender
+        and rule.token in (call.to.lower(), BOUGHT_TOKEN)
         for rule in permissions
     )
     return ReadCall(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 Path = tuple[int, ...]  # of an argument: (0, 3) is the fourth member of the first argument, a tuple
-ANY_TOKEN = "*"  # noqa: S105 - in an ApprovalRule that closes: tokens that only the chain names (oTokens)
+# In an ApprovalRule that closes: tokens that only the chain names (oTokens), once a signed call bought them.
+BOUGHT_TOKEN = "bought"  # noqa: S105
 
 
 class Guard(StrEnum):
@@ -42,9 +43,11 @@ class CallRule:
     most: Path | None = None  # bound on what is paid: must be > 0 and under 2**127
     least: Path | None = None  # bound on what comes back: must be > 0
     zeros: tuple[Path, ...] = ()  # arguments, or arrays, that must be 0: what tells a close from an opening
-    equals: tuple[tuple[Path, int], ...] = ()  # arguments that must be exactly this: which action of many
+    # arguments that must be exactly this: which action of many; which token, a lower-case address
+    equals: tuple[tuple[Path, int | str], ...] = ()
     single: tuple[Path, ...] = ()  # arrays that must hold one item: the one that the other paths look at
     deadline: Path | None = None  # Unix seconds; must lie after now and not after the valid-until time
+    buys: Path | None = None  # the token that comes in: BOUGHT_TOKEN stands for it from then on
     packed: Path | None = None  # bytes that hold (bytes codes, bytes[] parameters): exactly ``actions``
     actions: tuple[ActionRule, ...] = ()
 

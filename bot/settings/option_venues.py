@@ -32,6 +32,7 @@ class OpynSettings(Part):
     underlying_symbol: str = "WETH"
     underlying_decimals: int = Field(default=18, ge=0, le=36)
     pricer: Address | None = None  # ChainLinkPricer of the underlying: told to push a price nobody pushed
+    otokens: tuple[Address, ...] = ()  # got otherwise than by the bot, which it may sell
     fee_tiers: tuple[int, ...] = Field(default=(500, 3_000, 10_000), min_length=1)  # of pools, millionths
     max_impact: float = Field(default=0.10, gt=0.0, le=0.5)  # on a pool's price, as a fraction of it
     cutoff_s: float = Field(default=6 * HOUR_S, ge=0.0)  # nothing is bought this near to expiry
@@ -48,6 +49,7 @@ class OpynSettings(Part):
             token=self.stable,
             underlying_token=self.underlying_token,
             pricer=self.pricer or "",
+            otokens=self.otokens,
             symbol=self.stable_symbol,
             decimals=self.stable_decimals,
             underlying_symbol=self.underlying_symbol,

@@ -11,7 +11,7 @@ from bot.errors import InvariantError, TransientError, VenueRejected
 from bot.model.execution import ExecutionPlan, OnchainTx, Payment, SignedMessage, Wait
 from bot.model.intent import Receipt
 from bot.model.market import Block
-from bot.model.signing import ANY_TOKEN, ApprovalRule, Permission
+from bot.model.signing import BOUGHT_TOKEN, ApprovalRule, Permission
 from bot.ports import Call, ChainReader, Messenger, Proposer, Transactor
 from bot.venues.settlement import SettlementSwap
 from bot.venues.steps import ERC20, OrderSteps, approval
@@ -215,7 +215,7 @@ class OrderRun:
         if self.is_batch:
             return
         head = await self._reader.head()
-        named = {grant for grant in self._grants if grant[0] != ANY_TOKEN}
+        named = {grant for grant in self._grants if grant[0] != BOUGHT_TOKEN}
         grants = sorted(named | self._granted())
         left = await self._ints([self._allowance(*grant) for grant in grants], head)
         open_grants = [grant for grant, raw in zip(grants, left, strict=True) if raw]
@@ -241,7 +241,7 @@ class OrderRun:
         return frozenset(found)
 
     def _is_named(self, grant: Grant) -> bool:
-        return grant in self._grants or (ANY_TOKEN, grant[1]) in self._grants
+        return grant in self._grants or (BOUGHT_TOKEN, grant[1]) in self._grants
 
     def _balance(self, token: str) -> Call:
         return ERC20.call("balanceOf", token, self._account)

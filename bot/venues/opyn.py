@@ -9,7 +9,7 @@ from bot.model.execution import Ended, TradeFact
 from bot.model.hedge import HedgeLeg
 from bot.model.intent import Receipt
 from bot.model.market import Block
-from bot.model.signing import ANY_TOKEN, ApprovalRule, CallRule, Guard, Permission
+from bot.model.signing import BOUGHT_TOKEN, ApprovalRule, CallRule, Guard, Permission
 from bot.ports import ChainReader, Proposer, Transactor
 from bot.venues.capabilities import CAPABILITIES
 from bot.venues.option_adapter import OptionAdapter, owner_of, planned_venue, unpaid
@@ -62,7 +62,8 @@ class OpynAdapter(OptionAdapter[OpynTerms]):
         )
 
     def permissions(self) -> tuple[Permission, ...]:
-        """Every call that a leg may hold. A sale spends an oToken, which only the chain names."""
+        """Every call that a leg may hold. A sale spends an oToken, which only the chain names: one that was
+        bought by such a call, or that the configuration states."""
         c = self._contracts
         router, controller = c.router.lower(), c.controller.lower()
         redeem = CallRule(
@@ -85,9 +86,10 @@ class OpynAdapter(OptionAdapter[OpynTerms]):
         ]
         return (
             ApprovalRule(token=c.token.lower(), spender=router, opens=True),
-            ApprovalRule(token=ANY_TOKEN, spender=router, opens=False),
-            swap_rule(router, Exact.OUT, opens=True),
-            swap_rule(router, Exact.IN, opens=False),
+            ApprovalRule(token=BOUGHT_TOKEN, spender=router, opens=False),
+            *(ApprovalRule(token=each.lower(), spender=router, opens=False) for each in c.otokens),
+            swap_rule(router, Exact.OUT, opens=True, token_in=c.token),
+            swap_rule(router, Exact.IN, opens=False, token_out=c.token),
             redeem,
             *push,
         )

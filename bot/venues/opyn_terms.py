@@ -27,6 +27,7 @@ class OpynContracts:
     token: str  # USDC: strike asset, collateral of puts, and what oTokens are quoted in
     underlying_token: str  # WETH: underlying, and collateral of calls
     pricer: str = ""  # ChainLinkPricer of the underlying that may be told to push a price; "": we never push
+    otokens: tuple[str, ...] = ()  # that the account got otherwise than by a signed purchase, and may sell
     symbol: str = "USDC"
     decimals: int = USDC_DECIMALS
     underlying_symbol: str = "WETH"

@@ -95,7 +95,7 @@ class PanopticAdapter(OptionAdapter[PanopticTerms]):
             *deposits,
             *withdrawals,
             *_dispatches(c.pool.lower()),
-            swap_rule(c.router, Exact.OUT, opens=False),
+            swap_rule(c.router, Exact.OUT, opens=False, token_in=c.cash_token, token_out=c.unit_token),
         )
 
     def _fact(self, leg: HedgeLeg, receipts: Mapping[str, Receipt], prices: Prices) -> TradeFact | None:

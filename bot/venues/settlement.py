@@ -68,11 +68,14 @@ class SettlementSwap:
         """Return every call and allowance that a swap may hold."""
         pair = self.pair
         # Closes: what a swap is for is bounded by what the allowance is for.
-        swap = swap_rule(pair.router, Exact.IN, opens=False)
+        tokens = (pair.stable_token, pair.settlement_token)
         return (
             ApprovalRule(token=pair.stable_token.lower(), spender=pair.router.lower(), opens=True),
             ApprovalRule(token=pair.settlement_token.lower(), spender=pair.router.lower(), opens=False),
-            swap,
+            *(
+                swap_rule(pair.router, Exact.IN, opens=False, token_in=paid, token_out=got)
+                for paid, got in (tokens, tokens[::-1])
+            ),
         )
 
     async def stable_needed_raw(self, settlement_raw: int, *, block: Block) -> int:

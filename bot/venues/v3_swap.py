@@ -44,8 +44,9 @@ class V3Swap:
         return ROUTER.encode(self.exact.value, order)
 
 
-def swap_rule(router: str, exact: Exact, *, opens: bool) -> CallRule:
-    """Return the rule of such swaps: to the account, bounded, in time."""
+def swap_rule(router: str, exact: Exact, *, opens: bool, token_in: str = "", token_out: str = "") -> CallRule:
+    """Return the rule of such swaps: to the account, bounded, in time; "" leaves a token to the chain."""
+    tokens = (((0, 0), token_in.lower()), ((0, 1), token_out.lower()))
     return CallRule(
         target=router.lower(),
         function=ROUTER.function(exact.value).signature,
@@ -54,5 +55,7 @@ def swap_rule(router: str, exact: Exact, *, opens: bool) -> CallRule:
         recipients=((0, 3),),
         most=(0, 6) if exact is Exact.OUT else None,
         least=(0, 6) if exact is Exact.IN else None,
+        equals=tuple((path, token) for path, token in tokens if token),
+        buys=None if token_out else (0, 1),
         deadline=(0, 4),
     )

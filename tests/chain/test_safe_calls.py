@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bot.chain.abi import Abi
 from bot.chain.safe_batch import InnerCall
 from bot.chain.safe_calls import STANDING_RAW, Allowance, ReadCall, Token, read_call
-from bot.model.signing import ANY_TOKEN, ApprovalRule, CallRule, Guard
+from bot.model.signing import BOUGHT_TOKEN, ApprovalRule, CallRule, Guard
 
 MARKET, TOKEN, ROUTER, OTHER = (f"0x{digit * 40}" for digit in "1234")
 BUY = "buy((uint256,uint256),uint256,uint256)"
@@ -20,7 +20,7 @@ RULES = (
     ),
     CallRule(target=MARKET, function="settle(uint256[])", guard=Guard.NO_MONEY, opens=False),
     ApprovalRule(token=TOKEN, spender=ROUTER, opens=True),
-    ApprovalRule(token=ANY_TOKEN, spender=MARKET, opens=False),
+    ApprovalRule(token=BOUGHT_TOKEN, spender=MARKET, opens=False),
 )
 
 

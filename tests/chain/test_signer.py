@@ -1,6 +1,7 @@
 """The signer's desk: what it signs, and everything else, which it refuses (REL-I10, I14, E16, Y1, Y2, Y6)."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from bot.chain.signing.keys import LocalKey
 from bot.chain.signing.rules import COIN, Cap, ChainRules, SigningRules
 from bot.chain.transaction_bytes import assembled
 from bot.errors import ConfigError, InvariantError, VenueRejected
-from bot.model.signing import ApprovalRule, CallRule, Guard
+from bot.model.signing import BOUGHT_TOKEN, ApprovalRule, CallRule, Guard
 from bot.model.units import DAY_S
 
 
@@ -547,3 +548,39 @@ def test_a_legacy_transaction_does_not_decode_as_ours():
     )
     with pytest.raises(InvariantError):
         decode_raw(bytes(legacy.raw_transaction).hex())
+
+
+# tokens that only the chain names
+
+_PURCHASE = "trade(address,uint256)"  # token, most to pay
+_BOUGHT_RULES = (
+    *RULES,
+    CallRule(target=STRATEGY, function=_PURCHASE, guard=Guard.BOUND, opens=True, most=(1,), buys=(0,)),
+    ApprovalRule(token=BOUGHT_TOKEN, spender=ROUTER, opens=False),
+)
+
+
+def test_a_token_that_no_rule_names_is_let_go_only_where_its_purchase_was_signed(tmp_path):
+    memory = tmp_path / "signer.log"
+    sale = unsigned(nonce=5, to=STRANGER, data=approve(ROUTER))
+    asked = who(memory, permissions=_BOUGHT_RULES)
+    with pytest.raises(InvariantError, match="signed no purchase of it"):
+        asked.sign(sale, now_s=NOW_S)
+    asked.sign(unsigned(nonce=5, to=STRANGER, data=approve(ROUTER, 0)), now_s=NOW_S)  # a revocation
+    asked.sign(unsigned(nonce=6, to=STRATEGY, data=call(_PURCHASE, STRANGER, 100)), now_s=NOW_S)
+    asked.sign(replace(sale, nonce=7), now_s=NOW_S)
+    asked._memory.close()
+    again = who(memory, permissions=_BOUGHT_RULES, paused=lambda: "a person said so")
+    again.sign(replace(sale, nonce=8), now_s=NOW_S)  # closing goes on, after a restart too
+    with pytest.raises(InvariantError, match="not on the signer's allow-list"):
+        again.sign(unsigned(nonce=9, to=STRANGER, data=approve(MARKET)), now_s=NOW_S)
+    again._memory.close()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"buys": (1,)}, {"equals": (((1,), ME),)}, {"equals": (((0,), 7),)}, {"buys": (7,)}]
+)
+def test_a_rule_that_looks_for_a_token_where_none_is_is_refused(changes):
+    rule = CallRule(target=STRATEGY, function=_PURCHASE, guard=Guard.NO_MONEY, opens=True, **changes)
+    with pytest.raises(ConfigError, match="is no "):
+        who(permissions=(rule,))

@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,25 @@ def test_what_was_kept_is_known_after_a_restart(path):
     assert memory.latest_s == 100.0
     assert memory.spent(5, TOKEN, now_s=0.0) == 2 * 10**30
     assert memory.spent(6, TOKEN, now_s=0.0) == 0
+    memory.close()
+
+
+def test_a_purchase_is_known_for_ever_to_whose_it_was(path):
+    written(path, entry(0, bought=(TOKEN,)), entry(1, at_s=100.0 + 400 * DAY_S))
+    memory = SignerMemory(path)
+    found = [memory.has_bought(*place, TOKEN) for place in ((5, ME), (5, SAFE), (6, ME))]
+    assert (found, memory.has_bought(5, ME, SPENDER)) == ([True, False, False], False)
+    memory.close()
+
+
+def test_a_line_of_before_purchases_were_kept_is_read(path):
+    written(path, entry(0))
+    document = json.loads(path.read_text().partition(" ")[2])
+    del document["bought"]
+    text = json.dumps(document, separators=(",", ":"))
+    path.write_text(f"{zlib.crc32(text.encode()):08x} {text}\n")
+    memory = SignerMemory(path)
+    assert (memory.highest(5, ME), memory.has_bought(5, ME, TOKEN)) == (0, False)
     memory.close()
 
 

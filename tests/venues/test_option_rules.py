@@ -14,7 +14,7 @@ from bot.devnet.node import Devnet
 from bot.errors import ConfigError, InvariantError
 from bot.model.hedge import LegStatus, Side
 from bot.model.intent import TxRequest
-from bot.model.signing import ANY_TOKEN, ApprovalRule, Permission
+from bot.model.signing import BOUGHT_TOKEN, ApprovalRule, Permission
 from bot.venues.hegic import HegicAdapter
 from bot.venues.hegic_terms import HegicContracts
 from bot.venues.opyn import OpynAdapter
@@ -60,12 +60,13 @@ def permissions() -> tuple[Permission, ...]:
 BOOK = CallBook(permissions(), own=frozenset({OWN}))
 
 
-def check(to: str, data: bytes, *, allowed_raw: int = 5):
+def check(to: str, data: bytes, *, allowed_raw: int = 5, bought: str = OTOKEN):
     bounds = Bounds(
         recipients=frozenset({OWN}),
         now_s=NOW_S,
         valid_until_s=UNTIL_S,
         allowance=lambda _spender: allowed_raw,
+        bought=lambda token: token == bought,
     )
     return BOOK.check(to, data, bounds)
 
@@ -78,13 +79,23 @@ def redemption(kind: int = 8, receiver: str = OWN) -> tuple[Any, ...]:
     return (kind, NOBODY, receiver, OTOKEN, 0, 10**8, 0, b"")
 
 
-def swap(function: str, *, receiver: str = OWN, bound: int = 1, until_s: int = UNTIL_S) -> bytes:
-    return ROUTER_ABI.encode(function, (USDC, OTOKEN, 500, receiver, until_s, 10**8, bound, 0))
+def swap(
+    function: str,
+    *,
+    receiver: str = OWN,
+    bound: int = 1,
+    until_s: int = UNTIL_S,
+    tokens: tuple[str, str] | None = None,
+) -> bytes:
+    """Encode a purchase of oTokens, or their sale, unless ``tokens`` says what goes in and comes out."""
+    paid, got = tokens or ((USDC, OTOKEN) if function == "exactOutputSingle" else (OTOKEN, USDC))
+    return ROUTER_ABI.encode(function, (paid, got, 500, receiver, until_s, 10**8, bound, 0))
 
 
 def signed(requests: Sequence[TxRequest], rules: Sequence[Permission], *, own: str, now_s: int) -> list[bool]:
     """Judge transactions in their order as the signer would; say of each whether it opens."""
     book, allowed = CallBook(rules, own=frozenset({own.lower()})), dict[str, int]()
+    bought = set[str]()
     found = []
     for request in requests:
         bounds = Bounds(
@@ -92,10 +103,12 @@ def signed(requests: Sequence[TxRequest], rules: Sequence[Permission], *, own: s
             now_s=now_s,
             valid_until_s=request.valid_until_s,
             allowance=lambda spender: allowed.get(spender, 0),
+            bought=bought.__contains__,
         )
         effect = book.check(request.to.lower(), request.data, bounds)
         if effect.approval is not None:
             allowed[effect.approval.spender] = effect.approval.amount_raw
+        bought.update(filter(None, [effect.buys]))
         found.append(effect.opens)
     return found
 
@@ -133,6 +146,8 @@ async def test_every_step_of_a_hegic_options_life_is_signed(devnet: Devnet, rpc:
 
 def test_a_purchase_opens_and_what_brings_money_in_does_not():
     assert check(ROUTER, swap("exactOutputSingle")).opens
+    assert check(ROUTER, swap("exactOutputSingle")).buys == OTOKEN
+    assert check(ROUTER, swap("exactInputSingle")).buys == ""
     assert not check(ROUTER, swap("exactInputSingle")).opens
     assert not check(CONTROLLER, operate(redemption())).opens
     push = Abi.load("GammaChainlinkPricer").encode("setExpiryPriceInOracle", 5, 7)
@@ -144,7 +159,7 @@ def test_a_purchase_opens_and_what_brings_money_in_does_not():
 def test_approvals_of_a_purchase_are_spend_and_those_of_a_sale_are_not():
     spent = check(USDC, ERC20.encode("approve", ROUTER, 7))
     assert (spent.opens, spent.spends_raw) == (True, 7)
-    sold = check(OTOKEN, ERC20.encode("approve", ROUTER, 7))  # a token that no rule names
+    sold = check(OTOKEN, ERC20.encode("approve", ROUTER, 7))  # no rule names it, and it was bought
     assert (sold.opens, sold.spends_raw) == (False, 0)
     assert sold.approval is not None
     assert sold.approval.token == OTOKEN
@@ -164,6 +179,10 @@ def test_approvals_of_a_purchase_are_spend_and_those_of_a_sale_are_not():
         (ROUTER, swap("exactOutputSingle", receiver=THIEF), "would pay"),
         (ROUTER, swap("exactOutputSingle", bound=2**127), "must bound what is paid"),
         (ROUTER, swap("exactInputSingle", bound=0), "at least 1"),
+        (ROUTER, swap("exactInputSingle", tokens=(OTOKEN, OTHER)), f"must have {USDC}"),
+        (ROUTER, swap("exactOutputSingle", tokens=(OTOKEN, OTHER)), f"must have {USDC}"),
+        (OTHER, ERC20.encode("approve", ROUTER, 7), "signed no purchase of it"),
+        (WETH, ERC20.encode("approve", ROUTER, 7), "signed no purchase of it"),
         (ROUTER, swap("exactInputSingle", until_s=UNTIL_S + 1), "after its valid-until"),
         (OTOKEN, ERC20.encode("approve", THIEF, 7), "not on the signer's"),
         (OTOKEN, ERC20.encode("approve", TREASURY, 7), "not on the signer's"),
@@ -186,6 +205,6 @@ def test_a_purchase_without_an_allowance_has_no_bound():
 
 
 def test_a_token_that_is_bought_with_must_be_named():
-    rule = ApprovalRule(token=ANY_TOKEN, spender=ROUTER, opens=True)
+    rule = ApprovalRule(token=BOUGHT_TOKEN, spender=ROUTER, opens=True)
     with pytest.raises(ConfigError, match="must name the token"):
         CallBook([rule], own=frozenset({OWN}))

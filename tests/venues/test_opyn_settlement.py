@@ -19,7 +19,7 @@ from bot.errors import OutcomeUnknown
 from bot.model.execution import DueAction
 from bot.model.hedge import LegStatus, Side
 from bot.model.intent import TxRequest
-from bot.model.signing import ANY_TOKEN, ApprovalRule, CallRule, Guard
+from bot.model.signing import BOUGHT_TOKEN, ApprovalRule, CallRule, Guard
 from bot.venues.opyn import OpynAdapter, opyn_venue
 from bot.venues.opyn_rounds import first_round
 from bot.venues.opyn_terms import OpynContracts
@@ -320,12 +320,16 @@ def test_the_signer_is_told_of_every_call():
     calls = {item.name: item for item in rules if isinstance(item, CallRule)}
     assert approvals == [
         ApprovalRule(token=addresses["token"].lower(), spender=router, opens=True),
-        ApprovalRule(token=ANY_TOKEN, spender=router, opens=False),
+        ApprovalRule(token=BOUGHT_TOKEN, spender=router, opens=False),
     ]
     assert set(calls) == {"exactOutputSingle", "exactInputSingle", "operate", "setExpiryPriceInOracle"}
     assert [name for name, rule in calls.items() if rule.opens] == ["exactOutputSingle"]
     assert calls["operate"].guard is Guard.NO_MONEY
     assert (calls["operate"].equals, calls["operate"].single) == ((((0, 0, 0), 8),), ((0,),))
+    token = addresses["token"].lower()
+    purchase = calls["exactOutputSingle"]
+    assert (purchase.equals, purchase.buys) == ((((0, 0), token),), (0, 1))
+    assert calls["exactInputSingle"].equals == (((0, 1), token),)
     assert calls["exactOutputSingle"].most == calls["exactInputSingle"].least == (0, 6)
     assert all(rule.recipients for name, rule in calls.items() if name != "setExpiryPriceInOracle")
     bare = OpynContracts(**{**addresses, "pricer": ""})

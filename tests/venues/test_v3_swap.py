@@ -36,3 +36,10 @@ def test_what_the_rule_looks_at_is_what_the_swap_says(exact: Exact):
     assert order[5] == SWAP.amount_raw
     assert (rule.most is None) is (exact is Exact.IN)
     assert (rule.least is None) is (exact is Exact.OUT)
+
+
+def test_a_rule_pins_the_tokens_that_are_known_and_notes_the_one_that_is_not():
+    open_ended = swap_rule(ROUTER_AT, Exact.OUT, opens=True, token_in=USDC.upper())
+    assert (open_ended.equals, open_ended.buys) == ((((0, 0), USDC),), (0, 1))
+    pinned = swap_rule(ROUTER_AT, Exact.IN, opens=False, token_in=USDC, token_out=WETH)
+    assert (pinned.equals, pinned.buys) == ((((0, 0), USDC), ((0, 1), WETH)), None)

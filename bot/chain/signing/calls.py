@@ -5,7 +5,7 @@ arguments (no rest, no dirty padding, no offsets that point elsewhere), and the 
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from eth_utils.crypto import keccak
 from bot.chain.abi import decode_or_none
 from bot.chain.words import decode_words, layout_of
 from bot.errors import ConfigError, InvariantError, VenueRejected
-from bot.model.signing import ANY_TOKEN, ActionRule, ApprovalRule, CallRule, Guard, Path, Permission
+from bot.model.signing import BOUGHT_TOKEN, ActionRule, ApprovalRule, CallRule, Guard, Path, Permission
 
 APPROVE = keccak(text="approve(address,uint256)")[:4]
 UNLIMITED = 2**127  # nothing that is bought here is worth more; larger approvals are standing ones
@@ -46,6 +46,7 @@ class Effect:
     opens: bool
     approval: Approval | None = None
     spends_raw: int = 0  # of the approval's token
+    buys: str = ""  # the token that it brings, where its rule leaves that to the chain; lower case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class Bounds:
     now_s: float
     valid_until_s: float
     allowance: Callable[[str], int]  # amount of the last approval that was signed for a spender
+    bought: Callable[[str], bool] = lambda _token: False  # whether a signed call bought a token
 
 
 class CallBook:
@@ -67,7 +69,7 @@ class CallBook:
         self._opens: dict[tuple[str, str], bool] = {}
         self._spends: set[tuple[str, str]] = set()
         self._tokens: set[str] = set()
-        self._any_spenders: set[str] = set()  # that a token which no rule names may be sold through
+        self._sellers: set[str] = set()  # spenders that a token which was bought may be sold through
         for rule in permissions:
             if isinstance(rule, ApprovalRule):
                 self._add_approval(rule, own)
@@ -81,29 +83,29 @@ class CallBook:
         Raises VenueRejected where time refuses, InvariantError for what should never have been asked.
         """
         selector = data[:4]
-        if selector == APPROVE and (to in self._tokens or self._any_spenders):
-            return self._approval(to, data)
+        if selector == APPROVE and (to in self._tokens or self._sellers):
+            return self._approval(to, data, bounds)
         rules = self._calls.get((to, selector))
         if not rules:
             raise InvariantError(f"call 0x{selector.hex()} of {to} is not on the signer's allow-list")
         refusal: InvariantError | None = None
         for rule in rules:
             try:
-                rule.check(data, bounds)
+                buys = rule.check(data, bounds)
             except InvariantError as error:  # another rule of the same function may fit
                 refusal = refusal or error
             else:
-                return Effect(opens=rule.opens)
+                return Effect(opens=rule.opens, buys=buys)
         raise refusal or InvariantError("no rule")
 
     def _add_approval(self, rule: ApprovalRule, own: frozenset[str]) -> None:
         _require_address(rule.spender, own)
-        if rule.token == ANY_TOKEN:
+        if rule.token == BOUGHT_TOKEN:
             if rule.opens:
                 raise ConfigError(
                     f"a signing rule must name the token that a purchase pays {rule.spender} in"
                 )
-            self._any_spenders.add(rule.spender)
+            self._sellers.add(rule.spender)
             return
         _require_address(rule.token, own)
         pair = (rule.token, rule.spender)
@@ -113,15 +115,19 @@ class CallBook:
             self._spends.add(pair)
         self._tokens.add(rule.token)
 
-    def _approval(self, token: str, data: bytes) -> Effect:
+    def _approval(self, token: str, data: bytes, bounds: Bounds) -> Effect:
         if len(data) != 68 or any(data[4:16]):
             raise InvariantError("an approval must be exactly an address and an amount")
         spender, amount = "0x" + data[16:36].hex(), int.from_bytes(data[36:], "big")
         found = Approval(token=token, spender=spender, amount_raw=amount)
-        is_unnamed = token not in self._tokens and spender in self._any_spenders
+        is_unnamed = token not in self._tokens and spender in self._sellers
         if amount == 0 and (token in self._tokens or is_unnamed):
             return Effect(opens=False, approval=found)
         pair = (token, spender)
+        if is_unnamed and not bounds.bought(token):
+            raise InvariantError(
+                f"token {token} may not be sold through {spender}: the signer signed no purchase of it"
+            )
         if pair not in self._opens and not is_unnamed:
             raise InvariantError(f"spender {spender} of token {token} is not on the signer's allow-list")
         if amount >= UNLIMITED:
@@ -145,7 +151,8 @@ class _Compiled:
         self._layout = None if "[]" in rule.function else layout_of(self._types)
         self._check_rule()
 
-    def check(self, data: bytes, bounds: Bounds) -> None:
+    def check(self, data: bytes, bounds: Bounds) -> str:
+        """Return the token that it buys, "" where its rule names none."""
         values = self._decoded(data[4:])
         if values is None:
             raise InvariantError(f"calldata is not the canonical encoding of {self._rule.function}")
@@ -154,6 +161,8 @@ class _Compiled:
         self._check_amounts(values, bounds)
         self._check_deadline(values, bounds)
         self._check_actions(values, bounds)
+        buys = self._rule.buys
+        return "" if buys is None else str(_at(values, buys, self._rule.name)).lower()
 
     def _decoded(self, body: bytes) -> tuple[Any, ...] | None:
         if self._layout is not None:  # words of fixed places: strict values and an exact length are canonical
@@ -166,7 +175,8 @@ class _Compiled:
         if rule.most is not None and not 0 < (most := _at(values, rule.most, rule.name)) < UNLIMITED:
             raise InvariantError(f"{rule.name} must bound what is paid by 1 to 2**127 - 1, was {most}")
         for path, wanted in rule.equals:
-            if (found := _at(values, path, rule.name)) != wanted:
+            found = _at(values, path, rule.name)
+            if (found.lower() if isinstance(found, str) else found) != wanted:
                 raise InvariantError(f"{rule.name} must have {wanted} as argument {path}, was {found}")
         for path in rule.single:
             if (count := len(_at(values, path, rule.name))) != 1:
@@ -229,10 +239,11 @@ class _Compiled:
         self._require(self._types, rule.recipients, "address")
         self._require(
             self._types,
-            (rule.most, rule.least, rule.deadline, *(path for path, _ in rule.equals)),
+            (rule.most, rule.least, rule.deadline, *_paths(rule, int)),
             "uint",
             "int",
         )
+        self._require(self._types, (rule.buys, *_paths(rule, str)), "address")
         self._check_action_rules()
 
     def _check_action_rules(self) -> None:
@@ -258,6 +269,11 @@ class _Compiled:
             if not isinstance(found, BasicType) or found.base not in bases or found.is_array:
                 number = ".".join(map(str, path))
                 raise ConfigError(f"signing rule {self._rule.function}: argument {number} is no {bases[0]}")
+
+
+def _paths(rule: CallRule, kind: type) -> Iterator[Path]:
+    """Return the arguments that must equal a value of one kind."""
+    return (path for path, wanted in rule.equals if isinstance(wanted, kind))
 
 
 def _canonical(types: tuple[str, ...], body: bytes) -> tuple[Any, ...] | None:

@@ -40,6 +40,7 @@ class _Total:
     opens: bool
     approvals: tuple[Approval, ...] = ()
     spends: tuple[tuple[str, int], ...] = ()
+    bought: tuple[str, ...] = ()  # tokens that only the calls name
 
 
 class SigningDesk:
@@ -103,6 +104,7 @@ class SigningDesk:
             at_s=now_s,
             approvals=total.approvals,
             spends=total.spends,
+            bought=total.bought,
         )
         self._check_caps(rules, entry, now_s)
         self._memory.append(entry)
@@ -145,6 +147,7 @@ class SigningDesk:
             at_s=now_s,
             approvals=total.approvals,
             spends=total.spends,
+            bought=total.bought,
         )
         self._check_caps(rules, entry, now_s)
         return entry
@@ -204,7 +207,7 @@ class SigningDesk:
             nonce=0,
         )
         total = self._safe_total(tx, chain, valid_until_s=unsigned.valid_until_s, now_s=now_s)
-        return replace(total, approvals=(), spends=())
+        return replace(total, approvals=(), spends=(), bought=())
 
     # what a request would do
 
@@ -234,13 +237,16 @@ class SigningDesk:
             now_s=now_s,
             valid_until_s=until_s,
             allowance=lambda spender: given.get(spender, self._memory.allowance(*allowed, spender)),
+            bought=lambda token: self._memory.has_bought(*allowed, token),
         )
         spends: dict[str, int] = {}
         approvals: list[Approval] = []
+        bought: list[str] = []
         opens = False
         for call in calls:
             effect = chain.book.check(call.to.lower(), call.data, bounds)
             opens |= effect.opens
+            bought += filter(None, [effect.buys])
             if (found := effect.approval) is not None:
                 approvals.append(found)
                 given[found.spender] = found.amount_raw
@@ -253,6 +259,7 @@ class SigningDesk:
             opens=opens,
             approvals=tuple(approvals),
             spends=tuple((token, raw) for token, raw in spends.items() if raw),
+            bought=tuple(bought),
         )
 
     # bounds

@@ -1,5 +1,6 @@
-"""What the signer has signed, for ever: nonces, allowances, spend. On disk before a signature leaves.
+"""What the signer has signed, for ever: nonces, allowances, spend, purchases.
 
+Everything is on disk before its signature leaves.
 One append-only file per account, a line per signature: eight hex digits of CRC-32, a space, a JSON object. A
 last line that was cut off belongs to a signature that never left, and is dropped; any other damage refuses to
 start. A file beside it, ``.lock``, is held by the one process that may write (REL-P8).
@@ -37,6 +38,7 @@ class Entry:
     at_s: float
     approvals: tuple[Approval, ...] = ()
     spends: tuple[tuple[str, int], ...] = ()  # token, raw amount
+    bought: tuple[str, ...] = ()  # tokens that only the call names
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class SignerMemory:
         self._slots: dict[tuple[int, str, int], _Slot] = {}
         self._highest: dict[tuple[int, str], int] = {}
         self._allowances: dict[tuple[int, str, str], int] = {}
+        self._bought: set[tuple[int, str, str]] = set()
         self._spends: deque[tuple[float, int, str, int]] = deque()  # at, chain, token, raw
         self._failed = ""
         self._lock = _locked(path.with_name(path.name + ".lock"), f"the signer's memory {path}")
@@ -99,6 +102,10 @@ class SignerMemory:
         """Return the amount of the last approval that was signed for a spender, whatever its token."""
         return self._allowances.get((chain_id, space, spender), 0)
 
+    def has_bought(self, chain_id: int, space: str, token: str) -> bool:
+        """Say whether a purchase of a token that no rule names was signed."""
+        return (chain_id, space, token) in self._bought
+
     def spent(self, chain_id: int, token: str, *, now_s: float) -> int:
         """Return what was signed away of a token in the 24 hours before the later of ``now_s`` and the past.
 
@@ -129,6 +136,7 @@ class SignerMemory:
         self._highest[place] = max(self._highest.get(place, -1), entry.nonce)
         for item in entry.approvals:
             self._allowances[(*place, item.spender)] = item.amount_raw
+        self._bought.update((*place, token) for token in entry.bought)
         for token, raw in entry.spends:
             more = raw - slot.spent.get(token, 0)
             if more > 0:
@@ -259,6 +267,7 @@ def _document(entry: Entry) -> dict[str, Any]:
         "at": entry.at_s,
         "approvals": [[item.token, item.spender, item.amount_raw] for item in entry.approvals],
         "spends": entry.spends,
+        "bought": entry.bought,
     }
 
 
@@ -275,4 +284,5 @@ def _entry(document: dict[str, Any]) -> Entry:
             for token, spender, raw in document["approvals"]
         ),
         spends=tuple((token, raw) for token, raw in document["spends"]),
+        bought=tuple(document.get("bought", ())),  # older lines lack it
     )
