@@ -10,12 +10,15 @@ from engine.factory import classic
 from perpetual_builders import perpetual_order, reduction, traded
 from pipeline_builders import START_S
 from presented import POLICY, plan, record, stressed_record, troubled_record
-from rich.console import Console
+from rich.console import Console, Group
 
 from bot import terminal
+from bot.cli import operate
 from bot.documents import step_document
 from bot.engine.explain import explain
-from bot.model.base_layers import BaseLayer, Needs
+from bot.model.account_order import AccountOrder, AccountOutcome, Moved
+from bot.model.base_layers import Action, BaseLayer, Needs
+from bot.model.cover import CoverOrder, CoverOutcome, CoverProduct
 from bot.model.hedge import Layer, LegStatus, Shortfall
 from bot.model.perpetual import PerpetualAction
 from bot.model.perpetual_outcome import refused
@@ -203,11 +206,36 @@ def test_a_proposal_says_until_when_and_who_acts():
     first = replace(made.decision.proposals[0], due_s=1_700_100_000.0)
     alone = replace(first, needs=Needs.NOBODY)
     for item in (first, alone):
-        shown = replace(made, decision=replace(made.decision, proposals=(item,)))
-        words = words_of(terminal.status_view(shown))
+        words = words_of(terminal.status_view(with_proposals(made, item)))
         assert "buy cover 50,000 USD: uniswap-v2, by 2023-11-16 02:00 UTC" in words
-        assert ("; done without asking" in words) is (item is alone)
+        assert ("without asking" in words) is (item is alone)
         assert ("confirms it" in words) is (item is first)
+
+
+def with_proposals(made, *proposals):
+    return replace(made, decision=replace(made.decision, proposals=proposals))
+
+
+def test_what_nobody_is_asked_for_is_called_done_only_where_the_run_does_it():
+    """R21, R29: a dry run, a monitor and a backtest have no account that could pay or withdraw."""
+    made = troubled_record()
+    asked = next(item for item in made.decision.proposals if item.rule == "R29")
+    alone = replace(asked, needs=Needs.NOBODY)
+    for mode, said, others in (
+        ("live", "; done without asking", "No other proposal is acted on before a person, or a Safe"),
+        ("demo", "; done without asking", "No other proposal is acted on before a person, or a Safe"),
+        ("dry-run", "; a live run does it without asking, a dry-run does not", "A dry-run does nothing of a"),
+        ("monitor", "; a live run does it without asking, a monitor does not", "A monitor does nothing of a"),
+        ("backtest", "; a live run does it without asking, a backtest does not", "A backtest does nothing"),
+    ):
+        shown = with_proposals(replace(made, mode=mode), alone, asked)
+        assert words_of(terminal.state_line(shown)).count(said) == 1
+        words = words_of(terminal.status_view(shown))
+        assert words.count(said) == 1
+        assert words.count("done without asking") == (mode in ("live", "demo"))
+        assert others in words
+    live = words_of(terminal.status_view(with_proposals(replace(made, mode="live"), asked)))
+    assert "No proposal is acted on before a person, or a Safe, confirms it." in live
 
 
 def test_condors_and_perpetuals_name_every_leg_price_and_what_can_be_lost():
@@ -264,6 +292,87 @@ def test_refused_orders_do_not_read_as_bought():
     assert re.search(r"TAIL could not buy [\d.]+ ETH [\d,]+ put, 75 d: too dear", line)
     (done,) = record().outcomes
     assert "TAIL bought" in words_of(terminal.order_line(done))
+
+
+EXIT = AccountOrder(
+    key="alone.1-v3.1-WITHDRAW",
+    group="ETH/USDC",
+    action=Action.WITHDRAW,
+    subject="v3:1",
+    part=0.5,
+    valid_until_s=START_S + 600.0,
+    because="protocol tier CRISIS of uniswap-v3",
+)
+REPAY = replace(EXIT, key="manual.2", group="loan", action=Action.REPAY, subject="loan", amount_usd=600.0)
+COVER = CoverOrder(
+    key="manual.3-uniswap-v3-COVER",
+    product=CoverProduct(venue="nexus", id="1", name="Uniswap v3", protocol="uniswap-v3"),
+    amount_usd=50_000.0,
+    period_s=90 * 86_400,
+    limit_usd=400.0,
+    expected_usd=390.0,
+    valid_until_s=START_S + 600.0,
+)
+
+
+def ordered():
+    """Return a step in which an order of every kind was made and came to an end, or did not yet."""
+    done, unknown = LegStatus.FILLED, LegStatus.UNKNOWN
+    moved = (Moved(asset="ETH", units=3.5), Moved(asset="USDC", units=8_000.0))
+    return replace(
+        record(mode="live"),
+        perpetuals=(traded(perpetual_order()), refused(reduction(1, 4.0), at_s=START_S, because="too dear")),
+        account_orders=(
+            AccountOutcome(order=EXIT, status=done, at_s=START_S, moved=moved, gas_usd=4.0),
+            AccountOutcome(order=REPAY, status=unknown, at_s=START_S, because="its receipt is not known yet"),
+        ),
+        covers=(
+            CoverOutcome(order=COVER, status=done, at_s=START_S, cover_id="77", premium_usd=388.0),
+            CoverOutcome(order=COVER, status=LegStatus.PROPOSED, at_s=START_S, because="2 signatures lack"),
+        ),
+    )
+
+
+ORDER_LINES = (
+    "TAIL bought",
+    "PERP open at perp-v2: filled: sold 10.00 ETH at $2,500, fee $10.00, margin added $5,000",
+    "PERP reduce at perp-v2: rejected: too dear",
+    "withdraw 50.0 % of v3:1: filled: 3.5 ETH came, 8,000 USDC came, gas $4.00",
+    "repay loan, $600: unknown: its receipt is not known yet",
+    "cover of uniswap-v3, $50,000 for 90 days: filled: cover 77 for $388",
+    "cover of uniswap-v3, $50,000 for 90 days: proposed: 2 signatures lack",
+)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_run_prints_a_line_for_each_order_of_every_kind(width):
+    lines = [text_of(line, width) for line in terminal.outcome_lines(ordered())]
+    assert len(lines) == len(ORDER_LINES)
+    for text, words in zip(lines, ORDER_LINES, strict=True):
+        assert max(map(len, text.splitlines())) <= width
+        assert re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d {2}\S", text)  # its time stands first
+        assert words.split()[0] in text
+    told = words_of(Group(*terminal.outcome_lines(ordered())))
+    for words in ORDER_LINES:
+        assert words in told
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_every_step_of_a_run_tells_its_orders(capsys, is_first):
+    """Not the first step alone, which is shown whole."""
+    operate._show_step(ordered(), None, is_first=is_first)
+    told = " ".join(capsys.readouterr().out.split())
+    for words in ("TAIL bought", "PERP open", "withdraw 50.0 % of v3:1", "repay loan", "cover 77"):
+        assert told.count(words) == 1
+
+
+def test_the_progress_of_a_run_tells_them_too():
+    console = Console(width=80, file=io.StringIO(), color_system=None, highlight=False)
+    with terminal.StepPrinter(console) as printer:
+        printer.show(ordered(), 1, 2)
+    told = " ".join(console.file.getvalue().split())
+    assert "PERP open at perp-v2" in told
+    assert "withdraw 50.0 % of v3:1" in told
 
 
 def test_a_plan_answers_in_its_first_sentence():

@@ -102,11 +102,21 @@ def closing(
     item = find(look, name)
     if price_usd is not None:
         raise ConfigError(f"--price {price_usd:g}: {item.name} is an option; bound it by --least")
-    hedge = item.hedge
-    wanted = hedge.size if size is None else size
-    if not 0.0 < wanted <= hedge.size * (1.0 + 1e-9):
-        raise ConfigError(f"--size {wanted:g}: {item.name} has {hedge.size:g} contracts; name more than 0")
-    return _request([_sale(look, item, min(wanted, hedge.size), least_usd=least_usd)])
+    return _request([_sale(look, item, _closed_size(item, size), least_usd=least_usd)])
+
+
+def _closed_size(item: Held, size: float | None) -> float:
+    """Return how many contracts are closed, all by default. Raises ConfigError where its venue could not."""
+    whole, venue = item.hedge.size, item.hedge.instrument.venue
+    wanted = whole if size is None or math.isclose(size, whole, rel_tol=1e-9) else size
+    if not 0.0 < wanted <= whole:
+        raise ConfigError(f"--size {wanted:g}: {item.name} has {whole:g} contracts; name more than 0")
+    if wanted < whole and item.hedge.instrument.closes_whole:
+        raise ConfigError(
+            f"--size {wanted:g}: {venue} closes a position whole or not at all, {item.name} has {whole:g} "
+            "contracts; leave --size out"
+        )
+    return wanted
 
 
 def rolling(look: Look, name: str, *, to: str | None) -> Request:

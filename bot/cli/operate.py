@@ -248,7 +248,7 @@ def _stop_at_signals() -> asyncio.Event:
 def _show_step(step: "StepRecord", json_to: str | None, *, is_first: bool) -> None:
     """Show the first step whole, each later one in a line and a line for each order."""
     from bot.documents import step_document
-    from bot.terminal import order_line, state_line, status_view
+    from bot.terminal import outcome_lines, state_line, status_view
 
     if json_to is not None:
         write_json(step_document(step), json_to, lines=True)
@@ -256,8 +256,8 @@ def _show_step(step: "StepRecord", json_to: str | None, *, is_first: bool) -> No
         out.print(status_view(step))
     else:
         out.print(state_line(step))
-        for outcome in step.outcomes:
-            out.print(order_line(outcome))
+        for line in outcome_lines(step):
+            out.print(line)
 
 
 def _say_once() -> Callable[[BotError], None]:

@@ -95,7 +95,7 @@ def _over_blocks(
     from bot.app.replay import replay_blocks
     from bot.documents import step_document
     from bot.settings import load_policy, named_policy
-    from bot.terminal import fill_progress, order_line, state_line
+    from bot.terminal import fill_progress, outcome_lines, state_line
 
     settings = settings_of(config)
     chosen = named_policy(policy) if policy is not None else load_policy(settings.policy)
@@ -114,13 +114,13 @@ def _over_blocks(
                 records.append(record)
                 if not quiet:
                     show(record)
-                    for outcome in record.outcomes:
-                        out.print(order_line(outcome))
+                    for line in outcome_lines(record):
+                        out.print(line)
 
     show = _Changes(lambda record: out.print(state_line(record)))
     asyncio.run(play())
     if not quiet:
-        orders = sum(len(item.outcomes) for item in records)
+        orders = sum(len(item.outcomes) + len(item.perpetuals) for item in records)
         out.print(f"{_many(len(records), 'block')} decided on, {_many(orders, 'order')}")
     return {"steps": [step_document(item) for item in records]}
 

@@ -162,6 +162,7 @@ class StepRecord:
     perpetuals: tuple[PerpetualOutcome, ...] = ()  # what became of orders for perpetuals (R27)
     account_orders: tuple[AccountOutcome, ...] = ()  # on positions and loans (R21, R29)
     covers: tuple[CoverOutcome, ...] = ()  # what became of purchases of cover (R20)
+    perpetual_value_usd: float = 0.0  # part of ``hedge_value_usd``: what closing the perpetuals would gain
 
     @property
     def policy_words(self) -> str:

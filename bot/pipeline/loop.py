@@ -297,6 +297,7 @@ class Pipeline:
                 item.id: item.value_usd + item.fees_uncollected_usd for item in frame.exposures
             },
             hedge_value_usd=seen.hedge_value_usd,
+            perpetual_value_usd=seen.perpetuals.open_value_usd,
             cash_flow_usd=cash_flow_usd,
             indicative=self._options.indicative,
             vote=vote,

@@ -135,8 +135,6 @@ class AccountAdapter(Protocol):
         """Return how to do an order, with the very call run by eth_call first. Raises VenueRejected."""
         ...
 
-    def fact(
-        self, order: AccountOrder, receipts: Mapping[str, Receipt], *, view: MarketView
-    ) -> AccountFact | None:
+    def fact(self, order: AccountOrder, receipts: Mapping[str, Receipt]) -> AccountFact | None:
         """Return what the receipts (by purpose) say was done, None where nothing was."""
         ...

@@ -92,7 +92,11 @@ async def _run_benchmarks(
         (strategy.name, strategy.about, await run_strategy(strategy, moments, market))
         for strategy in benchmarks(policy)
     ]
-    nothing = Path(hedge_usd=np.zeros(len(moments)), cash_usd=np.zeros(len(moments)))
+    nothing = Path(
+        hedge_usd=np.zeros(len(moments)),
+        perpetual_usd=np.zeros(len(moments)),
+        cash_usd=np.zeros(len(moments)),
+    )
     return [*runs, (UNHEDGED, "The position alone.", nothing)]
 
 
@@ -168,6 +172,7 @@ class Path:
     """What hedging did to the account, hour by hour, after the hour's trades."""
 
     hedge_usd: FloatArray
+    perpetual_usd: FloatArray  # part of it
     cash_usd: FloatArray
     outcomes: tuple[LegOutcome, ...] = ()
 
@@ -192,17 +197,24 @@ async def _run_alvh(
     journal = MemoryJournal()
     records: list[StepRecord] = []
     marks: list[float] = []
+    perpetuals: list[float] = []
     positions: tuple[VenuePosition, ...] = ()
     cash: list[float] = []
     async for step in alvh_steps(moments, policy, market, decide=decide, journal=journal):
         records.append(step.record)
         positions = step.positions
         marks.append(step.hedge_usd)
+        perpetuals.append(step.perpetual_open_usd)
         cash.append(step.perpetual_cash_usd)
         if progress:
             progress(len(records), len(moments))
     options = np.cumsum([sum(map(cash_usd, item.outcomes)) for item in records], dtype=np.float64)
-    path = Path(hedge_usd=np.array(marks), cash_usd=options + np.array(cash), outcomes=journal.outcomes())
+    path = Path(
+        hedge_usd=np.array(marks),
+        perpetual_usd=np.array(perpetuals),
+        cash_usd=options + np.array(cash),
+        outcomes=journal.outcomes(),
+    )
     return tuple(records), path, positions
 
 
@@ -255,7 +267,12 @@ async def run_strategy(strategy: Strategy, moments: Sequence[Moment], market: Ma
         await desk.step(moment, view)
         hedge_usd.append(marks_usd(await desk.venue.held(view)))
         cash.append(desk.cash_usd)
-    return Path(hedge_usd=np.array(hedge_usd), cash_usd=np.array(cash), outcomes=tuple(desk.outcomes))
+    return Path(
+        hedge_usd=np.array(hedge_usd),
+        perpetual_usd=np.zeros(len(moments)),
+        cash_usd=np.array(cash),
+        outcomes=tuple(desk.outcomes),
+    )
 
 
 class _Desk:
@@ -338,6 +355,7 @@ def _result(
         about=about,
         value_usd=value_usd,
         hedge_usd=path.hedge_usd,
+        perpetual_usd=path.perpetual_usd,
         cash_usd=path.cash_usd,
         outcomes=path.outcomes,
         final_value_usd=float(value_usd[last]),

@@ -10,7 +10,8 @@ from bot.model.hedge import Layer, LegOutcome, LegStatus, Side
 from bot.model.market import FloatArray
 from bot.model.tier import Tier
 from bot.simulation.payoff_view import Payoff
-from bot.simulation.report_data import Money, ReportData
+from bot.simulation.report_data import ReportData
+from bot.simulation.report_money import Money
 from bot.simulation.wording import order_words, strategy_name
 
 # One ordered ramp that colour-blind readers can tell apart; the word always stands beside it.
@@ -171,6 +172,7 @@ def attribution(money: Money, *, hedged_less_unhedged_usd: float) -> go.Figure:
         ("sold", money.sold_usd),
         ("settled", money.settled_usd),
         ("still held", money.mark_usd),
+        *((f"perpetual {name}", value) for name, value in money.perpetual.parts),
     ]
     parts = [(name, value) for name, value in parts if abs(value) >= _NOTHING_USD]
     parts.append(("residual", hedged_less_unhedged_usd - money.net_usd))

@@ -14,11 +14,20 @@ from plotly.offline import get_plotlyjs
 
 from bot.errors import ConfigError
 from bot.model.hedge import LegOutcome, Side
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.tier import Tier
 from bot.simulation import charts
 from bot.simulation.beside_orders import BesideOrder
 from bot.simulation.report_data import Compared, LayerView, ReportData
-from bot.simulation.wording import budget_names, order_words, percent, strategy_name, usd, when
+from bot.simulation.wording import (
+    budget_names,
+    order_words,
+    percent,
+    perpetual_order_words,
+    strategy_name,
+    usd,
+    when,
+)
 
 _PLOT = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 _DETAIL_ROWS = 12  # longer tables fold
@@ -206,6 +215,10 @@ def _costs(data: ReportData) -> str:
         ("Still held, at sale value", money.mark_usd),
     )
     rows = "".join(_row_of("td", (name, usd(value)), numbers_from=1) for name, value in parts)
+    rows += "".join(
+        _row_of("td", (f"Perpetuals: {name}", usd(value, signed=True)), numbers_from=1)
+        for name, value in money.perpetual.parts
+    )
     rows += _row_of("td", ("Net", usd(money.net_usd, signed=True)), numbers_from=1)
     body = f"<table>{rows}</table>{_budget(data)}"
     if known.size:
@@ -252,9 +265,12 @@ def _tiers(data: ReportData) -> str:
 def _orders(data: ReportData) -> str:
     head = _row_of("th", ("Time, UTC", "Layer", "Order", "Paid or received", "Gas"), numbers_from=3)
     rows = [_order_row(item) for item in data.decided.orders]
+    rows += [_perpetual_row(item) for item in data.decided.perpetuals]
     rows += [_beside_row(item) for item in data.decided.beside]
     title = f"{len(rows)} order{'s' if len(rows) != 1 else ''}"
     about = "What was bought, sold and settled, and why. Premium is with fees; gas comes on top."
+    if data.decided.perpetuals:
+        about += " Of perpetuals it is fees and funding: what the price brought is in the sums above."
     if data.decided.beside:
         about += " Last what was done beside the hedges; what moved there stays the account's own."
     return _section(title, about, _table(head, rows))
@@ -263,25 +279,28 @@ def _orders(data: ReportData) -> str:
 def _order_row(item: LegOutcome) -> str:
     leg = item.leg
     sign = -1.0 if leg.side is Side.BUY else 1.0
-    words = order_words(item, money=False)
     paid = usd(sign * item.premium_usd, signed=True, about=item.indicative)
-    link = f" · transaction {item.tx_hash[:10]}…" if item.tx_hash else ""
-    about = f"{leg.because}{link}"
-    return (
-        f'<tr><td class="t">{escape(when(item.at_s))}</td><td>{escape(leg.layer.value)}</td>'
-        f'<td>{escape(_capital(words))}<small title="{escape(item.tx_hash)}">{escape(about)}</small></td>'
-        f'<td class="n" data-name="paid or received">{escape(paid)}</td>'
-        f'<td class="n" data-name="gas">{escape(usd(item.gas_usd))}</td></tr>'
-    )
+    return _told_row(item, leg.layer.value, order_words(item, money=False), because=leg.because, paid=paid)
+
+
+def _perpetual_row(item: PerpetualOutcome) -> str:
+    paid = usd(item.funding_usd - item.fee_usd, signed=True, about=item.indicative)
+    return _told_row(item, "PERP", perpetual_order_words(item), because=item.order.because, paid=paid)
 
 
 def _beside_row(item: BesideOrder) -> str:
-    link = f" · transaction {item.tx_hash[:10]}…" if item.tx_hash else ""
+    paid = usd(-item.premium_usd, signed=True)
+    return _told_row(item, item.kind, item.words, because=item.because, paid=paid)
+
+
+def _told_row(
+    item: LegOutcome | PerpetualOutcome | BesideOrder, kind: str, words: str, *, because: str, paid: str
+) -> str:
+    about = f"{because} · transaction {item.tx_hash[:10]}…" if item.tx_hash else because
     return (
-        f'<tr><td class="t">{escape(when(item.at_s))}</td><td>{escape(item.kind)}</td>'
-        f'<td>{escape(_capital(item.words))}<small title="{escape(item.tx_hash)}">'
-        f"{escape(item.because + link)}</small></td>"
-        f'<td class="n" data-name="paid or received">{escape(usd(-item.premium_usd, signed=True))}</td>'
+        f'<tr><td class="t">{escape(when(item.at_s))}</td><td>{escape(kind)}</td>'
+        f'<td>{escape(_capital(words))}<small title="{escape(item.tx_hash)}">{escape(about)}</small></td>'
+        f'<td class="n" data-name="paid or received">{escape(paid)}</td>'
         f'<td class="n" data-name="gas">{escape(usd(item.gas_usd))}</td></tr>'
     )
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from bot.errors import NotFoundError
 from bot.model.exposure import LpShape
-from bot.model.hedge import OPEN_STATUSES, Layer, LayerTarget, LegOutcome, LegStatus, Shortfall, Side
+from bot.model.hedge import OPEN_STATUSES, Layer, LayerTarget, LegOutcome, Shortfall, Side
 from bot.model.market import FloatArray
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.record import GroupDecision, StepRecord
 from bot.model.tier import Quality, Tier
 from bot.model.units import HOUR_S
@@ -18,13 +19,21 @@ from bot.ports import VenuePosition
 from bot.simulation.beside_orders import BesideOrder, beside_orders
 from bot.simulation.metrics import max_drawdown
 from bot.simulation.payoff_view import Payoff, payoff_of
-from bot.simulation.results import ALVH, UNHEDGED, BacktestResult, TierChange, cash_usd, tier_changes
+from bot.simulation.report_money import FILLED, Money, money_of, perpetual_money_of
+from bot.simulation.results import (
+    ALVH,
+    UNHEDGED,
+    BacktestResult,
+    StrategyResult,
+    TierChange,
+    cash_usd,
+    tier_changes,
+)
 from bot.simulation.wording import percent, usd, when
 
 HOLE_S = 36 * HOUR_S  # no drawdown runs across a longer hole
 NOTABLE_SHARE = 0.01  # a layer that misses less than this of its target is not worth a word
 ENOUGH = "no more is needed: all layers together cover the wanted share of VaR"
-_FILLED = (LegStatus.FILLED, LegStatus.PARTIAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,26 +59,6 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Money:
-    """What hedging cost, USD, all positive numbers but ``net_usd``."""
-
-    premium_usd: float = 0.0  # fees left out
-    fee_usd: float = 0.0
-    swap_usd: float = 0.0
-    gas_usd: float = 0.0
-    cover_usd: float = 0.0  # premium of covers (R20); they are worth nothing until they pay
-    sold_usd: float = 0.0  # received for sold hedges
-    settled_usd: float = 0.0  # received at expiry
-    mark_usd: float = 0.0  # what the remaining ones are worth
-
-    @property
-    def net_usd(self) -> float:
-        """What hedging added to the account; negative is a cost."""
-        gained = self.sold_usd + self.settled_usd + self.mark_usd
-        return gained - self.premium_usd - self.fee_usd - self.swap_usd - self.gas_usd - self.cover_usd
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """One row of the comparison."""
 
@@ -86,6 +75,7 @@ class Decided:
 
     tier_by_step: tuple[Tier, ...]
     orders: tuple[LegOutcome, ...]
+    perpetuals: tuple[PerpetualOutcome, ...]
     holdings: tuple[Holding, ...]
     beside: tuple[BesideOrder, ...]  # orders that are no hedges
     layers: tuple[LayerView, ...]
@@ -151,7 +141,7 @@ class ReportData:
         unhedged, hedged = percent(before), percent(after)
         if before < 0.01:
             return f"No fall to speak of: {unhedged} at worst"
-        if not self.decided.orders:
+        if not (self.decided.orders or self.decided.perpetuals):
             return f"No hedge was placed; the fall was {unhedged}"
         if unhedged == hedged:
             return f"Hedge left the fall at {unhedged}"
@@ -180,7 +170,7 @@ def from_steps(
         raise NotFoundError("there is no step in the journal to report on; run the bot first")
     times_s = np.array([item.decision.now_s for item in steps])
     unhedged = np.array([sum(item.exposure_value_usd.values()) for item in steps])
-    outcomes, beside = _told(steps, orders)
+    told = _told(steps, orders)
     underlying, spots = _spots(steps)
     return ReportData(
         title=title,
@@ -192,55 +182,72 @@ def from_steps(
         hedged_usd=_hedged(steps, unhedged, positions),
         tiers=tuple(tier_changes(steps)),
         payoff=payoff_of(shapes, float(spots[-1]), positions or (), now_s=float(times_s[-1])),
-        money=_money(steps[-1], outcomes, beside, positions),
+        money=_money(steps[-1], told, positions),
         assumptions=tuple(assumptions),
         sources=tuple(sources),
         gaps=tuple(gaps),
-        decided=decided_of(steps, outcomes, beside),
+        decided=decided_of(steps, told),
     )
 
 
-def _told(
-    steps: Sequence[StepRecord], orders: JournalOrders | None
-) -> tuple[tuple[LegOutcome, ...], tuple[BesideOrder, ...]]:
-    """Return every order that a step tells of or the journal has closed, each once, oldest first."""
-    told = [outcome for item in steps for outcome in item.outcomes]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """Every order that a step tells of or the journal has closed, each once, oldest first."""
+
+    legs: tuple[LegOutcome, ...]
+    perpetuals: tuple[PerpetualOutcome, ...]
+    beside: tuple[BesideOrder, ...] = ()
+
+
+def _told(steps: Sequence[StepRecord], orders: JournalOrders | None) -> _Told:
+    legs = tuple(outcome for item in steps for outcome in item.outcomes)
+    traded = tuple(outcome for item in steps for outcome in item.perpetuals)
     if orders is None:
         accounts = [item for step in steps for item in step.account_orders]
-        return tuple(told), beside_orders(accounts, [item for step in steps for item in step.covers])
-    known = {item.leg.key for item in told if item.status not in OPEN_STATUSES}
+        covers = [item for step in steps for item in step.covers]
+        return _Told(legs=legs, perpetuals=traded, beside=beside_orders(accounts, covers))
+    known = {item.leg.key for item in legs if item.status not in OPEN_STATUSES}
     by_hand = [item for item in orders.outcomes if item.leg.key not in known]
-    outcomes = tuple(sorted((*told, *by_hand), key=lambda item: item.at_s))
-    return outcomes, beside_orders(orders.account_outcomes, orders.cover_outcomes)
+    return _Told(
+        legs=tuple(sorted((*legs, *by_hand), key=lambda item: item.at_s)),
+        perpetuals=orders.perpetual_outcomes,
+        beside=beside_orders(orders.account_outcomes, orders.cover_outcomes),
+    )
 
 
 def _hedged(
     steps: Sequence[StepRecord], unhedged: FloatArray, positions: Sequence[VenuePosition] | None
 ) -> FloatArray:
-    """Return what the hedged book was worth at each step; with ``positions`` the last is after its orders."""
+    """Return what the hedged book was worth at each step; with ``positions`` the last is after its legs."""
     marks = np.array([item.hedge_value_usd for item in steps])
     hedged: FloatArray = unhedged + marks + np.array([item.cash_flow_usd for item in steps])
     if positions is not None:
         after_usd = steps[-1].cash_flow_usd + sum(cash_usd(item) for item in _own_outcomes(steps[-1]))
-        hedged[-1] = unhedged[-1] + after_usd + _mark(positions)
+        hedged[-1] = unhedged[-1] + after_usd + _mark(positions) + steps[-1].perpetual_value_usd
     return hedged
 
 
-def _money(
-    last: StepRecord,
-    outcomes: tuple[LegOutcome, ...],
-    beside: tuple[BesideOrder, ...],
-    positions: Sequence[VenuePosition] | None,
-) -> Money:
-    """Return what hedging cost and is worth: after the last orders, or before them without ``positions``."""
-    if positions is not None:
-        return money_of(outcomes, beside, mark_usd=_mark(positions))
+def _money(last: StepRecord, told: _Told, positions: Sequence[VenuePosition] | None) -> Money:
+    """Return what hedging cost and is worth: after the last legs, or before them without ``positions``.
+
+    What the last step did with anything else is told, and not in the sums: its marks are of before.
+    """
     now_s, own = last.decision.now_s, {item.leg.key for item in _own_outcomes(last)}
+    traded = [item for item in told.perpetuals if _is_before(item, now_s)]
+    others = [item for item in told.beside if _is_before(item, now_s)]
+    perpetual = perpetual_money_of(traded, open_usd=last.perpetual_value_usd)
+    if positions is not None:
+        return money_of(told.legs, others, mark_usd=_mark(positions), perpetual=perpetual)
     legs = [
-        item for item in outcomes if item.leg.key not in own and (item.at_s < now_s or item in last.outcomes)
+        item for item in told.legs if item.leg.key not in own and (item.at_s < now_s or item in last.outcomes)
     ]
-    others = [item for item in beside if item.at_s < now_s or (item.at_s == now_s and item.reconciled)]
-    return money_of(legs, others, mark_usd=float(last.hedge_value_usd))
+    mark_usd = float(last.hedge_value_usd) - last.perpetual_value_usd
+    return money_of(legs, others, mark_usd=mark_usd, perpetual=perpetual)
+
+
+def _is_before(item: PerpetualOutcome | BesideOrder, last_s: float) -> bool:
+    """Say whether an order was booked before the marks of the last step were taken."""
+    return item.at_s < last_s or (item.at_s == last_s and item.reconciled)
 
 
 def from_backtest(result: BacktestResult) -> ReportData:
@@ -248,7 +255,10 @@ def from_backtest(result: BacktestResult) -> ReportData:
     hedged = result.strategies[ALVH]
     shape = result.spec.open_at(float(result.spot_usd[0])).shape
     value = f"{usd(result.spec.value_usd)} in {result.spec.pool}"
-    known = np.flatnonzero(np.isfinite(hedged.hedge_usd))
+    told = _Told(
+        legs=hedged.outcomes,
+        perpetuals=tuple(outcome for item in result.records for outcome in item.perpetuals),
+    )
     return ReportData(
         title=f"Backtest: {value}",
         mode="backtest",
@@ -261,7 +271,7 @@ def from_backtest(result: BacktestResult) -> ReportData:
         payoff=payoff_of(
             (shape,), float(result.spot_usd[-1]), result.final_positions, now_s=float(result.times_s[-1])
         ),
-        money=money_of(hedged.outcomes, mark_usd=float(hedged.hedge_usd[known[-1]]) if known.size else 0.0),
+        money=_backtest_money(hedged, told),
         compared=tuple(
             Compared(
                 name=item.name,
@@ -277,24 +287,17 @@ def from_backtest(result: BacktestResult) -> ReportData:
         missing=result.missing,
         gaps=tuple(str(item) for item in result.gaps),
         sources=tuple(_source_line(item.file, item.what, item.note, item.bad_rows) for item in result.found),
-        decided=decided_of(result.records, hedged.outcomes),
+        decided=decided_of(result.records, told),
     )
 
 
-def money_of(outcomes: Sequence[LegOutcome], beside: Sequence[BesideOrder] = (), *, mark_usd: float) -> Money:
-    """Add up what orders paid and brought; gas of refused orders counts too."""
-    filled = [item for item in outcomes if item.status in _FILLED]
-    buys = [item for item in filled if item.leg.side is Side.BUY]
-    return Money(
-        premium_usd=sum(item.premium_usd - item.fee_usd for item in buys),
-        fee_usd=sum(item.fee_usd for item in buys),
-        swap_usd=sum(item.swap_usd for item in filled),
-        gas_usd=sum(item.gas_usd for item in outcomes) + sum(item.gas_usd for item in beside),
-        cover_usd=sum(item.premium_usd for item in beside),
-        sold_usd=sum(item.premium_usd for item in filled if item.leg.side is Side.SELL),
-        settled_usd=sum(item.premium_usd for item in filled if item.leg.side is Side.SETTLE),
-        mark_usd=mark_usd,
-    )
+def _backtest_money(hedged: StrategyResult, told: _Told) -> Money:
+    """Return the money at the last hour with a known mark."""
+    known = np.flatnonzero(np.isfinite(hedged.hedge_usd))
+    last = int(known[-1]) if known.size else 0
+    open_usd = float(hedged.perpetual_usd[last])
+    perpetual = perpetual_money_of(told.perpetuals, open_usd=open_usd)
+    return money_of(told.legs, mark_usd=float(hedged.hedge_usd[last]) - open_usd, perpetual=perpetual)
 
 
 def holdings_of(outcomes: Sequence[LegOutcome], *, end_s: float) -> tuple[Holding, ...]:
@@ -302,7 +305,7 @@ def holdings_of(outcomes: Sequence[LegOutcome], *, end_s: float) -> tuple[Holdin
     holdings: list[Holding] = []
     for layer in Layer:
         held, since_s = 0.0, math.nan
-        for outcome in (item for item in outcomes if item.leg.layer is layer and item.status in _FILLED):
+        for outcome in (item for item in outcomes if item.leg.layer is layer and item.status in FILLED):
             if held > 1e-9 and outcome.at_s > since_s:
                 holdings.append(Holding(layer=layer, from_s=since_s, to_s=outcome.at_s, contracts=held))
             held += outcome.filled_size if outcome.leg.side is Side.BUY else -outcome.filled_size
@@ -312,18 +315,17 @@ def holdings_of(outcomes: Sequence[LegOutcome], *, end_s: float) -> tuple[Holdin
     return tuple(holdings)
 
 
-def decided_of(
-    steps: Sequence[StepRecord], outcomes: Sequence[LegOutcome], beside: tuple[BesideOrder, ...] = ()
-) -> Decided:
+def decided_of(steps: Sequence[StepRecord], told: _Told) -> Decided:
     """Read tiers, layers, limits and data quality from the steps, the newest of each."""
     last = steps[-1].decision
     readings = next((item.decision.readings for item in reversed(steps) if item.decision.readings), ())
     tiers = [max((group.tier for group in item.decision.groups), default=Tier.CALM) for item in steps]
     return Decided(
         tier_by_step=tuple(tiers),
-        orders=tuple(outcomes),
-        holdings=holdings_of(outcomes, end_s=last.now_s),
-        beside=beside,
+        orders=told.legs,
+        perpetuals=told.perpetuals,
+        holdings=holdings_of(told.legs, end_s=last.now_s),
+        beside=told.beside,
         layers=tuple(sorted(layers_of(last.groups), key=lambda item: list(Layer).index(item.layer))),
         state=". ".join(f"{group.tier.name}: {group.because}" for group in last.groups),
         limits=dict(last.limits),

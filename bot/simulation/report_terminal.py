@@ -8,7 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.simulation.report_data import LayerView, ReportData
-from bot.simulation.wording import order_words, percent, strategy_name, usd, when
+from bot.simulation.wording import (
+    order_words,
+    percent,
+    perpetual_order_words,
+    strategy_name,
+    usd,
+    when,
+)
 
 WIDTH = 80
 _NARROW = 60
@@ -82,6 +89,11 @@ def summary(report: ReportData) -> RenderableType:
         f"Orders: {len(orders)}",
         [(f"{when(item.at_s)}  {item.leg.layer.value:<4} ", order_words(item)) for item in orders],
     )
+    traded = report.decided.perpetuals
+    parts += _listed(
+        f"Orders for perpetuals: {len(traded)}",
+        [(f"{when(item.at_s)}  ", perpetual_order_words(item)) for item in traded],
+    )
     parts += _listed(
         f"Beside the hedges: {len(report.decided.beside)}",
         [(f"{when(item.at_s)}  {item.kind:<5} ", item.words) for item in report.decided.beside],
@@ -134,11 +146,13 @@ def _layer(item: LayerView) -> list[RenderableType]:
 def _money(report: ReportData) -> RenderableType:
     money = report.money
     received = money.sold_usd + money.settled_usd
+    parts = ", ".join(f"{name} {usd(value, signed=True)}" for name, value in money.perpetual.parts)
+    traded = f"\nPerpetuals in it: {parts}." if parts else ""
     return Text(
         f"Spent: premium {usd(money.premium_usd)}, fees {usd(money.fee_usd)}, swaps {usd(money.swap_usd)}, "
         f"gas {usd(money.gas_usd)}{f', covers {usd(money.cover_usd)}' if money.cover_usd else ''}.\n"
         f"Received {usd(received)}; still held, at sale value, {usd(money.mark_usd)}; "
-        f"net {usd(money.net_usd, signed=True)}."
+        f"net {usd(money.net_usd, signed=True)}.{traded}"
     )
 
 

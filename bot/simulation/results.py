@@ -25,6 +25,7 @@ class StrategyResult:
     about: str
     value_usd: FloatArray  # position, cash spent or received, and hedges marked to a sale; NaN unknown
     hedge_usd: FloatArray  # mark of the hedges alone
+    perpetual_usd: FloatArray  # part of it: what closing the perpetuals at the mark would gain
     cash_usd: FloatArray  # received less paid for hedges so far
     outcomes: tuple[LegOutcome, ...]
     final_value_usd: float  # at the last hour with a known value

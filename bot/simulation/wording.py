@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 from bot.model.hedge import LegOutcome, LegStatus, Side
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.units import iso_utc
 
 UNKNOWN = "unknown"
@@ -81,3 +82,20 @@ def order_words(outcome: LegOutcome, *, money: bool = True) -> str:
     if outcome.status is LegStatus.UNKNOWN:
         return f"not known yet whether it could {leg.side.value} {wanted}: {reason}"
     return f"waits to {leg.side.value} {wanted}: {reason}"
+
+
+def perpetual_order_words(outcome: PerpetualOutcome) -> str:
+    """Return what became of an order for a perpetual (R27), with its money; a refused one says why."""
+    order, parts = outcome.order, []
+    if outcome.filled_size:
+        verb = "sold" if outcome.filled_size < 0.0 else "bought"
+        size = f"{abs(outcome.filled_size):,.2f} {order.perpetual.underlying}"
+        parts.append(f"{verb} {size} at {usd(outcome.price_usd)}, fee {usd(outcome.fee_usd)}")
+    if outcome.funding_usd:
+        parts.append(f"funding {usd(outcome.funding_usd)}")
+    if outcome.margin_usd:
+        parts.append(
+            f"margin {'added' if outcome.margin_usd > 0.0 else 'back'} {usd(abs(outcome.margin_usd))}"
+        )
+    said = ", ".join(parts) or outcome.because or order.because
+    return f"{order.action} at {order.perpetual.venue}: {outcome.status}: {said}"

@@ -8,6 +8,7 @@ from functools import partial
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from bot.app.live import SIGNING_MODES
 from bot.engine.sentence import spoken_value
 from bot.model.base_layers import Action, BaseLayer, Needs, Proposal
 from bot.model.hedge import (
@@ -27,7 +28,16 @@ from bot.model.units import iso_utc
 from bot.simulation.report_data import ENOUGH, NOTABLE_SHARE, is_enough
 from bot.simulation.report_terminal import Rows, hanging
 from bot.simulation.results import cash_usd
-from bot.simulation.wording import INDICATIVE, UNKNOWN, budget_names, order_words, percent, usd, when
+from bot.simulation.wording import (
+    INDICATIVE,
+    UNKNOWN,
+    budget_names,
+    order_words,
+    percent,
+    perpetual_order_words,
+    usd,
+    when,
+)
 from bot.terminal.account import account_line
 from bot.terminal.cover import cover_line
 
@@ -49,8 +59,18 @@ def state_line(record: StepRecord) -> RenderableType:
     lines = [_sentence(item).append(f"; {spots}", style="dim") for item in record.decision.groups]
     parts: list[RenderableType] = [hanging(f"{when(record.decision.now_s)}  ", line) for line in lines]
     parts += _alarms(record.decision)
-    parts += [_proposal_line(item) for item in record.decision.proposals if _is_urgent(item)]
+    parts += [
+        _proposal_line(item, mode=record.mode) for item in record.decision.proposals if _is_urgent(item)
+    ]
     return Group(*parts, *_multi_orders(record.decision))
+
+
+def outcome_lines(record: StepRecord) -> Iterator[RenderableType]:
+    """Yield a line for each order of a step, whatever its kind, that was made or came to its end in it."""
+    yield from map(order_line, record.outcomes)
+    yield from map(perpetual_line, record.perpetuals)
+    yield from map(account_line, record.account_orders)
+    yield from map(cover_line, record.covers)
 
 
 def order_line(outcome: LegOutcome) -> RenderableType:
@@ -63,19 +83,7 @@ def order_line(outcome: LegOutcome) -> RenderableType:
 def perpetual_line(outcome: PerpetualOutcome) -> RenderableType:
     """Return what became of an order for a perpetual (R27); a refused one says why."""
     done = outcome.status in (LegStatus.FILLED, LegStatus.PARTIAL)
-    order, parts = outcome.order, []
-    if outcome.filled_size:
-        verb = "sold" if outcome.filled_size < 0.0 else "bought"
-        size = f"{abs(outcome.filled_size):,.2f} {order.perpetual.underlying}"
-        parts.append(f"{verb} {size} at {usd(outcome.price_usd)}, fee {usd(outcome.fee_usd)}")
-    if outcome.funding_usd:
-        parts.append(f"funding {usd(outcome.funding_usd)}")
-    if outcome.margin_usd:
-        parts.append(
-            f"margin {'added' if outcome.margin_usd > 0.0 else 'back'} {usd(abs(outcome.margin_usd))}"
-        )
-    said = ", ".join(parts) or outcome.because or order.because
-    words = f"PERP {order.action} at {order.perpetual.venue}: {outcome.status}: {said}"
+    words = f"PERP {perpetual_order_words(outcome)}"
     return hanging(f"{when(outcome.at_s)}  ", Text(words, style="bold" if done else "yellow"))
 
 
@@ -90,15 +98,12 @@ def status_view(record: StepRecord, *, full: StepRecord | None = None) -> Render
         parts += [_sentence(group), Text(""), _protection(group), Text("")]
     if not decision.groups:
         parts.append(Text("No position is protected: add one under [[positions]] in the configuration."))
-    parts += [order_line(outcome) for outcome in record.outcomes]
-    parts += [perpetual_line(outcome) for outcome in record.perpetuals]
-    parts += [account_line(outcome) for outcome in record.account_orders]
-    parts += [cover_line(outcome) for outcome in record.covers]
+    parts += outcome_lines(record)
     parts += _multi_orders(decision)
     parts.append(_money(record))
     parts += [hanging("", Text(f"HOLD: {reason}", style="bold yellow")) for reason in decision.holds]
     parts += [*_alarms(said), *_protocols(decision, said)]
-    parts += [*_base_layers(said)]
+    parts += _base_layers(said, mode=record.mode)
     parts += [Text(""), *_signals(said.readings), Text(""), _trust(record)]
     return Group(*parts)
 
@@ -135,12 +140,12 @@ def _protocol_words(item: ProtocolDecision, findings: Sequence[RuleFinding]) -> 
     return f" {item.protocol}{behind}{f': {asked}' if asked else ''}"
 
 
-def _base_layers(decision: Decision) -> Iterator[RenderableType]:
+def _base_layers(decision: Decision, *, mode: str) -> Iterator[RenderableType]:
     """Yield what the base layers propose, and what they found where they propose nothing."""
     proposals = decision.proposals
-    yield from (_proposal_line(item) for item in proposals)
+    yield from (_proposal_line(item, mode=mode) for item in proposals)
     if any(item.needs is Needs.CONFIRMATION for item in proposals):
-        yield Text("Nothing of a proposal is done before a person, or a Safe, confirms it.", style="dim")
+        yield Text(_who_confirms(proposals, mode=mode), style="dim")
     told = {_ALARM, *(item.rule for item in proposals)}
     for item in decision.findings:
         if item.fired and item.rule not in told:
@@ -151,15 +156,34 @@ def _is_urgent(item: Proposal) -> bool:
     return item.layer is BaseLayer.EXIT or item.action in _PAYS
 
 
-def _proposal_line(item: Proposal) -> RenderableType:
+def _who_confirms(proposals: Sequence[Proposal], *, mode: str) -> str:
+    """Say what becomes of what is proposed; only what signs ever acts on it."""
+    if mode not in SIGNING_MODES:
+        return f"A {mode} does nothing of a proposal; live, a person or a Safe confirms it first."
+    other = " other" if any(item.needs is Needs.NOBODY for item in proposals) else ""
+    return f"No{other} proposal is acted on before a person, or a Safe, confirms it."
+
+
+def _proposal_line(item: Proposal, *, mode: str) -> RenderableType:
     """Return what the base layers want done in one line; an exit and a loan in trouble say why."""
     urgent = _is_urgent(item)
     words = item.because if urgent else _proposal_words(item)
     due = f", by {when(item.due_s)} UTC" if math.isfinite(item.due_s) else ""
     then = f"; then {item.follows}" if item.follows else ""
-    alone = "; done without asking" if item.needs is Needs.NOBODY else ""
     style = "bold yellow" if urgent else ""
-    return hanging(f"PROPOSAL {item.rule}  ", Text(f"{words}{due}{then}{alone}", style=style))
+    said = f"{words}{due}{then}{_unasked_words(item, mode=mode)}"
+    return hanging(f"PROPOSAL {item.rule}  ", Text(said, style=style))
+
+
+def _unasked_words(item: Proposal, *, mode: str) -> str:
+    """Say of what nobody is asked for whether this run does it."""
+    if item.needs is not Needs.NOBODY:
+        return ""
+    return (
+        "; done without asking"
+        if mode in SIGNING_MODES
+        else f"; a live run does it without asking, a {mode} does not"
+    )
 
 
 def _proposal_words(item: Proposal) -> str:

@@ -19,7 +19,7 @@ from bot.simulation.report_data import NOTABLE_SHARE
 from bot.simulation.report_terminal import Rows, hanging
 from bot.simulation.wording import INDICATIVE, percent, usd, when
 from bot.terminal.market import market_lines, replication_lines
-from bot.terminal.status import TIER_STYLE, order_line, state_line
+from bot.terminal.status import TIER_STYLE, outcome_lines, state_line
 
 _PLAN_NOTES = (
     "Losses in the table are at expiry, the price staying there; they include what the options cost. "
@@ -175,8 +175,8 @@ class StepPrinter:
         if tiers != self._tiers:
             self._progress.console.print(state_line(record))
         self._tiers = tiers
-        for outcome in record.outcomes:
-            self._progress.console.print(order_line(outcome))
+        for line in outcome_lines(record):
+            self._progress.console.print(line)
         self._progress.update(self._task, completed=done, total=total)
 
 

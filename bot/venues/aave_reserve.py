@@ -94,13 +94,7 @@ class AaveReserve:
             because=f"{payment.amount:,.6g} {token.symbol}",
         )
 
-    def fact(
-        self,
-        order: AccountOrder,
-        receipts: Mapping[str, Receipt],
-        *,
-        view: MarketView,  # noqa: ARG002 - amounts, not worth
-    ) -> AccountFact | None:
+    def fact(self, order: AccountOrder, receipts: Mapping[str, Receipt]) -> AccountFact | None:
         receipt = executed(receipts, _purpose(order))
         if receipt is None:
             return None

@@ -9,7 +9,8 @@ from bot.errors import TransientError, VenueRejected
 from bot.model.cover import ClaimState
 from bot.model.market import Block
 from bot.model.units import DAY_S, YEAR_S
-from bot.ports import BlockLog, Call, ChainReader
+from bot.ports import Call, ChainReader
+from bot.venues.kept_logs import KeptLogs
 from bot.venues.nexus_terms import NexusContracts, NexusTerms
 
 COVER = Abi.load("NexusCover")
@@ -73,8 +74,13 @@ class NexusReads:
 
     def __init__(self, reader: ChainReader, contracts: NexusContracts, terms: NexusTerms) -> None:
         self.reader, self.contracts, self.terms = reader, contracts, terms
-        self._kept: list[BlockLog] = []
-        self._kept_to = terms.from_block - 1
+        self._transfers = KeptLogs(
+            reader,
+            addresses=[contracts.nft],
+            topics=[[NFT.topic("Transfer")]],
+            from_block=terms.from_block,
+            rescan_blocks=terms.rescan_blocks,
+        )
 
     async def product(self, product_id: int, block: Block) -> Product:
         """Return a product. Raises VenueRejected where there is none or the contracts answer otherwise."""
@@ -138,17 +144,10 @@ class NexusReads:
             [
                 call
                 for pool_id, (pool,) in zip(ids, addresses, strict=True)
-                for call in (
-                    STAKING.call("getPoolProducts", c.staking_viewer, pool_id),
-                    STAKING_POOL.call(
-                        "getTrancheCapacities", pool, product.id, block.timestamp_s // _TRANCHE_S,
-                        _TRANCHES, _CAPACITY_RATIO, product.capacity_reduction,
-                    ),
-                    STAKING_POOL.call("getActiveAllocations", pool, product.id),
-                )
+                for call in self._pool_calls(pool_id, pool, product, block)
             ],
             block=block,
-        )  # fmt: skip
+        )
         first = _first_tranche(block.timestamp_s, period_s + product.grace_s)
         found = []
         for pool_id, listed, capacities, taken in zip(ids, rows[::3], rows[1::3], rows[2::3], strict=True):
@@ -161,6 +160,17 @@ class NexusReads:
                 if staked[0] == product.id and capacity_raw > 0
             ]
         return sorted(found, key=lambda item: (item.price, item.pool_id))
+
+    def _pool_calls(self, pool_id: int, pool: str, product: Product, block: Block) -> tuple[Call, ...]:
+        """Return what tells a pool's price for a product, its stake by tranche, and what is taken of it."""
+        tranche, reduction = block.timestamp_s // _TRANCHE_S, product.capacity_reduction
+        return (
+            STAKING.call("getPoolProducts", self.contracts.staking_viewer, pool_id),
+            STAKING_POOL.call(
+                "getTrancheCapacities", pool, product.id, tranche, _TRANCHES, _CAPACITY_RATIO, reduction
+            ),
+            STAKING_POOL.call("getActiveAllocations", pool, product.id),
+        )
 
     async def allocation_unit_raw(self, block: Block) -> int:
         """Return what 0.01 NXM is in the asset, rounded up: every part of a cover is rounded up to it."""
@@ -210,21 +220,8 @@ class NexusReads:
 
     async def _owned(self, account: str, block: Block) -> list[int]:
         """Return the ids of the cover tokens that came to the account and did not leave it."""
-        if block.number < self._kept_to:
-            self._kept, self._kept_to = [], self.terms.from_block - 1
-        found = await self.reader.logs(
-            addresses=[self.contracts.nft],
-            topics=[[NFT.topic("Transfer")]],
-            from_block=self._kept_to + 1,
-            to=block,
-        )
-        every = [*self._kept, *found]
-        settled = block.number - self.terms.rescan_blocks
-        if settled > self._kept_to:
-            self._kept = [item for item in every if item.block_number <= settled]
-            self._kept_to = settled
         owner: dict[int, str] = {}
-        for item in every:
+        for item in await self._transfers.until(block):
             _, to, cover_id = NFT.decode_log("Transfer", item.log).values()
             owner[cover_id] = to
         return sorted(cover_id for cover_id, to in owner.items() if to == account.lower())

@@ -91,7 +91,7 @@ class _AccountLife(OrderLife[AccountOrder, AccountOutcome]):
         return await self.adapter.plan(self.order, view=self.view, head=head)
 
     def _fact(self) -> AccountFact | None:
-        return self.adapter.fact(self.order, self.run.receipts, view=self.view)
+        return self.adapter.fact(self.order, self.run.receipts)
 
     async def _booked(self, because: str) -> AccountOutcome:
         fact, spent = self._fact(), self._spent(because)

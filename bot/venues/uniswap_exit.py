@@ -119,13 +119,7 @@ class V3Exit:
             steps.append(exit_step("burn", to=self.manager, data=burn, cleanup=True))
         return self.pair.plan(order, steps, floors, view)
 
-    def fact(
-        self,
-        order: AccountOrder,
-        receipts: Mapping[str, Receipt],
-        *,
-        view: MarketView,  # noqa: ARG002 - amounts, not worth
-    ) -> AccountFact | None:
+    def fact(self, order: AccountOrder, receipts: Mapping[str, Receipt]) -> AccountFact | None:
         """See ports.AccountAdapter. What was collected holds the fees too; without it, what was freed."""
         withdrawn = executed(receipts, WITHDRAW)
         if withdrawn is None:
@@ -222,13 +216,7 @@ class V2Exit:
         step = exit_step(WITHDRAW, to=self.router, data=data)
         return self.pair.plan(order, [step], floors, view, pays=(payment,))
 
-    def fact(
-        self,
-        order: AccountOrder,
-        receipts: Mapping[str, Receipt],
-        *,
-        view: MarketView,  # noqa: ARG002 - amounts, not worth
-    ) -> AccountFact | None:
+    def fact(self, order: AccountOrder, receipts: Mapping[str, Receipt]) -> AccountFact | None:
         """See ports.AccountAdapter."""
         receipt = executed(receipts, WITHDRAW)
         if receipt is None:

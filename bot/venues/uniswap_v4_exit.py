@@ -111,13 +111,7 @@ class V4Exit:
         step = exit_step(WITHDRAW, to=self.positions, data=data)
         return self.pair.plan(order, [step], floors, view)
 
-    def fact(
-        self,
-        order: AccountOrder,
-        receipts: Mapping[str, Receipt],
-        *,
-        view: MarketView,  # noqa: ARG002 - amounts, not worth
-    ) -> AccountFact | None:
+    def fact(self, order: AccountOrder, receipts: Mapping[str, Receipt]) -> AccountFact | None:
         """See ports.AccountAdapter. The chain's own coin leaves no event: how much came is NaN."""
         receipt = executed(receipts, WITHDRAW)
         if receipt is None:

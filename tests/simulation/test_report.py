@@ -26,7 +26,8 @@ from bot.simulation.exposures import parse_exposure
 from bot.simulation.market_model import load_market
 from bot.simulation.payoff_view import payoff_of
 from bot.simulation.report import render, write_report
-from bot.simulation.report_data import ENOUGH, Money, from_backtest, from_steps, layers_of
+from bot.simulation.report_data import ENOUGH, from_backtest, from_steps, layers_of
+from bot.simulation.report_money import Money
 from bot.simulation.report_terminal import print_report
 from bot.simulation.tables import load_history
 from bot.simulation.wording import percent, usd
