@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -59,7 +59,7 @@ class Running:
     _server: "CommandServer"
 
     def wait(self) -> Ended:
-        code = self._server.ask({"wait": self.pid})
+        code = self._server.wait(self.pid)
         return Ended(code=code, out=self.out, err=self.err)
 
     @property
@@ -84,6 +84,7 @@ class CommandServer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._number = 0
+        self._live: set[int] = set()  # started, and not waited for
         self._process = subprocess.Popen(
             [sys.executable, str(TESTS / "command_server.py")],
             stdin=subprocess.PIPE,
@@ -122,7 +123,20 @@ class CommandServer:
             "file_limit_bytes": file_limit_bytes,
             "die": die,
         }
-        return Running(pid=self.ask(request), folder=folder, _server=self)
+        pid = self.ask(request)
+        self._live.add(pid)
+        return Running(pid=pid, folder=folder, _server=self)
+
+    def wait(self, pid: int) -> int:
+        self._live.discard(pid)
+        return self.ask({"wait": pid})
+
+    def end_all(self) -> None:
+        """Kill what a test left running, or the session would wait for it at its end."""
+        for pid in tuple(self._live):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            self.wait(pid)
 
     def ask(self, request: dict[str, Any]) -> int:
         stdin, stdout = self._process.stdin, self._process.stdout

@@ -68,9 +68,11 @@ def home_template(
 
 
 @pytest.fixture
-def home(devnet: Devnet, home_template: "Home", tmp_path: Path) -> "Home":
+def home(devnet: Devnet, home_template: "Home", tmp_path: Path) -> "Iterator[Home]":
     """A folder with configuration and keystore and no state yet; the devnet is given back as it was."""
-    return home_template.copy(tmp_path / "home")
+    made = home_template.copy(tmp_path / "home")
+    yield made
+    made.server.end_all()
 
 
 async def _ask(devnet: Devnet, method: str, *params: Any) -> Any:
