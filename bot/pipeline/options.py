@@ -9,19 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from bot.errors import NotFoundError, OutcomeUnknown, StaleDataError, TransientError, VenueRejected
+from bot.errors import NotFoundError
 from bot.model.hedge import OPEN_STATUSES, HedgeLeg, LegOutcome, LegStatus, Quote
 from bot.model.market import Frame
 from bot.model.perpetual import Perpetual
 from bot.pipeline.book import Book, book_of, reserved
 from bot.pipeline.legs import is_booked, is_filled, pending_of
+from bot.pipeline.orders import UNSEEN
 from bot.pipeline.pauses import Pauses
 from bot.ports import Journal, MarketView, Venue, VenuePosition
 
 PAIR_SIGN = "+"  # between the names of the two venues that a venue of pairs stands for
 _NOTHING: Mapping[str, LegOutcome] = MappingProxyType({})
-# What a venue may raise when it could not look or cannot tell: nothing is known of the leg or the book.
-_UNSEEN = (OutcomeUnknown, TransientError, StaleDataError, VenueRejected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +78,7 @@ class Options:
         for leg in self.journal.open_legs():
             try:
                 outcome = replace(await self._venue(leg).reconcile(leg, view=view), reconciled=True)
-            except _UNSEEN:
+            except UNSEEN:
                 continue  # stays open: blocks its layer and holds its budget until a fact is known
             closed.append(self._close(outcome))
         before, self._pending = self._pending, pending_of(closed)
@@ -100,7 +99,7 @@ class Options:
                 positions.extend(await venue.held(view))
                 for underlying, size in sizes.items():
                     quotes.extend(await venue.quotes(view, underlying=underlying, size=size))
-            except _UNSEEN as error:
+            except UNSEEN as error:
                 # Without the venue's own book we could buy what is held already.
                 unread[name] = f"venue {name} could not be read: {error}"
         return OptionsSeen(
@@ -182,7 +181,7 @@ class Options:
         self.journal.open_leg(leg, at_s=view.now_s)
         try:
             outcome = await self._venue(leg).execute(leg, view=view)
-        except _UNSEEN as error:
+        except UNSEEN as error:
             return LegOutcome(leg=leg, status=LegStatus.UNKNOWN, at_s=view.now_s, because=str(error))
         return self._close(outcome)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bot.engine.plan import PAUSED
-from bot.errors import NotFoundError, OutcomeUnknown, StaleDataError, TransientError, VenueRejected
+from bot.errors import NotFoundError
 from bot.model.hedge import OPEN_STATUSES, LegStatus
 from bot.model.market import Frame
 from bot.model.perpetual import (
@@ -22,10 +22,9 @@ from bot.model.perpetual import (
     PerpetualQuote,
 )
 from bot.model.perpetual_outcome import PerpetualOutcome
+from bot.pipeline.orders import UNSEEN
 from bot.pipeline.perpetual_book import PerpetualBook, perpetual_book_of, reserved_perpetuals
 from bot.ports import Journal, MarketView, PerpetualVenue
-
-_UNSEEN = (OutcomeUnknown, TransientError, StaleDataError, VenueRejected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +82,7 @@ class Perpetuals:
         for order in self.journal.open_perpetuals() if self.venues else ():
             try:
                 outcome = await self._venue(order).reconcile(order, view=view)
-            except _UNSEEN:
+            except UNSEEN:
                 continue  # stays open: blocks its group's perpetuals until a fact is known
             done = self._close(replace(outcome, reconciled=True))
             if done.status not in OPEN_STATUSES:
@@ -141,7 +140,7 @@ class Perpetuals:
                 positions.extend(await venue.held_perpetuals(view))
                 for underlying, size in sizes.items():
                     quotes.extend(await venue.perpetual_quotes(view, underlying=underlying, size=size))
-            except _UNSEEN as error:
+            except UNSEEN as error:
                 unread[name] = f"venue {name} could not be read: {error}"
         return positions, quotes, unread
 
@@ -171,7 +170,7 @@ class Perpetuals:
                 since_block = max(self._book.blocks.get(perpetual, 0), pair_block)
                 try:
                     end = await venue.ended(perpetual, gone, view=view, since_block=since_block)
-                except _UNSEEN:
+                except UNSEEN:
                     continue  # the position stays unexplained, and that is a hold
                 if end is not None:
                     # What was taken from pairs stays a hold: their options are still there.
@@ -259,7 +258,7 @@ class Perpetuals:
             self.journal.open_perpetual(order, at_s=view.now_s)
             try:
                 outcome = self._close(await self._venue(order).execute(order, view=view))
-            except _UNSEEN as error:
+            except UNSEEN as error:
                 outcome = PerpetualOutcome(
                     order=order, status=LegStatus.UNKNOWN, at_s=view.now_s, because=str(error)
                 )

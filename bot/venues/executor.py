@@ -89,9 +89,8 @@ class OrderRun:
 
     async def finish(self) -> None:
         """Leave no allowance behind and take in every receipt. Raises when either cannot be done now."""
-        await (
-            self._steps.refresh()
-        )  # what is in flight comes to its end first: it may still give an allowance
+        # What is in flight comes to its end first: it may still give an allowance.
+        await self._steps.refresh()
         await self._revoke()
         await self._steps.refresh()
         if self._messenger is not None:

@@ -261,7 +261,10 @@ def _claim(details: tuple[Any, ...]) -> tuple[ClaimState, int, int]:
 
 
 def free_units(capacities: Sequence[int], taken: Sequence[int], first: int) -> int:
-    """Return what is free from tranche ``first`` on, as StakingPool._allocate: excess is carried over."""
+    """Return what is free from tranche ``first`` on, in 0.01 NXM like what is given.
+
+    As StakingPool._allocate counts: what is taken beyond a tranche's capacity is taken of the next.
+    """
     over = free = 0
     for index, (capacity, used) in enumerate(zip(capacities, taken, strict=True)):
         over += used - capacity
