@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping
 
 from bot.app.look import Look
+from bot.engine.perpetual_closing import closing_cost_usd, released_usd, worst_usd
 from bot.errors import ConfigError
-from bot.model.perpetual import HeldPerpetual, PerpetualAction, PerpetualOrder, PerpetualQuote
+from bot.model.perpetual import HeldPerpetual, PerpetualAction, PerpetualOrder
 from bot.pipeline.desk import Request
 
 
@@ -46,7 +47,7 @@ def closing_perpetual(
     wanted = min(wanted, units)
     quote = next((item for item in look.frame.perpetual_quotes if item.perpetual == held.perpetual), None)
     signed = -math.copysign(wanted, held.size)
-    limit_usd = _worst_usd(look, held, quote, signed) if price_usd is None else price_usd
+    limit_usd = worst_usd(look.policy, held, quote, signed) if price_usd is None else price_usd
     if not 0.0 < limit_usd < math.inf:
         raise ConfigError(f"{name}: the worst price of one unit is {limit_usd:g} USD; give --price, over 0")
     order = PerpetualOrder(
@@ -57,22 +58,10 @@ def closing_perpetual(
         size=signed,
         margin_usd=0.0,
         limit_usd=limit_usd,
-        expected_usd=wanted * held.mark_usd * quote.cost + quote.gas_usd if quote else math.nan,
+        expected_usd=closing_cost_usd(held, quote, signed),
         valid_until_s=look.moment.now_s + look.policy.orders.valid_for,
         position_id=held.id,
         because="asked for by hand",
-        release_usd=_released_usd(held, wanted / units),
+        release_usd=released_usd(held, signed),
     )
     return Request(legs=(), by=getpass.getuser(), perpetuals=(order,))
-
-
-def _worst_usd(look: Look, held: HeldPerpetual, quote: PerpetualQuote | None, signed: float) -> float:
-    """Return the worst price of one unit, by the rule of the bot's own reductions (R27)."""
-    cost = quote.cost if quote is not None else 0.0
-    return held.mark_usd * (1.0 + math.copysign(cost + look.policy.perpetual.max_slippage, signed))
-
-
-def _released_usd(held: HeldPerpetual, part: float) -> float:
-    """Return the margin that goes with a part: what losses have left of it."""
-    worth_usd = held.margin_usd + min(held.unrealised_usd, 0.0)
-    return part * max(worth_usd, 0.0) if math.isfinite(worth_usd) else 0.0

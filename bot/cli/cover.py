@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from bot.cli.manual import confirm
 from bot.cli.shared import (
     DEFAULT_CONFIG,
     EXIT_ERROR,
@@ -15,6 +14,7 @@ from bot.cli.shared import (
     JsonOption,
     ModeOption,
     YesOption,
+    confirm,
     err,
     out,
     settings_of,

@@ -4,7 +4,6 @@ And what is done with the positions and loans themselves: exit, top-up, repay.
 """
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,11 +17,11 @@ from bot.cli.shared import (
     JsonOption,
     ModeOption,
     YesOption,
+    confirm,
     err,
     out,
     settings_of,
 )
-from bot.errors import ConfigError
 from bot.output import write_json
 
 if TYPE_CHECKING:
@@ -281,11 +280,3 @@ def _account_order(
 
     if not asyncio.run(order()):
         raise typer.Exit(EXIT_ERROR)
-
-
-def confirm(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise ConfigError("nobody is there to confirm; add --yes to do it without asking")
-    typer.confirm(question, abort=True, err=True)

@@ -50,3 +50,12 @@ def password_of(account: "AccountSettings") -> str:
             "the keystore password is needed: export ALVH_KEYSTORE_PASSWORD or give --password-file"
         )
     return str(typer.prompt("Keystore password", hide_input=True, err=True))
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on standard error, unless ``yes``. Raises ConfigError where nobody is there, Abort for a no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError("nobody is there to confirm; add --yes to do it without asking")
+    typer.confirm(question, abort=True, err=True)

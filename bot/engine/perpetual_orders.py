@@ -20,6 +20,7 @@ from bot.engine.perpetual import (
     terms_of,
     unreadable,
 )
+from bot.engine.perpetual_closing import closing_cost_usd, released_usd, worst_usd
 from bot.engine.plan import PAUSED, PERPETUAL, GroupPlan, plan_gains, plan_key, round_down
 from bot.engine.policy import Policy
 from bot.engine.sizing import covered_share
@@ -219,20 +220,15 @@ def _reduce_one(
     releases: bool = False,
 ) -> None:
     """``releases``: the margin of what goes is taken out too, and does not bear the rest better."""
-    part = abs(size / item.size) if releases else 0.0
-    worth_usd = item.margin_usd + min(item.unrealised_usd, 0.0)
-    cost = quote.cost if quote else 0.0
-    worst = 1.0 + math.copysign(cost + found.policy.perpetual.max_slippage, size)
-    expected_usd = abs(size) * item.mark_usd * cost + quote.gas_usd if quote else math.nan
     found.order(
         PerpetualAction.REDUCE,
         item.perpetual,
         because,
         position_id=item.id,
         size=size,
-        limit_usd=worst * item.mark_usd,
-        expected_usd=expected_usd,
-        release_usd=part * max(worth_usd, 0.0) if math.isfinite(worth_usd) else 0.0,
+        limit_usd=worst_usd(found.policy, item, quote, size),
+        expected_usd=closing_cost_usd(item, quote, size),
+        release_usd=released_usd(item, size) if releases else 0.0,
     )
     found.notes.append(f"{abs(size):,.4g} at {item.perpetual.venue} are closed: {because}")
 
