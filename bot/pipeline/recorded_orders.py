@@ -1,6 +1,6 @@
 """The orders of a recording: where a journal stood, what a person asked for, and what became of it all."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -19,6 +19,7 @@ from bot.ports import Journal, MarketView
 
 NO_SUCH_ORDER = "the recording has no such order"
 Document = dict[str, list[str]]
+_Outcome = TypeVar("_Outcome", AccountOutcome, CoverOutcome)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,14 +173,12 @@ class PlaybackAccountVenue:
         self._outcomes = record.account_orders
 
     async def execute(self, order: AccountOrder, *, view: MarketView) -> AccountOutcome:
-        found = next((item for item in self._outcomes if item.order.key == order.key), None)
-        return found or AccountOutcome(
+        return _outcome_of(order.key, self._outcomes) or AccountOutcome(
             order=order, status=LegStatus.REJECTED, at_s=view.now_s, because=NO_SUCH_ORDER
         )
 
     async def reconcile(self, order: AccountOrder, *, view: MarketView) -> AccountOutcome:  # noqa: ARG002
-        found = next((item for item in self._outcomes if item.order.key == order.key), None)
-        if found is None:
+        if (found := _outcome_of(order.key, self._outcomes)) is None:
             raise unseen(order.key)
         return found
 
@@ -199,16 +198,18 @@ class PlaybackCoverVenue:
         return ()
 
     async def execute(self, order: CoverOrder, *, view: MarketView) -> CoverOutcome:
-        found = next((item for item in self._outcomes if item.order.key == order.key), None)
-        return found or CoverOutcome(
+        return _outcome_of(order.key, self._outcomes) or CoverOutcome(
             order=order, status=LegStatus.REJECTED, at_s=view.now_s, because=NO_SUCH_ORDER
         )
 
     async def reconcile(self, order: CoverOrder, *, view: MarketView) -> CoverOutcome:  # noqa: ARG002
-        found = next((item for item in self._outcomes if item.order.key == order.key), None)
-        if found is None:
+        if (found := _outcome_of(order.key, self._outcomes)) is None:
             raise unseen(order.key)
         return found
+
+
+def _outcome_of(key: str, outcomes: Sequence[_Outcome]) -> _Outcome | None:
+    return next((item for item in outcomes if item.order.key == key), None)
 
 
 def unseen(key: str) -> TransientError:
