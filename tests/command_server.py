@@ -17,19 +17,29 @@ import time
 import traceback
 from typing import Any, NoReturn
 
+import rich._emoji_codes  # noqa: F401 - what commands import when they run, imported once, like the next
+import sqlalchemy.dialects.sqlite  # noqa: F401
+import talib  # noqa: F401
+
 import bot.app.backtest
+import bot.app.by_hand
 import bot.app.demo
 import bot.app.journals
+import bot.app.look
 import bot.app.plan
 import bot.chain.accounts
 import bot.documents
-import bot.terminal  # noqa: F401 - what commands import when they run, imported once
+import bot.manual_document
+import bot.terminal.manual
+import bot.terminal.perpetual  # noqa: F401
 from bot import cli
+from bot.deployments import known_chains
 from bot.pipeline.journal import SqlJournal
 
 
 def main() -> None:
     requests, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    known_chains()  # the files of the package are read once, as its modules are
     gc.collect()
     gc.freeze()
     for line in requests:

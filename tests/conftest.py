@@ -86,6 +86,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.dist = "loadgroup"
 
 
+LONGEST = ("test_demo.py", "test_money_rules_live.py::test_killed", "app/test_testnet.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the longest first, one on each worker, or the last worker runs them alone at the end."""
-    items.sort(key=lambda item: "test_demo.py" not in item.nodeid)
+    """Start the longest first, or the last worker runs them alone at the end."""
+    items.sort(key=lambda item: not any(name in item.nodeid for name in LONGEST))
