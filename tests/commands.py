@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from eth_account import Account
 
 from bot.chain.signer_wire import SOCKET_NAME
-from bot.devnet.config import PASSWORD, write_config
+from bot.devnet.config import write_config
 from bot.devnet.deployment import Deployment
 
 TESTS = Path(__file__).parent
@@ -196,11 +195,8 @@ class Home:
 
 
 def write_home(deployment: Deployment, rpc_url: str, folder: Path, server: CommandServer) -> Home:
-    """Write the configuration of a devnet, with a keystore that opens in little time."""
+    """Write the configuration of a devnet."""
     write_config(deployment, rpc_url=rpc_url, directory=folder)
-    keystore = folder / "keystore.json"
-    key = Account.decrypt(json.loads(keystore.read_text()), PASSWORD)
-    keystore.write_text(json.dumps(Account.encrypt(key, PASSWORD, kdf="pbkdf2", iterations=KEYSTORE_ROUNDS)))
     home = Home(folder=folder, server=server)
     home.change(r"poll_s = 1\.0", "poll_s = 0.05")
     return home

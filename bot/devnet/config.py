@@ -8,6 +8,7 @@ from bot.devnet.option_system import option_sections, pool_section, v3_pool_sect
 from bot.watchers.v4_pools import NATIVE
 
 PASSWORD = "devnet"  # noqa: S105 - the key itself is the node's well-known test key
+_KEYSTORE_ROUNDS = 2**18  # of PBKDF2, the least that the signer accepts: there is nothing to protect
 
 _TEMPLATE = """\
 # Configuration of a local devnet, written by `alvh devnet up`. docs/configuration.md explains every key.
@@ -203,7 +204,9 @@ def _keystore() -> dict[str, object]:
     Account.enable_unaudited_hdwallet_features()
     path = ETHEREUM_DEFAULT_PATH.rsplit("/", 1)[0] + f"/{USER}"
     account = Account.from_mnemonic(MNEMONIC, account_path=path)
-    keystore: dict[str, object] = Account.encrypt(account.key, PASSWORD)
+    keystore: dict[str, object] = Account.encrypt(
+        account.key, PASSWORD, kdf="pbkdf2", iterations=_KEYSTORE_ROUNDS
+    )
     return keystore
 
 
