@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-
 from bot.chain.signer_wire import SOCKET_NAME
 from bot.devnet.config import write_config
 from bot.devnet.deployment import Deployment
