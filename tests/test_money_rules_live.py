@@ -26,8 +26,10 @@ pytestmark = pytest.mark.devnet
 
 # Leg opened; approve, swap, approve, open, revoke with reserved, signed, sent, mined, final each; leg
 # closed; step. More writes must become more kill points, so the number is checked.
-WRITES = 28
-SETTLE_WRITES = 23  # leg opened; settle the board, settle, approve, swap back; leg closed; step
+SENDS, WRITES = 5, 28
+# Leg opened; settle the board, settle, approve, swap back; leg closed; step.
+SETTLE_SENDS, SETTLE_WRITES = 4, 23
+STATES = 5  # of a transaction
 PARTS = 4
 OPENING = range(17, 23)  # writes while the trade itself may be on chain or not
 CRASH_LOOP = ("after 3", "after 1", "before 2", "after 2", "after 1", "before 3", "after 4", "after 2")
@@ -53,7 +55,7 @@ async def test_killed_at_a_write_and_started_again(
     home: Home, rpc: Rpc, devnet: Devnet, tmp_path: Path, part: int
 ):
     before = await facts(rpc, devnet.deployment)
-    for point in _points(WRITES)[part::PARTS]:
+    for point in _points(WRITES, SENDS)[part::PARTS]:
         undo = await rpc.request("evm_snapshot")
         case = home.copy(tmp_path / point.replace(" ", "-"))
         with case.signer():
@@ -80,7 +82,7 @@ async def test_killed_while_it_settles_an_expired_put_that_pays(
     before = await facts(rpc, devnet.deployment)
     (bought,) = home.alvh(*STEP).document["orders"]
     await _expire(rpc, devnet.deployment, spot_usd=bought["strike_usd"] - 80.0)
-    for point in _points(SETTLE_WRITES)[part::PARTS]:
+    for point in _points(SETTLE_WRITES, SETTLE_SENDS)[part::PARTS]:
         undo = await rpc.request("evm_snapshot")
         case = home.copy(tmp_path / point.replace(" ", "-"))
         with case.signer():
@@ -174,8 +176,15 @@ async def _check_settled(home: Home, rpc: Rpc, at: Deployment, before: Facts, *,
     assert kept == pytest.approx(settled[0].premium_usd - bought.premium_usd - swaps, abs=2.0)
 
 
-def _points(writes: int) -> list[str]:
-    return [f"{when} {number}" for number in range(1, writes + 1) for when in ("before", "after")]
+def _points(writes: int, sends: int) -> list[str]:
+    """Return every point where a kill leaves another state of journal, signer and chain behind.
+
+    Between two writes only a signature (before "signed") and a broadcast (before "sent") change anything
+    outside the process: elsewhere to die before a write is to die after the one before it.
+    """
+    acts = {2 + STATES * send + state for send in range(sends) for state in (1, 2)}
+    before = [f"before {number}" for number in sorted({1, *acts})]
+    return [*before, *(f"after {number}" for number in range(1, writes + 1))]
 
 
 def _check_nonces(intents: list[Intent], before: Facts, now: Facts) -> None:

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from bot.errors import InvariantError
 from bot.quant import option_kernels, options
 
+pytestmark = pytest.mark.xdist_group("option-kernels")  # compiled once
+
 NAMES = [field.name for field in fields(options.Greeks)]
 
 
