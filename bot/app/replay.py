@@ -38,6 +38,7 @@ from bot.pipeline.recording import decision_hash, parts
 from bot.pipeline.sources import LiveSource, chain_clock
 from bot.ports import AccountVenue, CoverVenue, PerpetualVenue, Venue
 from bot.settings import Settings
+from bot.simulation.parity import Parity
 from bot.venues.table import PERPETUAL_VENUES
 
 OnStep = Callable[[StepRecord], None]
@@ -60,6 +61,7 @@ class Replay:
     recorded_policy_hash: str
     records: list[StepRecord] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
+    parity: Parity = field(default_factory=Parity)  # of the orders in that time
 
     @property
     def same_policy(self) -> bool:
@@ -95,6 +97,7 @@ async def replay_recording(
             step = await player.play(recorded)
             if recorded.moment.now_s >= from_s:
                 result.records.append(step.record)
+                result.parity.see(step)
                 on_step(step.record)
                 what = _differences(recorded, step)
                 if what:

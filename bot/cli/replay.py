@@ -56,7 +56,9 @@ def _over_recording(
 ) -> dict[str, Any]:
     from bot.app.replay import replay_recording
     from bot.settings import load_policy, named_policy
+    from bot.simulation.parity import parity_document
     from bot.terminal import state_line
+    from bot.terminal.parity import parity_lines
 
     chosen = named_policy(policy) if policy is not None else load_policy(settings_of(config).policy)
     found = asyncio.run(
@@ -78,6 +80,8 @@ def _over_recording(
             for what in item.what:
                 out.print(f"{iso_utc(item.now_s)} step {item.sequence}: {what}", markup=False, soft_wrap=True)
         out.print(f"{_many(len(found.records), 'step')} decided again, {len(found.differences)} differ")
+        for line in parity_lines(found.parity.fills):
+            out.print(line, markup=False, soft_wrap=True)
     return {
         "steps": len(found.records),
         "same_policy": found.same_policy,
@@ -85,6 +89,7 @@ def _over_recording(
             {"sequence": item.sequence, "at": iso_utc(item.now_s), "what": list(item.what)}
             for item in found.differences
         ],
+        "money": parity_document(found.parity.fills),
     }
 
 

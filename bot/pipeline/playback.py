@@ -39,6 +39,9 @@ from bot.pipeline.recorded_venue import FAILURES, HELD, Answer
 from bot.pipeline.recording import BASE, DERIVED, FIGURES, SCHEMA, START, Line, tail_lines
 from bot.ports import MarketView, VenuePosition
 
+SIZE_DUST = 1e-9  # of a lot: a whole number of them divided by a lot may fall just short of it
+LOT_DIGITS = 12
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedStep:
@@ -226,7 +229,7 @@ class PlaybackVenue:
         nearest = min(found, key=lambda item: abs(math.log(item.size / size))) if self._asked else found[0]
         self._asked = True
         answer = _checked(exact or nearest)
-        return answer.quotes if exact else tuple(_scaled(item, size / answer.size) for item in answer.quotes)
+        return answer.quotes if exact else tuple(_scaled(item, size) for item in answer.quotes)
 
     async def held(self, view: MarketView) -> tuple[VenuePosition, ...]:  # noqa: ARG002
         return _checked(self._answers(HELD)[0]).positions
@@ -333,13 +336,18 @@ def _checked(answer: Answer) -> Answer:
     return answer
 
 
-def _scaled(quote: Quote, factor: float) -> Quote:
+def _scaled(quote: Quote, size: float) -> Quote:
+    """Return the quote at another size: in whole lots and within what was there, as a venue gives it."""
+    lots = math.floor(min(size, quote.liquidity) / quote.lot + SIZE_DUST)
+    wanted = max(round(lots * quote.lot, LOT_DIGITS), quote.min_size)
+    factor = wanted / quote.size
     return replace(
         quote,
-        size=quote.size * factor,
+        size=wanted,
         premium_usd=quote.premium_usd * factor,
         fee_usd=quote.fee_usd * factor,
         swap_usd=quote.swap_usd * factor,
+        model_usd=quote.model_usd * factor,
         indicative=True,
         because=f"recorded for {quote.size:g} contracts",
     )

@@ -42,7 +42,7 @@ def quote(size, premium_usd=100.0):
         model_usd=95.0 * size,
         min_size=0.1,
         lot=0.1,
-        liquidity=100.0,
+        liquidity=10_000.0,
         valid_until_s=START_S + 1e9,
         block_number=1,
     )
@@ -275,8 +275,13 @@ async def test_a_size_that_nobody_asked_for_is_in_proportion_and_marked(tmp_path
     (double,) = await venue.quotes(view, underlying="ETH", size=2 * asked)
     assert not exact.indicative
     assert double.indicative
-    assert double.premium_usd == pytest.approx(2 * exact.premium_usd)
+    lots = math.floor(2 * asked / exact.lot)  # a venue sells whole ones
+    assert double.size == pytest.approx(lots * exact.lot)
+    assert double.premium_usd == pytest.approx(exact.premium_usd * double.size / exact.size)
+    assert double.model_usd == pytest.approx(exact.model_usd * double.size / exact.size)
     assert double.gas_usd == exact.gas_usd
+    (most,) = await venue.quotes(view, underlying="ETH", size=3 * exact.liquidity)
+    assert most.size == pytest.approx(exact.liquidity)
 
 
 async def test_tables_are_plain_and_hold_unknowns_as_such(tmp_path, begin):
