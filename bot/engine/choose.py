@@ -9,24 +9,22 @@ farther layer's band; else the layer has a shortfall.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from operator import attrgetter
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bot.engine.group import Group, group_contracts
 from bot.engine.layers import NEXT_FARTHER, option_types
 from bot.engine.policy import Policy
-from bot.model.hedge import HeldHedge, Instrument, Layer, OptionType, Quote
+from bot.engine.quote_table import LEAST, MOST, QuoteTable, plainly_sound, table_of
+from bot.model.hedge import HeldHedge, Layer, OptionType, Quote
 from bot.model.market import FloatArray
 from bot.model.units import DAY_S
 from bot.quant.var import value_at_risk
 
 _DIGITS = 9
-# As instruments compare, in one tuple that is made once and not in every comparison.
-_fields_of = attrgetter(*(field.name for field in fields(Instrument)))
-_BEYOND = 1e12  # no strike in USD, nor a contract's units, is as large, or as small as its inverse
 
 
 class Slot(NamedTuple):
@@ -77,16 +75,27 @@ def choose(
     allow_indicative: bool = False,
 ) -> Mapping[Slot, Choice]:
     """Return the best usable quote of every slot; ties go to the smaller instrument, whatever the order."""
-    mine = sorted(
-        (item for item in quotes if item.instrument.underlying == group.hedged_by),
-        key=lambda item: (_fields_of(item.instrument), item.size),
-    )
-    refusals = [refuse_quote(policy, group, item, allow_indicative=allow_indicative) for item in mine]
-    usable = [item for item, refusal in zip(mine, refusals, strict=True) if not refusal]
-    refused = tuple(f"{item.instrument.id}: {why}" for item, why in zip(mine, refusals, strict=True) if why)
     if group.unhedged:
         return {slot: _none(slot, f"{slot.layer}: {group.unhedged}") for slot in slots_of(policy, layers)}
-    return {slot: _choose_slot(policy, group, slot, usable, refused) for slot in slots_of(policy, layers)}
+    table = table_of(group, quotes)
+    usable, refused = _usable(policy, group, table, allow_indicative=allow_indicative)
+    return {
+        slot: _choose_slot(policy, group, slot, table, usable, refused) for slot in slots_of(policy, layers)
+    }
+
+
+def _usable(
+    policy: Policy, group: Group, table: QuoteTable, *, allow_indicative: bool
+) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Return which quotes may be traded on, and of each other one why it may not."""
+    usable, refused = plainly_sound(policy, group, table), []
+    for row in np.flatnonzero(~usable).tolist():
+        quote = table.quote(row)
+        why = refuse_quote(policy, group, quote, allow_indicative=allow_indicative)
+        usable[row] = not why
+        if why:
+            refused.append(f"{quote.instrument.id}: {why}")
+    return usable, tuple(refused)
 
 
 def refuse_quote(policy: Policy, group: Group, quote: Quote, *, allow_indicative: bool = False) -> str:
@@ -119,8 +128,8 @@ def _refuse_terms(policy: Policy, group: Group, quote: Quote) -> str:
     instrument = quote.instrument
     if not instrument.expiry_s > group.now_s:
         return f"expired {group.now_s - instrument.expiry_s:.0f} s ago: time to expiry must be > 0"
-    if not all(1.0 / _BEYOND < value < _BEYOND for value in (instrument.strike_usd, instrument.multiplier)):
-        return f"strike and multiplier must be > 0 and under {_BEYOND:g}"
+    if not all(LEAST < value < MOST for value in (instrument.strike_usd, instrument.multiplier)):
+        return f"strike and multiplier must be > 0 and under {MOST:g}"
     if not 0.0 < quote.unit_cost_usd / instrument.multiplier < math.inf:
         return "the cost of one unit is not finite"
     if quote.iv > policy.orders.max_iv:
@@ -145,12 +154,19 @@ def _refuse_price(policy: Policy, group: Group, quote: Quote) -> str:
 
 
 def _choose_slot(
-    policy: Policy, group: Group, slot: Slot, usable: Sequence[Quote], refused: tuple[str, ...]
+    policy: Policy,
+    group: Group,
+    slot: Slot,
+    table: QuoteTable,
+    usable: NDArray[np.bool_],
+    refused: tuple[str, ...],
 ) -> Choice:
-    fitting = [item for item in usable if _fits_delta(policy, slot, item)]
-    inside, note = _in_expiry_band(policy, slot.layer, fitting, now_s=group.now_s)
-    if not inside:
-        return _none(slot, _why_none(policy, slot, usable, refused), dropped=refused)
+    fitting = np.flatnonzero(usable & _in_delta_band(policy, slot, table))
+    rows, note = _in_expiry_band(policy, slot.layer, table.expiries_s, fitting, now_s=group.now_s)
+    if not rows.size:
+        count = int(np.count_nonzero(usable))
+        return _none(slot, _why_none(policy, slot, count, refused), dropped=refused)
+    inside = [table.quote(row) for row in rows.tolist()]
     gains = worst_gains(group, slot, inside).tolist()
     ranked = sorted(
         range(len(inside)),
@@ -171,35 +187,36 @@ def _choose_slot(
     )
 
 
-def _fits_delta(policy: Policy, slot: Slot, quote: Quote) -> bool:
+def _in_delta_band(policy: Policy, slot: Slot, table: QuoteTable) -> NDArray[np.bool_]:
     low, high = policy.layers.of(slot.layer).delta
-    return quote.instrument.option_type is slot.option_type and low <= abs(unit_delta(quote)) <= high
+    size = np.abs(table.unit_deltas)
+    return np.asarray(table.of_type(slot.option_type) & (low <= size) & (size <= high))
 
 
 def _in_expiry_band(
-    policy: Policy, layer: Layer, quotes: Sequence[Quote], *, now_s: float
-) -> tuple[list[Quote], str]:
-    """Return the quotes in the entry band, else those of the nearest expiry that the fallback allows."""
+    policy: Policy, layer: Layer, expiries_s: FloatArray, rows: NDArray[np.intp], *, now_s: float
+) -> tuple[NDArray[np.intp], str]:
+    """Return the rows in the entry band, else those of the nearest expiry that the fallback allows."""
     low_s, high_s = policy.layers.of(layer).entry_s
-    lives = {item.instrument.expiry_s: item.instrument.expiry_s - now_s for item in quotes}
-    inside = [item for item in quotes if low_s <= lives[item.instrument.expiry_s] <= high_s]
+    expiries_s = expiries_s[rows]
+    life_s = expiries_s - now_s
     # A leg at roll_at exactly is rolled already, so entry needs more than that.
     shortest_s = max(policy.layers.of(layer).roll_at, policy.roll.venue_cutoff)
-    inside = [item for item in inside if lives[item.instrument.expiry_s] > shortest_s]
-    if inside:
+    inside = rows[(low_s <= life_s) & (life_s <= high_s) & (life_s > shortest_s)]
+    if inside.size:
         return inside, ""
     farther = NEXT_FARTHER.get(layer)
     longest_s = policy.layers.of(farther).dte[1] if farther else math.inf
     distance = {
         expiry: max(low_s - life, life - high_s, 0.0)
-        for expiry, life in lives.items()
-        if shortest_s < life <= longest_s
+        for expiry in set(expiries_s.tolist())
+        if shortest_s < (life := expiry - now_s) <= longest_s
     }
     if not distance:
-        return [], ""
+        return rows[:0], ""
     nearest = min(distance, key=lambda expiry: (distance[expiry], expiry))
-    note = f"; no expiry in {_band(low_s, high_s)}, nearest is {lives[nearest] / DAY_S:.1f} d"
-    return [item for item in quotes if item.instrument.expiry_s == nearest], note
+    note = f"; no expiry in {_band(low_s, high_s)}, nearest is {(nearest - now_s) / DAY_S:.1f} d"
+    return rows[expiries_s == nearest], note
 
 
 def worst_gains(group: Group, slot: Slot, quotes: Sequence[Quote | HeldHedge]) -> FloatArray:
@@ -218,11 +235,11 @@ def worst_gains(group: Group, slot: Slot, quotes: Sequence[Quote | HeldHedge]) -
     return np.asarray(contracts.path_gains(group.paths[worst]).mean(axis=1))
 
 
-def _why_none(policy: Policy, slot: Slot, usable: Sequence[Quote], refused: Sequence[str]) -> str:
+def _why_none(policy: Policy, slot: Slot, usable: int, refused: Sequence[str]) -> str:
     band = policy.layers.of(slot.layer)
     low, high = band.delta
     wanted = f"{_band(*band.entry_s)} and |delta| {low:g}-{high:g}"
-    text = f"{slot.layer}: no listed {slot.option_type} fits {wanted} ({len(usable)} usable quotes)"
+    text = f"{slot.layer}: no listed {slot.option_type} fits {wanted} ({usable} usable quotes)"
     return f"{text}; refused: {'; '.join(refused[:3])}" if refused else text
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bot.engine.group import Group, group_contracts
+from bot.engine.group import Group, group_contracts, path_gains
 from bot.model.hedge import HeldCondor
 from bot.model.market import FloatArray
 from bot.quant.payoff import expiry_payoff
@@ -42,10 +42,11 @@ def capital_at_risk(condors: Sequence[HeldCondor]) -> float:
 def _path_gains(group: Group, condor: HeldCondor) -> FloatArray:
     """Return the gain from today's mark on each path; without a mark, what is settled plus the credit."""
     sizes = np.array([leg.size for leg in condor.legs])
-    terms = group_contracts(group, [(leg.instrument, leg.iv) for leg in condor.legs])
-    gains = np.asarray(sizes @ terms.path_gains(group.paths))
+    legs = [(leg.instrument, leg.iv) for leg in condor.legs]
+    gains = np.asarray(sizes @ path_gains(group, legs))
     if np.isfinite(gains).all():
         return gains
+    terms = group_contracts(group, legs)
     settled = expiry_payoff(
         group.paths[:, -1], strikes=terms.strikes, is_puts=terms.is_puts, sizes=sizes * terms.units
     )

@@ -39,18 +39,18 @@ def conversions(
     Their liquidity shares what R9's limits leave perpetuals of this group in equal parts, so that all of them
     together stay within it.
     """
-    if not policy.perpetual.conversions or not frame.perpetual_quotes:
-        return ()
+    if not policy.perpetual.conversions or not frame.perpetual_quotes or frame.pair_venues == ():
+        return ()  # of a pair that no venue fills nothing could be bought
     perpetual, _ = best_perpetual(policy, frame, group, allow_indicative=allow_indicative)
     if perpetual is None:
         return ()
-    wanted = option_types(policy)
+    bought = {_OTHER[kind] for kind in option_types(policy)}
     usable = [
         item
         for item in frame.quotes
         if item.instrument.underlying == group.hedged_by
         and item.instrument.is_fixed  # of another, parity has no strike or date to hold at
-        and item.instrument.option_type in {_OTHER[kind] for kind in wanted}
+        and item.instrument.option_type in bought
         and not refuse_quote(policy, group, item, allow_indicative=allow_indicative)
     ]
     pairs = [_pair(policy, group, item, perpetual) for item in usable]

@@ -50,12 +50,15 @@ class Group:
     daily_returns: int  # that the paths were drawn from
     confidence: float
     unseen: tuple[str, ...] = ()  # positions that may belong to it and were not read yet
-    quotes: tuple[Quote, ...] = ()  # all of the frame
+    quotes: Sequence[Quote] = ()  # all of the frame
     condors: tuple[HeldCondor, ...] = ()  # sold on top (R16); their losses are in ``losses_usd``
     perpetuals: tuple[HeldPerpetual, ...] = ()  # NEAR's (R27), beside the options and R8's share
     terms: dict[tuple[tuple[Instrument, float], ...], "Contracts"] = field(
         default_factory=dict, init=False, repr=False
     )  # what group_contracts worked out already
+    gains: dict[tuple[Instrument, float], FloatArray] = field(
+        default_factory=dict, init=False, repr=False
+    )  # what path_gains did
 
     @property
     def horizon_days(self) -> int:
@@ -345,3 +348,15 @@ def group_contracts(group: Group, options: Sequence[tuple[Instrument, float]]) -
             key, now_s=group.now_s, spot_usd=group.spot_usd, stable_usd=group.stable_usd
         )
     return found
+
+
+def path_gains(group: Group, options: Sequence[tuple[Instrument, float]]) -> FloatArray:
+    """Return the gain of one contract of each option on every path of the group, [option, path] (R8).
+
+    Several rules of a decision ask for the same options, alone and together.
+    """
+    new = [key for key in dict.fromkeys(options) if key not in group.gains]
+    if new:
+        rows = group_contracts(group, new).path_gains(group.paths)
+        group.gains.update(zip(new, rows, strict=True))
+    return np.stack([group.gains[key] for key in options])

@@ -13,6 +13,7 @@ from bot.engine.policy import Policy
 from bot.engine.policy_sizing import SizingPolicy
 from bot.model.hedge import HeldHedge, Quote, Spend, SpendKind
 from bot.model.market import FloatArray, Frame
+from bot.model.quotes import instruments_of
 from bot.model.tier import RuleFinding
 from bot.model.units import DAY_S
 
@@ -94,7 +95,7 @@ def _venue_caps(policy: Policy, frame: Frame, *, session_usd: float, reserved_us
         return ()
     recent = [hedge for hedge in frame.held if hedge.opened_at_s > since_s]
     caps = []
-    for venue in sorted({quote.instrument.venue for quote in frame.quotes}):
+    for venue in sorted({item.venue for item in instruments_of(frame.quotes)}):
         there = [hedge for hedge in recent if hedge.instrument.venue == venue]
         oldest_s = min((hedge.opened_at_s for hedge in there), default=math.nan)
         caps.append(

@@ -11,7 +11,7 @@ import numpy as np
 
 from bot.engine.choose import Slot
 from bot.engine.cost_guard import CarryCap
-from bot.engine.group import Group, group_contracts
+from bot.engine.group import Group, path_gains
 from bot.engine.layers import LayerPlan
 from bot.engine.perpetual import NearHedge
 from bot.engine.policy import Policy
@@ -88,9 +88,8 @@ class Purchase:
         """Return its gain on every path of its group, USD."""
         if self.quote is self.want.quote:
             return self.units * self.want.target.unit_gains
-        group = self.want.group
-        one = group_contracts(group, [(self.quote.instrument, self.quote.iv)])
-        return np.asarray(self.contracts * one.path_gains(group.paths)[0])
+        (gains,) = path_gains(self.want.group, [(self.quote.instrument, self.quote.iv)])
+        return np.asarray(self.contracts * gains)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bot.engine.choose import Choice, Slot
-from bot.engine.group import Group, group_contracts
+from bot.engine.group import Group, path_gains
 from bot.engine.layers import LayerPlan
 from bot.engine.policy import Policy
 from bot.model.hedge import HeldHedge, Layer
@@ -98,17 +98,16 @@ def unit_path_gains(group: Group, choice: Choice) -> FloatArray:
     """Return gain per unit of the underlying on every path; zeros when nothing is listed."""
     if choice.quote is None:
         return np.zeros(group.losses_usd.shape)
-    contracts = group_contracts(group, [(choice.quote.instrument, choice.quote.iv)])
-    return np.asarray(contracts.path_gains(group.paths)[0] / choice.quote.instrument.multiplier)
+    (gains,) = path_gains(group, [(choice.quote.instrument, choice.quote.iv)])
+    return np.asarray(gains / choice.quote.instrument.multiplier)
 
 
 def held_path_gains(group: Group, held: Sequence[HeldHedge]) -> FloatArray:
     """Return the summed gain of held hedges on every path; NaN where a mark is unknown."""
     if not held:
         return np.zeros(group.losses_usd.shape)
-    contracts = group_contracts(group, [(item.instrument, item.iv) for item in held])
     sizes = np.array([item.size for item in held], dtype=np.float64)
-    return np.asarray(sizes @ contracts.path_gains(group.paths))
+    return np.asarray(sizes @ path_gains(group, [(item.instrument, item.iv) for item in held]))
 
 
 def covered_share(group: Group, gains: FloatArray) -> float:

@@ -1,7 +1,7 @@
 """One decision: readings, votes, tiers, targets, guards, legs. Pure: same input, same bytes (R25)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.engine.alternatives import alternatives, refused_quotes
@@ -39,6 +39,23 @@ from bot.model.tier import Reading, RuleFinding, Tier
 from bot.signals import read_signals
 
 
+def _read(policy: Policy, frame: Frame) -> tuple[Reading, ...]:
+    return tuple(read_signals(frame.columns, now_s=frame.now_s, policy=policy.signals))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """What comes before the layers. R26's control puts tiers of another time in place of R1 to R4's."""
+
+    read: Callable[[Policy, Frame], tuple[Reading, ...]] = _read
+    tier: Callable[[Policy, GroupState, Frame, Group, Sequence[Reading], Sequence[str]], TierStep] = (
+        decide_tier
+    )
+
+
+LIVE = Stages()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Orders:
     """What all groups together do with money."""
@@ -50,13 +67,15 @@ class _Orders:
     condors: tuple[CondorOrder, ...]
 
 
-def decide(policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineState, Decision]:
+def decide(
+    policy: Policy, state: EngineState, frame: Frame, *, stages: Stages = LIVE
+) -> tuple[EngineState, Decision]:
     """Return the next memory and the decision on a frame. Unknown or bad data hold; they never raise."""
-    readings = tuple(read_signals(frame.columns, now_s=frame.now_s, policy=policy.signals))
+    readings = stages.read(policy, frame)
     holds = find_holds(policy, frame)
     protocols = protocol_step(policy, state, frame, readings)
     _, health = health_alarms(policy, frame)
-    steps, plans, memory = _plan_groups(policy, state, frame, readings, holds=holds)
+    steps, plans, memory = _plan_groups(policy, state, frame, readings, holds=holds, stages=stages)
     orders = _orders(policy, frame, plans, steps, holds=holds)
     for plan in plans:
         memory[plan.group.name] = _still_easing(memory[plan.group.name], plan, orders.legs)
@@ -95,13 +114,14 @@ def _plan_groups(
     readings: Sequence[Reading],
     *,
     holds: Sequence[str],
+    stages: Stages,
 ) -> tuple[dict[str, TierStep], list[GroupPlan], dict[str, GroupState]]:
     """Return every group's tier and what it wants, before any money is counted, and its memory after that."""
     steps, plans, memory = dict[str, TierStep](), list[GroupPlan](), dict(state.groups)
     for name in group_names(frame):
         group = with_condors(read_group(policy, frame, name), frame.condors)
         before = state.groups.get(name, GroupState())
-        step = decide_tier(policy, before, frame, group, readings, holds=holds)
+        step = stages.tier(policy, before, frame, group, readings, holds)
         plan, after, found = plan_group(policy, frame, group, step.context, readings=readings, holds=holds)
         steps[name] = replace(step, findings=step.findings + found)
         memory[name] = after

@@ -96,7 +96,8 @@ def _offered(
 ) -> _Offered:
     layers = open_layers(state.tier)
     pairs = conversions(policy, frame, group, layers, allow_indicative=allow_indicative)
-    listed = choose(policy, group, layers, (*frame.quotes, *pairs), allow_indicative=allow_indicative)
+    offered = (*frame.quotes, *pairs) if pairs else frame.quotes
+    listed = choose(policy, group, layers, offered, allow_indicative=allow_indicative)
     stress, settled = settlement_stress(policy, readings, listed)
     placed = place_wings(
         policy,

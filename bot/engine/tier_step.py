@@ -41,7 +41,6 @@ def decide_tier(
     frame: Frame,
     group: Group,
     readings: Sequence[Reading],
-    *,
     holds: Sequence[str],
 ) -> TierStep:
     """Return a group's memory after R1-R4."""

@@ -18,6 +18,7 @@ from bot.engine.policy import Policy
 from bot.engine.rules.context import SCORE_DIGITS, TierContext
 from bot.engine.rules.outer_wings import WingDirective
 from bot.model.hedge import Instrument, OptionType, Quote
+from bot.model.quotes import instruments_of
 from bot.model.record import GroupState
 from bot.model.tier import RuleFinding
 from bot.quant.payoff import break_evens
@@ -176,8 +177,7 @@ def _next_strikes(group: Group, choice: Choice) -> frozenset[Instrument]:
         best.setdefault((item.venue, item.expiry_s, item.settlement), item)
     out = -1.0 if choice.slot.option_type is OptionType.PUT else 1.0
     found: dict[tuple[str, int, str], Instrument] = {}
-    for quote in group.quotes:
-        item = quote.instrument
+    for item in instruments_of(group.quotes):
         key = (item.venue, item.expiry_s, item.settlement)
         here = best.get(key)
         if here is None or (item.underlying, item.option_type) != (group.hedged_by, here.option_type):

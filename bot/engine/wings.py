@@ -10,6 +10,7 @@ from bot.engine.group import Group
 from bot.engine.policy import Policy
 from bot.model.hedge import Instrument, Layer, OptionType
 from bot.model.market import FloatArray
+from bot.model.quotes import instruments_of
 from bot.model.tier import RuleFinding
 from bot.model.units import DAY_S
 from bot.quant import lp
@@ -138,7 +139,7 @@ def _listed_width(policy: Policy, group: Group, item: Instrument, fees_usd: floa
     """Name the listed strike of the same expiry whose ratio is nearest the middle of the policy's band."""
     low, high = policy.wings.fees_to_width
     same = (item.venue, item.expiry_s, item.option_type)
-    listed = (quote.instrument for quote in group.quotes)
+    listed = instruments_of(group.quotes)
     strikes = np.array(
         sorted(
             {

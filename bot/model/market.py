@@ -1,9 +1,10 @@
 """What was observed: blocks, observations, their columns, and the frame a decision is made on."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -35,6 +36,7 @@ class Metric(StrEnum):
     IV_30D = "iv_30d"
     IV_90D = "iv_90d"
     VOL_INDEX = "vol_index"  # subject: underlying; DVOL-like index, fraction a year
+    VOL_OF_VOL = "vol_of_vol"  # subject: underlying; how unsteady that index is, over its usual (ratio)
     # subject: underlying; put-call parity: widest gap between a call and a put of one strike and expiry and
     # the discounted forward, over its whole cost; positive = the call is dear
     PARITY_GAP = "parity_gap"
@@ -169,7 +171,7 @@ class Columns:
     def find(self, metric: Metric, subject: str | None = None) -> tuple[SeriesKey, ...]:
         """Return the matching keys in a stable order; empty means no source is configured (absent)."""
         if not self._found and self.series:
-            self._found.update(_by_metric(self.series))
+            self._found.update(_by_metric(tuple(self.series)))
         found = self._found.get(metric, ())
         return found if subject is None else tuple([key for key in found if key.subject == subject])
 
@@ -187,7 +189,8 @@ class Columns:
         return best
 
 
-def _by_metric(keys: Iterable[SeriesKey]) -> dict[Metric, tuple[SeriesKey, ...]]:
+@lru_cache(maxsize=64)  # frame after frame has the same series
+def _by_metric(keys: tuple[SeriesKey, ...]) -> Mapping[Metric, tuple[SeriesKey, ...]]:
     found: dict[Metric, list[SeriesKey]] = {}
     for key in sorted(keys):
         found.setdefault(key.metric, []).append(key)
@@ -217,7 +220,7 @@ class Frame:
     held: tuple["HeldHedge", ...] = ()
     condors: tuple["HeldCondor", ...] = ()  # sold by R16's overlay
     perpetuals: tuple["HeldPerpetual", ...] = ()
-    quotes: tuple["Quote", ...] = ()
+    quotes: Sequence["Quote"] = ()
     perpetual_quotes: tuple["PerpetualQuote", ...] = ()
     perpetual_orders: tuple["PerpetualOrder", ...] = ()  # without a final outcome: they may still be filled
     pair_venues: tuple[str, ...] | None = None  # that fill options in two parts (R27); None: any would

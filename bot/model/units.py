@@ -3,6 +3,7 @@
 import math
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from functools import lru_cache
 
 from bot.errors import ConfigError
 
@@ -30,6 +31,7 @@ def to_fixed_up(value: float, *, decimals: int) -> int:
     return int((Decimal(repr(value)) * 10**decimals).to_integral_value(ROUND_CEILING))
 
 
+@lru_cache(maxsize=1024)  # records name the same few times again and again
 def iso_utc(timestamp_s: float) -> str:
     """Return seconds since the epoch as ISO 8601 UTC, to the second: ``2022-05-09T16:14:00Z``."""
     return datetime.fromtimestamp(math.floor(timestamp_s), tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -18,6 +18,7 @@ from bot.engine.policy import Policy
 from bot.model.exposure import Exposure
 from bot.model.hedge import HeldHedge, OptionType, ParityTerms, Quote
 from bot.model.market import Column, Columns, Frame, Metric, Observation, SeriesKey
+from bot.model.quotes import with_parity
 from bot.model.units import DAY_S
 from bot.pipeline.history import Change, History
 from bot.pipeline.history_store import StoredRows
@@ -171,13 +172,12 @@ def _cost_usd(quote: Quote, terms: ParityTerms) -> float:
     )
 
 
-def _parity_quotes(quotes: Iterable[Quote]) -> dict[SeriesKey, list[Quote]]:
+def _parity_quotes(quotes: Sequence[Quote]) -> dict[SeriesKey, list[Quote]]:
     """Return the quotes of every market that shows a call and a put of one strike and expiry."""
     found: dict[SeriesKey, list[Quote]] = {}
-    for item in quotes:
-        if item.parity is not None:
-            key = SeriesKey(Metric.PARITY_GAP, item.instrument.underlying, item.instrument.venue)
-            found.setdefault(key, []).append(item)
+    for item in with_parity(quotes):
+        key = SeriesKey(Metric.PARITY_GAP, item.instrument.underlying, item.instrument.venue)
+        found.setdefault(key, []).append(item)
     return {key: rows for key, rows in found.items() if _listings(rows, "call") & _listings(rows, "put")}
 
 

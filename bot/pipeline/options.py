@@ -28,7 +28,7 @@ class OptionsSeen:
     """What the venues of options said at one moment."""
 
     positions: tuple[VenuePosition, ...] = ()
-    quotes: tuple[Quote, ...] = ()
+    quotes: Sequence[Quote] = ()
     unread: Mapping[str, str] = field(default_factory=dict)  # venue -> why
     ahead: tuple[LegOutcome, ...] = ()  # executed after the pinned block
     unexplained: tuple[str, ...] = ()  # why nothing may be opened: journal and venue disagree
@@ -92,18 +92,18 @@ class Options:
     async def look(self, view: MarketView, sizes: Mapping[str, float]) -> OptionsSeen:
         """Ask every venue what is held and quoted, at about a size for each underlying."""
         positions: list[VenuePosition] = []
-        quotes: list[Quote] = []
+        offered: list[Sequence[Quote]] = []
         unread: dict[str, str] = {}
         for name, venue in self.venues.items():
             try:
                 positions.extend(await venue.held(view))
                 for underlying, size in sizes.items():
-                    quotes.extend(await venue.quotes(view, underlying=underlying, size=size))
+                    offered.append(await venue.quotes(view, underlying=underlying, size=size))
             except UNSEEN as error:
                 # Without the venue's own book we could buy what is held already.
                 unread[name] = f"venue {name} could not be read: {error}"
         return OptionsSeen(
-            positions=tuple(positions), quotes=tuple(quotes), unread=unread, ahead=self._ahead_of(view)
+            positions=tuple(positions), quotes=_together(offered), unread=unread, ahead=self._ahead_of(view)
         )
 
     def joined(
@@ -206,3 +206,8 @@ class Options:
                 f"leg {leg.key} belongs to venue {leg.instrument.venue!r}, configured are "
                 f"{', '.join(self.venues) or 'none'}; add the venue to the configuration"
             ) from None
+
+
+def _together(offered: Sequence[Sequence[Quote]]) -> Sequence[Quote]:
+    """Return all quotes; those of one venue and underlying alone as they came, which may be a board."""
+    return offered[0] if len(offered) == 1 else tuple([item for each in offered for item in each])

@@ -49,7 +49,7 @@ class RecordedVenue:
 
     async def quotes(self, view: MarketView, *, underlying: str, size: float) -> tuple[Quote, ...]:
         try:
-            found = await self.real.quotes(view, underlying=underlying, size=size)
+            found = tuple(await self.real.quotes(view, underlying=underlying, size=size))
         except _UNSEEN as error:
             self._failed(underlying, size, error)
             raise

@@ -1,7 +1,7 @@
 """Where hedges trade and positions are acted on, as the pipeline sees it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -50,7 +50,7 @@ class Venue(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def quotes(self, view: MarketView, *, underlying: str, size: float) -> tuple[Quote, ...]:
+    async def quotes(self, view: MarketView, *, underlying: str, size: float) -> Sequence[Quote]:
         """Return buy quotes for every listed option, at about ``size`` contracts each."""
         ...
 

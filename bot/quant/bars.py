@@ -9,6 +9,7 @@ import numpy as np
 
 from bot.errors import InvariantError
 from bot.model.market import Column, FloatArray
+from bot.quant.bar_grid import BarGrid
 
 T = TypeVar("T")
 
@@ -45,7 +46,12 @@ class Bars:
     @property
     def coverage(self) -> float:
         """Return the share of bars with a known close, 0 when there is no bar."""
-        return float(np.mean(np.isfinite(self.close))) if self.close.size else 0.0
+        return self.known / self.close.size if self.close.size else 0.0
+
+    @property
+    def known(self) -> int:
+        """Return how many bars have a known close."""
+        return int(np.count_nonzero(np.isfinite(self.close)))
 
 
 def closed_bars(column: Column, *, bar_s: int, now_s: float, count: int) -> Bars:
@@ -65,9 +71,18 @@ def closed_bars(column: Column, *, bar_s: int, now_s: float, count: int) -> Bars
     place, version = ("bars", bar_s, count), (end_s, last - first)
     kept: tuple[Any, Bars] | None = column.memo.get(place)
     if kept is None or kept[0] != version:
-        bars = _bars(column, bar_s=bar_s, end_s=end_s, count=count, rows=slice(first, last))
+        bars = _of_grid(column, column.memo, bar_s=bar_s, end=end_s // bar_s, count=count, rows=last - first)
         kept = column.memo[place] = (version, bars)
     return kept[1]
+
+
+def _of_grid(column: Column, memo: dict[Any, Any], *, bar_s: int, end: int, count: int, rows: int) -> Bars:
+    place, first = ("grid", bar_s), end - count
+    grid: BarGrid | None = memo.get(place)
+    if grid is None or not grid.holds(column, first=first, end=end, rows=rows):
+        grid = memo[place] = BarGrid(column, bar_s=bar_s, first=first, end=end)
+    opens, close = grid.part(first, end)
+    return Bars(times_s=opens, close=close, bar_s=bar_s)
 
 
 def _bars(column: Column, *, bar_s: int, end_s: int, count: int, rows: slice) -> Bars:

@@ -82,9 +82,11 @@ def value_at_risk(losses: FloatArray, *, confidence: float = 0.99) -> float:
     Positive is a loss. NaN when there is no outcome or any is NaN: an unknown outcome is never left out.
     """
     rank = _rank(losses.size, confidence)
-    if not losses.size or np.isnan(losses).any():
+    if not losses.size or np.count_nonzero(np.isnan(losses)):
         return math.nan
-    return float(np.partition(losses, rank - 1)[rank - 1])
+    parted = losses.copy()
+    parted.partition(rank - 1)
+    return float(parted[rank - 1])
 
 
 def expected_shortfall(losses: FloatArray, *, confidence: float = 0.99) -> float:

@@ -36,7 +36,10 @@ def after_last_long_hole(values: FloatArray, *, max_hole_bars: int) -> FloatArra
 
     A run at the very end counts too: after it nothing is left.
     """
-    known = np.flatnonzero(np.isfinite(values))
+    is_known = np.isfinite(values)
+    if is_known.all():
+        return values
+    known = np.flatnonzero(is_known)
     if not known.size or values.size - 1 - int(known[-1]) > max_hole_bars:
         return values[values.size :]
     breaks = np.flatnonzero(np.diff(known) - 1 > max_hole_bars)

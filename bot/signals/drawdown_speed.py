@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from bot.model.market import Columns, Metric, SeriesKey
+from bot.model.market import Columns, FloatArray, Metric, SeriesKey
 from bot.model.tier import Family, Quality, Reading
 from bot.model.units import DAY_S, HOUR_S, YEAR_S
 from bot.quant.surface import HIGHEST_IV, LOWEST_IV
@@ -100,7 +100,7 @@ def _measure(inputs: Inputs, *, quiet: int, policy: SignalsPolicy) -> Measured |
     if not LOWEST_IV <= iv <= HIGHEST_IV:
         because = f"an implied vol of {iv:g} is not between {LOWEST_IV:g} and {HIGHEST_IV:g}"
         return Measured(value=math.nan, score=math.nan, because=because)
-    move = bars.once(("move", quiet), lambda: float(np.nansum(steps)))
+    move = bars.once(("move", quiet), lambda: _sum(steps))
     expected = iv * math.sqrt(span_s / YEAR_S)
     value, anchors = move / expected, policy.technical.drawdown_speed
     return Measured(
@@ -110,3 +110,7 @@ def _measure(inputs: Inputs, *, quiet: int, policy: SignalsPolicy) -> Measured |
         f"{iv:.1%} expects of {span_s / DAY_S:g} d ({known_share(bars)}): {value:+.2f} sigma, "
         f"stress from {anchors.calm:g} to {anchors.stress:g}",
     )
+
+
+def _sum(steps: FloatArray) -> float:
+    return float(steps.sum() if np.isfinite(steps).all() else np.nansum(steps))

@@ -3,8 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from bot.model.market import Columns, Metric, SeriesKey
 from bot.model.tier import Family, Reading
 from bot.model.units import DAY_S
@@ -60,7 +58,7 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     (column,) = inputs.columns
     window_s = policy.technical.iv_window_s
     bars = inputs.held_bars(column, count=policy.bars(window_s), policy=policy)
-    known = bars.once("known", lambda: int(np.isfinite(bars.close).sum()))
+    known = bars.known
     count = inputs.expected(window_s, policy)
     needed = policy.coverage * count
     if known < needed:

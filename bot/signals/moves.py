@@ -20,6 +20,9 @@ def moves(close: FloatArray, *, quiet_bars: int) -> FloatArray:
     """
     out = np.full(close.shape, np.nan)
     usable = np.isfinite(close) & (close > 0.0)
+    if usable.all():
+        out[1:] = np.diff(np.log(close))
+        return out
     known = np.flatnonzero(usable)
     if known.size < 2:
         return out
@@ -31,18 +34,23 @@ def moves(close: FloatArray, *, quiet_bars: int) -> FloatArray:
     return out
 
 
+def steps_of(bars: Bars, *, quiet_bars: int) -> FloatArray:
+    """Return ``moves`` between bars, one fewer than these; signals of one price share them."""
+    return bars.once(("moves", quiet_bars), lambda: moves(bars.close, quiet_bars=quiet_bars)[1:])
+
+
 def moving_bars(
     inputs: Inputs, *, span: int, window_s: float, quiet_bars: int, policy: SignalsPolicy, what: str
 ) -> tuple[Bars, FloatArray] | Measured | NotYet:
     """Return the last ``span`` + 1 bars of the first column and the moves between, if enough are known."""
     bars = inputs.held_bars(inputs.columns[0], count=span + 1, policy=policy)
-    known = bars.once("known", lambda: int(np.isfinite(bars.close).sum()))
+    known = bars.known
     needed = policy.coverage * (span + 1)
     if known < needed:
         return too_few(known, needed=needed, window_s=window_s, inputs=inputs, policy=policy, what=what)
     if math.isnan(bars.close[-1]):
         return no_last_bar(what)
-    steps = bars.once(("moves", quiet_bars), lambda: moves(bars.close, quiet_bars=quiet_bars)[1:])
+    steps = steps_of(bars, quiet_bars=quiet_bars)
     if not np.isfinite(steps).any():
         return Measured(value=math.nan, score=math.nan, because=f"{what}: no two known bars without a hole")
     return bars, steps

@@ -8,20 +8,21 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from statistics import median
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from bot.model.market import Column, Columns, FloatArray, Metric, SeriesKey
+from bot.model.market import Column, Columns, Metric, SeriesKey
 from bot.model.tier import Family, Quality, Reading
-from bot.model.units import MINUTE_S, iso_utc
+from bot.model.units import iso_utc
 from bot.quant.bars import Bars, closed_bars
+from bot.signals.freshness import Freshness as Freshness
+from bot.signals.freshness import freshness as freshness
+from bot.signals.freshness import late_after_s as late_after_s
+from bot.signals.freshness import quiet_bars as quiet_bars
 from bot.signals.policy import SignalsPolicy
 
-_CADENCE_ROWS = 24  # rows that a source's interval is read from
-_FEED = "chainlink:"  # sources whose observations keep the feed's own update time
+T = TypeVar("T")
 
 
 class Signal(Protocol):
@@ -92,6 +93,22 @@ class Inputs:
     def patience_bars(self, policy: SignalsPolicy, *, bar_s: int | None = None) -> int:
         return int(self.patience_s // (bar_s or policy.bar_s))
 
+    def once(self, what: Any, make: Callable[[], T]) -> T:
+        """Return ``make()``, worked out once for the same rows of the first column and the same ``good_s``.
+
+        ``make`` must depend on nothing else; what it returns must not be changed.
+        """
+        column = self.columns[0]
+        if column.memo is None or not column.times_s.size:
+            return make()
+        # Rows are only added, so as many rows between the same times are the same rows.
+        version = (column.times_s.size, column.times_s[0], column.times_s[-1], self.good_s)
+        kept = column.memo.get(what)
+        if kept is None or kept[0] != version:
+            kept = column.memo[what] = (version, make())
+        made: T = kept[1]
+        return made
+
     def expected(self, span_s: float, policy: SignalsPolicy) -> int:
         """Return how many samples a whole span has: its bars, or the rows of a source slower than a bar."""
         return int(span_s // max(float(policy.bar_s), self.interval_s))
@@ -111,8 +128,10 @@ class Inputs:
 
 def _held(longer: Bars, patience: int) -> Bars:
     count = longer.close.size - patience
-    known = np.flatnonzero(np.isfinite(longer.close))
-    empty = longer.close.size - 1 - int(known[-1]) if known.size else 0
+    empty = 0
+    if count and not math.isfinite(longer.close[-1]):
+        known = np.flatnonzero(np.isfinite(longer.close))
+        empty = longer.close.size - 1 - int(known[-1]) if known.size else 0
     end = longer.close.size - (empty if empty <= patience else 0)
     part = slice(end - count, end)
     return Bars(times_s=longer.times_s[part], close=longer.close[part], bar_s=longer.bar_s)
@@ -120,63 +139,6 @@ def _held(longer: Bars, patience: int) -> Bars:
 
 Measure: TypeAlias = Callable[[Inputs], Measured | NotYet]
 QuietMeasure: TypeAlias = Callable[..., Measured | NotYet]  # (inputs, *, quiet, policy)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Freshness:
-    """How far a column can be trusted now."""
-
-    quality: Quality  # LIVE, HELD or MISSING
-    good_s: float  # last known observation; NaN when there is none
-    interval_s: float  # typical spacing of its rows
-    patience_s: float  # age at which a held score is missing
-    because: str
-
-
-def freshness(key: SeriesKey, column: Column, *, now_s: float, policy: SignalsPolicy) -> Freshness:
-    """Judge a column that ends at ``now_s``.
-
-    LIVE while its newest row is known and not late; HELD while the last known row is within ``hold`` of that;
-    MISSING after it, and when no row is known at all.
-    """
-    interval = _interval(key, column, policy)
-    late_s = _late_after_s(key, interval, policy)
-    patience_s = late_s + max(policy.hold_chain_s, policy.hold_http_intervals * interval)
-    last = column.last_known()
-    good_s = float(column.times_s[last]) if last >= 0 else math.nan
-    age_s, fails = now_s - good_s, last != column.values.size - 1
-    if last < 0:
-        quality, because = Quality.MISSING, f"{key} has no known value"
-    elif age_s <= late_s and not fails:
-        quality, because = Quality.LIVE, ""
-    else:
-        quality = Quality.HELD if age_s <= patience_s else Quality.MISSING
-        verb = "held for" if quality is Quality.HELD else "over its hold of"
-        because = (
-            f"{key} {'fails' if fails else 'is late'}: last known {age_s / MINUTE_S:.0f} min ago, "
-            f"{verb} {patience_s / MINUTE_S:.0f} min"
-        )
-    return Freshness(
-        quality=quality, good_s=good_s, interval_s=interval, patience_s=patience_s, because=because
-    )
-
-
-def quiet_bars(key: SeriesKey, policy: SignalsPolicy) -> int:
-    """Return how many bars in a row a source may leave empty without a hole: those of a feed's heartbeat.
-
-    A feed keeps the time of its own updates; any other source has a row for each bar, or a hole.
-    """
-    return math.ceil(policy.feed_heartbeat_s / policy.bar_s) if key.source.startswith(_FEED) else 0
-
-
-def late_after_s(key: SeriesKey, column: Column, *, policy: SignalsPolicy) -> float:
-    """Return the age from which the newest observation of a column is late."""
-    return _late_after_s(key, _interval(key, column, policy), policy)
-
-
-def _late_after_s(key: SeriesKey, interval_s: float, policy: SignalsPolicy) -> float:
-    late_s = policy.late_intervals * interval_s
-    return max(late_s, policy.feed_heartbeat_s) if key.source.startswith(_FEED) else late_s
 
 
 def trailing(columns: Columns, key: SeriesKey, *, now_s: float, lookback_s: float) -> Column:
@@ -188,6 +150,17 @@ def gather(
     keys: tuple[SeriesKey, ...], columns: Columns, *, lookback_s: float, now_s: float, policy: SignalsPolicy
 ) -> tuple[Inputs, Freshness]:
     """Return the trailing columns and the freshness of the worst of them."""
+    if len(keys) == 1:
+        part = trailing(columns, keys[0], now_s=now_s, lookback_s=lookback_s)
+        only = freshness(keys[0], part, now_s=now_s, policy=policy)
+        alone = Inputs(
+            columns=(part,),
+            good_s=only.good_s,
+            now_s=now_s,
+            interval_s=only.interval_s,
+            patience_s=only.patience_s,
+        )
+        return alone, only
     parts = tuple(trailing(columns, key, now_s=now_s, lookback_s=lookback_s) for key in keys)
     found = [freshness(key, part, now_s=now_s, policy=policy) for key, part in zip(keys, parts, strict=True)]
     inputs = Inputs(
@@ -348,30 +321,6 @@ def _reading(
         warm_at_s=warm_at_s,
         held_until_s=held_until_s,
     )
-
-
-def _interval(key: SeriesKey, column: Column, policy: SignalsPolicy) -> float:
-    """Return the median spacing of the newest rows, failed reads included, within what the metric allows."""
-    least_s, most_s = policy.fundamental.intervals.of(key) or (0.0, policy.max_interval_s)
-    if least_s == most_s:
-        return least_s
-    newest_s = column.times_s[-_CADENCE_ROWS:]
-    if column.memo is None or not newest_s.size:
-        return min(_median_step(newest_s, policy), most_s)
-    # Rows are only added at the end, so as many rows between the same times are the same rows.
-    place = ("interval", policy.bar_s)
-    version = (newest_s.size, newest_s[0], newest_s[-1])
-    kept: tuple[Any, float] | None = column.memo.get(place)
-    if kept is None or kept[0] != version:
-        kept = column.memo[place] = (version, _median_step(newest_s, policy))
-    return min(kept[1], most_s)
-
-
-def _median_step(newest_s: FloatArray, policy: SignalsPolicy) -> float:
-    times_s = newest_s.tolist()
-    # A feed may be read often between its updates: rows of one time are one.
-    steps_s = [later - earlier for earlier, later in pairwise(times_s) if later > earlier]
-    return float(median(steps_s)) if steps_s else float(policy.bar_s)  # cadence not known yet
 
 
 _RANK = {Quality.LIVE: 0, Quality.HELD: 1, Quality.MISSING: 2}

@@ -16,7 +16,7 @@ from bot.quant.volatility import (
     ewma_vol,
     periods_per_year,
 )
-from bot.signals.moves import moves
+from bot.signals.moves import moves, steps_of
 from bot.signals.policy import SignalsPolicy
 from bot.signals.reading import (
     Inputs,
@@ -62,11 +62,13 @@ class _Vols(NamedTuple):
 
 
 def _vols(bars: Bars, span: int, quiet: int, policy: SignalsPolicy) -> _Vols:
-    returns, yearly = moves(bars.close, quiet_bars=quiet)[1:], periods_per_year(bars.bar_s)
-    recent = moves(after_last_long_hole(bars.close, max_hole_bars=policy.max_hole_bars), quiet_bars=quiet)
+    returns, yearly = steps_of(bars, quiet_bars=quiet), periods_per_year(bars.bar_s)
+    unbroken = after_last_long_hole(bars.close, max_hole_bars=policy.max_hole_bars)
+    is_whole = unbroken.size == bars.close.size
+    recent = returns if is_whole else moves(unbroken, quiet_bars=quiet)
     return _Vols(
-        known=int(np.isfinite(returns).sum()),
-        fresh=int(np.isfinite(recent).sum()),
+        known=int(np.count_nonzero(np.isfinite(returns))),
+        fresh=int(np.count_nonzero(np.isfinite(recent))),
         short=ewma_vol(recent, decay=decay_of_span(span), periods_per_year=yearly),
         long=close_to_close_vol(returns, periods_per_year=yearly, coverage=policy.coverage),
     )

@@ -54,8 +54,11 @@ class RiskFlow:
 def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     numbers = policy.fundamental
     span, count = int(numbers.flow_span_s // DAY_S), int(numbers.flow_window_s // DAY_S)
-    sums = flow_sums(
-        inputs.columns[0], good_s=inputs.good_s, span=span, count=count, coverage=policy.coverage
+    sums = inputs.once(
+        ("flow sums", span, count, policy.coverage),
+        lambda: flow_sums(
+            inputs.columns[0], good_s=inputs.good_s, span=span, count=count, coverage=policy.coverage
+        ),
     )
     known = sums[np.isfinite(sums)]
     if known.size < policy.coverage * count:

@@ -152,4 +152,5 @@ def _worked_out(bars: Bars, policy: SignalsPolicy) -> tuple[FloatArray, bool]:
         max_hole_bars=policy.max_hole_bars,
     )
     recent = after_last_long_hole(bars.close, max_hole_bars=policy.max_hole_bars)
-    return found, bool(np.unique(recent[np.isfinite(recent)]).size > 1)
+    known = recent[np.isfinite(recent)]
+    return found, bool(known.size and known.min() < known.max())
