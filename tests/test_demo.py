@@ -66,6 +66,34 @@ def test_terra_raises_the_tiers_buys_three_layers_and_cuts_the_fall(tmp_path):
             check=True,
             capture_output=True,
         )
+    check_offline(document, keep)
+
+
+def check_offline(document, keep):
+    """R25: replayed without the chain it decides the same, and the money differs by fills alone."""
+    found = keep / "replayed.json"
+    command = [sys.executable, "-c", "from bot.cli import main; main()", "replay", "--json", str(found)]
+    command += ["--config", str(keep / "alvh.toml"), "--recording", str(keep / "recording")]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    replayed = json.loads(found.read_text())
+    assert replayed["steps"] > 200
+    assert replayed["differences"] == []
+    money, orders = replayed["money"], filled(document)
+    assert money["without_offline_price"] == 0
+    assert len(money["orders"]) == len(orders)
+    cash_usd = sum(
+        (-1.0 if order["side"] == "buy" else 1.0) * order["premium_usd"]
+        - order["swap_usd"]
+        - order["gas_usd"]
+        for order in orders
+    )
+    assert money["filled"]["total_usd"] == pytest.approx(cash_usd, abs=0.01)
+    traded_usd = sum(order["premium_usd"] for order in orders)
+    difference = {part: money["filled"][part] - money["offline"][part] for part in money["filled"]}
+    assert difference["total_usd"] == pytest.approx(
+        sum(usd for part, usd in difference.items() if part != "total_usd"), abs=0.01
+    )
+    assert abs(difference["price_usd"] + difference["fee_usd"]) < 0.05 * traded_usd
 
 
 def check_on_chain(document, keep):

@@ -8,22 +8,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.app.live import Bot, open_bot
+from bot.app.policy import keys_decided_by
 from bot.chain.rpc import Rpc, quantity
 from bot.devnet import service
-from bot.devnet.config import write_config
+from bot.devnet.config import DEFAULT_POLICY, write_config
 from bot.devnet.deployment import Deployment
 from bot.devnet.history import history
 from bot.devnet.market import MarketMover
 from bot.devnet.node import start_devnet
-from bot.devnet.scenarios import MarketPoint, Scenario, scenario_named
+from bot.devnet.scenarios import MarketPoint, is_protocol_test, left_out, market_path, playable
 from bot.errors import ConfigError, InvariantError
 from bot.model.market import SeriesKey
 from bot.model.record import StepRecord
 from bot.pipeline.history import History
-from bot.settings import cache_dir, load_settings
-from bot.simulation.report import write_report
-from bot.simulation.report_data import ReportData, from_steps
+from bot.settings import PolicySettings, Settings, cache_dir, load_settings
+from bot.simulation.report_data import ReportData
+from bot.simulation.report_files import write_report
+from bot.simulation.report_journal import from_steps
+from bot.simulation.stress.description import Scenario
 
+RECORDING = "recording"  # folder in what --keep leaves, for alvh replay
 OnStep = Callable[[StepRecord, int, int], None]  # record, steps done, steps in all
 
 
@@ -41,29 +45,34 @@ class DemoResult:
 
 
 async def demo(
-    *, scenario: str, seed: int, report: Path | None, keep: Path | None, on_step: OnStep
+    *,
+    scenario: str,
+    seed: int,
+    report: Path | None,
+    keep: Path | None,
+    on_step: OnStep,
+    policy: str = DEFAULT_POLICY,
 ) -> DemoResult:
     """Run one scenario on a fresh devnet: in a scratch folder, or in ``keep``, where all of it stays.
 
-    Raises NotFoundError for an unknown scenario; ConfigError or TransientError when the devnet cannot
-    start; InvariantError when an order is not on the chain as it was booked.
+    Raises NotFoundError or ConfigError for a scenario that is unknown or that no chain can carry; ConfigError
+    or TransientError without a devnet; InvariantError when an order is not on the chain as it was booked.
     """
-    chosen = scenario_named(scenario)
+    chosen = replace(playable(scenario), name=scenario)  # as it was asked for: "terra" is "terra-2022"
     started_s = time.monotonic()
     async with AsyncExitStack() as stack:
         rpc_url, deployment, folder = await _ground(stack, keep)
-        settings = load_settings(write_config(deployment, rpc_url=rpc_url, directory=folder))
+        settings = _settings(chosen, deployment, rpc_url, folder, policy)
         rpc = await stack.enter_async_context(Rpc(rpc_url))
         mover = MarketMover(rpc, deployment)
-        bot = await stack.enter_async_context(open_bot(settings, mode="demo"))
-        path = chosen.path(seed)
-        await mover.move(path[0])
-        await _warm(bot, chosen, seed, end_s=path[0].at_s)
+        record = keep / RECORDING if keep else None
+        bot = await stack.enter_async_context(open_bot(settings, mode="demo", record=record))
+        path = await _begin(bot, mover, chosen, seed)
         ready_s = time.monotonic()
         records = [record async for record in _play(bot, mover, path, on_step)]
         await _audit(rpc, records)
-        data = await _report(bot, records, chosen)
-    if report is not None:
+        data = await _report(bot, records, chosen, settings.policy)
+    if report:
         write_report(data, report)
     return DemoResult(
         scenario=chosen,
@@ -73,6 +82,16 @@ async def demo(
         report=data,
         setup_s=ready_s - started_s,
         run_s=time.monotonic() - ready_s,
+    )
+
+
+def _settings(
+    scenario: Scenario, deployment: Deployment, rpc_url: str, folder: Path, policy: str
+) -> Settings:
+    """Write the configuration that the scenario needs, and read it as a user's."""
+    is_protocol = is_protocol_test(scenario)
+    return load_settings(
+        write_config(deployment, rpc_url=rpc_url, directory=folder, policy=policy, protocol=is_protocol)
     )
 
 
@@ -104,6 +123,14 @@ async def _audit(rpc: Rpc, records: Sequence[StepRecord]) -> None:
             )
 
 
+async def _begin(bot: Bot, mover: MarketMover, scenario: Scenario, seed: int) -> tuple[MarketPoint, ...]:
+    """Bring the market to the first point and the history up to it; return the path."""
+    path = market_path(scenario, seed)
+    await mover.move(path[0])
+    await _warm(bot, scenario, seed, end_s=path[0].at_s)
+    return path
+
+
 async def _warm(bot: Bot, scenario: Scenario, seed: int, *, end_s: int) -> None:
     """Load 35 days of made-up history that ends at the levels which the watchers read on the chain now."""
     head = await bot.reader.head()
@@ -127,15 +154,21 @@ async def _play(
         yield record
 
 
-async def _report(bot: Bot, records: list[StepRecord], scenario: Scenario) -> ReportData:
+async def _report(
+    bot: Bot, records: list[StepRecord], scenario: Scenario, policy: PolicySettings
+) -> ReportData:
     head = await bot.reader.head()
     moment = await bot.source.cut(head, now_s=bot.source.clock(head))
     positions = await bot.pipeline.positions(moment)
     return from_steps(
         records,
-        title=f"{scenario.name}: {scenario.description}",
+        title=f"{scenario.name}: {scenario.title}",
         positions=positions,
         shapes=[item.shape for item in moment.exposures],
-        assumptions=("The chain is a local devnet; the contracts are the real ones.",),
+        assumptions=(
+            "The chain is a local devnet; the contracts are the real ones.",
+            *(f"Left out, no devnet carries it: {item}." for item in left_out(scenario)),
+        ),
         sources=scenario.sources,
+        policy=keys_decided_by(policy, records[-1].decision.policy_hash),
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bot.devnet.deployment import CHAIN_ID, MNEMONIC, USER, Deployment
 from bot.devnet.option_system import option_sections, pool_section, v3_pool_sections
+from bot.errors import ConfigError
 from bot.watchers.v4_pools import NATIVE
 
 PASSWORD = "devnet"  # noqa: S105 - the key itself is the node's well-known test key
@@ -54,8 +55,9 @@ keystore = {keystore}
 password_file = {password_file}
 
 [policy]
-preset = "classic"
+{policy}
 """
+DEFAULT_POLICY = "classic"
 
 
 # Policy "steward" hedges NEAR with it. A scenario leaves it out: what it quotes moves what classic buys.
@@ -155,22 +157,65 @@ windows = 12
 """
 
 
+# For scenarios of a protocol's own trouble: a vault and a market with a guard stand for that protocol.
+_PROTOCOL = """
+[[watch]]
+kind = "erc4626"
+label = "vault:USDC"
+vault = {d.usdc_vault!r}
+share = "vUSDC"
+share_decimals = 6
+asset = "USDC"
+asset_token = {d.usdc!r}
+asset_decimals = 6
+
+[[watch]]
+kind = "aave_v3"
+label = "aave"
+addresses_provider = {d.aave_addresses_provider!r}
+reserves = [
+  {{symbol = "WETH", address = {d.weth!r}, decimals = 18}},
+  {{symbol = "USDC", address = {d.usdc!r}, decimals = 6}},
+]
+"""
+_PROTOCOL_POLICY = """\
+name = {name}
+extends = {preset}
+
+[dependencies] # the market with a guard stands for what the positions lie in
+uniswap-v2 = ["aave"]
+uniswap-v3 = ["aave"]
+"""
+
+
 def _pools(d: Deployment) -> str:
     v2 = pool_section("v2:ETH/USDC", "v2", d.v2_pair, base=d.weth, quote=d.usdc)
     return f"{v2}\n{v3_pool_sections(d)}"
 
 
-def write_config(deployment: Deployment, *, rpc_url: str, directory: Path, whole: bool = False) -> Path:
+def write_config(
+    deployment: Deployment,
+    *,
+    rpc_url: str,
+    directory: Path,
+    whole: bool = False,
+    policy: str = DEFAULT_POLICY,
+    protocol: bool = False,
+) -> Path:
     """Write alvh.toml, an encrypted keystore and its password file (0600) into ``directory``.
 
     ``whole``: with the perpetual market, the mutual, and sources beyond what a scenario moves. Not where one
-    runs: to the signals a pool that stays behind the market is a pool in trouble.
+    runs: to the signals a pool that stays behind the market is a pool in trouble. ``policy`` is a preset or
+    the path of a file; any but the one that demos run hedges with the perpetual market too. ``protocol``: a
+    vault and a market with a guard are watched, and stand for the protocol of the positions (presets alone).
     """
     directory.mkdir(parents=True, exist_ok=True)
     keystore, password_file = directory / "keystore.json", directory / "password.txt"
     _write_private(keystore, json.dumps(_keystore()))
     _write_private(password_file, PASSWORD + "\n")
     path = directory / "alvh.toml"
+    if protocol:
+        policy = _protocol_policy(policy, directory)
     text = _TEMPLATE.format(
         d=deployment,
         pools=_pools(deployment),
@@ -180,12 +225,36 @@ def write_config(deployment: Deployment, *, rpc_url: str, directory: Path, whole
         state_dir=json.dumps(str(directory)),
         keystore=json.dumps(str(keystore)),
         password_file=json.dumps(str(password_file)),
+        policy=_policy_line(policy),
     )
-    if whole:
-        text += perpetual_section(deployment) + cover_section(deployment)
-        text += _WATCH.format(d=deployment, native=NATIVE)
+    text += _beside(deployment, whole=whole, protocol=protocol, perpetual=whole or policy != DEFAULT_POLICY)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _beside(deployment: Deployment, *, whole: bool, protocol: bool, perpetual: bool) -> str:
+    """Return the sections beside what every scenario needs."""
+    text = _PROTOCOL.format(d=deployment) if protocol else ""
+    if perpetual:
+        text += perpetual_section(deployment)
+    if whole:
+        text += cover_section(deployment) + _WATCH.format(d=deployment, native=NATIVE)
+    return text
+
+
+def _policy_line(policy: str) -> str:
+    if policy.endswith(".toml"):
+        return f"file = {json.dumps(str(Path(policy).resolve()))}"
+    return f"preset = {json.dumps(policy)}"
+
+
+def _protocol_policy(preset: str, directory: Path) -> str:
+    if preset.endswith(".toml"):
+        raise ConfigError(f"--devnet adds to a preset in this scenario and cannot to {preset}; name a preset")
+    path = directory / "policy.toml"
+    words = _PROTOCOL_POLICY.format(name=json.dumps(f"{preset} on a devnet"), preset=json.dumps(preset))
+    path.write_text(words, encoding="utf-8")
+    return str(path)
 
 
 def cover_section(deployment: Deployment) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from bot.chain.rpc import Rpc
 from bot.devnet.deployment import Deployment
-from bot.devnet.moves import lyra, perp, pools
+from bot.devnet.moves import lyra, perp, pools, protocol
 from bot.devnet.moves.funds import preparation
 from bot.devnet.moves.wire import Ledger, Tx, View, calldata, read_all
 from bot.devnet.scenarios import MarketPoint
@@ -54,6 +54,8 @@ class MarketMover:
         self._rpc = rpc
         self._deployment = deployment
         self._start: _Start | None = None
+        self._vault_raw = 0  # at the first point, as soon as it is needed
+        self._vault_share, self._paused = 1.0, False
         self._greeks: dict[int, tuple[int, float]] = {}  # board -> (time, spot) of the last renewal
         self._eth = pools.eth_market(deployment)
         self._stable = pools.stable_market(deployment)
@@ -74,7 +76,8 @@ class MarketMover:
             start = self._start or await self._begin(ledger, point.base_fee_wei)
             state = await self._read(point.at_s)
             at_s = point.at_s - _LEAD_S
-            for block in _split_by_gas(self._blocks(state, start, point)):
+            blocks = [await self._events(point), *self._blocks(state, start, point)]
+            for block in _split_by_gas(blocks):
                 await ledger.mine(block, at_s=at_s, base_fee_wei=point.base_fee_wei)
                 at_s += _BLOCK_S
             empty = MIN_BLOCKS - 1 - (ledger.head_number - first_block)
@@ -123,6 +126,21 @@ class MarketMover:
             whale=pools.v3_position(whale),
             boards=tuple(sorted((b for b in boards if b.expiry_s > at_s), key=lambda b: b.expiry_s)),
         )
+
+    async def _events(self, point: MarketPoint) -> list[Tx]:
+        """What is no market; nothing in most scenarios."""
+        place, found = self._deployment, list[Tx]()
+        if point.vault_share != self._vault_share:
+            ((assets_raw,),) = await read_all(self._rpc, place.multicall3, [protocol.vault_view(place)])
+            self._vault_raw, self._vault_share = self._vault_raw or assets_raw, point.vault_share
+            wanted_raw = round(self._vault_raw * point.vault_share)
+            found += protocol.vault_change(place, change_raw=wanted_raw - assets_raw)
+        if point.paused != self._paused:
+            views = [protocol.configurator_view(place)]
+            ((configurator,),) = await read_all(self._rpc, place.multicall3, views)
+            self._paused = point.paused
+            found += protocol.pause(place, configurator, is_paused=point.paused)
+        return found
 
     def _blocks(self, state: _State, start: _Start, point: MarketPoint) -> list[list[Tx]]:
         """The transactions before the point: liquidity and index, then prices and vols, then greeks."""

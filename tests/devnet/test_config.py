@@ -1,6 +1,8 @@
 """The configuration of a devnet: what it watches answers; a scenario watches only what it moves."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from commands import Home
@@ -11,8 +13,9 @@ from bot.devnet.config import write_config
 from bot.devnet.deploy_watched import USER_AAVE_DEBT_USDC, USER_AAVE_WETH, WHALE_AAVE_USDC
 from bot.devnet.deployment import CHAIN_ID, Deployment
 from bot.devnet.node import Devnet
+from bot.errors import ConfigError
 from bot.model.market import Metric
-from bot.settings import Settings, load_settings
+from bot.settings import Settings, load_policy, load_settings, named_policy
 
 pytestmark = pytest.mark.devnet
 
@@ -26,6 +29,21 @@ def settings(devnet_process: Devnet, tmp_path_factory: pytest.TempPathFactory) -
 
 def test_a_scenario_watches_only_what_it_moves(home: Home) -> None:
     assert load_settings(home.config).watch == ()
+
+
+def test_a_scenario_of_a_protocol_watches_what_stands_for_it(devnet: Devnet, tmp_path: Path) -> None:
+    """R1, R2: the market with a guard is part of what the positions lie in; a preset stays what it is."""
+    at = devnet.deployment
+    url = "http://127.0.0.1:1"
+    config = write_config(at, rpc_url=url, directory=tmp_path, policy="steward", protocol=True)
+    settings = load_settings(config)
+    assert [item.source.name for item in settings.watch]
+    assert settings.perp_v2 is not None, "steward hedges NEAR with it"
+    policy, steward = load_policy(settings.policy), named_policy("steward")
+    assert dict(policy.dependencies) == {"uniswap-v2": ("aave",), "uniswap-v3": ("aave",)}
+    assert replace(policy, name="steward", dependencies=()) == steward
+    with pytest.raises(ConfigError, match="name a preset"):
+        write_config(at, rpc_url="", directory=tmp_path, policy="own.toml", protocol=True)
 
 
 async def test_what_is_watched_beside_it_answers(devnet: Devnet, rpc: Rpc, settings: Settings) -> None:

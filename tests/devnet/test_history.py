@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from bot.devnet.history import HISTORY_DAYS, history
-from bot.devnet.scenarios import SCENARIOS, MarketPoint, Scenario
+from bot.devnet.scenarios import FIRST_POINT_S, MarketPoint, market_path, playable
 from bot.errors import InvariantError
 from bot.model.market import Columns, Metric, Observation, SeriesKey, columns_from
 from bot.model.tier import Family, Quality, Reading
 from bot.signals import read_signals
 from bot.signals.policy import SignalsPolicy
+from bot.simulation.stress.description import Scenario
 
 POOLS = ("v2:ETH/USDC", "v3:ETH/USDC")
 QUOTE_USD = 15_000_000.0
@@ -49,22 +50,22 @@ def levels_at(point: MarketPoint, first: MarketPoint) -> dict[SeriesKey, float]:
 
 
 def made(scenario: Scenario, seed: int) -> list[Observation]:
-    first = scenario.path(seed)[0]
+    first = market_path(scenario, seed)[0]
     return history(scenario, seed, levels=levels_at(first, first), end_s=first.at_s)
 
 
-@pytest.fixture(params=SCENARIOS.values(), ids=lambda scenario: scenario.name)
+@pytest.fixture(params=map(playable, ("calm", "terra")), ids=lambda scenario: scenario.name)
 def scenario(request: pytest.FixtureRequest) -> Scenario:
     return request.param
 
 
 def test_every_series_has_one_row_an_hour_up_to_the_hour_before_the_path(scenario: Scenario) -> None:
     columns = columns_from(made(scenario, 1))
-    assert set(columns.series) == set(levels_at(scenario.path(1)[0], scenario.path(1)[0]))
+    assert set(columns.series) == set(levels_at(market_path(scenario, 1)[0], market_path(scenario, 1)[0]))
     for column in columns.series.values():
         assert len(column.times_s) == HISTORY_DAYS * 24
         assert set(np.diff(column.times_s)) == {3_600.0}
-        assert column.times_s[-1] == scenario.first_point_s - 3_600
+        assert column.times_s[-1] == FIRST_POINT_S - 3_600
 
 
 def test_rows_are_oldest_first(scenario: Scenario) -> None:
@@ -74,7 +75,7 @@ def test_rows_are_oldest_first(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_history_joins_the_levels_without_a_jump_and_is_not_constant(scenario: Scenario, seed: int) -> None:
-    first = scenario.path(seed)[0]
+    first = market_path(scenario, seed)[0]
     columns = columns_from(made(scenario, seed))
     for key, level in levels_at(first, first).items():
         values = columns[key].values
@@ -98,7 +99,7 @@ def test_the_same_seed_gives_the_same_rows(scenario: Scenario) -> None:
 
 def test_a_series_does_not_depend_on_which_others_are_asked_for(scenario: Scenario) -> None:
     levels = {SeriesKey(Metric.POOL_LIQUIDITY, "v2:ETH/USDC", "pool"): 300_000.0}
-    alone = columns_from(history(scenario, 1, levels=levels, end_s=scenario.first_point_s))
+    alone = columns_from(history(scenario, 1, levels=levels, end_s=FIRST_POINT_S))
     for key in levels:
         assert (alone[key].values == columns_from(made(scenario, 1))[key].values).all()
 
@@ -121,7 +122,7 @@ def test_what_belongs_to_one_pool_moves_together(scenario: Scenario) -> None:
 
 def test_an_unknown_level_is_refused(scenario: Scenario) -> None:
     with pytest.raises(InvariantError, match="price_usd:ETH"):
-        history(scenario, 1, levels={FEED: math.nan}, end_s=scenario.first_point_s)
+        history(scenario, 1, levels={FEED: math.nan}, end_s=FIRST_POINT_S)
 
 
 # --- what the signals make of history and path -------------------------------------------------------------
@@ -147,7 +148,7 @@ def by_signal(readings: Sequence[Reading], family: Family) -> dict[str, list[flo
 
 
 def whole(scenario: Scenario, seed: int) -> Columns:
-    path = scenario.path(seed)
+    path = market_path(scenario, seed)
     rows = made(scenario, seed)
     for point in path:
         rows += [
@@ -165,7 +166,7 @@ def at(columns: Columns, now_s: float) -> Columns:
 
 
 def test_nothing_is_warming_at_the_first_point(scenario: Scenario) -> None:
-    technical, onchain = family_scores(at(whole(scenario, 1), scenario.first_point_s), scenario.first_point_s)
+    technical, onchain = family_scores(at(whole(scenario, 1), FIRST_POINT_S), FIRST_POINT_S)
     assert len(technical) >= 5
     assert len(onchain) >= 4
 
@@ -177,10 +178,10 @@ def asks_for_guarded(technical: list[float]) -> bool:
 
 def test_calm_hardly_ever_asks_for_a_tier() -> None:
     """R1: ONCHAIN stays at rest; TECHNICAL's noise asks for GUARDED at no two points in a row."""
-    scenario, asked = SCENARIOS["calm"], 0
+    scenario, asked = playable("calm"), 0
     for seed in (1, 5, 9, 13, 17):
         columns, before = whole(scenario, seed), False
-        for point in scenario.path(seed)[::6]:
+        for point in market_path(scenario, seed)[::6]:
             technical, onchain = family_scores(at(columns, point.at_s), point.at_s)
             assert max(onchain) == 0.0
             asks = asks_for_guarded(technical)
@@ -192,8 +193,8 @@ def test_calm_hardly_ever_asks_for_a_tier() -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_terra_wakes_the_families_in_time_and_fully(seed: int) -> None:
     """R1: no vote in the first 40 hours, two votes before the crash, one family over 0.75 at the low."""
-    scenario = SCENARIOS["terra"]
-    path, columns = scenario.path(seed), whole(SCENARIOS["terra"], seed)
+    scenario = playable("terra")
+    path, columns = market_path(scenario, seed), whole(playable("terra"), seed)
     for hour in (6, 18, 30, 40):
         technical, onchain = family_scores(at(columns, path[hour].at_s), path[hour].at_s)
         assert sum(onchain[:2]) / 2 < 0.5

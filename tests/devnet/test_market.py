@@ -8,6 +8,7 @@ import pytest
 
 from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Rpc, quantity
+from bot.devnet.deploy_vault import VaultDeployment
 from bot.devnet.deployment import CHAIN_ID, Deployment
 from bot.devnet.market import MIN_BLOCKS, MarketMover
 from bot.devnet.moves.lyra import (
@@ -22,12 +23,14 @@ from bot.devnet.moves.perp import mark_trades
 from bot.devnet.moves.pools import position_view, v2_amount_in, v3_position
 from bot.devnet.moves.wire import Ledger, Tx, View, calldata, read_all
 from bot.devnet.node import Devnet
-from bot.devnet.scenarios import SCENARIOS, MarketPoint
+from bot.devnet.scenarios import MarketPoint, market_path, playable
 from bot.errors import InvariantError
 from bot.model.market import Metric
 from bot.model.units import DAY_S, HOUR_S, YEAR_S
 from bot.quant.surface import iv_at_tenor
 from bot.watchers import LyraIvWatcher, PerpV2FundingWatcher, UniswapV2Watcher, UniswapV3Watcher
+from bot.watchers.aave_v3 import AaveV3Watcher
+from bot.watchers.lending import LendingToken
 from bot.watchers.pools import Pool
 
 WAD = 10**18
@@ -45,7 +48,7 @@ def mover(rpc: Rpc, deployment: Deployment) -> MarketMover:
 
 
 def crash(hour: int, **changes: Any) -> MarketPoint:
-    return dataclasses.replace(SCENARIOS["terra"].path(1)[hour], **changes)
+    return dataclasses.replace(market_path(playable("terra"), 1)[hour], **changes)
 
 
 def eth_pool(deployment: Deployment, label: str, address: str) -> Pool:
@@ -173,7 +176,7 @@ async def test_the_same_path_gives_the_same_block_hash(rpc: Rpc, deployment: Dep
     for _ in range(2):
         snapshot = await rpc.request("evm_snapshot")
         mover = MarketMover(rpc, deployment)
-        for point in SCENARIOS["terra"].path(5)[:4]:
+        for point in market_path(playable("terra"), 5)[:4]:
             await mover.move(point)
         hashes.append((await head(rpc))["hash"])
         await rpc.request("evm_revert", [snapshot])
@@ -181,11 +184,38 @@ async def test_the_same_path_gives_the_same_block_hash(rpc: Rpc, deployment: Dep
 
 
 @pytest.mark.devnet
+async def test_a_vault_is_emptied_and_refilled_and_a_market_paused(
+    mover: MarketMover, rpc: Rpc, deployment: Deployment
+) -> None:
+    place = deployment
+    watchers = (
+        VaultDeployment(vault=place.usdc_vault, usdc=place.usdc).watcher,
+        AaveV3Watcher(
+            label="aave",
+            addresses_provider=place.aave_addresses_provider,
+            reserves=(LendingToken(symbol="USDC", address=place.usdc, decimals=6),),
+        ),
+    )
+    chain = await JsonRpcReader.connect(rpc, chain_id=CHAIN_ID, multicall3=place.multicall3)
+    seen = []
+    for hour, share, paused in ((0, 1.0, False), (1, 0.4, False), (2, 0.7, True), (3, 0.7, False)):
+        await mover.move(crash(hour, vault_share=share, paused=paused))
+        block = await chain.head()
+        rows = [row for each in watchers for row in await each.read(chain, block=block, read_at_s=0.0)]
+        found = {(row.metric, row.subject): row.value for row in rows}
+        seen.append((found[Metric.TOKEN_UNITS, "vault:USDC/USDC"], found[Metric.PAUSED, "aave/USDC"]))
+    vault = seen[0][0]
+    assert vault > 1_000_000.0
+    assert [units / vault for units, _ in seen] == pytest.approx([1.0, 0.4, 0.7, 0.7])
+    assert [paused for _, paused in seen] == [0.0, 0.0, 1.0, 0.0]
+
+
+@pytest.mark.devnet
 async def test_boards_of_every_tenor_stay_listed_after_the_first_has_expired(
     mover: MarketMover, rpc: Rpc, deployment: Deployment
 ) -> None:
     first = min(await boards_of(rpc, deployment), key=lambda board: board.expiry_s)
-    path = SCENARIOS["terra"].path(1)
+    path = market_path(playable("terra"), 1)
     for hour in (0, 60, 150, 180):
         await mover.move(path[hour])
         tenors = [board.dte(path[hour].at_s) for board in await boards_of(rpc, deployment)]
@@ -202,7 +232,7 @@ async def test_boards_of_every_tenor_stay_listed_after_the_first_has_expired(
 async def test_an_expired_board_that_nobody_settled_does_not_stop_trade_on_the_others(
     mover: MarketMover, rpc: Rpc, deployment: Deployment
 ) -> None:
-    path = SCENARIOS["terra"].path(1)
+    path = market_path(playable("terra"), 1)
     for hour in (0, 120, 180):
         await mover.move(path[hour])
     at_s, spot = path[180].at_s, path[180].eth_usd

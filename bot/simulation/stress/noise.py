@@ -1,4 +1,4 @@
-"""Seeded noise that scenarios and their histories are made of."""
+"""Seeded noise that scenarios and their histories are made of. Pure, the same on every machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ class Steadiness:
 STEADY = Steadiness(hours=_STEADY_HOURS, run=3.2)
 # Momentum (RSI, MACD of price) reads every few hours' run: with this it hardly leaves its middle.
 PLACID = Steadiness(hours=3, run=0.6)
+STEADINESS = {"steady": STEADY, "placid": PLACID}
 _REVERSION = 0.08  # of an hour: half of a deviation is gone after about 8 hours
 
 

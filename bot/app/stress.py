@@ -1,0 +1,131 @@
+"""Stress scenarios as a user runs them: policies side by side, on every core."""
+
+import asyncio
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from bot.alerts.conditions import of_step
+from bot.engine.policy import Policy
+from bot.errors import ConfigError
+from bot.model.record import StepRecord
+from bot.model.units import HOUR_S
+from bot.settings import named_policy
+from bot.simulation.exposures import ExposureSpec, parse_exposure
+from bot.simulation.market_model import load_market
+from bot.simulation.stress.catalogue import ALL, names, scenario_named
+from bot.simulation.stress.description import Scenario
+from bot.simulation.stress.findings import Finding, finding_of
+from bot.simulation.stress.run import Told, run_scenario
+
+Progress = Callable[[int, int], None]  # hours done, hours in all
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One policy through one scenario."""
+
+    scenario: Scenario
+    seed: int
+    spec: ExposureSpec
+    name: str
+    policy: Policy
+    market: Path | None
+
+
+def stress(
+    *,
+    scenario: str,
+    policies: Sequence[str],
+    exposure: str,
+    seed: int,
+    market: Path | None,
+    processes: int = 1,
+    progress: Progress | None = None,
+) -> tuple[Finding, ...]:
+    """Run every policy through a scenario, or through all of them: by scenario, then as policies were given.
+
+    Raises NotFoundError for an unknown scenario, ConfigError for a policy, market, exposure or seed that
+    cannot be used, and for a policy named twice.
+    """
+    if seed < 0:
+        raise ConfigError(f"--seed must be a whole number of at least 0, was {seed}")
+    if len(set(policies)) < len(policies):
+        raise ConfigError(f"--policy must name each policy once, was {', '.join(policies)}")
+    chosen = [scenario_named(name) for name in (names() if scenario == ALL else (scenario,))]
+    spec, named = parse_exposure(exposure), {name: named_policy(name) for name in policies}
+    load_market(market)  # refused here, in one line, and not in a worker
+    jobs = [_Job(each, seed, spec, name, policy, market) for each in chosen for name, policy in named.items()]
+    return _all(jobs, processes=processes, progress=progress)
+
+
+def _all(jobs: Sequence[_Job], *, processes: int, progress: Progress | None) -> tuple[Finding, ...]:
+    """Run the jobs here or in so many processes; the same findings either way."""
+    total, done = sum(job.scenario.hours for job in jobs), 0.0
+
+    def tell(hours: float) -> None:
+        nonlocal done
+        done = min(done + hours, total)  # the first point of each is no hour
+        if progress:
+            progress(round(done), total)
+
+    run = _in_processes if min(processes, len(jobs)) > 1 else _here
+    found = dict(run(jobs, processes, tell))
+    return tuple(found[at] for at in range(len(jobs)))
+
+
+def _here(jobs: Sequence[_Job], _: int, tell: Callable[[float], None]) -> Iterator[tuple[int, Finding]]:
+    for at, job in enumerate(jobs):
+        step_h = job.scenario.step_s / HOUR_S
+        yield at, _finding(job, partial(tell, step_h))
+
+
+def _in_processes(
+    jobs: Sequence[_Job], processes: int, tell: Callable[[float], None]
+) -> Iterator[tuple[int, Finding]]:
+    """The longest scenarios begin first, so that no core is left alone with one at the end."""
+    context = multiprocessing.get_context("spawn")
+    longest = sorted(range(len(jobs)), key=lambda at: -jobs[at].scenario.steps)
+    many = min(processes, len(jobs))
+    with ProcessPoolExecutor(max_workers=many, mp_context=context, initializer=_silence) as pool:
+        running = {pool.submit(_finding, jobs[at]): at for at in longest}
+        for future in as_completed(running):
+            at = running[future]
+            yield at, future.result()
+            tell(float(jobs[at].scenario.hours))
+
+
+def _silence() -> None:
+    """Keep a worker's standard output away from ours, which may be JSON: HiGHS prints to it from C++."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _finding(job: _Job, on_step: Callable[[], None] | None = None) -> Finding:
+    run = asyncio.run(
+        run_scenario(
+            job.scenario,
+            job.seed,
+            job.spec,
+            job.policy,
+            load_market(job.market),
+            alarms=lambda record: _alarms(record, job.scenario),
+            on_step=on_step,
+        )
+    )
+    found = finding_of(replace(run, policy=job.name))
+    return replace(found, run=replace(found.run, records=()))  # hundreds of them: what they say was measured
+
+
+def _alarms(record: StepRecord, scenario: Scenario) -> Iterable[tuple[str, Told]]:
+    """Return what the bot's alerts would tell of a step; trades are orders, not alarms."""
+    at_h = (record.decision.now_s - scenario.start_s) / HOUR_S
+    return [
+        (item.key, Told(at_h, item.severity.name.lower(), item.title, item.text))
+        for item in of_step(record)
+        if not item.once
+    ]
