@@ -1,5 +1,6 @@
-"""Long checks. ``kill``: does an order survive kill -9 wherever it strikes (campaign_kill.py)? ``soak``: does
-the bot stay small while it polls for days?
+"""Long checks. ``kill``: does an order survive kill -9 wherever it strikes (campaign_kill.py)? ``sweep``:
+does a sweep survive the death of a Ray node (campaign_sweep.py)? ``soak``: does the bot stay small while it
+polls for days?
 
 One dry run on a devnet polls as fast as the machine allows, one mined block each. Memory of this process and
 its open files and sockets are printed at intervals; the growth over the last three quarters decides.
@@ -16,6 +17,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from campaign_kill import kill
+from campaign_sweep import sweep_on_ray
 
 from bot.app.live import Bot, open_bot
 from bot.chain.heads import HeadFollower, NewHead
@@ -118,7 +120,12 @@ def main() -> int:
     two.add_argument("--points", default="", help="such as K5,K9; all by default")
     two.add_argument("--actions", default="", help="of open,close,roll,approve; all by default")
     two.add_argument("--short", action="store_true", help="each point once, the actions by turns")
+    three = commands.add_parser("sweep", help="a sweep on two Ray nodes, one killed half way")
+    three.add_argument("--cells", type=int, default=12, help="policies beside the one as it is")
+    three.add_argument("--windows", type=int, default=6, help="crises, each of three days of hours")
     given = parser.parse_args()
+    if given.command == "sweep":
+        return sweep_on_ray(cells=given.cells, windows=given.windows)
     if given.command == "kill":
         repeats = 1 if given.short else given.repeats
         return kill(repeats=repeats, points=given.points, actions=given.actions, short=given.short)
