@@ -13,27 +13,31 @@ from typing import Any
 
 from bot.errors import ConfigError
 
+_ALONE = {"--json": "-", "--ray": "here"}  # what an option means that stands without its value
+
 
 def with_json_target(arguments: Sequence[str]) -> list[str]:
-    """Let ``--json`` stand alone: without a file it means the terminal."""
+    """Let ``--json`` and ``--ray`` stand alone: they mean the terminal, and this machine."""
     given = []
     for index, argument in enumerate(arguments):
         given.append(argument)
         following = arguments[index + 1] if index + 1 < len(arguments) else "--"
-        if argument == "--json" and following.startswith("-") and following != "-":
-            given.append("-")
+        if argument in _ALONE and following.startswith("-") and following != "-":
+            given.append(_ALONE[argument])
     return given
 
 
 def refuse_lost_results(json_to: str | None, report: Path | None) -> None:
     """Raise ConfigError before the work when what comes of it could not be written after it."""
-    for option, target in (("--json", json_to), ("--report", report)):
-        if target is None or target == "-":
-            continue
-        path = Path(target)
+    from bot.simulation.report_target import refuse_bad_target
+
+    if json_to is not None and json_to != "-":
+        path = Path(json_to)
         if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
             what = "is a folder" if path.is_dir() else f"needs the folder {path.parent}, writable"
-            raise ConfigError(f"{option} {path} cannot be written: it {what}; choose another path")
+            raise ConfigError(f"--json {path} cannot be written: it {what}; choose another path")
+    if report is not None:
+        refuse_bad_target(report)
 
 
 def keep_stdout() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from bench_backtest import bench_backtest
 from bench_decision import bench_decision
 from bench_devnet import bench_devnet
+from bench_montecarlo import bench_montecarlo
 from bench_options import bench_options
 from bench_polling import bench_polling
 from bench_reaction import bench_reaction
@@ -27,6 +28,7 @@ AREAS: dict[str, Callable[[], Awaitable[Figures]]] = {
     "decision": bench_decision,
     "devnet": bench_devnet,
     "backtest": bench_backtest,
+    "montecarlo": bench_montecarlo,
     "options": bench_options,
     "polling": bench_polling,
     "reaction": bench_reaction,

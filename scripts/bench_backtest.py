@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import resource
 import tempfile
 import time
 from collections.abc import Sequence
@@ -9,24 +10,69 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from bench_kernels import bench_kernels
 from bench_timers import Figures
 
+from bot.engine.policy import Policy
+from bot.model.record import StepRecord
 from bot.model.units import DAY_S, HOUR_S
+from bot.pipeline.memory_journal import MemoryJournal
+from bot.pipeline.moments import Moment
 from bot.settings import PolicySettings, load_policy
-from bot.simulation.backtest import run_backtest
+from bot.simulation.backtest import alvh_steps, cut_moments, run_backtest
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.market_model import load_market
+from bot.simulation.market_model import Market, load_market, with_implied_vols
 from bot.simulation.tables import load_history
 
 _BACKTEST_DAYS = 30
+_DECISION_DAYS = 365
+_LOOK_BACK_DAYS = 60  # of files before the range
 
 
 async def bench_backtest() -> Figures:
-    """Hours per second of the whole backtest (engine and every benchmark) on made-up history."""
+    """Return what the whole backtest, the engine alone and the kernels come to on made-up history."""
+    return await _whole_backtest() | await _decisions() | bench_kernels()
+
+
+async def _decisions() -> Figures:
+    """Decisions a second over a year of hours by the loop itself, records kept whole, and what they hold.
+
+    ``decisions_mb`` is what the process grew by: every record, with the history and what is remembered of it.
+    """
     spec, policy, market = parse_exposure("v2:ETH/USDC:1000000"), load_policy(PolicySettings()), load_market()
     with tempfile.TemporaryDirectory(prefix="alvh-bench-") as name:
-        hours = _write_history(Path(name), days=60 + _BACKTEST_DAYS)
-        from_s = hours[60 * 24]
+        hours = _write_history(Path(name), days=_LOOK_BACK_DAYS + _DECISION_DAYS)
+        history = load_history(
+            Path(name), spec=spec, from_s=hours[_LOOK_BACK_DAYS * 24], to_s=hours[-1] + HOUR_S - 1
+        )
+    moments = tuple(cut_moments(with_implied_vols(history, market), spec, fee_apr=market.fee_apr))
+    await _steps(moments[:48], policy, market)  # loads what only some decisions need
+    before_mb, started = _resident_mb(), time.perf_counter()
+    records = await _steps(moments, policy, market)
+    taken_s = time.perf_counter() - started
+    return {
+        "decisions": float(len(records)),
+        "decisions_per_s": len(records) / taken_s,
+        "decisions_mb": _resident_mb() - before_mb,
+    }
+
+
+async def _steps(moments: Sequence[Moment], policy: Policy, market: Market) -> list[StepRecord]:
+    steps = alvh_steps(moments, policy, market, journal=MemoryJournal())
+    return [step.record async for step in steps]
+
+
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+async def _whole_backtest() -> Figures:
+    """Hours per second of the engine and every benchmark."""
+    spec, policy, market = parse_exposure("v2:ETH/USDC:1000000"), load_policy(PolicySettings()), load_market()
+    with tempfile.TemporaryDirectory(prefix="alvh-bench-") as name:
+        hours = _write_history(Path(name), days=_LOOK_BACK_DAYS + _BACKTEST_DAYS)
+        from_s = hours[_LOOK_BACK_DAYS * 24]
         to_s = from_s + _BACKTEST_DAYS * DAY_S - HOUR_S
         history = load_history(Path(name), spec=spec, from_s=from_s, to_s=to_s)
         rates = []

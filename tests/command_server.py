@@ -27,6 +27,7 @@ import bot.app.demo
 import bot.app.journals
 import bot.app.look
 import bot.app.plan
+import bot.app.sweep
 import bot.chain.accounts
 import bot.documents
 import bot.manual_document

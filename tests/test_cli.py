@@ -348,7 +348,12 @@ def test_a_backtest_over_windows(server: CommandServer, tmp_path: Path, data: Da
     ("changes", "words"),
     [
         (("--windows", "nowhere.csv"), ("nowhere.csv", "cannot be read")),
-        (("--windows", "windows.csv", "--from", "2022-04-04"), ("--windows", "--from")),
+        (("--windows", "windows.csv", "--journal", "new.db"), ("--windows", "--journal")),
+        (("--windows", "windows.csv", "--rotations", "-1"), ("--rotations", "-1")),
+        (("--windows", "windows.csv", "--hold-out", "1.5"), ("hold out", "1.5")),
+        (("--windows", "windows.csv", "--walk-forward", "0"), ("--walk-forward", "0")),
+        (("--windows", "windows.csv", "--keep", "windows.csv"), ("--keep", "windows.csv")),
+        (("--from", "2022-04-25", "--to", "2022-04-26", "--keep", "kept"), ("--keep", "--windows")),
         (("--windows", "windows.csv", "--lead", "-2"), ("--lead", "-2")),
         (("--windows", "windows.csv", "--processes", "0"), ("--processes", "0")),
         (("--from", "2022-04-25"), ("--to", "--windows")),

@@ -13,11 +13,11 @@ from presented import plan, record, stressed_record, troubled_record
 
 from bot import documents
 from bot.app.demo import DemoResult
-from bot.devnet.scenarios import scenario_named
+from bot.devnet.scenarios import playable
 from bot.model.hedge import LegStatus, Side
 from bot.model.market import Column, Metric, SeriesKey
 from bot.model.tier import Quality
-from bot.simulation.report_data import from_steps
+from bot.simulation.report_journal import from_steps
 from bot.simulation.results import order_json, tier_changes, tier_json
 
 HOUR_S = 3_600.0
@@ -46,7 +46,7 @@ def strict(document):
 
 def demo_result(records):
     return DemoResult(
-        scenario=scenario_named("calm"),
+        scenario=playable("calm"),
         seed=1,
         chain_id=31337,
         records=records,

@@ -118,6 +118,7 @@ def test_the_locks_agree_and_hold_every_dependency():
     runtime, dev = pinned("requirements.lock"), pinned("requirements-dev.lock")
     assert runtime.items() <= dev.items()
     assert "psycopg-binary" in dev  # else the journal's PostgreSQL tests could not run
+    assert "ray" in dev  # likewise those of sweeps on Ray
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = {name_of(item) for item in project["project"]["dependencies"]}
     assert wanted <= runtime.keys()

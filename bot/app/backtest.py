@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from bot.app.policy import keys_of
+from bot.engine.policy import parse_policy
 from bot.model.units import DAY_S, parse_utc_s
-from bot.settings import named_policy
+from bot.settings import read_source
 from bot.simulation.backtest import Progress, run_backtest
 from bot.simulation.exposures import parse_exposure
 from bot.simulation.market_model import load_market
-from bot.simulation.report import write_report
 from bot.simulation.report_data import from_backtest
+from bot.simulation.report_files import write_report
 from bot.simulation.results import BacktestResult
 from bot.simulation.tables import load_history, lookback_for
 
@@ -25,15 +27,15 @@ async def backtest(
     progress: Progress | None = None,
 ) -> BacktestResult:
     """Run alvh and the benchmarks from the first to the end of the last day, both UTC."""
-    spec = parse_exposure(exposure)
-    chosen = named_policy(policy)
+    spec, source = parse_exposure(exposure), read_source(policy)
+    chosen = parse_policy(source.table)
     assumptions = load_market(market)
     from_s, to_s = parse_utc_s(start, field="--from"), _end_of_day(end)
     lookback_s = lookback_for(chosen.sizing.history_days)
     history = load_history(data, spec=spec, from_s=from_s, to_s=to_s, lookback_s=lookback_s)
     result = await run_backtest(history, spec, chosen, assumptions, progress=progress)
     if report is not None:
-        write_report(from_backtest(result), report)
+        write_report(from_backtest(result, policy=keys_of(source)), report)
     return result
 
 

@@ -1,172 +1,317 @@
 """The backtest over crisis and calm windows as a user runs it: policies side by side, on every core."""
 
-import asyncio
-import multiprocessing
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bot.app.backtest_parts import BENCHMARKS, CONTROL, POLICY, Part, Result, run_parts
 from bot.engine.policy import Policy
 from bot.errors import ConfigError
 from bot.model.market import Column
-from bot.model.units import DAY_S
+from bot.model.units import DAY_S, parse_utc_s
 from bot.settings import named_policy
 from bot.simulation.backtest import Progress
+from bot.simulation.comparison import StrategyFinding, policy_name
+from bot.simulation.control import (
+    CADENCE_H,
+    ROTATIONS,
+    ControlFinding,
+    control_finding,
+    control_stretches,
+    tier_series,
+    turns,
+)
 from bot.simulation.exposures import ExposureSpec, parse_exposure
-from bot.simulation.market_model import load_market
-from bot.simulation.tables import price_file
-from bot.simulation.window_measures import money_finding
-from bot.simulation.window_results import WindowsResult, findings_of
-from bot.simulation.window_run import Track, hours_in, run_segment
-from bot.simulation.windows import Segment, Window, read_windows, segments_of
+from bot.simulation.history_span import data_problems, history_span
+from bot.simulation.kept_parts import KeptParts
+from bot.simulation.market_model import HOLE_S, Market, load_market
+from bot.simulation.splits import hold_out_from_s
+from bot.simulation.tables import lookback_for, price_file
+from bot.simulation.walk_forward import check_folds, hold_out, walk_forward
+from bot.simulation.window_intervals import money_ranges
+from bot.simulation.window_measures import MoneyFinding, money_finding, window_findings
+from bot.simulation.window_results import PolicyFindings, WindowsResult, findings_of, strategies_of
+from bot.simulation.window_run import Account, Track
+from bot.simulation.windows import Segment, Window, history_segments, read_windows, segments_of
 
 MOST_LEAD_DAYS = 3_650.0
+MOST_ROTATIONS = 1_000
+PRESETS = ("classic", "steward", "fortress")
+CONTROLLED = "steward"  # whose tiers are turned, where it is among the policies
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One policy over one segment."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowsRequest:
+    """What a person asks for."""
 
     data: Path
-    segment: Segment
+    windows: Path
+    exposure: str
+    policies: tuple[str, ...] = PRESETS
+    market: Path | None = None
+    start: str | None = None  # of the history that is run; all of it where not said
+    end: str | None = None
+    lead_days: float | None = None  # only the windows, from so many days before each
+    doubled: bool | None = None  # all again with spread and skew doubled; None: what is controlled alone
+    rotations: int | None = None  # of R26's control; None: 60, but none for windows alone
+    processes: int = 1
+    keep: Path | None = None  # folder of finished parts
+    folds: int | None = None  # of a walk-forward over the policies
+    hold_out: float | None = None  # last share of the time, measured apart
+
+    @property
+    def is_doubled(self) -> bool:
+        """Whether anything is run with spread and skew doubled; not for windows alone, unless asked for."""
+        return self.lead_days is None if self.doubled is None else self.doubled
+
+    @property
+    def turned(self) -> int:
+        """How many rotations of tiers are run."""
+        if self.rotations is not None:
+            return self.rotations
+        return ROTATIONS if self.lead_days is None else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Study:
+    """What was asked for, read."""
+
+    request: WindowsRequest
     spec: ExposureSpec
-    name: str
-    policy: Policy
-    market: Path | None
-    with_benchmarks: bool  # once is enough: they do the same beside every policy
+    windows: tuple[Window, ...]
+    policies: Mapping[str, Policy]
+    market: Market
+    price: Column
+    segments: tuple[Segment, ...]
+
+    @property
+    def first(self) -> Policy:
+        return next(iter(self.policies.values()))
+
+    @property
+    def controlled(self) -> str:
+        return CONTROLLED if CONTROLLED in self.policies else next(iter(self.policies))
+
+    def run(self, *, is_doubled: bool) -> Mapping[str, Policy]:
+        """Return the policies that are run: under doubled costs the controlled one, unless all were asked."""
+        if is_doubled and not self.request.doubled:
+            return {self.controlled: self.policies[self.controlled]}
+        return self.policies
 
 
-def backtest_windows(
-    *,
-    data: Path,
-    windows: Path,
-    exposure: str,
-    policies: Sequence[str],
-    market: Path | None,
-    lead_days: float,
-    processes: int = 1,
-    progress: Progress | None = None,
-) -> WindowsResult:
-    """Run each policy over every window of a file and measure R26.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tracks:
+    """What was run under one market: tracks by policy, the first one's with the benchmarks."""
+
+    policies: Mapping[str, Sequence[Track]]
+
+    def first(self) -> Sequence[Track]:
+        return next(iter(self.policies.values()))
+
+
+def backtest_windows(request: WindowsRequest, *, progress: Progress | None = None) -> WindowsResult:
+    """Run each policy over the history, measure R26 over it and over every window of a file.
 
     ``progress`` is called with hours done and hours in all. Raises ConfigError for files, policies or an
     exposure that cannot be read, for a policy named twice, and where no window has a price.
     """
-    if not 0.0 <= lead_days <= MOST_LEAD_DAYS:
-        raise ConfigError(f"--lead must be between 0 and {MOST_LEAD_DAYS:g} days, was {lead_days:g}")
-    if len(set(policies)) < len(policies):
-        raise ConfigError(f"--policy must name each policy once, was {', '.join(policies)}")
-    spec, chosen = parse_exposure(exposure), read_windows(windows)
-    named = {name: named_policy(name) for name in policies}
-    assumed = load_market(market).assumptions(spec.underlying)
-    price = price_file(data, spec)
-    segments = [item for item in segments_of(chosen, lead_s=lead_days * DAY_S) if _has_price(item, price)]
-    if not segments:
-        raise ConfigError(f"no window of {windows} has a price in {data}; give windows inside its history")
-    jobs = [
-        _Job(data, segment, spec, name, policy, market, with_benchmarks=name == policies[0])
-        for name, policy in named.items()
-        for segment in segments
-    ]
-    tracks = _all_tracks(jobs, processes=processes, progress=progress)
-    return _result(spec, lead_days * DAY_S, named, tracks, chosen, price, assumed)
+    study = _study(request)
+    kept = KeptParts(request.keep) if request.keep is not None else None
+    markets = {False: study.market, **({True: study.market.doubled()} if request.is_doubled else {})}
+    parts = [part for is_doubled in markets for part in _parts(study, markets[is_doubled], is_doubled)]
+    found = run_parts(parts, data=request.data, processes=request.processes, kept=kept, progress=progress)
+    by_market = {flag: _tracks(study, parts, found, is_doubled=flag) for flag in markets}
+    plain = by_market[False]
+    findings = _findings(study, plain)
+    control = _control(study, plain, kept=kept, progress=progress)
+    doubled = _strategies(study, by_market[True]) if request.is_doubled else ()
+    return _result(study, plain, findings, control, doubled)
 
 
-def _has_price(segment: Segment, price: Column) -> bool:
-    return bool(price.until(segment.end_s).since(segment.start_s).times_s.size)
-
-
-def _all_tracks(
-    jobs: Sequence[_Job], *, processes: int, progress: Progress | None
-) -> Mapping[str, list[Track]]:
-    """Run the jobs here or in so many processes; the same tracks either way."""
-    total, done = sum(hours_in(job.segment) for job in jobs), 0
-
-    def tell(hours: int) -> None:
-        nonlocal done
-        done += hours
-        if progress:
-            progress(done, total)
-
-    run = _in_processes if min(processes, len(jobs)) > 1 else _here
-    found = dict(run(jobs, processes, tell))
-    tracks: dict[str, list[Track]] = {job.name: [] for job in jobs}
-    for at, job in enumerate(jobs):
-        track = found[at]
-        if track is not None:
-            tracks[job.name].append(track)
-    return tracks
-
-
-def _here(
-    jobs: Sequence[_Job],
-    _: int,
-    tell: Callable[[int], None],
-) -> Iterator[tuple[int, Track | None]]:
-    for at, job in enumerate(jobs):
-        yield at, _track(job, lambda: tell(1))
-
-
-def _in_processes(
-    jobs: Sequence[_Job], processes: int, tell: Callable[[int], None]
-) -> Iterator[tuple[int, Track | None]]:
-    """The longest segments begin first, so that no core is left alone with one at the end."""
-    context = multiprocessing.get_context("spawn")
-    longest = sorted(range(len(jobs)), key=lambda at: -hours_in(jobs[at].segment))
-    many = min(processes, len(jobs))
-    with ProcessPoolExecutor(max_workers=many, mp_context=context, initializer=_silence) as pool:
-        running = {pool.submit(_track, jobs[at]): at for at in longest}
-        for future in as_completed(running):
-            at = running[future]
-            yield at, future.result()
-            tell(hours_in(jobs[at].segment))
-
-
-def _silence() -> None:
-    """Keep a worker's standard output away from ours, which may be JSON: HiGHS prints to it from C++."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _track(job: _Job, on_hour: Callable[[], None] | None = None) -> Track | None:
-    return asyncio.run(
-        run_segment(
-            job.data,
-            job.segment,
-            job.spec,
-            job.policy,
-            load_market(job.market),
-            with_benchmarks=job.with_benchmarks,
-            on_hour=on_hour,
+def _study(request: WindowsRequest) -> _Study:
+    lead = request.lead_days
+    if lead is not None and not 0.0 <= lead <= MOST_LEAD_DAYS:
+        raise ConfigError(f"--lead must be between 0 and {MOST_LEAD_DAYS:g} days, was {lead:g}")
+    if not 0 <= request.turned <= MOST_ROTATIONS:
+        raise ConfigError(f"--rotations must be between 0 and {MOST_ROTATIONS}, was {request.rotations}")
+    if len(set(request.policies)) < len(request.policies):
+        raise ConfigError(f"--policy must name each policy once, was {', '.join(request.policies)}")
+    if request.hold_out is not None:
+        hold_out_from_s(0.0, 1.0, share=request.hold_out)
+    if request.folds is not None:
+        check_folds(request.folds)
+    spec, windows = parse_exposure(request.exposure), read_windows(request.windows)
+    policies = {name: named_policy(name) for name in request.policies}
+    market, price = load_market(request.market), price_file(request.data, spec)
+    segments = _segments(request, spec, windows, price)
+    if not any(item.windows for item in segments):
+        raise ConfigError(
+            f"no window of {request.windows} has a price in {request.data}; give windows inside its history"
         )
+    return _Study(
+        request=request,
+        spec=spec,
+        windows=windows,
+        policies=policies,
+        market=market,
+        price=price,
+        segments=segments,
     )
+
+
+def _segments(
+    request: WindowsRequest, spec: ExposureSpec, windows: Sequence[Window], price: Column
+) -> tuple[Segment, ...]:
+    if request.lead_days is not None:
+        leads = segments_of(windows, lead_s=request.lead_days * DAY_S)
+        parts = [part for item in leads for part in _between_holes(item, price)]
+        return tuple(part for part in parts if part.windows)
+    from_s, to_s = history_span(request.data, spec)
+    if request.start is not None:
+        from_s = max(from_s, parse_utc_s(request.start, field="--from"))
+    if request.end is not None:
+        to_s = min(to_s, parse_utc_s(request.end, field="--to") + DAY_S)
+    return history_segments(price.times_s, windows, from_s=from_s, to_s=to_s, hole_s=HOLE_S)
+
+
+def _between_holes(item: Segment, price: Column) -> tuple[Segment, ...]:
+    return history_segments(price.times_s, item.windows, from_s=item.start_s, to_s=item.end_s, hole_s=HOLE_S)
+
+
+def _parts(study: _Study, market: Market, is_doubled: bool) -> list[Part]:
+    parts = [
+        Part(
+            kind=POLICY,
+            name=name,
+            segment=segment,
+            spec=study.spec,
+            policy=policy,
+            market=market,
+            is_doubled=is_doubled,
+        )
+        for name, policy in study.run(is_doubled=is_doubled).items()
+        for segment in study.segments
+    ]
+    benchmarks = [
+        Part(
+            kind=BENCHMARKS,
+            name=BENCHMARKS,
+            segment=segment,
+            spec=study.spec,
+            policy=study.first,
+            market=market,
+            is_doubled=is_doubled,
+        )
+        for segment in study.segments
+    ]
+    return [*parts, *benchmarks]
+
+
+def _tracks(study: _Study, parts: Sequence[Part], found: Sequence[Result], *, is_doubled: bool) -> _Tracks:
+    """Sort what was run by policy, in time order, and put the benchmarks beside the first policy's."""
+    policies: dict[str, list[Track]] = {name: [] for name in study.run(is_doubled=is_doubled)}
+    beside: dict[float, Mapping[str, Account]] = {}
+    for part, result in zip(parts, found, strict=True):
+        if part.is_doubled is is_doubled:
+            if result.track is not None:
+                policies[part.name].append(result.track)
+            if result.accounts is not None:
+                beside[part.segment.start_s] = result.accounts
+    first = next(iter(policies))
+    policies[first] = [
+        replace(track, benchmarks=beside.get(track.segment.start_s, {})) for track in policies[first]
+    ]
+    return _Tracks(policies=policies)
+
+
+def _findings(study: _Study, tracks: _Tracks) -> tuple[PolicyFindings, ...]:
+    return tuple(
+        findings_of(name, study.policies[name].hash, mine, study.windows, study.price)
+        for name, mine in tracks.policies.items()
+    )
+
+
+def _benchmarks(tracks: _Tracks, findings: Sequence[PolicyFindings]) -> dict[str, MoneyFinding]:
+    first = tracks.first()
+    names = first[0].benchmarks if first else {}
+    return {name: money_finding(first, findings[0].windows, name) for name in names}
+
+
+def _strategies(study: _Study, tracks: _Tracks) -> tuple[StrategyFinding, ...]:
+    findings = _findings(study, tracks)
+    return strategies_of(findings, _benchmarks(tracks, findings))
+
+
+def _control(
+    study: _Study, tracks: _Tracks, *, kept: KeptParts | None, progress: Progress | None
+) -> ControlFinding | None:
+    """Run R26's control on the market crises; None where it was not asked for, or nothing is to be run."""
+    request, name = study.request, study.controlled
+    mine = tracks.policies[name]
+    if not request.turned or not mine:
+        return None
+    series = tier_series(mine)
+    hours = turns(series.times_s.size, rotations=request.turned)
+    turned = {0: 0, **{at: many for at, many in enumerate(hours, start=1)}}
+    stretches = control_stretches(window_findings(mine, study.windows), study.segments)
+    parts = [
+        Part(
+            kind=CONTROL,
+            name=name,
+            segment=stretch,
+            spec=study.spec,
+            policy=study.policies[name],
+            market=study.market,
+            is_doubled=False,
+            series=series,
+            rotations=chunk,
+        )
+        for stretch in stretches
+        for chunk in _chunks(turned, min(request.processes, 4))
+    ]
+    found = run_parts(parts, data=request.data, processes=request.processes, kept=kept, progress=progress)
+    removed = [item.removed for item in found if item.removed is not None]
+    return control_finding(policy_name(name), removed, rotations=request.turned, cadence_h=CADENCE_H)
+
+
+def _chunks(turned: Mapping[int, int], many: int) -> list[dict[int, int]]:
+    """Deal rotations out, so that each process has some."""
+    items = list(turned.items())
+    dealt = [dict(items[at::many]) for at in range(max(many, 1))]
+    return [item for item in dealt if item]
 
 
 def _result(
-    spec: ExposureSpec,
-    lead_s: float,
-    named: Mapping[str, Policy],
-    tracks: Mapping[str, Sequence[Track]],
-    windows: Sequence[Window],
-    price: Column,
-    assumed: tuple[str, ...],
+    study: _Study,
+    tracks: _Tracks,
+    findings: tuple[PolicyFindings, ...],
+    control: ControlFinding | None,
+    doubled: tuple[StrategyFinding, ...],
 ) -> WindowsResult:
-    found = tuple(
-        findings_of(name, policy.hash, tracks[name], windows, price) for name, policy in named.items()
-    )
-    first = tracks[found[0].policy]
-    names = first[0].benchmarks if first else {}
+    first, asked = tracks.first(), study.request
+    lead = asked.lead_days
+    benchmarks = _benchmarks(tracks, findings)
     return WindowsResult(
-        spec=spec,
-        lead_s=lead_s,
+        spec=study.spec,
+        lead_s=math.nan if lead is None else lead * DAY_S,
         hours=sum(track.times_s.size for track in first),
-        policies=found,
-        benchmarks={name: money_finding(first, found[0].windows, name) for name in names},
+        policies=findings,
+        benchmarks=benchmarks,
+        strategies=strategies_of(findings, benchmarks),
+        doubled=doubled,
+        control=control,
+        folds=walk_forward(tracks.policies, study.windows, folds=asked.folds) if asked.folds else (),
+        held_out=hold_out(tracks.policies, study.windows, share=asked.hold_out) if asked.hold_out else None,
+        from_s=float(min(track.times_s[0] for track in first)),
+        to_s=float(max(track.times_s[-1] for track in first)),
+        problems=data_problems(
+            asked.data, study.spec, lookback_s=lookback_for(study.first.sizing.history_days)
+        ),
         missing=_missing(first),
         gaps=tuple(dict.fromkeys(item for track in first for item in track.gaps)),
-        assumptions=assumed,
+        assumptions=study.market.assumptions(study.spec.underlying),
+        ranges=money_ranges(tracks.policies, study.windows),
     )
 
 
@@ -182,4 +327,5 @@ def _missing(tracks: Sequence[Track]) -> tuple[str, ...]:
 
 
 def _names(tracks: Sequence[Track]) -> str:
-    return ", ".join(window.id for track in tracks for window in track.segment.windows)
+    named = ", ".join(window.id for track in tracks for window in track.segment.windows)
+    return named or f"{len(tracks)} stretches without a window"

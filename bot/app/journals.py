@@ -4,13 +4,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.app.policy import keys_decided_by
 from bot.app.stores import open_journal
 from bot.errors import ConfigError, NotFoundError
 from bot.model.record import StepRecord
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.pipeline.recorded_orders import JournalOrders
 from bot.settings import Settings
-from bot.simulation.report_data import ReportData, from_steps
+from bot.simulation.report_data import ReportData
+from bot.simulation.report_journal import from_steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,8 @@ def journal_report(settings: Settings, *, mode: str) -> ReportData:
     """Return the report of everything a journal holds. Raises NotFoundError when it has no step."""
     with open_journal(settings, mode=mode, read_only=True) as journal:
         records, orders = list(journal.steps()), JournalOrders.of(journal)
-    return from_steps(records, title=f"{mode} on chain {settings.chain.id}", orders=orders)
+    policy = keys_decided_by(settings.policy, records[-1].decision.policy_hash) if records else {}
+    return from_steps(records, title=f"{mode} on chain {settings.chain.id}", orders=orders, policy=policy)
 
 
 def new_journal(path: Path) -> None:

@@ -13,7 +13,7 @@ from bot.engine.policy_file import all_problems
 from bot.engine.policy_readers import quantity
 from bot.engine.policy_schema import policy_schema
 from bot.errors import ConfigError
-from bot.settings import PRESETS, PolicySource, read_source
+from bot.settings import PRESETS, PolicySettings, PolicySource, read_source
 from bot.simulation.market_model import load_market
 
 LEAST_VOL, MOST_VOL = 0.05, 10.0  # a year; beyond them an input is a slip of the unit
@@ -76,7 +76,7 @@ async def check(source: PolicySource, *, vol: float | None, market_file: Path | 
         source=source,
         policy=policy,
         vol=priced_at,
-        vol_source="--vol" if vol is not None else f"skew.stress_to_points of {named}: its 99 % quantile",
+        vol_source="--vol" if vol is not None else f"skew.stress_to_points of {named}: its 98 % quantile",
         exposures=tuple(found),
     )
 
@@ -102,6 +102,17 @@ def diff(first: str, second: str) -> tuple[Difference, ...]:
         for key in dict.fromkeys((*one, *two))
         if _plain(one.get(key)) != _plain(two.get(key))
     )
+
+
+def keys_of(source: PolicySource) -> dict[str, str]:
+    """Return every key of a policy with its value as the file writes it, in the order of the file."""
+    return {key: _spoken(value) for key, value in _flat(source.table, "")}
+
+
+def keys_decided_by(settings: PolicySettings, policy_hash: str) -> dict[str, str]:
+    """Return the keys of the configured policy where it has that hash; none where another one decided."""
+    source = read_source(settings.preset if settings.file is None else settings.file)
+    return keys_of(source) if parse_policy(source.table).hash == policy_hash else {}
 
 
 def schema() -> dict[str, Any]:

@@ -190,22 +190,6 @@ def explain(
     write_json(explain_document(found), json_to)
 
 
-def report(
-    path: Annotated[Path, typer.Argument(help="HTML file to write.")],
-    config: ConfigOption = DEFAULT_CONFIG,
-    mode: ModeOption = "dry-run",
-) -> None:
-    """Write the HTML report of a journal."""
-    from bot.app.journals import journal_report
-    from bot.simulation.report import write_report
-    from bot.simulation.report_terminal import print_report
-
-    data = journal_report(settings_of(config), mode=mode)
-    write_report(data, path)
-    print_report(data, out)
-    out.print(f"report: {path}", soft_wrap=True)
-
-
 def _watch(
     settings: "Settings",
     *,

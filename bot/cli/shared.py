@@ -23,7 +23,10 @@ ConfigOption = Annotated[
 JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="[FILE]", help="Write JSON to FILE, or to the terminal.")
 ]
-ReportOption = Annotated[Path | None, typer.Option("--report", help="Write the HTML report to this file.")]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option("--report", help="Write the report to this .html file, or to a folder with CSV and PNG."),
+]
 ModeOption = Annotated[
     Literal["live", "dry-run", "monitor", "demo"], typer.Option(help="Which journal to read.")
 ]

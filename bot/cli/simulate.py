@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.cli.shared import JsonOption, ReportOption, err, out
+from bot.cli.shared import EXIT_ERROR, JsonOption, ReportOption, err, out
 from bot.errors import ConfigError
 from bot.output import refuse_lost_results, write_json
 
 if TYPE_CHECKING:
+    from bot.app.backtest_windows import WindowsRequest
     from bot.simulation.results import BacktestResult
 
 StartOption = Annotated[str | None, typer.Option("--from", help="First day, UTC.")]
@@ -25,10 +26,21 @@ PoliciesOption = Annotated[
 ]
 MarketOption = Annotated[Path | None, typer.Option(help="Market assumptions in place of the packaged ones.")]
 ProcessesOption = Annotated[
-    int | None, typer.Option(min=1, help="Windows run at once; one per core if not said.")
+    int | None, typer.Option(min=1, help="Parts run at once; one per core if not said.")
 ]
 JournalOption = Annotated[
     Path | None, typer.Option(help="Write every step to this new journal, for alvh explain --journal.")
+]
+ExposureOption = Annotated[
+    str,
+    typer.Option(help="v2:ETH/USDC:1000000, v3:ETH/USDC:0.2:1000000 or v3:ETH/USDC:1000000:-20%:+20%."),
+]
+LeadOption = Annotated[
+    float | None, typer.Option(help="Run the windows alone, from so many days before each.")
+]
+KeepOption = Annotated[
+    Path | None,
+    typer.Option(help="Keep finished parts in this folder; the same command goes on from them."),
 ]
 
 
@@ -66,72 +78,146 @@ def demo(
 
 def backtest(
     data: Annotated[Path, typer.Option(help="Folder with history files.")],
-    exposure: Annotated[str, typer.Option(help="v2:ETH/USDC:1000000 or v3:ETH/USDC:1000000:-20%:+20%.")],
+    exposure: ExposureOption,
     start: StartOption = None,
     end: EndOption = None,
     windows: WindowsOption = None,
     policy: PoliciesOption = None,
     market: MarketOption = None,
-    lead: Annotated[float, typer.Option(help="Days run before each window.")] = 30.0,
+    lead: LeadOption = None,
+    doubled: Annotated[
+        bool | None, typer.Option(help="All again with spread and skew doubled; steward alone if not said.")
+    ] = None,
+    rotations: Annotated[
+        int | None, typer.Option(help="Of the control's tiers; 60 without --lead, else none.")
+    ] = None,
+    walk_forward: Annotated[
+        int | None,
+        typer.Option(metavar="FOLDS", help="Choose a policy on the past, test it on what follows."),
+    ] = None,
+    hold_out: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Measure the last share of the time apart.")
+    ] = None,
+    keep: KeepOption = None,
     processes: ProcessesOption = None,
     journal: JournalOption = None,
     json_to: JsonOption = None,
     report: ReportOption = None,
 ) -> None:
-    """Run the same engine over real history, against static and Cboe-like hedges.
+    """Run the same engine over real history, against static and Cboe-like hedges and a delta hedge.
 
-    With --from and --to one stretch and one policy; with --windows crises and calm periods, policies side by
-    side: how early each tier came, what hedging removed, what calm cost, how often it alarmed in vain.
+    With --from and --to one stretch and one policy. With --windows the whole history, or the part from --from
+    to --to, and every crisis and calm window in it, policies side by side: how early each tier came, what
+    hedging removed, what calm cost, how often it alarmed in vain, and what luck would have given.
     """
-    named = policy or ["classic"]
-    if windows is not None:
-        if start or end or report or journal:
-            raise ConfigError(
-                "--windows takes no --from, --to, --report or --journal; leave them out, or leave it out"
-            )
-        _windows(data, exposure, windows, named, market, lead, processes, json_to)
+    if windows is None:
+        _check_stretch(start, end, policy, lead, walk_forward, hold_out, keep)
+        refuse_lost_results(json_to, report)
+        named = policy[0] if policy else "classic"
+        result = _run_stretch(data, exposure, start or "", end or "", named, market, journal, report)
+        if json_to != "-":
+            _print_stretch(result, journal, report)
+        write_json(result.to_json(), json_to)
         return
-    if start is None or end is None:
-        raise ConfigError("backtest needs --from and --to, or --windows; give the first and the last day")
-    if len(named) > 1:
-        raise ConfigError(
-            f"--policy takes one policy without --windows, was {', '.join(named)}; name one, or add --windows"
-        )
+    if journal:
+        raise ConfigError("--windows takes no --journal; leave it out, or leave --windows out")
     refuse_lost_results(json_to, report)
-    result = _run_stretch(data, exposure, start, end, named[0], market, journal, report)
-    if json_to != "-":
-        _print_stretch(result, journal, report)
-    write_json(result.to_json(), json_to)
+    from bot.app.backtest_windows import PRESETS, WindowsRequest
+
+    request = WindowsRequest(
+        data=data,
+        windows=windows,
+        exposure=exposure,
+        policies=tuple(policy or PRESETS),
+        market=market,
+        start=start,
+        end=end,
+        lead_days=lead,
+        doubled=doubled,
+        rotations=rotations,
+        folds=walk_forward,
+        hold_out=hold_out,
+        keep=keep,
+        processes=processes or os.cpu_count() or 1,
+    )
+    _run_windows(request, json_to, report)
 
 
-def _windows(
-    data: Path,
-    exposure: str,
-    windows: Path,
-    policies: list[str],
-    market: Path | None,
-    lead_days: float,
-    processes: int | None,
-    json_to: str | None,
+def look_ahead(
+    data: Annotated[Path, typer.Option(help="Folder with history files.")],
+    exposure: ExposureOption = "v2:ETH/USDC:1000000",
+    start: StartOption = None,
+    end: EndOption = None,
+    policy: PoliciesOption = None,
+    market: MarketOption = None,
+    probes: Annotated[int, typer.Option(help="Moments to probe, spread over the history.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed probes the same moments.")] = 1,
+    json_to: JsonOption = None,
 ) -> None:
-    from bot.app.backtest_windows import backtest_windows
-    from bot.simulation.window_terminal import print_windows
+    """Check that no decision of a backtest knows the future.
+
+    At each moment everything that comes after it is changed at random, and all is run again: what was decided
+    by then must be the same to the last byte. Exits with 1 where it is not.
+    """
+    from bot.app.look_ahead import look_ahead as run
+    from bot.simulation.look_ahead_terminal import print_look_ahead
     from bot.terminal import hours_progress
 
     refuse_lost_results(json_to, None)
-    with hours_progress(err) as on_hour:
-        result = backtest_windows(
+    with hours_progress(err) as on_probe:
+        found = run(
             data=data,
-            windows=windows,
             exposure=exposure,
-            policies=policies,
+            policies=policy or ["classic", "steward", "fortress"],
             market=market,
-            lead_days=lead_days,
-            processes=processes or os.cpu_count() or 1,
-            progress=on_hour,
+            start=start,
+            end=end,
+            probes=probes,
+            seed=seed,
+            progress=on_probe,
         )
     if json_to != "-":
+        print_look_ahead(found, out)
+    write_json(found.to_json(), json_to)
+    if not found.is_clean:
+        raise typer.Exit(EXIT_ERROR)
+
+
+def _check_stretch(
+    start: str | None,
+    end: str | None,
+    policies: list[str] | None,
+    lead: float | None,
+    folds: int | None,
+    hold_out: float | None,
+    keep: Path | None,
+) -> None:
+    if start is None or end is None:
+        raise ConfigError("backtest needs --from and --to, or --windows; give the first and the last day")
+    if policies and len(policies) > 1:
+        raise ConfigError(
+            f"--policy takes one policy without --windows, was {', '.join(policies)}; "
+            "name one, or add --windows"
+        )
+    given = {"--lead": lead, "--walk-forward": folds, "--hold-out": hold_out, "--keep": keep}
+    if alone := [name for name, value in given.items() if value is not None]:
+        raise ConfigError(f"{alone[0]} is for --windows; add --windows, or leave it out")
+
+
+def _run_windows(request: "WindowsRequest", json_to: str | None, report: Path | None) -> None:
+    from bot.app.backtest_windows import backtest_windows
+    from bot.app.report import report_windows
+    from bot.simulation.window_terminal import print_windows
+    from bot.terminal import hours_progress
+
+    with hours_progress(err) as on_hour:
+        result = backtest_windows(request, progress=on_hour)
+    if report is not None:
+        report_windows(result, request.policies, target=report)
+    if json_to != "-":
         print_windows(result, out)
+        if report is not None:
+            out.print(f"report: {report}", soft_wrap=True)
     write_json(result.to_json(), json_to)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,27 +10,33 @@ import numpy as np
 from bot.engine.policy import Policy
 from bot.engine.step import decide as engine_decide
 from bot.errors import ConfigError
-from bot.model.exposure import Exposure
-from bot.model.hedge import HedgeLeg, Layer, LegOutcome, LegStatus, Side
 from bot.model.market import Block, Columns, FloatArray, SeriesKey
 from bot.model.record import StepRecord
 from bot.model.units import DAY_S, HOUR_S, YEAR_S, iso_utc
 from bot.pipeline.loop import Decide, Moment, Pipeline, view_of
 from bot.pipeline.memory_journal import MemoryJournal
-from bot.ports import MarketView, PerpetualVenue, VenuePosition
-from bot.simulation.exposures import ExposureSpec, at_price
+from bot.ports import PerpetualVenue, VenuePosition
+from bot.simulation.exposures import ExposureSpec, PositionPath
 from bot.simulation.market_model import HOLE_S, Market, with_implied_vols
 from bot.simulation.metrics import max_drawdown
-from bot.simulation.results import ALVH, UNHEDGED, BacktestResult, StrategyResult, cash_usd, tier_changes
+from bot.simulation.results import (
+    ALVH,
+    UNHEDGED,
+    BacktestResult,
+    StrategyResult,
+    cash_usd,
+    shapes_of,
+    tier_changes,
+)
 from bot.simulation.strategies import (
-    Buy,
+    DeltaHedge,
+    PerpetualStrategy,
     PutProgramme,
-    Sell,
-    Situation,
     StaticLayers,
     Strategy,
     TailProgramme,
 )
+from bot.simulation.strategy_desk import Path, marks_usd, run_strategy
 from bot.simulation.tables import History
 from bot.venues.simulated import SimulatedVenue
 from bot.venues.simulated_perpetual import SimulatedPerpetualVenue
@@ -56,7 +62,7 @@ async def run_backtest(
     Raises ConfigError when the history has no hour in its range.
     """
     priced = with_implied_vols(history, market)
-    moments = tuple(cut_moments(priced, spec, fee_apr=market.fee_apr))
+    moments = tuple(cut_moments(priced, spec, fee_apr=market.fee_apr, position=market.position(spec)))
     if not moments:
         raise ConfigError(
             f"no hour with a price between {iso_utc(history.from_s)} and {iso_utc(history.to_s)}; "
@@ -66,7 +72,7 @@ async def run_backtest(
     position_usd = np.array([_position_usd(item) for item in moments])
     records, path, final_positions = await _run_alvh(moments, policy, market, decide, progress)
     runs = [(ALVH, "This program: layered puts by tier.", path)]
-    runs += await _run_benchmarks(moments, policy, market)
+    runs += await _run_benchmarks(history, spec, policy, market)
     return BacktestResult(
         spec=spec,
         policy_hash=policy.hash,
@@ -81,13 +87,19 @@ async def run_backtest(
         found=history.found,
         missing=history.missing,
         gaps=tuple(item for item in history.gaps if item.in_range),
+        shapes=shapes_of(item.exposures[0].shape for item in moments),
     )
 
 
 async def _run_benchmarks(
-    moments: Sequence[Moment], policy: Policy, market: Market
-) -> list[tuple[str, str, "Path"]]:
-    """Return (name, about, path) of every benchmark and of the position alone."""
+    history: History, spec: ExposureSpec, policy: Policy, market: Market
+) -> list[tuple[str, str, Path]]:
+    """Return (name, about, path) of every benchmark and of the position alone.
+
+    Programmes that are defined by the index's level read the modelled one where none was published.
+    """
+    filled = with_implied_vols(history, market, index_everywhere=market.realised.fills)
+    moments = tuple(cut_moments(filled, spec, fee_apr=market.fee_apr, position=market.position(spec)))
     runs = [
         (strategy.name, strategy.about, await run_strategy(strategy, moments, market))
         for strategy in benchmarks(policy)
@@ -100,7 +112,7 @@ async def _run_benchmarks(
     return [*runs, (UNHEDGED, "The position alone.", nothing)]
 
 
-def benchmarks(policy: Policy) -> tuple[Strategy, ...]:
+def benchmarks(policy: Policy) -> tuple[Strategy | PerpetualStrategy, ...]:
     """Return fresh benchmark strategies; they keep state, so one set serves one run.
 
     What is sized on value at risk reads the same paths as the engine does under ``policy``.
@@ -109,22 +121,24 @@ def benchmarks(policy: Policy) -> tuple[Strategy, ...]:
     static = StaticLayers(
         history_days=sizing.history_days, horizon_days=sizing.horizon_days, confidence=sizing.confidence
     )
-    return (static, PutProgramme(), TailProgramme())
+    return (static, PutProgramme(), TailProgramme(), DeltaHedge())
 
 
-def cut_moments(history: History, spec: ExposureSpec, *, fee_apr: float = 0.0) -> Iterator[Moment]:
+def cut_moments(
+    history: History, spec: ExposureSpec, *, fee_apr: float = 0.0, position: PositionPath | None = None
+) -> Iterator[Moment]:
     """Yield one moment at the end of every hour that has a price; hours without one are not there.
 
     A series whose file has ended, or not begun, is left out: its source is absent, not failing.
+    ``position``: as it is opened and opened anew; opened once where not said.
     """
     price, columns = history.price, _remembering(history.columns)
     ends_s = np.ceil(price.times_s / HOUR_S) * HOUR_S
     inside = (ends_s >= history.from_s) & (ends_s <= history.to_s)
-    entry: Exposure | None = None
+    position = position or PositionPath(spec=spec)
     fees_usd, last_s = 0.0, math.nan
     for now_s, spot_usd in zip(ends_s[inside].tolist(), price.values[inside].tolist(), strict=True):
-        entry = entry or spec.open_at(spot_usd)
-        exposure = at_price(entry, spot_usd)
+        exposure = position.at(now_s, spot_usd)
         if fee_apr > 0.0:
             hours_s = now_s - last_s if now_s - last_s <= HOLE_S else 0.0  # none earned across a hole
             fees_usd += exposure.value_usd * fee_apr * hours_s / YEAR_S
@@ -165,16 +179,6 @@ def _block(chain_id: int, now_s: float) -> Block:
         parent_hash=f"simulated:{number - 1}",
         timestamp_s=int(now_s),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Path:
-    """What hedging did to the account, hour by hour, after the hour's trades."""
-
-    hedge_usd: FloatArray
-    perpetual_usd: FloatArray  # part of it
-    cash_usd: FloatArray
-    outcomes: tuple[LegOutcome, ...] = ()
 
 
 class AlvhStep(NamedTuple):
@@ -258,92 +262,6 @@ async def _feed(moments: Sequence[Moment]) -> AsyncIterator[Moment]:
         yield moment
 
 
-async def run_strategy(strategy: Strategy, moments: Sequence[Moment], market: Market) -> Path:
-    """Step a benchmark over the moments: settle what expired, trade what it asks, mark."""
-    desk = _Desk(strategy=strategy, venue=SimulatedVenue(market.options, name=strategy.name))
-    hedge_usd, cash = [], []
-    for moment in moments:
-        view = view_of(moment)
-        await desk.step(moment, view)
-        hedge_usd.append(marks_usd(await desk.venue.held(view)))
-        cash.append(desk.cash_usd)
-    return Path(
-        hedge_usd=np.array(hedge_usd),
-        perpetual_usd=np.zeros(len(moments)),
-        cash_usd=np.array(cash),
-        outcomes=tuple(desk.outcomes),
-    )
-
-
-class _Desk:
-    """Trades for one benchmark, and keeps its cash and the layer of each position."""
-
-    def __init__(self, *, strategy: Strategy, venue: SimulatedVenue) -> None:
-        self.venue = venue
-        self.cash_usd = 0.0
-        self.outcomes: list[LegOutcome] = []
-        self._strategy = strategy
-        self._layers: dict[str, Layer] = {}
-
-    async def step(self, moment: Moment, view: MarketView) -> None:
-        for position in await self.venue.held(view):
-            if position.settleable:
-                await self._trade(view, Side.SETTLE, self._layers[position.id], position)
-        situation = await self._situation(moment, view)
-        if not self._strategy.is_due(situation):
-            return
-        exposure = moment.exposures[0]
-        size = max(exposure.value_usd / exposure.spot_usd, 1.0)
-        quotes = await self.venue.quotes(view, underlying=exposure.underlying, size=size)
-        for order in self._strategy.orders(situation, quotes):
-            if isinstance(order, Sell):
-                await self._trade(view, Side.SELL, order.layer, order.position)
-            else:
-                await self._buy(view, order)
-
-    async def _situation(self, moment: Moment, view: MarketView) -> Situation:
-        held = tuple((self._layers[item.id], item) for item in await self.venue.held(view))
-        return Situation(now_s=moment.now_s, exposure=moment.exposures[0], columns=moment.columns, held=held)
-
-    async def _buy(self, view: MarketView, order: Buy) -> None:
-        unit_usd = order.quote.premium_usd / order.quote.size
-        leg = HedgeLeg(
-            key=f"{self.venue.name}:{len(self.outcomes)}",
-            group="",
-            layer=order.layer,
-            side=Side.BUY,
-            instrument=order.quote.instrument,
-            size=order.contracts,
-            limit_usd=unit_usd * order.contracts * (1.0 + _DUST),
-            expected_usd=unit_usd * order.contracts,
-            valid_until_s=view.now_s,
-        )
-        await self._execute(leg, view)
-
-    async def _trade(self, view: MarketView, side: Side, layer: Layer, position: VenuePosition) -> None:
-        leg = HedgeLeg(
-            key=f"{self.venue.name}:{len(self.outcomes)}",
-            group="",
-            layer=layer,
-            side=side,
-            instrument=position.instrument,
-            size=position.size,
-            limit_usd=0.0,
-            expected_usd=position.liquidation_usd,
-            valid_until_s=view.now_s,
-            position_id=position.id,
-        )
-        await self._execute(leg, view)
-
-    async def _execute(self, leg: HedgeLeg, view: MarketView) -> None:
-        outcome = await self.venue.execute(leg, view=view)
-        self.outcomes.append(outcome)
-        if outcome.status is not LegStatus.FILLED:
-            return
-        self._layers[outcome.position_id] = leg.layer
-        self.cash_usd += cash_usd(outcome)
-
-
 def _result(
     name: str, about: str, path: Path, times_s: FloatArray, position_usd: FloatArray
 ) -> StrategyResult:
@@ -358,6 +276,7 @@ def _result(
         perpetual_usd=path.perpetual_usd,
         cash_usd=path.cash_usd,
         outcomes=path.outcomes,
+        perpetuals=path.perpetuals,
         final_value_usd=float(value_usd[last]),
         final_s=float(times_s[last]),
         max_drawdown=max_drawdown(value_usd, times_s=times_s, hole_s=HOLE_S),
@@ -367,10 +286,3 @@ def _result(
 
 def _position_usd(moment: Moment) -> float:
     return sum(item.value_usd + item.fees_uncollected_usd for item in moment.exposures)
-
-
-def marks_usd(positions: Sequence[VenuePosition]) -> float:
-    """Return what hedges are worth: a sale where one is possible, else the model's value."""
-    return sum(
-        item.liquidation_usd if math.isfinite(item.liquidation_usd) else item.model_usd for item in positions
-    )

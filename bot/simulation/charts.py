@@ -1,111 +1,69 @@
-"""The report's figures. Colours of text and grid come from the page, so that both themes work."""
+"""The figures of a run's report beside its timeline: comparison, payoff, cost of carry, attribution."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from bot.model.hedge import Layer, LegOutcome, LegStatus, Side
+from bot.model.hedge import Layer
 from bot.model.market import FloatArray
-from bot.model.tier import Tier
-from bot.simulation.payoff_view import Payoff
+from bot.model.units import DAY_S, YEAR_S
+from bot.simulation.attribution import PART_NAMES, POSITION_PARTS, Attribution
+from bot.simulation.chart_style import (
+    DASHES,
+    DIVERGING,
+    GAIN,
+    HEDGED,
+    LOSS,
+    NOTHING_USD,
+    OTHERS,
+    PRICE,
+    UNHEDGED,
+    colours_of,
+    curve,
+    holes,
+    line,
+    shade,
+    signed,
+    stamp,
+    styled,
+)
+from bot.simulation.payoff_view import Payoff, PayoffSurface
 from bot.simulation.report_data import ReportData
-from bot.simulation.report_money import Money
-from bot.simulation.wording import order_words, strategy_name
+from bot.simulation.report_money import Paid
+from bot.simulation.wording import strategy_name
 
-# One ordered ramp that colour-blind readers can tell apart; the word always stands beside it.
-TIER_COLOURS = {
-    Tier.CALM: "#5f7d95",
-    Tier.GUARDED: "#0f8b8d",
-    Tier.ELEVATED: "#d99a00",
-    Tier.SEVERE: "#e8671b",
-    Tier.CRISIS: "#b3123f",
-}
-HEDGED, UNHEDGED, PRICE = "#2f7de1", "#8b929c", "#9670c8"
-_OTHERS = ("#0f8b8d", "#d99a00", "#d64a74", "#5f7d95")
-_DASHES = ("solid", "dash", "dot", "dashdot")
-_LAYER_ROWS = {Layer.TAIL: 0, Layer.MID: 1, Layer.NEAR: 2}
-_SIDE_MARKS = {
-    Side.BUY: ("triangle-up", "buy"),
-    Side.SELL: ("triangle-down", "sell"),
-    Side.SETTLE: ("square", "settle"),
-}
-_HOLE_STEPS = 1.5
-_NOTHING_USD = 0.5
-_MARGIN = 0.02
+ROLLING_S = 30 * DAY_S
 _LABEL_LEVELS = 3  # break-evens stand close together, so their labels take turns in height
-_CLEAR = "rgba(0,0,0,0)"
-
-
-def timeline(data: ReportData) -> go.Figure:
-    """Return value, price, layers with orders, and tiers, on one time axis."""
-    figure = make_subplots(
-        rows=4,
-        cols=1,
-        shared_xaxes=True,
-        vertical_spacing=0.035,
-        row_heights=[0.38, 0.24, 0.2, 0.18],
-    )
-    figure.add_trace(_line(data, data.unhedged_usd, "position alone", UNHEDGED), row=1, col=1)
-    figure.add_trace(_line(data, data.hedged_usd, "with hedge", HEDGED), row=1, col=1)
-    figure.add_trace(_line(data, data.spot_usd, f"{data.underlying} price", PRICE), row=2, col=1)
-    _add_layers(figure, data)
-    _add_tiers(figure, data)
-    for span_s in holes(data.times_s):
-        _shade(figure, data, span_s, "no data")
-    for span_s in unknown_stretches(data.times_s, data.hedged_usd):
-        _shade(figure, data, span_s, "hedge value unknown", row=1, col=1)
-    figure.update_yaxes(title_text="value, USD", row=1, col=1, tickformat="~s")
-    figure.update_yaxes(title_text="price, USD", row=2, col=1, tickformat=",.0f", nticks=5)
-    end_s = data.times_s[-1] + _step_s(data.times_s)
-    margin_s = _MARGIN * (end_s - data.times_s[0])  # a mark at either end stays whole
-    figure.update_xaxes(range=[_stamp(data.times_s[0] - margin_s), _stamp(end_s + margin_s)])
-    figure.update_xaxes(title_text="time, UTC", row=4, col=1)
-    return _styled(figure, height=760)
-
-
-def _shade(figure: go.Figure, data: ReportData, span_s: tuple[float, float], text: str, **place: int) -> None:
-    """Shade and name a stretch of time: a gap is drawn as one, never joined by a line.
-
-    Its name begins at the edge that is farther from the chart's end, so that it runs into the chart.
-    """
-    is_late = sum(span_s) > float(data.times_s[0] + data.times_s[-1])
-    figure.add_vrect(
-        x0=_stamp(span_s[0]),
-        x1=_stamp(span_s[1]),
-        fillcolor=UNHEDGED,
-        opacity=0.18,
-        line_width=0,
-        annotation_text=text,
-        annotation_position=f"inside bottom {'right' if is_late else 'left'}",
-        **place,
-    )
+_INVENTORY = {Layer.TAIL: OTHERS[3], Layer.MID: OTHERS[0], Layer.NEAR: OTHERS[1]}
 
 
 def comparison(data: ReportData) -> go.Figure:
     """Return the value of every strategy."""
     figure = go.Figure()
-    spare = iter(_OTHERS)
-    for name, values in data.paths.items():
-        known = {"alvh": (HEDGED, "solid"), "unhedged": (UNHEDGED, "solid")}
-        colour, dash = known.get(name) or (next(spare), "dot")
-        figure.add_trace(_line(data, values, strategy_name(name), colour, dash=dash))
+    colours = colours_of(list(data.curves))
+    for name, values in data.curves.items():
+        colour, dash = colours[name]
+        figure.add_trace(line(data.times_s, values, strategy_name(name), colour, dash=dash))
+    for span_s in holes(data.times_s):
+        shade(figure, data.times_s, span_s, "no data")
     figure.update_yaxes(title_text="value, USD", tickformat="~s")
     figure.update_xaxes(title_text="time, UTC")
-    return _styled(figure, height=380)
+    return styled(figure, height=380)
 
 
 def payoff(view: Payoff, underlying: str) -> go.Figure:
     """Return the change from today's value over the price: position, hedges, and both."""
     figure = go.Figure()
-    figure.add_trace(_curve(view.spots_usd, view.alone, "position alone", UNHEDGED, "solid", 2))
-    for hedge, dash in zip(view.hedges, _DASHES, strict=False):
+    figure.add_trace(curve(view.spots_usd, view.alone, "position alone", UNHEDGED, "solid", 2))
+    for hedge, dash in zip(view.hedges, DASHES, strict=False):
         figure.add_trace(
-            _curve(view.spots_usd, hedge.change_usd, f"hedge alone, {hedge.label}", PRICE, dash, 1)
+            curve(view.spots_usd, hedge.change_usd, f"hedge alone, {hedge.label}", PRICE, dash, 1)
         )
-    for both, dash in zip(view.both, _DASHES, strict=False):
-        figure.add_trace(_curve(view.spots_usd, both.change_usd, f"both, {both.label}", HEDGED, dash, 2.5))
+    for both, dash in zip(view.both, DASHES, strict=False):
+        figure.add_trace(curve(view.spots_usd, both.change_usd, f"both, {both.label}", HEDGED, dash, 2.5))
     figure.add_vline(
         x=view.spot_usd,
         line_width=1,
@@ -124,7 +82,7 @@ def payoff(view: Payoff, underlying: str) -> go.Figure:
     _label_break_evens(figure, view)
     figure.update_xaxes(title_text=f"{underlying} price, USD", tickformat=",.0f")
     figure.update_yaxes(title_text="change from today, USD", tickformat="~s")
-    return _styled(figure, height=460)
+    return styled(figure, height=460)
 
 
 def _label_break_evens(figure: go.Figure, view: Payoff) -> None:
@@ -158,210 +116,214 @@ def labelled_break_evens(view: Payoff) -> list[tuple[float, str]]:
     ]
 
 
-def attribution(money: Money, *, hedged_less_unhedged_usd: float) -> go.Figure:
-    """Return a waterfall of what hedging paid and brought, with what it leaves unexplained.
+def payoff_surface(surface: PayoffSurface, underlying: str, spot_usd: float) -> go.Figure:
+    """Return gains of the hedged position over the price and the days from now, zero in the middle."""
+    most = max(float(np.abs(row).max()) for row in surface.change_usd)
+    figure = go.Figure(
+        go.Heatmap(
+            x=np.round(surface.spots_usd, 2).tolist(),
+            y=np.round(surface.days, 3).tolist(),
+            z=[np.round(row, 0).tolist() for row in surface.change_usd],
+            zmin=-most,
+            zmax=most,
+            colorscale=[list(item) for item in DIVERGING],
+            colorbar={"title": {"text": "USD"}, "tickformat": "~s", "thickness": 14},
+            hovertemplate="at $%{x:,.0f} in %{y:.0f} d: %{z:+$,.0f}<extra></extra>",
+        )
+    )
+    figure.add_vline(x=spot_usd, line_width=1, line_dash="dot", annotation_text=f"spot {spot_usd:,.0f}")
+    for days in surface.expiries_days:
+        figure.add_hline(y=days, line_width=1, line_dash="dash")
+    figure.update_xaxes(title_text=f"{underlying} price, USD", tickformat=",.0f")
+    figure.update_yaxes(title_text="days from now; dashed: an expiry")
+    return styled(figure, height=380)
 
-    A part of nothing is left out, but for the residual: that it is nothing is worth showing.
+
+def carry(data: ReportData, paid: Paid) -> go.Figure:
+    """Return what hedging paid, received and is worth so far, and its loss over 30 days a year."""
+    rolling = rolling_cost(data.times_s, data.unhedged_usd, paid.net_usd)
+    is_long = bool(np.isfinite(rolling).any())
+    heights = [0.6, 0.4] if is_long else [1.0]
+    figure = make_subplots(
+        rows=len(heights), cols=1, shared_xaxes=True, vertical_spacing=0.06, row_heights=heights
+    )
+    for name, values, colour, dash in (
+        ("paid so far", -paid.paid_usd, LOSS, "solid"),
+        ("received so far", paid.received_usd, GAIN, "solid"),
+        ("still held, at sale value", paid.held_usd, PRICE, "dot"),
+        ("all together", paid.net_usd, HEDGED, "solid"),
+    ):
+        figure.add_trace(line(data.times_s, values, name, colour, dash=dash), row=1, col=1)
+    if is_long:
+        percent = line(
+            data.times_s,
+            rolling,
+            "loss over the last 30 days",
+            UNHEDGED,
+            digits=5,
+            hover="%{x}, %{y:.1%} a year",
+            showlegend=False,
+        )
+        figure.add_trace(percent, row=2, col=1)
+        figure.update_yaxes(title_text="loss a year, 30 days", tickformat=".0%", row=2, col=1)
+    for span_s in holes(data.times_s):
+        shade(figure, data.times_s, span_s, "no data")
+    figure.update_yaxes(title_text="USD", tickformat="~s", row=1, col=1)
+    figure.update_xaxes(title_text="time, UTC", row=len(heights), col=1)
+    return styled(figure, height=520 if is_long else 360)
+
+
+def rolling_cost(times_s: FloatArray, position_usd: FloatArray, net_usd: FloatArray) -> FloatArray:
+    """Return what the last 30 days of hedging lost, of the position's value then, as of a year.
+
+    NaN in the first 30 days and where the value is unknown; negative where hedging gained.
     """
-    parts = [
-        ("premium", -money.premium_usd),
-        ("venue fees", -money.fee_usd),
-        ("swap", -money.swap_usd),
-        ("gas", -money.gas_usd),
-        ("covers", -money.cover_usd),
-        ("sold", money.sold_usd),
-        ("settled", money.settled_usd),
-        ("still held", money.mark_usd),
-        *((f"perpetual {name}", value) for name, value in money.perpetual.parts),
-    ]
-    parts = [(name, value) for name, value in parts if abs(value) >= _NOTHING_USD]
-    parts.append(("residual", hedged_less_unhedged_usd - money.net_usd))
+    before = np.searchsorted(times_s, times_s - ROLLING_S, side="right") - 1
+    known = before >= 0
+    lost_usd = np.full(times_s.shape, np.nan)
+    lost_usd[known] = net_usd[before[known]] - net_usd[known]
+    base = np.where(known, position_usd[np.maximum(before, 0)], np.nan)
+    return np.asarray(lost_usd / base * (YEAR_S / ROLLING_S))
+
+
+def inventory(data: ReportData) -> go.Figure:
+    """Return the contracts that each layer held over time, stacked, and the units of perpetuals."""
+    is_linear = bool(data.decided.perpetual_holdings)
+    heights = [0.66, 0.34] if is_linear else [1.0]
+    figure = make_subplots(
+        rows=len(heights), cols=1, shared_xaxes=True, vertical_spacing=0.08, row_heights=heights
+    )
+    layers = inventory_by_layer(data)
+    edges = [stamp(at_s) for at_s in _edges(data)]
+    for layer, colour in _INVENTORY.items():
+        if layers[layer].any():
+            figure.add_trace(_stacked(edges, layers[layer], layer.value, colour), row=1, col=1)
+    if is_linear:
+        figure.add_trace(_stepped(edges, _units(data)), row=2, col=1)
+        figure.update_yaxes(title_text=f"perpetual, {data.underlying}", row=2, col=1)
+    figure.update_yaxes(title_text="option contracts", row=1, col=1)
+    figure.update_xaxes(title_text="time, UTC", row=len(heights), col=1)
+    return styled(figure, height=440 if is_linear else 300)
+
+
+def _stacked(edges: Sequence[str], contracts: FloatArray, name: str, colour: str) -> go.Scatter:
+    return go.Scatter(
+        x=list(edges),
+        y=np.round(contracts, 4).tolist(),
+        name=name,
+        mode="lines",
+        line={"shape": "hv", "width": 1, "color": colour},
+        stackgroup="contracts",
+        hovertemplate="%{x}: %{y:,.2f} contracts<extra>" + name + "</extra>",
+    )
+
+
+def _stepped(edges: Sequence[str], units: FloatArray) -> go.Scatter:
+    return go.Scatter(
+        x=list(edges),
+        y=np.round(units, 4).tolist(),
+        name="perpetual",
+        mode="lines",
+        line={"shape": "hv", "width": 2, "color": PRICE},
+        hovertemplate="%{x}: %{y:+,.2f} units<extra>perpetual</extra>",
+    )
+
+
+def inventory_by_layer(data: ReportData) -> dict[Layer, FloatArray]:
+    """Return the contracts of each layer from each change on."""
+    edges = _edges(data)
+    found = {layer: np.zeros(len(edges)) for layer in Layer}
+    for item in data.decided.holdings:
+        found[item.layer] += _while_held(edges, item.from_s, item.to_s, item.contracts)
+    return found
+
+
+def _units(data: ReportData) -> FloatArray:
+    edges = _edges(data)
+    units = np.zeros(len(edges))
+    for item in data.decided.perpetual_holdings:
+        units += _while_held(edges, item.from_s, item.to_s, item.units)
+    return units
+
+
+def _while_held(edges: Sequence[float], from_s: float, to_s: float, size: float) -> FloatArray:
+    """Return the size at each edge; what is held at the last one is held there too."""
+    at = np.array(edges)
+    is_last = (at == at[-1]) & (to_s >= at[-1])
+    return np.where((at >= from_s) & ((at < to_s) | is_last), size, 0.0)
+
+
+def _edges(data: ReportData) -> list[float]:
+    spans = [(item.from_s, item.to_s) for item in data.decided.holdings]
+    spans += [(item.from_s, item.to_s) for item in data.decided.perpetual_holdings]
+    inner = {at_s for span in spans for at_s in span}
+    return sorted({float(data.times_s[0]), float(data.times_s[-1]), *inner})
+
+
+def attribution(found: Attribution, *, of_hedge: bool) -> go.Figure:
+    """Return a waterfall of what the hedge, or the position alone, gained; with what no part explains.
+
+    A part of nothing is left out, but for the residual of the whole: that it is nothing is worth showing.
+    """
+    mine = [(name, value) for name, value in found.parts if (name in POSITION_PARTS) is not of_hedge]
+    parts = [(PART_NAMES[name], value) for name, value in mine if abs(value) >= NOTHING_USD]
+    if of_hedge:
+        parts.append(("residual", found.residual_usd))
+    total = math.fsum(value for _, value in parts)
+    return waterfall(parts, "hedging" if of_hedge else "position alone", total)
+
+
+def waterfall(parts: Sequence[tuple[str, float]], total_name: str, total: float) -> go.Figure:
+    """Return steps from nothing to a total, USD, from the top down: so that names fit a phone."""
     figure = go.Figure(
         go.Waterfall(
-            x=[*(name for name, _ in parts), "net"],
-            y=[*(0.0 if abs(value) < _NOTHING_USD else value for _, value in parts), 0.0],
+            orientation="h",
+            y=[*(name for name, _ in parts), total_name],
+            x=[*(0.0 if abs(value) < NOTHING_USD else value for _, value in parts), 0.0],
             measure=[*("relative" for _ in parts), "total"],
-            text=[*(_signed(value) for _, value in parts), _signed(hedged_less_unhedged_usd)],
+            text=[*(signed(value) for _, value in parts), signed(total)],
             textposition="outside",
             cliponaxis=False,
             constraintext="none",  # else the numbers shrink with the bars on a phone
-            increasing_marker_color="#0f8b8d",
-            decreasing_marker_color="#e8671b",
+            increasing_marker_color=GAIN,
+            decreasing_marker_color=LOSS,
             totals_marker_color=HEDGED,
             connector_line_color=UNHEDGED,
+            hovertemplate="%{y}: %{text}<extra></extra>",
         )
     )
-    figure.update_yaxes(title_text="USD", tickformat="~s")
-    return _styled(figure, height=360)
+    figure.update_xaxes(title_text="USD", tickformat="~s", range=_room(parts))
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return styled(figure, height=90 + 30 * (len(parts) + 1))
 
 
-def holes(times_s: FloatArray) -> list[tuple[float, float]]:
-    """Return stretches between steps that are much longer than the usual one."""
-    if times_s.size < 3:
-        return []
-    apart = np.diff(times_s)
-    wide = np.flatnonzero(apart > _HOLE_STEPS * float(np.median(apart)))
-    return [(float(times_s[i]), float(times_s[i + 1])) for i in wide]
+def _room(parts: Sequence[tuple[str, float]]) -> list[float]:
+    """Return a range with room for the numbers beside the bars."""
+    levels = np.cumsum([0.0, *(value for _, value in parts)])
+    low, high = float(levels.min()), float(levels.max())
+    room = 0.18 * max(high - low, 1.0)
+    return [low - room, high + room]
 
 
-def unknown_stretches(times_s: FloatArray, values: FloatArray) -> list[tuple[float, float]]:
-    """Return (from, to) of each run of unknown values, the known neighbours included."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], np.isnan(values), [False]]).astype(np.int8)))
-    last = times_s.size - 1
-    return [
-        (float(times_s[max(first - 1, 0)]), float(times_s[min(end, last)]))
-        for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-    ]
-
-
-def _add_layers(figure: go.Figure, data: ReportData) -> None:
-    """Add one band per layer, as thick as what it holds, with its orders on it."""
-    most: dict[Layer, float] = {}
-    for holding in data.decided.holdings:
-        most[holding.layer] = max(most.get(holding.layer, 0.0), holding.contracts)
-    for holding in data.decided.holdings:
-        thickness = 1.0 + 9.0 * holding.contracts / most[holding.layer]
-        figure.add_trace(
-            go.Scatter(
-                x=[_stamp(holding.from_s), _stamp(holding.to_s)],
-                y=[_LAYER_ROWS[holding.layer]] * 2,
-                mode="lines",
-                line={"color": HEDGED, "width": thickness},
-                opacity=0.35,
-                hovertemplate=f"{holding.layer}: {holding.contracts:,.2f} contracts held<extra></extra>",
-                showlegend=False,
-            ),
-            row=3,
-            col=1,
-        )
-    for side, (symbol, word) in _SIDE_MARKS.items():
-        orders = [item for item in data.decided.orders if item.leg.side is side]
-        if orders:
-            figure.add_trace(_order_marks(orders, symbol, word), row=3, col=1)
-    names = sorted(_LAYER_ROWS, key=lambda layer: _LAYER_ROWS[layer])
-    figure.update_yaxes(
-        tickvals=list(range(len(names))),
-        ticktext=[layer.value for layer in names],
-        range=[-0.6, 2.6],
-        showgrid=False,
-        zeroline=False,
-        row=3,
-        col=1,
-    )
-
-
-def _order_marks(orders: Sequence[LegOutcome], symbol: str, word: str) -> go.Scatter:
-    filled = [item.status in (LegStatus.FILLED, LegStatus.PARTIAL) for item in orders]
-    return go.Scatter(
-        x=[_stamp(item.at_s) for item in orders],
-        y=[_LAYER_ROWS[item.leg.layer] for item in orders],
-        mode="markers",
-        name=word,
-        marker={
-            "symbol": [symbol if done else "x" for done in filled],
-            "size": 9,
-            "color": HEDGED,
-            "line": {"width": 1, "color": "#ffffff"},
-        },
-        text=[order_words(item) for item in orders],
-        hovertemplate="%{text}<extra></extra>",
-    )
-
-
-def _add_tiers(figure: go.Figure, data: ReportData) -> None:
-    """Add the stepped band: height and colour say the tier, the axis says the word."""
-    for from_s, to_s, tier in tier_runs(data.times_s, data.decided.tier_by_step):
-        figure.add_trace(
-            go.Scatter(
-                x=[_stamp(from_s), _stamp(from_s), _stamp(to_s), _stamp(to_s)],
-                y=[0, tier + 1, tier + 1, 0],
-                mode="lines",
-                fill="toself",
-                line={"width": 0, "color": TIER_COLOURS[tier]},
-                fillcolor=TIER_COLOURS[tier],
-                hoveron="fills",
-                text=tier.name,
-                hoverinfo="text",
-                showlegend=False,
-            ),
-            row=4,
-            col=1,
-        )
-    figure.update_yaxes(
-        tickvals=[tier + 1 for tier in Tier],
-        ticktext=[tier.name for tier in Tier],
-        range=[0, len(Tier) + 0.2],
-        row=4,
-        col=1,
-    )
-
-
-def tier_runs(times_s: FloatArray, tiers: Sequence[Tier]) -> list[tuple[float, float, Tier]]:
-    """Return (from, to, tier) of each stretch of one tier; none runs across a hole."""
-    if not tiers:
-        return []
-    before_hole = {from_s for from_s, _ in holes(times_s)}
-    step_s = _step_s(times_s)
-    runs: list[tuple[float, float, Tier]] = []
-    start = 0
-    for i, tier in enumerate(tiers):
-        is_last = i == len(tiers) - 1
-        ends_here = is_last or tiers[i + 1] is not tier or float(times_s[i]) in before_hole
-        if ends_here:
-            is_cut = is_last or float(times_s[i]) in before_hole
-            end_s = float(times_s[i]) + step_s if is_cut else float(times_s[i + 1])
-            runs.append((float(times_s[start]), end_s, tier))
-            start = i + 1
-    return runs
-
-
-def _step_s(times_s: FloatArray) -> float:
-    return float(np.median(np.diff(times_s))) if times_s.size > 1 else 3_600.0
-
-
-def _line(data: ReportData, values: FloatArray, name: str, colour: str, *, dash: str = "solid") -> go.Scatter:
-    """Return a line that stops at holes."""
-    cuts = [int(np.searchsorted(data.times_s, from_s)) + 1 for from_s, _ in holes(data.times_s)]
-    times = np.insert(data.times_s, cuts, [data.times_s[i] - 1.0 for i in cuts])
-    return go.Scatter(
-        x=[_stamp(at_s) for at_s in times],
-        y=np.round(np.insert(values, cuts, np.nan), 2).tolist(),
-        mode="lines",
-        name=name,
-        line={"color": colour, "width": 2, "dash": dash},
-        hovertemplate="%{x}, $%{y:,.0f}<extra>" + name + "</extra>",
-    )
-
-
-def _curve(
-    spots: FloatArray, change: FloatArray, name: str, colour: str, dash: str, width: float
-) -> go.Scatter:
-    return go.Scatter(
-        x=np.round(spots, 2).tolist(),
-        y=np.round(change, 2).tolist(),
-        mode="lines",
-        name=name,
-        line={"color": colour, "width": width, "dash": dash},
-        hovertemplate="at $%{x:,.0f}: %{y:+$,.0f}<extra>" + name + "</extra>",
-    )
-
-
-def _styled(figure: go.Figure, *, height: int) -> go.Figure:
-    layout: Mapping[str, object] = {
-        "height": height,
-        "margin": {"l": 64, "r": 12, "t": 8, "b": 44},
-        "paper_bgcolor": _CLEAR,
-        "plot_bgcolor": _CLEAR,
-        "font": {"family": "system-ui, sans-serif", "size": 12},
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        "hovermode": "closest",
-    }
-    return figure.update_layout(**layout)
-
-
-def _stamp(at_s: float) -> str:
-    return str(np.datetime64(round(at_s), "s"))
-
-
-def _signed(value: float) -> str:
-    return "0" if abs(value) < _NOTHING_USD else f"{value:+,.0f}"
+def attribution_bars(found: Mapping[str, Attribution]) -> go.Figure:
+    """Return what each strategy's hedge gained and cost, part by part, side by side."""
+    figure = go.Figure()
+    colours = dict(zip([name for name in PART_NAMES if name not in POSITION_PARTS], OTHERS, strict=False))
+    names = [strategy_name(name) for name in found]
+    for part, colour in colours.items():
+        values = [dict(item.parts)[part] for item in found.values()]
+        if any(abs(value) >= NOTHING_USD for value in values):
+            figure.add_trace(
+                go.Bar(
+                    y=names,
+                    x=np.round(values, 2).tolist(),
+                    name=PART_NAMES[part],
+                    orientation="h",
+                    marker_color=colour,
+                    hovertemplate="%{y}: %{x:+$,.0f}<extra>" + PART_NAMES[part] + "</extra>",
+                )
+            )
+    figure.update_layout(barmode="relative")
+    figure.update_xaxes(title_text="USD, costs to the left", tickformat="~s", zeroline=True)
+    figure.update_yaxes(autorange="reversed")
+    return styled(figure, height=120 + 44 * len(names))

@@ -8,11 +8,12 @@ from bot.model.exposure import Exposure, ExposureKind, LpShape
 from bot.quant import lp
 
 UNDERLYINGS = ("BTC", "ETH")
-_FORM = "v2:ETH/USDC:1000000 or v3:ETH/USDC:1000000:-20%:+20%"
+_FORM = "v2:ETH/USDC:1000000, v3:ETH/USDC:0.2:1000000 (half-width, value) or v3:ETH/USDC:1000000:-20%:+20%"
 _KINDS = {
     "v2": (ExposureKind.UNISWAP_V2, "uniswap-v2"),
     "v3": (ExposureKind.UNISWAP_V3, "uniswap-v3"),
 }
+_LENGTHS = {"v2": (3,), "v3": (4, 5)}
 _MAINNET = 1
 
 
@@ -54,12 +55,16 @@ class ExposureSpec:
 def parse_exposure(text: str) -> ExposureSpec:
     """Return the exposure that ``text`` names, such as ``v2:ETH/USDC:1000000``.
 
-    A v3 exposure carries its range relative to the entry price: ``v3:ETH/USDC:1000000:-20%:+20%``.
+    A v3 exposure carries its range relative to the entry price, as half its width before the value,
+    ``v3:ETH/USDC:0.2:1000000``, or as both bounds after it, ``v3:ETH/USDC:1000000:-20%:+20%``.
     Raises ConfigError naming the part that is wrong.
     """
     parts = text.split(":")
-    if len(parts) < 3 or parts[0] not in _KINDS or len(parts) != (3 if parts[0] == "v2" else 5):
+    if len(parts) < 3 or parts[0] not in _KINDS or len(parts) not in _LENGTHS[parts[0]]:
         raise ConfigError(f"--exposure must look like {_FORM}, was {text!r}")
+    half_width: str | None = None
+    if len(parts) == 4:
+        half_width = parts.pop(2)
     kind, protocol = _KINDS[parts[0]]
     underlying, stable = _pair(parts[1])
     spec = ExposureSpec(
@@ -72,11 +77,45 @@ def parse_exposure(text: str) -> ExposureSpec:
     )
     if kind is ExposureKind.UNISWAP_V2:
         return spec
+    if half_width is not None:
+        half = _number(half_width, what="half the width of the range", low=0.0, high=1.0)
+        return replace(spec, below=-half, above=half)
     return replace(
         spec,
         below=_percent(parts[3], what="the lower bound", low=-1.0, high=0.0),
         above=_percent(parts[4], what="the upper bound", low=0.0, high=100.0),
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class PositionPath:
+    """The position of a spec from one price to the next; ask in time order.
+
+    One without a range is opened once. One with a range is opened anew around the price, with what it is
+    worth then, every ``recentre_s``: otherwise the price leaves it for good and there is nothing to hedge.
+    """
+
+    spec: ExposureSpec
+    recentre_s: float = math.inf
+    recentre_cost: float = 0.0  # of what is swapped for it
+    _entry: Exposure | None = None
+    _opened_s: float = -math.inf
+
+    def at(self, now_s: float, spot_usd: float) -> Exposure:
+        """Return the position at a price."""
+        if self._entry is None:
+            self._entry, self._opened_s = self.spec.open_at(spot_usd), now_s
+        elif math.isfinite(self.spec.above) and now_s - self._opened_s >= self.recentre_s:
+            self._entry, self._opened_s = self._recentred(self._entry, spot_usd), now_s
+        return at_price(self._entry, spot_usd)
+
+    def _recentred(self, entry: Exposure, spot_usd: float) -> Exposure:
+        held = at_price(entry, spot_usd)
+        units, _ = lp.amounts(held.shape, spot_usd)
+        anew = replace(self.spec, value_usd=held.value_usd).open_at(spot_usd)
+        swapped_usd = abs(anew.held_units - float(units)) * spot_usd
+        left_usd = held.value_usd - self.recentre_cost * swapped_usd
+        return replace(self.spec, value_usd=left_usd).open_at(spot_usd)
 
 
 def at_price(exposure: Exposure, spot_usd: float) -> Exposure:

@@ -30,6 +30,7 @@ _RELEASES = {"CPI": "cpi", "PPI": "ppi", "FOMC": "fomc_decision"}  # intermeetin
 _LONGEST_WAIT_S = 49 * DAY_S  # FOMC meetings are up to seven weeks apart
 _STABLECOINS = ("usdt_mcap", "usdc_mcap", "busd_mcap")
 _TWO_PERCENT_DOWN = 1.0 - math.sqrt(0.98)
+_MAINNET = 1
 _V2_FILES = {"v2:ETH/USDC": "uniswapv2_usdc_weth_4h", "v2:ETH/DAI": "uniswapv2_dai_weth_4h"}
 
 Rows = Mapping[str, FloatArray]  # numeric columns by name, and "at_s": when each row was known
@@ -73,14 +74,15 @@ def tables_for(spec: ExposureSpec) -> tuple[HistoryTable, ...]:
         _spot(spec.underlying),
         _vol_index(),
         _perpetual(spec.underlying),
-        _funding(spec.underlying),
+        funding_table(spec.underlying),
         _stable_pool(),
         *(_spot(other, is_required=False) for other in UNDERLYINGS if other != spec.underlying),
-        *(_funding(other) for other in UNDERLYINGS if other != spec.underlying),
+        *(funding_table(other) for other in UNDERLYINGS if other != spec.underlying),
         _stablecoin_flow(),
         _index("SPX", "spy_close", "S&P 500, daily close of the fund SPY x 10", times=_SPY_TO_SPX),
         _index("VIX", "vix_close", "VIX, daily close (Cboe)"),
         *(_releases(subject, event) for subject, event in _RELEASES.items()),
+        _gas(),
     ]
     if spec.pool in _V2_FILES:
         tables.append(_v2_pool(spec.pool))
@@ -136,7 +138,7 @@ def _perpetual(underlying: str) -> HistoryTable:
     )
 
 
-def _funding(underlying: str) -> HistoryTable:
+def funding_table(underlying: str) -> HistoryTable:
     key = SeriesKey(Metric.FUNDING_APR, underlying, "binance")
     return HistoryTable(
         file="perp_funding_multi",
@@ -222,6 +224,21 @@ def _releases(subject: str, event: str) -> HistoryTable:
         series=lambda rows: {SeriesKey(Metric.MACRO_RELEASE_S, subject, "calendar"): rows["next_s"]},
         without=f"no {subject} calendar (S19)",
         prepare=prepare,
+    )
+
+
+def _gas() -> HistoryTable:
+    """What orders cost, not a signal: S8 reads what priority paid, and a day's mean price is not that."""
+    return HistoryTable(
+        file="eth_gas_price_daily",
+        what="mainnet gas price, daily mean in gwei (Etherscan), which moves what orders cost",
+        positive=("gas_gwei_avg",),
+        step_s=DAY_S,
+        shift_s=DAY_S,
+        series=lambda rows: {
+            SeriesKey(Metric.BASE_FEE_GWEI, str(_MAINNET), "daily-mean"): rows["gas_gwei_avg"]
+        },
+        without="no gas price: orders cost the model's gas",
     )
 
 

@@ -1,30 +1,52 @@
-"""The assumed option market: its file, and the implied vols derived from the volatility index."""
+"""The assumed option market: its file, and the implied vols derived from the index and realised vols."""
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from bot.errors import ConfigError
 from bot.model.market import Column, Columns, FloatArray, Metric, SeriesKey
 from bot.model.units import DAY_S, HOUR_S
-from bot.simulation.history_files import DVOL_KEY
+from bot.simulation.exposures import ExposureSpec, PositionPath
+from bot.simulation.history_files import DVOL_KEY, spot_key
+from bot.simulation.implied_vols import HOLE_S as HOLE_S
+from bot.simulation.implied_vols import (
+    RealisedModel,
+    VolOfVolModel,
+    index_at,
+    relative_vol,
+    vol_of_vol_ratio,
+)
+from bot.simulation.market_file import Values, checked, read_tables
+from bot.simulation.market_words import assumptions_of
 from bot.simulation.tables import History
-from bot.venues.simulated import OptionMarket
+from bot.venues.option_market import OptionMarket
 from bot.venues.simulated_perpetual import PerpetualMarket
 
 VOL_SOURCE = "dvol"
-HOLE_S = 36 * HOUR_S  # method.md: a recursion restarts after a longer hole
+_BITCOIN = DVOL_KEY.subject
 _TENORS = ((Metric.IV_7D, 7.0), (Metric.IV_30D, 30.0), (Metric.IV_90D, 90.0))
 _KEYS = {
-    "index": {"spread_points"},
+    "realised": {"constant", "day", "week", "month", "fade_days", "ratio_unknown", "fills"},
     "term": {"half_life_days", "mean_days"},
     "skew": {"slope_calm", "slope_stress", "curvature", "stress_from_points", "stress_to_points"},
-    "cost": {"spread_share", "gas_usd", "cutoff_hours", "max_contracts", "lot", "vol_max_age_hours"},
+    "vol_of_vol": {"half_life_days", "usual", "low", "high"},
+    "cost": {
+        "spread_share",
+        "spread_points",
+        "impact_points",
+        "impact_contracts",
+        "spread_stress",
+        "notional_share",
+        "notional_cap",
+        "cutoff_hours",
+        "max_contracts",
+        "lot",
+        "vol_max_age_hours",
+    },
+    "gas": {"order_usd", "stress", "gwei"},
     "listing": {
         "weeklies",
         "month_ends_dte",
@@ -35,7 +57,7 @@ _KEYS = {
         "short_dte",
         "list_calls",
     },
-    "exposure": {"fee_apr"},
+    "exposure": {"fee_apr", "recentre_days", "recentre_cost"},
 }
 _OPTIONAL = {
     "perpetual": {
@@ -46,7 +68,7 @@ _OPTIONAL = {
         "gas_usd",
         "lot",
         "max_units",
-    }
+    },
 }
 
 
@@ -54,55 +76,43 @@ _OPTIONAL = {
 class Market:
     """Everything a backtest assumes. Vols are fractions a year."""
 
-    vol_spread: Mapping[str, float]  # underlying -> what its vol index stands over BTC's
+    realised: RealisedModel
     half_life_days: float
     mean_days: float
     options: OptionMarket
+    vol_of_vol: VolOfVolModel
     fee_apr: float  # LP fees, fraction of value a year
+    recentre_days: float  # how often a position with a range is opened anew around the price
+    recentre_cost: float  # of what is swapped for that, fraction
     perpetual: PerpetualMarket | None = None  # None: no perpetual is quoted
 
     def assumptions(self, underlying: str) -> tuple[str, ...]:
         """Return every assumption as a line for a person."""
-        options = self.options
-        fees = (
-            f"LP fees accrue at {self.fee_apr:.1%} of value a year."
-            if self.fee_apr
-            else "LP fees are left out, of every strategy alike."
-        )
-        return (
-            f"Implied volatility of {underlying} is BTC DVOL plus {100 * self._spread(underlying):g} points; "
-            "in hours without DVOL it is unknown and nothing is quoted. Its vol index is BTC DVOL as it is.",
-            f"Term structure is modelled: variance reverts with a half-life of {self.half_life_days:g} days "
-            f"to its {self.mean_days:g}-day mean. S13 therefore says nothing that the level does not.",
-            f"Skew is modelled: vol x (1 - s x + {options.skew_curvature:g} x^2), x in standard deviations, "
-            f"s from {options.skew_calm:g} in calm to {options.skew_stress:g} in stress.",
-            f"Options are valued by Black-Scholes-Merton at rate 0, bought at +{options.spread_share:.0%} "
-            f"and sold at -{options.spread_share:.0%} of premium (measured on Lyra), "
-            f"gas {options.gas_usd:g} USD an order.",
-            f"Listed are {options.weeklies} weekly expiries and month ends to {options.month_ends_dte:g} d, "
-            f"at |delta| {options.min_abs_delta:g} to {options.max_abs_delta:g}; "
-            f"no trade in the last {options.cutoff_s / HOUR_S:g} h.",
-            self._perpetual_said(),
-            "An option settles at the last hourly close before expiry; where that is a hole in the "
-            "history, at the first close after it.",
-            f"The position is opened at the first price of the range and its liquidity stays fixed. {fees}",
-            "Prices are hourly closes in USDT, taken as USD; wicks inside the hour are not seen.",
+        return assumptions_of(self, underlying)
+
+    def position(self, spec: ExposureSpec) -> PositionPath:
+        """Return the path of a position that is opened anew as this market assumes."""
+        return PositionPath(
+            spec=spec, recentre_s=self.recentre_days * DAY_S, recentre_cost=self.recentre_cost
         )
 
-    def _perpetual_said(self) -> str:
-        market = self.perpetual
-        if market is None:
-            return "No perpetual is quoted: where a policy wants one for NEAR (R27), puts stand in for it."
-        return (
-            f"A perpetual trades at the spot price, {market.cost:.2%} each way and {market.gas_usd:g} USD of "
-            f"gas an order; margin {market.initial_margin:.0%}, liquidated under "
-            f"{market.maintenance_margin:.2%} for {market.penalty:.1%}. Funding is the exchange's, each rate "
-            "held until the next; in hours without one nothing is opened. Margin stays the account's own. "
-            "Benchmarks hold none."
+    def doubled(self) -> "Market":
+        """Return the market with spread and skew doubled (R26): every share, vol and fee of a trade."""
+        options, perpetual = self.options, self.perpetual
+        return replace(
+            self,
+            options=replace(
+                options,
+                spread_share=min(2.0 * options.spread_share, 0.99),
+                spread_vol=2.0 * options.spread_vol,
+                impact_vol=2.0 * options.impact_vol,
+                notional_share=2.0 * options.notional_share,
+                skew_calm=2.0 * options.skew_calm,
+                skew_stress=2.0 * options.skew_stress,
+                skew_curvature=2.0 * options.skew_curvature,
+            ),
+            perpetual=None if perpetual is None else replace(perpetual, cost=2.0 * perpetual.cost),
         )
-
-    def _spread(self, underlying: str) -> float:
-        return self.vol_spread[underlying]
 
 
 def load_market(path: Path | None = None) -> Market:
@@ -110,29 +120,47 @@ def load_market(path: Path | None = None) -> Market:
 
     Raises ConfigError naming the key that is unknown, lacking or out of bounds.
     """
-    name = str(path) if path else "market.toml"
-    try:
-        text = (
-            path.read_text(encoding="utf-8")
-            if path
-            else resources.files("bot.simulation").joinpath("market.toml").read_text(encoding="utf-8")
-        )
-        tables = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"market file {name} cannot be read: {error}") from error
-    return parse_market(tables, name=name)
+    packaged = "market.toml"
+    return parse_market(read_tables(path, packaged=packaged), name=str(path) if path else packaged)
 
 
 def parse_market(tables: Mapping[str, object], *, name: str = "market.toml") -> Market:
     """Return the market that the tables of a file describe. Raises ConfigError."""
-    values = _Values(_checked(tables, name), name)
-    options = OptionMarket(
+    values = Values(checked(tables, needed=_KEYS, optional=_OPTIONAL, name=name), name)
+    return Market(
+        realised=_realised(values),
+        half_life_days=values.number("term", "half_life_days", above=0.0),
+        mean_days=values.number("term", "mean_days", above=0.0),
+        options=_options(values),
+        vol_of_vol=VolOfVolModel(
+            half_life_days=values.number("vol_of_vol", "half_life_days", above=0.0),
+            usual=values.number("vol_of_vol", "usual", above=0.0),
+            low=values.number("vol_of_vol", "low", above=0.0),
+            high=values.number("vol_of_vol", "high", above=0.0),
+        ),
+        fee_apr=values.number("exposure", "fee_apr"),
+        recentre_days=values.number("exposure", "recentre_days", above=0.0),
+        recentre_cost=values.share("exposure", "recentre_cost"),
+        perpetual=_perpetual(values) if "perpetual" in values.tables else None,
+    )
+
+
+def _options(values: Values) -> OptionMarket:
+    return OptionMarket(
         spread_share=values.number("cost", "spread_share"),
-        gas_usd=values.number("cost", "gas_usd"),
+        spread_vol=values.number("cost", "spread_points") / 100.0,
+        impact_vol=values.number("cost", "impact_points") / 100.0,
+        impact_contracts=values.number("cost", "impact_contracts"),
+        spread_stress=values.number("cost", "spread_stress"),
+        notional_share=values.number("cost", "notional_share"),
+        notional_cap=values.number("cost", "notional_cap"),
         cutoff_s=values.number("cost", "cutoff_hours") * HOUR_S,
         max_contracts=values.number("cost", "max_contracts"),
         lot=values.number("cost", "lot"),
         vol_max_age_s=values.number("cost", "vol_max_age_hours") * HOUR_S,
+        gas_usd=values.number("gas", "order_usd"),
+        gas_stress=values.number("gas", "stress"),
+        gas_gwei=values.number("gas", "gwei"),
         skew_calm=values.number("skew", "slope_calm"),
         skew_stress=values.number("skew", "slope_stress"),
         skew_curvature=values.number("skew", "curvature"),
@@ -147,50 +175,76 @@ def parse_market(tables: Mapping[str, object], *, name: str = "market.toml") -> 
         short_dte=values.number("listing", "short_dte"),
         list_calls=values.flag("listing", "list_calls"),
     )
-    return Market(
-        perpetual=_perpetual(values) if "perpetual" in values.tables else None,
-        vol_spread={key: points / 100.0 for key, points in values.numbers("index", "spread_points").items()},
-        half_life_days=values.number("term", "half_life_days", above=0.0),
-        mean_days=values.number("term", "mean_days", above=0.0),
-        options=options,
-        fee_apr=values.number("exposure", "fee_apr"),
+
+
+def _realised(values: Values) -> RealisedModel:
+    return RealisedModel(
+        constant=values.number("realised", "constant"),
+        day=values.number("realised", "day"),
+        week=values.number("realised", "week"),
+        month=values.number("realised", "month"),
+        fade_days=values.number("realised", "fade_days", above=0.0),
+        ratio_unknown=values.number("realised", "ratio_unknown", above=0.0),
+        fills=values.flag("realised", "fills"),
     )
 
 
-def _perpetual(values: "_Values") -> PerpetualMarket:
+def _perpetual(values: Values) -> PerpetualMarket:
     numbers = {key: values.number("perpetual", key) for key in sorted(_OPTIONAL["perpetual"])}
     return PerpetualMarket(**numbers)
 
 
-def with_implied_vols(history: History, market: Market) -> History:
-    """Return the history with IV_7D, IV_30D, IV_90D and VOL_INDEX of the underlying added.
+def with_implied_vols(history: History, market: Market, *, index_everywhere: bool = False) -> History:
+    """Return the history with IV_7D, IV_30D, IV_90D, VOL_INDEX and VOL_OF_VOL of the underlying added.
 
-    Each row is a function of the index up to its own time. Hours without an index have no row, and what is
-    modelled ends with the index. VOL_INDEX is the index as published: the spread is of the level that options
-    are priced at, and would make every jump of the index (S25) smaller than it was.
+    Each row is a function of what was known by its own time. VOL_INDEX is BTC's index as published, so that
+    its jumps (S25) are those that were seen; ``index_everywhere`` puts the modelled one where none was, for
+    programmes that are defined by its level.
     """
-    underlying = history.underlying
-    if underlying not in market.vol_spread:
-        raise ConfigError(
-            f"market index.spread_points has no entry for {underlying}, has {', '.join(market.vol_spread)}"
-        )
-    index = history.vol_index
-    vols = index.values + market.vol_spread[underlying]
-    mean = mean_variance(index.times_s, vols, mean_days=market.mean_days)
-    modelled = {Metric.VOL_INDEX: index.values} | {
-        metric: tenor_vols(vols, mean, days=days, half_life_days=market.half_life_days)
-        for metric, days in _TENORS
-    }
-    series = {
-        SeriesKey(metric, underlying, VOL_SOURCE): Column(times_s=index.times_s, values=values)
-        for metric, values in modelled.items()
-    }
-    end_s = history.ends_s.get(DVOL_KEY, math.inf)
+    underlying, index = history.underlying, history.vol_index
+    own = history.price
+    bitcoin = history.columns[spot_key(_BITCOIN)]
+    stands_for = bitcoin if bitcoin.times_s.size else own  # whose realised vol the index follows
+    times_s = own.times_s
+    levels = index_at(times_s, index, stands_for, market.realised)
+    vols = levels
+    if underlying != _BITCOIN:
+        vols = relative_vol(times_s, levels, own, bitcoin, market.realised)
+    known = np.isfinite(vols)
+    series = _series(underlying, times_s[known], vols[known], market)
+    published = Column(times_s=times_s[known], values=levels[known]) if index_everywhere else index
+    unsteady = vol_of_vol_ratio(Column(times_s=times_s[known], values=levels[known]), market.vol_of_vol)
+    series[SeriesKey(Metric.VOL_OF_VOL, underlying, VOL_SOURCE)] = Column(
+        times_s=times_s[known], values=unsteady
+    )
+    ends_s = dict.fromkeys(series, _modelled_until_s(history, market))
+    index_key = SeriesKey(Metric.VOL_INDEX, underlying, VOL_SOURCE)
+    series[index_key] = published
+    ends_s[index_key] = math.inf if index_everywhere else history.ends_s.get(DVOL_KEY, math.inf)
     return replace(
         history,
         columns=Columns(series={**history.columns.series, **series}),
-        ends_s={**history.ends_s, **dict.fromkeys(series, end_s)},
+        ends_s={**history.ends_s, **ends_s},
     )
+
+
+def _series(
+    underlying: str, times_s: FloatArray, vols: FloatArray, market: Market
+) -> dict[SeriesKey, Column]:
+    mean = mean_variance(times_s, vols, mean_days=market.mean_days)
+    return {
+        SeriesKey(metric, underlying, VOL_SOURCE): Column(
+            times_s=times_s,
+            values=tenor_vols(vols, mean, days=days, half_life_days=market.half_life_days),
+        )
+        for metric, days in _TENORS
+    }
+
+
+def _modelled_until_s(history: History, market: Market) -> float:
+    """Return when modelled vols end for good: with the index, or with the price that they follow."""
+    key = spot_key(history.underlying) if market.realised.fills else DVOL_KEY
+    return history.ends_s.get(key, math.inf)
 
 
 def mean_variance(times_s: FloatArray, vols: FloatArray, *, mean_days: float) -> FloatArray:
@@ -217,54 +271,3 @@ def tenor_vols(vol_30d: FloatArray, mean: FloatArray, *, days: float, half_life_
 
 def _reversion(x: float) -> float:
     return -math.expm1(-x) / x
-
-
-@dataclass(frozen=True, slots=True)
-class _Values:
-    """Typed look-ups in the tables of a market file."""
-
-    tables: Mapping[str, Mapping[str, object]]
-    name: str
-
-    def number(self, table: str, key: str, *, above: float = -math.inf) -> float:
-        value = self.tables[table][key]
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and above < float(value) < math.inf:  # type: ignore[arg-type]
-            return float(value)  # type: ignore[arg-type]
-        limit = f" over {above:g}" if above > -math.inf else ""
-        raise ConfigError(f"market file {self.name}: {table}.{key} must be a number{limit}, was {value!r}")
-
-    def flag(self, table: str, key: str) -> bool:
-        value = self.tables[table][key]
-        if not isinstance(value, bool):
-            raise ConfigError(f"market file {self.name}: {table}.{key} must be true or false, was {value!r}")
-        return value
-
-    def numbers(self, table: str, key: str) -> dict[str, float]:
-        value = self.tables[table][key]
-        if not isinstance(value, dict) or not value:
-            raise ConfigError(f"market file {self.name}: {table}.{key} must be a table, was {value!r}")
-        nested = _Values({f"{table}.{key}": value}, self.name)
-        return {name: nested.number(f"{table}.{key}", name) for name in value}
-
-
-def _checked(tables: Mapping[str, object], name: str) -> Mapping[str, Mapping[str, object]]:
-    """Refuse unknown and lacking tables and keys."""
-    checked: dict[str, Mapping[str, object]] = {}
-    wanted = {**_KEYS, **{table: keys for table, keys in _OPTIONAL.items() if table in tables}}
-    for table, keys in wanted.items():
-        found = tables.get(table)
-        if not isinstance(found, dict):
-            raise ConfigError(f"market file {name} lacks the table [{table}]")
-        _same_keys(set(found), keys, where=f"market file {name}, table [{table}]")
-        checked[table] = found
-    _same_keys(set(tables) - set(_OPTIONAL), set(_KEYS), where=f"market file {name}")
-    return checked
-
-
-def _same_keys(found: set[str], allowed: set[str], *, where: str) -> None:
-    for wrong, word in ((found - allowed, "unknown"), (allowed - found, "missing")):
-        if wrong:
-            raise ConfigError(
-                f"{where}: {word} key {', '.join(sorted(wrong))}; needed are {', '.join(sorted(allowed))}"
-            )

@@ -1,26 +1,34 @@
-"""One self-contained HTML page: no file beside it, nothing loaded from anywhere. Every text is escaped."""
+"""The page of one run: a backtest over one stretch, a demo, or what a journal tells."""
 
-import contextlib
 import math
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from html import escape
-from importlib import resources
-from pathlib import Path
 
 import numpy as np
-import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
 
-from bot.errors import ConfigError
 from bot.model.hedge import LegOutcome, Side
 from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.tier import Tier
-from bot.simulation import charts
+from bot.simulation import chart_timeline, charts, report_tables
 from bot.simulation.beside_orders import BesideOrder
-from bot.simulation.report_data import Compared, LayerView, ReportData
+from bot.simulation.chart_style import TIER_COLOURS
+from bot.simulation.intervals import Measured
+from bot.simulation.payoff_view import Payoff
+from bot.simulation.report_data import BACKTEST, ReportData
+from bot.simulation.report_decided import LayerView
+from bot.simulation.report_page import (
+    Figure,
+    Page,
+    Panel,
+    head_html,
+    list_html,
+    page_text,
+    row_html,
+    stacked_table,
+)
+from bot.simulation.report_table import Table, table_html
+from bot.simulation.results import ALVH, UNHEDGED
 from bot.simulation.wording import (
-    budget_names,
     order_words,
     percent,
     perpetual_order_words,
@@ -29,46 +37,32 @@ from bot.simulation.wording import (
     when,
 )
 
-_PLOT = {"displaylogo": False, "responsive": True, "displayModeBar": False}
-_DETAIL_ROWS = 12  # longer tables fold
 
-
-def write_report(report: ReportData, path: Path) -> None:
-    """Write the page. It is complete or not there. Raises ConfigError when it cannot be written."""
-    part = path.parent / f".{path.name}.part"
-    try:
-        part.write_text(render(report), encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise ConfigError(
-            f"report {path} cannot be written: {error.strerror}; free space or choose another path"
-        ) from error
-
-
-def render(report: ReportData) -> str:
+def render(data: ReportData) -> str:
     """Return the page as text."""
-    style = resources.files("bot.simulation").joinpath("report.css").read_text(encoding="utf-8")
-    sections = (
-        _first_screen(report),
-        _layers(report),
-        _timeline(report),
-        _comparison(report),
-        _payoff(report),
-        _costs(report),
-        _tiers(report),
-        _orders(report),
-        _trust(report),
+    return page_text(page_of(data))
+
+
+def page_of(data: ReportData) -> Page:
+    """Return the page of one run."""
+    measures = report_tables.measures_of(data)
+    panels = (
+        _layers(data),
+        _timeline(data),
+        *_comparison(data, measures),
+        _attribution(data),
+        _costs(data, measures),
+        *_inventory(data),
+        *_payoff(data),
+        _tiers(data),
+        _orders(data),
+        _trust(data),
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(report.headline)}</title><style>{style}</style>"
-        f"<script>{get_plotlyjs()}</script></head><body><main>"
-        f"{''.join(sections)}"
-        f"<footer>Policy {escape(report.decided.policy_hash)}. An ALVH-style method; no affiliation. "
-        "Not investment advice.</footer></main></body></html>\n"
+    return Page(
+        title=data.headline,
+        head=_first_screen(data),
+        panels=panels,
+        footer=f"Policy {data.decided.policy_hash}.",
     )
 
 
@@ -85,16 +79,12 @@ def _first_screen(data: ReportData) -> str:
         ),
         ("Highest tier", data.highest_tier.name, _first_elevated(data)),
     ]
-    cells = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
-        for name, value, note in facts
-    )
-    return (
-        f'<header><span class="mode">{escape(data.mode)}</span>'
-        f'<p class="title">{escape(data.title)}, {start} to {end} (UTC)</p>'
-        f"<h1>{escape(data.headline)}</h1>"
-        f'<p class="lead">At the end: {escape(data.decided.state or "no decision was taken")}</p>'
-        f'<dl class="facts">{cells}</dl></header>'
+    return head_html(
+        mode=data.mode,
+        title=f"{data.title}, {start} to {end} (UTC)",
+        headline=data.headline,
+        lead=f"At the end: {data.decided.state or 'no decision was taken'}",
+        facts=facts,
     )
 
 
@@ -103,15 +93,16 @@ def _first_elevated(data: ReportData) -> str:
     return f"ELEVATED first at {when(first)}" if math.isfinite(first) else "never ELEVATED"
 
 
-def _layers(data: ReportData) -> str:
+def _layers(data: ReportData) -> Panel:
+    title, files = "Protection held against wanted", (report_tables.layers(data),)
     if not data.decided.layers:
-        return _section("Protection held against wanted", "No layer was decided on.", "")
-    body = "".join(_layer(item) for item in data.decided.layers)
-    return _section(
-        "Protection held against wanted",
-        "Contracts per layer at the last decision: full is held and wanted, hatched is missing, "
+        return Panel(title=title, subtitle="No layer was decided on.", files=files)
+    return Panel(
+        title=title,
+        subtitle="Contracts per layer at the last decision: full is held and wanted, hatched is missing, "
         "pale is held and no longer wanted.",
-        body,
+        html="".join(_layer(item) for item in data.decided.layers),
+        files=files,
     )
 
 
@@ -134,122 +125,174 @@ def _layer(item: LayerView) -> str:
     )
 
 
-def _timeline(data: ReportData) -> str:
+def _timeline(data: ReportData) -> Panel:
     orders = len(data.decided.orders)
-    return _section(
-        f"{data.headline}; tier: {data.tier_words}",
-        f"From the top: the position's value with and without hedge; the price of {data.underlying}; "
-        f"what each layer holds (thicker is more) with its orders, {orders} in all; the tier. Times are UTC.",
-        _figure(charts.timeline(data), "timeline"),
+    return Panel(
+        title=f"{data.headline}; tier: {data.tier_words}",
+        subtitle="From the top: the position's value with and without hedge; its fall from the peak; the "
+        f"price of {data.underlying}; what each layer holds (higher is more) with its orders, {orders} in "
+        "all; the tier, with its reason under the pointer. Times are UTC.",
+        figures=(Figure(name="timeline", plot=chart_timeline.timeline(data)),),
+        files=(report_tables.equity(data), report_tables.tiers(data)),
     )
 
 
-def _comparison(data: ReportData) -> str:
+def _comparison(data: ReportData, measures: Mapping[str, Measured]) -> tuple[Panel, ...]:
     if not data.compared:
-        return ""
-    base = next((item.max_drawdown for item in data.compared if item.name == "unhedged"), math.nan)
-    rows = "".join(_compared_row(item, base) for item in data.compared)
-    head = _row_of("th", ("Strategy", "Final value", "Deepest fall", "Fall removed", "Cost"), numbers_from=1)
-    own = next((item for item in data.compared if item.name == "alvh"), None)
-    best = min(
-        (item for item in data.compared if math.isfinite(item.max_drawdown)),
-        key=lambda item: item.max_drawdown,
-        default=None,
-    )
+        return ()
+    own = next((item for item in data.compared if item.name == ALVH), None)
+    known = [item for item in data.compared if math.isfinite(item.max_drawdown)]
+    best = min(known, key=lambda item: item.max_drawdown, default=None)
     title = "Against the benchmarks"
     if own and best:
         title = (
             f"{strategy_name(best.name)} had the smallest fall, {percent(best.max_drawdown)}; "
             f"ALVH {percent(own.max_drawdown)}"
         )
-    body = f'<div class="scroll"><table>{head}{rows}</table></div>' + _figure(
-        charts.comparison(data), "comparison"
+    about = list_html([f"{strategy_name(item.name)}: {item.about}" for item in data.compared])
+    return (
+        Panel(
+            title=title,
+            subtitle="Same hours, prices and costs for all. Cost is money paid less received less what is "
+            f"still held; negative cost is a gain. {_interval_words(measures)}",
+            figures=(Figure(name="comparison", plot=charts.comparison(data)),),
+            tables=(report_tables.comparison(data, measures),),
+            html=f"<details><summary>What each one does</summary>{about}</details>",
+        ),
     )
-    note = "Same hours, prices and costs for all. Cost is money paid less received less what is still held."
-    return _section(title, f"{note} Negative cost is a gain.", body)
 
 
-def _compared_row(item: Compared, base: float) -> str:
-    removed = 1.0 - item.max_drawdown / base if base > 0.0 else math.nan
-    cells = (
-        usd(item.final_value_usd),
-        percent(item.max_drawdown),
-        percent(removed),
-        usd(item.cost_usd),
+def _interval_words(measures: Mapping[str, Measured]) -> str:
+    if any(math.isfinite(item.max_drawdown.low) for item in measures.values()):
+        return (
+            "Under a number: where 90 % of 500 resamples of this run lie, in blocks of ten days, the same "
+            "blocks for all."
+        )
+    return "The run is too short for intervals: they need six blocks of ten days."
+
+
+def _attribution(data: ReportData) -> Panel:
+    found = data.attributions.get(ALVH)
+    if found is None or not math.isfinite(found.total_usd):
+        return Panel(title="Where the result comes from", subtitle="No value is known in this range.")
+    hedging_usd = found.hedge.net_usd + found.residual_usd
+    alone_usd = found.total_usd - hedging_usd
+    figures = [
+        Figure(
+            name="attribution_hedge",
+            plot=charts.attribution(found, of_hedge=True),
+            title=f"Hedging: {usd(hedging_usd, signed=True)}",
+        ),
+        Figure(
+            name="attribution_position",
+            plot=charts.attribution(found, of_hedge=False),
+            title=f"The position alone: {usd(alone_usd, signed=True)}",
+        ),
+    ]
+    if len(data.attributions) > 2:
+        hedged = {name: data.attributions[name] for name in data.names if name != UNHEDGED}
+        bars = charts.attribution_bars(hedged)
+        figures.append(Figure(name="attribution_strategies", plot=bars, title="Hedging, of each strategy"))
+    return Panel(
+        title=f"{usd(found.total_usd, signed=True)} in all: the position alone "
+        f"{usd(alone_usd, signed=True)}, "
+        f"hedging {usd(found.hedge.net_usd, signed=True)}, "
+        f"{usd(found.residual_usd, signed=True)} unexplained",
+        subtitle="Price is what the deposited tokens would have gained, impermanent loss what the pool's "
+        "curve did to that. Premium is the time value paid for options; option payoff what they brought, at "
+        "the model's value; slippage spreads, venue fees and swaps; all USD. The parts come from orders and "
+        "prices, the total from the path of values: the residual is what they leave open.",
+        figures=tuple(figures),
+        tables=(report_tables.attribution(data),),
     )
-    numbers = "".join(f'<td class="n">{escape(cell)}</td>' for cell in cells)
-    mark = ' class="own"' if item.name == "alvh" else ""
-    return f'<tr{mark}><td title="{escape(item.about)}">{escape(strategy_name(item.name))}</td>{numbers}</tr>'
 
 
-def _payoff(data: ReportData) -> str:
+def _costs(data: ReportData, measures: Mapping[str, Measured]) -> Panel:
+    money, paid = data.money, data.paid
+    word = "brought" if money.net_usd >= 0.0 else "cost"
+    yearly = measures.get(ALVH, Measured()).cost_a_year
+    rate = ""
+    if math.isfinite(yearly):
+        rate = f", {percent(abs(yearly))} of the position a year"
+    budget = report_tables.budget(data)
+    is_long = bool(data.times_s[-1] - data.times_s[0] >= charts.ROLLING_S)
+    return Panel(
+        title=f"Hedging {word} {usd(abs(money.net_usd))} net{rate}",
+        subtitle="What hedging paid and received so far, what is held at sale value, and all of it together"
+        + ("; below, what it lost over the last 30 days, of the position as of a year." if is_long else "."),
+        figures=(Figure(name="carry", plot=charts.carry(data, paid)),),
+        tables=(report_tables.money(data),),
+        html=_budget_html(budget),
+        files=(report_tables.carry(data, paid), *((budget,) if budget.rows else ())),
+    )
+
+
+def _budget_html(budget: Table) -> str:
+    if not budget.rows:
+        return ""
+    return f"<h3>What may be spent on hedges, at the last decision (R9)</h3>{table_html(budget)}"
+
+
+def _inventory(data: ReportData) -> tuple[Panel, ...]:
+    decided = data.decided
+    if not (decided.holdings or decided.perpetual_holdings):
+        return ()
+    layers = charts.inventory_by_layer(data)
+    most = float(np.sum(list(layers.values()), axis=0).max())
+    units = max((abs(item.units) for item in decided.perpetual_holdings), default=0.0)
+    words = [f"{most:,.0f} option contracts"] if most else []
+    words += [f"{units:,.2f} {data.underlying} of perpetuals"] if units else []
+    return (
+        Panel(
+            title=f"At most {' and '.join(words)} held",
+            subtitle="Contracts of each layer, stacked, and units of perpetuals, short ones negative.",
+            figures=(Figure(name="inventory", plot=charts.inventory(data)),),
+            files=(report_tables.inventory(data),),
+        ),
+    )
+
+
+def _payoff(data: ReportData) -> tuple[Panel, ...]:
     view = data.payoff
     if view is None:
-        return _section("Payoff", "No hedge is held at the end, or its volatility is unknown.", "")
+        return (Panel(title="Payoff", subtitle="No hedge is held at the end, or its volatility is unknown."),)
     levels = [f"{label} {level:,.0f}" for level, label in charts.labelled_break_evens(view)]
     half = int(np.argmin(np.abs(view.spots_usd - 0.6 * view.spot_usd)))
-    title = (
-        f"At a further 40 % fall the position loses {usd(-float(view.alone[half]))}, "
-        f"hedged {usd(-float(view.both[0].change_usd[half]))} at once"
+    panel = Panel(
+        title=f"At a further 40 % fall the position loses {usd(-float(view.alone[half]))}, "
+        f"hedged {usd(-float(view.both[0].change_usd[half]))} at once",
+        subtitle="Change from today's value over the price: position alone, hedges alone, both, now and at "
+        "the next expiries, at today's volatility and without funding. USD. Break-evens: "
+        f"{', '.join(levels) or 'none but spot'}.",
+        figures=(Figure(name="payoff", plot=charts.payoff(view, data.underlying)),),
+        files=(report_tables.payoff(view),),
     )
-    return _section(
-        title,
-        "Change from today's value over the price: position alone, hedges alone, both, now and at the "
-        f"next expiries, at today's volatility. USD. Break-evens: {', '.join(levels) or 'none but spot'}.",
-        _figure(charts.payoff(view, data.underlying), "payoff"),
-    )
+    return (panel, *_surface(view, data.underlying))
 
 
-def _costs(data: ReportData) -> str:
-    money = data.money
-    gained = data.hedged_usd - data.unhedged_usd
-    known = gained[np.isfinite(gained)]
-    parts = (
-        ("Premium without fees", money.premium_usd),
-        ("Venue fees", money.fee_usd),
-        ("Swaps to and from the venue's stable", money.swap_usd),
-        ("Gas", money.gas_usd),
-        *((("Premium of covers", money.cover_usd),) if money.cover_usd else ()),
-        ("Received from sales", money.sold_usd),
-        ("Received at expiry", money.settled_usd),
-        ("Still held, at sale value", money.mark_usd),
-    )
-    rows = "".join(_row_of("td", (name, usd(value)), numbers_from=1) for name, value in parts)
-    rows += "".join(
-        _row_of("td", (f"Perpetuals: {name}", usd(value, signed=True)), numbers_from=1)
-        for name, value in money.perpetual.parts
-    )
-    rows += _row_of("td", ("Net", usd(money.net_usd, signed=True)), numbers_from=1)
-    body = f"<table>{rows}</table>{_budget(data)}"
-    if known.size:
-        figure = charts.attribution(money, hedged_less_unhedged_usd=float(known[-1]))
-        body = _figure(figure, "attribution") + body
-    word = "brought" if money.net_usd >= 0.0 else "cost"
-    return _section(
-        f"Hedging {word} {usd(abs(money.net_usd))} net",
-        "What hedging paid and brought, USD; the parts sum to the difference between both lines at the end.",
-        body,
+def _surface(view: Payoff, underlying: str) -> tuple[Panel, ...]:
+    surface = view.surface
+    if surface is None:
+        return ()
+    worst = min(float(row.min()) for row in surface.change_usd)
+    return (
+        Panel(
+            title=f"Held unchanged for {surface.days[-1]:.0f} days, the hedged position loses at most "
+            f"{usd(-min(worst, 0.0))} at these prices",
+            subtitle="Change of position and hedges together from today's value, over the price and the days "
+            "from now, at today's volatility; dashed lines are expiries. USD.",
+            figures=(
+                Figure(
+                    name="payoff_surface",
+                    plot=charts.payoff_surface(surface, underlying, view.spot_usd),
+                ),
+            ),
+            files=(report_tables.payoff_surface(view),),
+        ),
     )
 
 
-def _budget(data: ReportData) -> str:
-    limits = data.decided.limits
-    head = _row_of("th", ("Spending", "At most", "Used", "Left"), numbers_from=1)
-    rows = [
-        _row_of(
-            "td",
-            (words, usd(limits[cap]), usd(limits[used]), usd(max(limits[cap] - limits[used], 0.0))),
-            numbers_from=1,
-        )
-        for words, cap, used in budget_names(limits)
-    ]
-    if not rows:
-        return ""
-    table = f'<div class="scroll"><table>{head}{"".join(rows)}</table></div>'
-    return f"<h3>What may be spent on hedges, at the last decision (R9)</h3>{table}"
-
-
-def _tiers(data: ReportData) -> str:
+def _tiers(data: ReportData) -> Panel:
     several = len({item.group for item in data.tiers}) > 1
     rows = [
         f'<tr><td class="t">{escape(when(item.at_s))}</td><td>{_tier(item.tier)}'
@@ -257,23 +300,29 @@ def _tiers(data: ReportData) -> str:
         f"<td>{escape(_capital(item.because))}{_votes(item.votes)}</td></tr>"
         for item in data.tiers
     ]
-    head = _row_of("th", ("Time, UTC", "Tier", "Because"))
-    title = f"Tier: {data.tier_words}"
-    return _section(title, "The first tier and every change, with what each family said.", _table(head, rows))
+    return Panel(
+        title=f"Tier: {data.tier_words}",
+        subtitle="The first tier and every change, with what each family said.",
+        html=stacked_table(row_html("th", ("Time, UTC", "Tier", "Because")), rows),
+    )
 
 
-def _orders(data: ReportData) -> str:
-    head = _row_of("th", ("Time, UTC", "Layer", "Order", "Paid or received", "Gas"), numbers_from=3)
+def _orders(data: ReportData) -> Panel:
+    head = row_html("th", ("Time, UTC", "Layer", "Order", "Paid or received", "Gas"), numbers_from=3)
     rows = [_order_row(item) for item in data.decided.orders]
     rows += [_perpetual_row(item) for item in data.decided.perpetuals]
     rows += [_beside_row(item) for item in data.decided.beside]
-    title = f"{len(rows)} order{'s' if len(rows) != 1 else ''}"
     about = "What was bought, sold and settled, and why. Premium is with fees; gas comes on top."
     if data.decided.perpetuals:
         about += " Of perpetuals it is fees and funding: what the price brought is in the sums above."
     if data.decided.beside:
         about += " Last what was done beside the hedges; what moved there stays the account's own."
-    return _section(title, about, _table(head, rows))
+    return Panel(
+        title=f"{len(rows)} order{'s' if len(rows) != 1 else ''}",
+        subtitle=about,
+        html=stacked_table(head, rows),
+        files=(report_tables.orders(data), report_tables.perpetual_orders(data)),
+    )
 
 
 def _order_row(item: LegOutcome) -> str:
@@ -305,7 +354,7 @@ def _told_row(
     )
 
 
-def _trust(data: ReportData) -> str:
+def _trust(data: ReportData) -> Panel:
     decided = data.decided
     lists = (
         ("Assumptions", data.assumptions),
@@ -315,58 +364,22 @@ def _trust(data: ReportData) -> str:
         ("Signals still warming", decided.warming),
         ("Sources", data.sources),
     )
-    body = "".join(f"<h3>{escape(name)}</h3>{_list(items)}" for name, items in lists if items)
     count = len(data.gaps) + len(data.missing)
-    title = "Can this be trusted? " + (f"{count} gaps or missing files" if count else "Nothing is missing")
-    return _section(title, "What was assumed, what was not there, where the numbers come from.", body)
+    what = "one stretch of history" if data.mode == BACKTEST else "what its journal holds"
+    return Panel(
+        title="Can this be trusted? " + (f"{count} gaps or missing files" if count else "Nothing is missing"),
+        subtitle=f"What was assumed, what was not there, where the numbers come from. It rests on {what}.",
+        html="".join(f"<h3>{escape(name)}</h3>{list_html(items)}" for name, items in lists if items),
+        files=(report_tables.policy(data.policy),) if data.policy else (),
+    )
 
 
-def _section(title: str, subtitle: str, body: str) -> str:
-    return f'<section><h2>{escape(title)}</h2><p class="sub">{escape(subtitle)}</p>{body}</section>'
-
-
-def _figure(figure: go.Figure, name: str) -> str:
-    """Return a figure as a piece of the page; a fixed name keeps the page the same for the same run."""
-    html: str = figure.to_html(full_html=False, include_plotlyjs=False, config=_PLOT, div_id=f"chart-{name}")
-    return html
-
-
-def _table(head: str, rows: Sequence[str]) -> str:
-    if not rows:
-        return "<p>None.</p>"
-    shown = f'<div class="scroll"><table class="stack">{head}{"".join(rows[:_DETAIL_ROWS])}</table></div>'
-    rest = rows[_DETAIL_ROWS:]
-    if rest:
-        shown += (
-            f"<details><summary>{len(rest)} more</summary>"
-            f'<div class="scroll"><table class="stack">{head}{"".join(rest)}</table></div></details>'
-        )
-    return shown
-
-
-def _row_of(tag: str, cells: Iterable[str], *, numbers_from: int | None = None) -> str:
-    parts = []
-    for i, cell in enumerate(cells):
-        mark = ' class="n"' if numbers_from is not None and i >= numbers_from else ""
-        parts.append(f"<{tag}{mark}>{escape(cell)}</{tag}>")
-    return f"<tr>{''.join(parts)}</tr>"
-
-
-def _list(items: Sequence[str]) -> str:
-    lines = [f"<li>{escape(item)}</li>" for item in items]
-    shown = f"<ul>{''.join(lines[:_DETAIL_ROWS])}</ul>"
-    rest = lines[_DETAIL_ROWS:]
-    if rest:
-        shown += f"<details><summary>{len(rest)} more</summary><ul>{''.join(rest)}</ul></details>"
-    return shown
-
-
-def _votes(votes: Sequence[str]) -> str:
+def _votes(votes: tuple[str, ...]) -> str:
     return "".join(f"<small>{escape(vote)}</small>" for vote in votes)
 
 
 def _tier(tier: Tier) -> str:
-    return f'<span class="tier" style="--tier:{charts.TIER_COLOURS[tier]}">{tier.name}</span>'
+    return f'<span class="tier" style="--tier:{TIER_COLOURS[tier]}">{tier.name}</span>'
 
 
 def _capital(text: str) -> str:

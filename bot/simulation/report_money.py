@@ -3,10 +3,14 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
 
 from bot.model.hedge import OPEN_STATUSES, LegOutcome, LegStatus, Side
+from bot.model.market import FloatArray
 from bot.model.perpetual_outcome import PerpetualOutcome
-from bot.pipeline.perpetual_book import perpetual_book_of
+from bot.pipeline.perpetual_book import PerpetualBook, perpetual_book_of
 from bot.simulation.beside_orders import BesideOrder
 
 FILLED = (LegStatus.FILLED, LegStatus.PARTIAL)
@@ -90,6 +94,64 @@ def money_of(
         mark_usd=mark_usd,
         perpetual=perpetual,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Paid:
+    """What hedging paid and received so far, and what is held, at each step. USD; NaN is unknown."""
+
+    paid_usd: FloatArray  # premium, fees, swaps, gas, losses of closed perpetuals: rises
+    received_usd: FloatArray  # sales, settlements, gains of closed perpetuals, funding: rises
+    held_usd: FloatArray
+    net_usd: FloatArray  # received and held less paid
+
+
+def paid_of(
+    legs: Iterable[LegOutcome],
+    perpetuals: Iterable[PerpetualOutcome],
+    beside: Iterable[BesideOrder],
+    *,
+    times_s: FloatArray,
+    net_usd: FloatArray,
+    steps_before_orders: bool = False,
+    ends_after_orders: bool = True,
+) -> Paid:
+    """Add up orders in the order of time; ``net_usd`` is what hedging gained by step, marks included.
+
+    The steps of a journal are of before their own orders, which count from the next one on; its last step
+    may be of after them.
+    """
+    flows = [(item.at_s, usd) for item in legs for usd in _leg_flows(item)]
+    flows += [(item.at_s, -item.premium_usd - item.gas_usd) for item in beside]
+    book = PerpetualBook()
+    for item in perpetuals:
+        if item.status not in OPEN_STATUSES:
+            before, book = book.cash_flow_usd, book.after(item)
+            flows.append((item.at_s, book.cash_flow_usd - before))
+    side: Literal["left", "right"] = "right" if steps_before_orders else "left"
+    at = np.searchsorted(times_s, [at_s for at_s, _ in flows], side=side)
+    if ends_after_orders:
+        at = np.minimum(at, times_s.size - 1)
+    paid, received = np.zeros(times_s.size + 1), np.zeros(times_s.size + 1)
+    for place, (_, usd) in zip(at.tolist(), flows, strict=True):
+        (received if usd > 0.0 else paid)[place] += abs(usd)
+    paid_usd, received_usd = np.cumsum(paid)[:-1], np.cumsum(received)[:-1]
+    return Paid(
+        paid_usd=paid_usd,
+        received_usd=received_usd,
+        held_usd=np.asarray(net_usd + paid_usd - received_usd),
+        net_usd=net_usd,
+    )
+
+
+def _leg_flows(item: LegOutcome) -> tuple[float, float]:
+    """Return what an order brought and what it took, the latter negative."""
+    costs_usd = -item.swap_usd - item.gas_usd
+    if item.status not in FILLED:
+        return 0.0, costs_usd
+    if item.leg.side is Side.BUY:
+        return 0.0, costs_usd - item.premium_usd
+    return item.premium_usd, costs_usd
 
 
 def perpetual_money_of(outcomes: Iterable[PerpetualOutcome], *, open_usd: float) -> PerpetualMoney:

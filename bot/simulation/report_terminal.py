@@ -1,5 +1,6 @@
 """The report in a terminal: 80 columns, no colour needed, key: value lines where it is narrower."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,10 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from bot.simulation.report_data import LayerView, ReportData
+from bot.simulation.attribution import PART_NAMES
+from bot.simulation.report_data import ReportData
+from bot.simulation.report_decided import LayerView
+from bot.simulation.results import ALVH
 from bot.simulation.wording import (
     order_words,
     percent,
@@ -75,7 +79,7 @@ def summary(report: ReportData) -> RenderableType:
     ]
     if report.compared:
         parts += [_compared(report), Text("")]
-    parts += [_layers(report), Text(""), _money(report), Text("")]
+    parts += [_layers(report), Text(""), _money(report), Text(""), *_attribution(report)]
     many = len({item.group for item in report.tiers}) > 1
     parts += _listed(
         f"Tiers: {report.tier_words}",
@@ -154,6 +158,20 @@ def _money(report: ReportData) -> RenderableType:
         f"Received {usd(received)}; still held, at sale value, {usd(money.mark_usd)}; "
         f"net {usd(money.net_usd, signed=True)}.{traded}"
     )
+
+
+def _attribution(report: ReportData) -> list[RenderableType]:
+    """Return where alvh's result came from, with what no part explains."""
+    found = report.attributions.get(ALVH)
+    if found is None or not math.isfinite(found.total_usd):
+        return []
+    parts = [f"{PART_NAMES[name]} {usd(value, signed=True)}" for name, value in found.parts if value]
+    said = f"{', '.join(parts)}; residual {usd(found.residual_usd, signed=True)}."
+    return [
+        Text(f"Result {usd(found.total_usd, signed=True)}, of it", style="bold"),
+        hanging("  ", Text(said)),
+        Text(""),
+    ]
 
 
 def _listed(title: str, lines: Sequence[tuple[str, str]]) -> list[RenderableType]:

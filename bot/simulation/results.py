@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from bot.model.exposure import LpShape
 from bot.model.hedge import LegOutcome, Side
 from bot.model.market import FloatArray
 from bot.model.perpetual_outcome import PerpetualOutcome
@@ -32,6 +33,9 @@ class StrategyResult:
     final_s: float
     max_drawdown: float  # fraction; none runs across a hole over 36 h
     cost_usd: float  # paid for hedges, less received, less what the remaining ones are worth
+    perpetuals: tuple[
+        PerpetualOutcome, ...
+    ] = ()  # of a benchmark that trades them; alvh's are in the records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,14 @@ class TierChange:
     because: str
     block: int | None = None  # None in a backtest, whose blocks are made up
     votes: tuple[str, ...] = ()  # what each family's signals said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """The LP as it was opened, or opened anew around the price, from one hour on."""
+
+    place: int  # of that hour
+    shape: LpShape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,6 +74,7 @@ class BacktestResult:
     found: tuple[FileReport, ...]
     missing: tuple[str, ...]
     gaps: tuple[Gap, ...]  # inside the range
+    shapes: tuple[Shape, ...] = ()  # of the LP, one for each time it was opened; empty: opened once
 
     @property
     def first_elevated_s(self) -> float:
@@ -86,6 +99,15 @@ class BacktestResult:
             "gaps": [gap_json(item) for item in self.gaps],
             "files": [_file_json(item) for item in self.found],
         }
+
+
+def shapes_of(shapes: Iterable[LpShape]) -> tuple[Shape, ...]:
+    """Return the first of the shapes that the LP had hour by hour, and every other one as it began."""
+    found: list[Shape] = []
+    for place, shape in enumerate(shapes):
+        if not found or found[-1].shape != shape:
+            found.append(Shape(place=place, shape=shape))
+    return tuple(found)
 
 
 def tier_changes(records: Iterable[StepRecord]) -> Iterator[TierChange]:

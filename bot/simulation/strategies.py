@@ -6,11 +6,12 @@ A strategy only says what it wants; the harness in ``backtest`` trades it on the
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from bot.model.exposure import Exposure
 from bot.model.hedge import Layer, OptionType, Quote
 from bot.model.market import Columns, Metric
+from bot.model.perpetual import HeldPerpetual, PerpetualAction, PerpetualOrder, PerpetualQuote
 from bot.model.units import DAY_S
 from bot.ports import VenuePosition
 from bot.quant import lp, payoff
@@ -27,6 +28,7 @@ class Situation:
     exposure: Exposure
     columns: Columns
     held: tuple[tuple[Layer, VenuePosition], ...]
+    perpetual: HeldPerpetual | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +44,9 @@ class Sell:
     position: VenuePosition
 
 
+@runtime_checkable
 class Strategy(Protocol):
-    """A hedging programme that sees one situation an hour."""
+    """A hedging programme of options that sees one situation an hour."""
 
     @property
     def name(self) -> str: ...
@@ -59,6 +62,21 @@ class Strategy(Protocol):
 
     def orders(self, now: Situation, quotes: Sequence[Quote]) -> tuple[Buy | Sell, ...]:
         """Return what to do, sales first. Nothing where no quote fits: it asks again next hour."""
+        ...
+
+
+@runtime_checkable
+class PerpetualStrategy(Protocol):
+    """A hedging programme of one perpetual that sees one situation an hour."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def about(self) -> str: ...
+
+    def perpetual_orders(self, now: Situation, quote: PerpetualQuote) -> tuple[PerpetualOrder, ...]:
+        """Return what to trade; asked only in hours with a quote."""
         ...
 
 
@@ -208,6 +226,70 @@ class StaticLayers:
         gains_usd = values_usd.sum(axis=0) - cost_usd
         scale = hedge_scale(losses_usd, gains_usd, share=self.var_share, confidence=self.confidence).scale
         return scale if math.isfinite(scale) else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaHedge:
+    """Delta hedge by perpetual (R26): a short of the LP's whole delta, whatever happens.
+
+    It is set anew when it is off by more than ``band`` of the position's value. Its margin is its whole
+    notional, filled up when gains of the price have taken half of it, so that it is not liquidated.
+    """
+
+    name: str = "perp_delta"
+    about: str = "Always short the LP's delta by perpetual, set anew when 5 % of its value off."
+    band: float = 0.05
+    margin: float = 1.0  # of notional
+    least_margin: float = 0.5
+
+    def perpetual_orders(self, now: Situation, quote: PerpetualQuote) -> tuple[PerpetualOrder, ...]:
+        held = now.perpetual.size if now.perpetual else 0.0
+        delta = float(lp.delta(now.exposure.shape, now.exposure.spot_usd))
+        wanted = -math.floor(min(delta, quote.liquidity) / quote.lot + 1e-9) * quote.lot
+        change = wanted - held
+        if abs(change) * quote.mark_usd > self.band * now.exposure.value_usd:
+            action = PerpetualAction.OPEN if change < 0.0 else PerpetualAction.REDUCE
+            return (self._order(now, quote, action, change),)
+        if now.perpetual is None or now.perpetual.size == 0.0:
+            return ()
+        notional_usd = abs(held) * quote.mark_usd
+        value_usd = now.perpetual.margin_usd + now.perpetual.unrealised_usd
+        if value_usd >= self.least_margin * notional_usd:
+            return ()
+        return (
+            self._order(
+                now,
+                quote,
+                PerpetualAction.ADD_MARGIN,
+                0.0,
+                margin_usd=self.margin * notional_usd - value_usd,
+            ),
+        )
+
+    def _order(
+        self,
+        now: Situation,
+        quote: PerpetualQuote,
+        action: PerpetualAction,
+        size: float,
+        *,
+        margin_usd: float = 0.0,
+    ) -> PerpetualOrder:
+        notional_usd = abs(size) * quote.mark_usd
+        is_open, is_cut = action is PerpetualAction.OPEN, action is PerpetualAction.REDUCE
+        return PerpetualOrder(
+            key=f"{self.name}.{round(now.now_s)}",
+            group=now.exposure.group,
+            action=action,
+            perpetual=quote.perpetual,
+            size=size,
+            margin_usd=self.margin * notional_usd if is_open else margin_usd,
+            limit_usd=math.inf if size > 0.0 else 0.0,
+            expected_usd=notional_usd * quote.cost + quote.gas_usd,
+            valid_until_s=now.now_s,
+            position_id=now.perpetual.id if now.perpetual else "",
+            release_usd=self.margin * notional_usd if is_cut else 0.0,
+        )
 
 
 def puts(quotes: Sequence[Quote]) -> tuple[Quote, ...]:

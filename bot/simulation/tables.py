@@ -112,7 +112,7 @@ def load_history(
     window = _Window(start_s=from_s - lookback_s, from_s=from_s, to_s=to_s)
     read = _Read()
     for table in tables_for(spec):
-        path = _locate(data_dir, table)
+        path = locate(data_dir, table)
         if path is None:
             read.missing.append(f"{table.file}{_ENDS[0]}: {table.without}")
         else:
@@ -144,7 +144,7 @@ def price_file(data_dir: Path, spec: ExposureSpec) -> Column:
     if not data_dir.is_dir():
         raise ConfigError(f"--data must be a folder with history files, {data_dir} is not there")
     table = tables_for(spec)[0]
-    path = _locate(data_dir, table)
+    path = locate(data_dir, table)
     if path is None:
         return EMPTY_COLUMN
     rows, _ = read_rows(path, table)
@@ -229,6 +229,8 @@ def _in_order(
     rows: Mapping[str, FloatArray], lines: "pd.Index[int]", bad: tuple[str, ...]
 ) -> tuple[Rows, tuple[str, ...]]:
     """Sort rows by time; of rows with one time the first in the file stays."""
+    late = np.concatenate([[False], np.diff(rows["at_s"]) < 0.0]) if rows["at_s"].size else np.zeros(0, bool)
+    bad += _named(lines, late, "a time before the row above, sorted")
     order = np.argsort(rows["at_s"], kind="stable")
     at_s = rows["at_s"][order]
     repeated = np.concatenate([[False], np.diff(at_s) == 0.0]) if at_s.size else np.zeros(0, dtype=bool)
@@ -321,7 +323,8 @@ def _gaps(name: str, table: HistoryTable, at_s: FloatArray, window: _Window) -> 
         )
 
 
-def _locate(data_dir: Path, table: HistoryTable) -> Path | None:
+def locate(data_dir: Path, table: HistoryTable) -> Path | None:
+    """Return where a file is, None where it is not. Raises ConfigError for a required one."""
     for end in _ENDS:
         path = data_dir / f"{table.file}{end}"
         if path.is_file():

@@ -32,6 +32,7 @@ GUARDED_SHARE, ELEVATED_SHARE, EARLY_SHARE = 1.0 / 3.0, 0.5, 0.35  # the issue's
 class Reached:
     """When a tier stood in a fall: the first hour from the peak to the low."""
 
+    first_s: float  # that hour
     since_s: float  # when it was entered, which may be before the peak
     share: float  # of the fall that was suffered by then, 0 at the peak, 1 at the low
 
@@ -237,7 +238,9 @@ def _reached(track: Track, peak: int, low: int, tier: Tier) -> Reached | None:
     share = float((spot[peak] - spot[first]) / (spot[peak] - spot[low]))
     below = np.flatnonzero(track.tiers[:first] < tier)
     since = int(below[-1]) + 1 if below.size else 0
-    return Reached(since_s=float(track.times_s[since]), share=max(share, 0.0))
+    return Reached(
+        first_s=float(track.times_s[first]), since_s=float(track.times_s[since]), share=max(share, 0.0)
+    )
 
 
 def _hedged(position: FloatArray, gain: FloatArray, times_s: FloatArray) -> float:

@@ -2,13 +2,25 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot.model.market import Column
 from bot.model.units import DAY_S, iso_utc
+from bot.simulation.comparison import (
+    StrategyFinding,
+    or_none,
+    policy_name,
+    ratios_json,
+    summary_json,
+    unhedged_finding,
+    windows_json,
+)
+from bot.simulation.control import ControlFinding
 from bot.simulation.exposures import ExposureSpec
 from bot.simulation.results import ALVH, gap_json
 from bot.simulation.tables import Gap
+from bot.simulation.walk_forward import Fold, HoldOut
+from bot.simulation.window_intervals import MoneyRange
 from bot.simulation.window_measures import (
     MoneyFinding,
     Reached,
@@ -38,22 +50,41 @@ class WindowsResult:
     """Policies and benchmarks side by side."""
 
     spec: ExposureSpec
-    lead_s: float
+    lead_s: float  # NaN: the whole history was run
     hours: int  # run for each policy
     policies: tuple[PolicyFindings, ...]  # at least one
     benchmarks: Mapping[str, MoneyFinding]
+    strategies: tuple[StrategyFinding, ...]  # policies, benchmarks, then the position alone
+    doubled: tuple[StrategyFinding, ...]  # the same with spread and skew doubled; empty where not asked for
+    control: ControlFinding | None
+    folds: tuple[Fold, ...]  # of a walk-forward; empty where not asked for
+    held_out: HoldOut | None
+    from_s: float  # first and last hour that was run
+    to_s: float
+    problems: tuple[str, ...]  # rows of the files that could not be used as they stand
     missing: tuple[str, ...]  # each with the windows that lack it, unless all do
     gaps: tuple[Gap, ...]
     assumptions: tuple[str, ...]
+    ranges: Mapping[str, MoneyRange] = field(default_factory=dict)  # of carry and net, by strategy
 
     def to_json(self) -> dict[str, object]:
         """Return the facts as plain values; NaN is null."""
         return {
             "exposure": {"pool": self.spec.pool, "value_usd": self.spec.value_usd},
-            "lead_days": self.lead_s / DAY_S,
+            "from_ts": iso_utc(self.from_s),
+            "to_ts": iso_utc(self.to_s),
+            "lead_days": or_none(self.lead_s / DAY_S),
             "hours": self.hours,
+            "windows": windows_json(self.strategies),
+            "summary": summary_json(self.strategies),
+            "control": self.control.to_json() if self.control else {"rotations": 0, "removed_p95": None},
+            "summary_doubled": summary_json(self.doubled),
+            "ratios": ratios_json(self.strategies, self.doubled, self.control),
+            "walk_forward": [item.to_json() for item in self.folds],
+            "hold_out": self.held_out.to_json() if self.held_out else None,
             "policies": [_policy_json(item) for item in self.policies],
             "benchmarks": {name: _money_json(item) for name, item in self.benchmarks.items()},
+            "problems": list(self.problems),
             "missing": list(self.missing),
             "gaps": [gap_json(item) for item in self.gaps],
             "assumptions": list(self.assumptions),
@@ -72,6 +103,28 @@ def findings_of(
         tiers=tier_finding(tracks, found, price),
         money=money_finding(tracks, found, ALVH),
     )
+
+
+def strategies_of(
+    policies: Sequence[PolicyFindings], benchmarks: Mapping[str, MoneyFinding]
+) -> tuple[StrategyFinding, ...]:
+    """Return policies, benchmarks and the position alone side by side."""
+    first = policies[0].windows
+    found = [
+        StrategyFinding(
+            name=policy_name(item.policy),
+            windows=item.windows,
+            account=ALVH,
+            money=item.money,
+            tiers=item.tiers,
+        )
+        for item in policies
+    ]
+    found += [
+        StrategyFinding(name=name, windows=first, account=name, money=money, tiers=None)
+        for name, money in benchmarks.items()
+    ]
+    return (*found, unhedged_finding(found[0]))
 
 
 def unseen_words(findings: Sequence[WindowFinding]) -> Iterator[str]:
@@ -159,10 +212,6 @@ def _money_json(item: MoneyFinding) -> dict[str, object]:
         "efficiency": or_none(item.efficiency),
         "trades_a_year": or_none(item.trades_a_year),
     }
-
-
-def or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _iso_or_none(at_s: float) -> str | None:

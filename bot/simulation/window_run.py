@@ -12,16 +12,17 @@ from bot.engine.policy import Policy
 from bot.model.hedge import LegOutcome, LegStatus, Side
 from bot.model.market import FloatArray, Metric
 from bot.model.perpetual import PerpetualAction
+from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.record import StepRecord
 from bot.model.units import HOUR_S
 from bot.pipeline.loop import Moment
 from bot.pipeline.memory_journal import MemoryJournal
-from bot.simulation.backtest import alvh_steps, benchmarks, cut_moments, run_strategy
+from bot.simulation.backtest import alvh_steps, benchmarks, cut_moments
 from bot.simulation.exposures import ExposureSpec
 from bot.simulation.market_model import Market, with_implied_vols
 from bot.simulation.results import cash_usd
-from bot.simulation.strategies import Strategy
-from bot.simulation.tables import Gap, load_history, lookback_for
+from bot.simulation.strategy_desk import run_strategy
+from bot.simulation.tables import Gap, History, load_history, lookback_for
 from bot.simulation.windows import Segment
 
 HourDone = Callable[[], None]
@@ -80,24 +81,76 @@ async def run_segment(
         to_s=segment.end_s,
         lookback_s=lookback_for(policy.sizing.history_days),
     )
-    moments = tuple(cut_moments(with_implied_vols(history, market), spec, fee_apr=market.fee_apr))
+    priced_history, position = with_implied_vols(history, market), market.position(spec)
+    moments = tuple(cut_moments(priced_history, spec, fee_apr=market.fee_apr, position=position))
     if not moments:
         return None
-    priced = np.array([_is_priced(item, spec, market) for item in moments])
+    priced = priced_hours(moments, spec, market)
     tiers, blind, alvh = await _run_policy(moments, policy, market, priced, on_hour)
-    strategies = benchmarks(policy) if with_benchmarks else ()
+    beside = await _accounts(history, spec, policy, market) if with_benchmarks else {}
     return Track(
         segment=segment,
         times_s=np.array([item.now_s for item in moments]),
         spot_usd=np.array([item.exposures[0].spot_usd for item in moments]),
-        position_usd=np.array([_position_usd(item) for item in moments]),
+        position_usd=np.array([position_usd(item) for item in moments]),
         tiers=tiers,
         blind=blind,
         alvh=alvh,
-        benchmarks={item.name: await _benchmark(item, moments, market, priced) for item in strategies},
+        benchmarks=beside,
         missing=history.missing,
         gaps=tuple(item for item in history.gaps if item.in_range),
     )
+
+
+async def run_benchmarks(
+    data: Path,
+    segment: Segment,
+    spec: ExposureSpec,
+    policy: Policy,
+    market: Market,
+    *,
+    on_hour: HourDone | None = None,
+) -> Mapping[str, Account]:
+    """Return the account of every benchmark in a segment, by name; empty when no hour of it has a price.
+
+    ``policy`` says on which paths the static programme is sized. Raises ConfigError like ``run_segment``.
+    """
+    history = load_history(
+        data,
+        spec,
+        from_s=segment.start_s,
+        to_s=segment.end_s,
+        lookback_s=lookback_for(policy.sizing.history_days),
+    )
+    return await _accounts(history, spec, policy, market, on_hour)
+
+
+async def _accounts(
+    history: History,
+    spec: ExposureSpec,
+    policy: Policy,
+    market: Market,
+    on_hour: HourDone | None = None,
+) -> Mapping[str, Account]:
+    # Programmes that are defined by the index's level read the modelled one where none was published.
+    filled = with_implied_vols(history, market, index_everywhere=market.realised.fills)
+    moments = tuple(cut_moments(filled, spec, fee_apr=market.fee_apr, position=market.position(spec)))
+    if not moments:
+        return {}
+    priced, found = priced_hours(moments, spec, market), dict[str, Account]()
+    strategies = benchmarks(policy)
+    for strategy in strategies:
+        is_last = strategy is strategies[-1]
+        path = await run_strategy(strategy, moments, market, on_hour=on_hour if is_last else None)
+        gain = np.where(priced, path.hedge_usd + path.cash_usd, np.nan)
+        trades_s = np.append(_trades(path.outcomes), _perpetual_trades(path.perpetuals))
+        found[strategy.name] = Account(gain_usd=gain, trades_s=np.sort(trades_s))
+    return found
+
+
+def priced_hours(moments: Sequence[Moment], spec: ExposureSpec, market: Market) -> NDArray[np.bool_]:
+    """Return in which hours options had a price."""
+    return np.array([_is_priced(item, spec, market) for item in moments])
 
 
 async def _run_policy(
@@ -118,17 +171,10 @@ async def _run_policy(
         if on_hour:
             on_hour()
     gain = np.where(priced, np.array(marks) + np.cumsum(cash, dtype=np.float64), np.nan)
-    trades_s = np.sort(np.append(_trades(journal.outcomes()), _perpetual_trades(journal)))
+    perpetuals = _perpetual_trades(journal.perpetual_outcomes())
+    trades_s = np.sort(np.append(_trades(journal.outcomes()), perpetuals))
     account = Account(gain_usd=gain, trades_s=trades_s)
     return np.array(tiers, dtype=np.int8), np.array(blind, dtype=np.bool_), account
-
-
-async def _benchmark(
-    strategy: Strategy, moments: Sequence[Moment], market: Market, priced: NDArray[np.bool_]
-) -> Account:
-    path = await run_strategy(strategy, moments, market)
-    gain = np.where(priced, path.hedge_usd + path.cash_usd, np.nan)
-    return Account(gain_usd=gain, trades_s=_trades(path.outcomes))
 
 
 def _is_priced(moment: Moment, spec: ExposureSpec, market: Market) -> bool:
@@ -137,7 +183,8 @@ def _is_priced(moment: Moment, spec: ExposureSpec, market: Market) -> bool:
     return math.isfinite(vol) and moment.now_s - at_s <= market.options.vol_max_age_s
 
 
-def _position_usd(moment: Moment) -> float:
+def position_usd(moment: Moment) -> float:
+    """Return what the LP alone is worth, fees that were not collected in it."""
     return sum(item.value_usd + item.fees_uncollected_usd for item in moment.exposures)
 
 
@@ -149,12 +196,12 @@ def _trades(outcomes: Sequence[LegOutcome]) -> FloatArray:
     )
 
 
-def _perpetual_trades(journal: MemoryJournal) -> FloatArray:
+def _perpetual_trades(outcomes: Sequence[PerpetualOutcome]) -> FloatArray:
     """Return when a perpetual was bought or sold; margin that moves and a liquidation are no trades."""
     return np.array(
         [
             item.at_s
-            for item in journal.perpetual_outcomes()
+            for item in outcomes
             if item.filled_size and item.order.action is not PerpetualAction.ENDED
         ],
         dtype=np.float64,

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from bot.model.tier import Tier
 from bot.model.units import DAY_S, HOUR_S
+from bot.simulation.comparison import made_worse, policy_name
 from bot.simulation.report_terminal import WIDTH, Rows, hanging
 from bot.simulation.results import ALVH
 from bot.simulation.window_measures import MoneyFinding, Reached, TierFinding, WindowFinding
@@ -27,10 +28,7 @@ def summary(result: WindowsResult) -> RenderableType:
     many = len(result.policies[0].windows)
     parts: list[RenderableType] = [
         Text(f"{result.spec.pool} over {many} window{'s' if many != 1 else ''}", style="bold"),
-        Text(
-            f"{result.hours:,} hours for each policy, each stretch begun {result.lead_s / DAY_S:g} days "
-            "before its window"
-        ),
+        Text(f"{result.hours:,} hours for each policy, {_run_words(result)}"),
         Text(""),
     ]
     for item in result.policies:
@@ -39,11 +37,18 @@ def summary(result: WindowsResult) -> RenderableType:
     for title, lines in (
         ("Not seen (unknown, never calm)", [*unseen_words(result.policies[0].windows)]),
         ("Gaps (nothing was filled; each one is in --json)", [*gap_words(result.gaps)]),
+        ("Rows that could not be used as they stand", result.problems),
         ("Missing", result.missing),
         ("Assumed", result.assumptions),
     ):
         parts += _listed(title, lines)
     return Group(*parts)
+
+
+def _run_words(result: WindowsResult) -> str:
+    if math.isfinite(result.lead_s):
+        return f"each stretch begun {result.lead_s / DAY_S:g} days before its window"
+    return f"{when(result.from_s)} to {when(result.to_s)}; nothing runs across a hole of over 36 h"
 
 
 def _legend() -> Text:
@@ -98,8 +103,8 @@ def _reached(item: WindowFinding, reached: Reached | None) -> str:
 
 def _side_by_side(result: WindowsResult) -> list[RenderableType]:
     policies = result.policies
-    monies = [(item.policy, item.money) for item in policies]
-    monies += [(strategy_name(name), item) for name, item in result.benchmarks.items()]
+    monies = [(strategy_name(item.name), item.money) for item in result.strategies[:-1]]
+    doubled = [(strategy_name(item.name), item.money) for item in result.doubled[:-1]]
     many = policies[0].money.removed_of
     titled = (
         ("Market crises", _table(_CRISES, [(item.policy, item.tiers) for item in policies])),
@@ -109,8 +114,48 @@ def _side_by_side(result: WindowsResult) -> list[RenderableType]:
             _table(_ALARMS, [(item.policy, item.tiers) for item in policies]),
         ),
         (f"Money; removed is the mean of {many} market crises", _table(_MONEY, monies)),
+        *([("The same with spread and skew doubled", _table(_MONEY, doubled))] if doubled else []),
     )
-    return [part for title, table in titled for part in (Text(title, style="bold"), table, Text(""))]
+    shown = [part for title, table in titled for part in (Text(title, style="bold"), table, Text(""))]
+    return [*shown, *_control(result), *_chosen(result)]
+
+
+def _control(result: WindowsResult) -> list[RenderableType]:
+    found = result.control
+    if found is None:
+        return []
+    tiers = f"its own tiers, decided every {found.cadence_h} h and at each change alike"
+    lines = [
+        f"{strategy_name(found.strategy)} on {found.rotations} rotations of its own tiers removes "
+        f"{_pct(found.removed_median)} in the middle, {_pct(found.removed_p95)} at the 95th percentile; on "
+        f"{tiers}, {_pct(found.own_removed)}."
+    ]
+    worse = [
+        f"{strategy_name(item.name)} makes {', '.join(crises)} worse"
+        for item in result.strategies[:-1]
+        if (crises := made_worse(item))
+    ]
+    return _listed("Control (R26), and what was made worse", [*lines, *worse])
+
+
+def _chosen(result: WindowsResult) -> list[RenderableType]:
+    """What a choice on the past was worth afterwards."""
+    lines = []
+    for fold in result.folds:
+        test = fold.test.get(fold.chosen)
+        said = (
+            f"removed {_pct(test.removed)}, carry {_pct(test.carry)}, net {_pct(test.net)}" if test else "?"
+        )
+        chosen = strategy_name(policy_name(fold.chosen)) if fold.chosen else "none: the past has no figure"
+        lines.append(f"{when(fold.test_from_s)} to {when(fold.test_to_s)}: chosen {chosen}; then {said}")
+    if result.held_out is not None:
+        lines.append(f"held out from {when(result.held_out.from_s)}:")
+        lines += [
+            f"{strategy_name(policy_name(name))}: removed {_pct(money.removed)}, carry {_pct(money.carry)}, "
+            f"net {_pct(money.net)} a year"
+            for name, money in result.held_out.held_out.items()
+        ]
+    return _listed("Walk-forward and hold-out", lines)
 
 
 def _table(

@@ -3,14 +3,18 @@
 import csv
 import gzip
 import io
+import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
 from bot.errors import ConfigError
-from bot.model.units import DAY_S, iso_utc, parse_utc_s
+from bot.model.market import FloatArray
+from bot.model.units import DAY_S, HOUR_S, iso_utc, parse_utc_s
 
 CALM, CRISIS = "calm", "crisis"
 KINDS = (CRISIS, "bridge", "protocol", "stable", CALM)
@@ -40,7 +44,7 @@ class Window:
 class Segment:
     """One stretch that is run without a break, with the windows in it."""
 
-    start_s: float  # the lead of the first window
+    start_s: float  # nothing is held before it
     end_s: float
     windows: tuple[Window, ...]
 
@@ -73,6 +77,37 @@ def segments_of(windows: Sequence[Window], *, lead_s: float) -> tuple[Segment, .
         else:
             joined.append(Segment(start_s=start_s, end_s=window.end_s, windows=(window,)))
     return tuple(joined)
+
+
+def history_segments(
+    times_s: FloatArray, windows: Sequence[Window], *, from_s: float, to_s: float, hole_s: float
+) -> tuple[Segment, ...]:
+    """Return every stretch of a price history between holes of more than ``hole_s``, within a range.
+
+    Nothing runs across a hole: each stretch begins with nothing held. A window belongs to the stretch that
+    has most of it; one that no stretch touches belongs to none.
+    """
+    inside = times_s[(times_s > from_s) & (times_s <= to_s)]
+    if not inside.size:
+        return ()
+    cuts = np.flatnonzero(np.diff(inside) > hole_s)
+    firsts = inside[np.concatenate([[0], cuts + 1])]
+    lasts = inside[np.concatenate([cuts, [inside.size - 1]])]
+    spans = [
+        (math.floor(first / HOUR_S) * HOUR_S, math.ceil(last / HOUR_S) * HOUR_S)
+        for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)
+    ]
+    owned: list[list[Window]] = [[] for _ in spans]
+    for window in sorted(windows, key=lambda item: item.start_s):
+        shared = [min(window.end_s, end) - max(window.start_s, start) for start, end in spans]
+        best = max(range(len(spans)), key=shared.__getitem__)
+        if shared[best] > 0.0:
+            owned[best].append(window)
+    return tuple(
+        Segment(start_s=start, end_s=end, windows=tuple(mine))
+        for (start, end), mine in zip(spans, owned, strict=True)
+        if end - start >= HOUR_S
+    )
 
 
 def crisis_spans(windows: Iterable[Window]) -> tuple[tuple[float, float], ...]:

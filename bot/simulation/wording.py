@@ -14,8 +14,10 @@ _STRATEGIES = {
     "static_442": "Static 4/4/2",
     "pput": "PPUT-like",
     "vxth": "VXTH-like",
+    "perp_delta": "Delta by perpetual",
     "unhedged": "Unhedged",
 }
+_OURS = "alvh_"
 _BUDGETS = (
     ("session", "in 24 h"),
     ("budget_30d", "in 30 days"),
@@ -47,7 +49,9 @@ def when(at_s: float) -> str:
 
 
 def strategy_name(name: str) -> str:
-    """Return a strategy's name for people."""
+    """Return a strategy's name for people; a policy of ours stands as "alvh_steward"."""
+    if name.startswith(_OURS):
+        return f"ALVH {name.removeprefix(_OURS)}"
     return _STRATEGIES.get(name, name)
 
 

@@ -170,7 +170,7 @@ class PaperVenue:
         if key not in self._quotes:
             found = await self._real.quotes(view, underlying=underlying, size=size)
             self._quotes = {item: kept for item, kept in self._quotes.items() if item[0] == block}
-            self._quotes[key] = found
+            self._quotes[key] = tuple(found)
         return self._quotes[key]
 
 

@@ -7,15 +7,15 @@ get a skew; premiums a spread. Listed expiries and strikes follow from the time 
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from bot.errors import ConfigError
 from bot.model.hedge import HedgeLeg, Instrument, LegOutcome, LegStatus, OptionType, Quote, Side
 from bot.model.market import Columns, FloatArray, Metric
+from bot.model.quotes import Listing, QuoteBoard, listing_of
 from bot.model.units import DAY_S, HOUR_S, YEAR_S
 from bot.ports import MarketView, VenuePosition
 from bot.quant import options
@@ -32,6 +32,9 @@ from bot.venues.booked import (
     settlement_fill,
     settlement_spot,
 )
+from bot.venues.option_market import Conditions as Conditions
+from bot.venues.option_market import OptionMarket as OptionMarket
+from bot.venues.option_market import conditions_at, half_spread_usd, sale_terms
 
 _TENORS = ((Metric.IV_7D, 7.0), (Metric.IV_30D, 30.0), (Metric.IV_90D, 90.0))
 _TENOR_YEARS = np.array([days * DAY_S / YEAR_S for _, days in _TENORS])
@@ -41,55 +44,17 @@ _NICE_STEPS = np.array([1.0, 2.0, 2.5, 5.0, 10.0])
 _BLOCK_S = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptionMarket:
-    """What the venue assumes. Vols are fractions a year, money is USD, shares are fractions."""
+class _Marked(NamedTuple):
+    """What was held, and its marks, at one time: a step may ask again."""
 
-    spread_share: float  # of model value, added to a purchase and taken off a sale
-    gas_usd: float  # per order
-    cutoff_s: float  # no trade this near to expiry
-    max_contracts: float  # most it sells in one order
-    lot: float
-    vol_max_age_s: float  # older vols are unknown, and nothing is quoted
-    skew_calm: float  # slope of vol over normalised log-moneyness, fraction per standard deviation
-    skew_stress: float
-    skew_curvature: float
-    stress_from_vol: float  # 30-day vol at which the slope starts to steepen
-    stress_to_vol: float
-    weeklies: int
-    month_ends_dte: float
-    min_abs_delta: float  # strikes outside are not listed
-    max_abs_delta: float
-    strike_step_short: float  # share of spot between strikes, rounded to a plain number
-    strike_step_long: float
-    short_dte: float
-    list_calls: bool
+    view: MarketView
+    positions: tuple[BookedPosition, ...]
+    marks: tuple[VenuePosition, ...]
 
-    def __post_init__(self) -> None:
-        checks = {
-            "spread_share": 0.0 <= self.spread_share < 1.0,
-            "gas_usd": 0.0 <= self.gas_usd < math.inf,
-            "max_contracts": 0.0 < self.max_contracts < math.inf,
-            "lot": 0.0 < self.lot <= self.max_contracts,
-            "vol_max_age_s": 0.0 < self.vol_max_age_s < math.inf,
-            "stress_to_vol": 0.0 <= self.stress_from_vol < self.stress_to_vol,
-            "weeklies": 1 <= self.weeklies <= 52,
-            "max_abs_delta": 0.0 < self.min_abs_delta < self.max_abs_delta < 1.0,
-            "strike_step_short": 0.001 <= self.strike_step_short <= 0.5,
-            "strike_step_long": 0.001 <= self.strike_step_long <= 0.5,
-        }
-        wrong = [name for name, is_right in checks.items() if not is_right]
-        if wrong:
-            raise ConfigError(f"market {wrong[0]}: {getattr(self, wrong[0])} is outside what is allowed")
-
-    @property
-    def sale_terms(self) -> SaleTerms:
-        return SaleTerms(
-            haircut=self.spread_share,
-            gas_usd=self.gas_usd,
-            cutoff_s=self.cutoff_s,
-            source="the simulated market's spread",
-        )
+    def stands(self, view: MarketView, positions: tuple[BookedPosition, ...]) -> bool:
+        """Say whether it is what the venue would answer now."""
+        same = view.columns is self.view.columns and view.now_s == self.view.now_s
+        return same and view.spot_usd == self.view.spot_usd and positions == self.positions
 
 
 class SimulatedVenue:
@@ -97,15 +62,15 @@ class SimulatedVenue:
 
     def __init__(self, market: OptionMarket, *, name: str = "simulated") -> None:
         self._market = market
-        self._terms = market.sale_terms
         self._name = name
         self._book = BookedPositions(prefix=name)
+        self._marked: _Marked | None = None  # at the newest look
 
     @property
     def name(self) -> str:
         return self._name
 
-    async def quotes(self, view: MarketView, *, underlying: str, size: float) -> tuple[Quote, ...]:
+    async def quotes(self, view: MarketView, *, underlying: str, size: float) -> Sequence[Quote]:
         """Return buy quotes for every listed option; none while price or vol is unknown."""
         curve = atm_curve(view.columns, underlying, now_s=view.now_s, max_age_s=self._market.vol_max_age_s)
         spot_usd = view.spot_usd.get(underlying, math.nan)
@@ -115,40 +80,38 @@ class SimulatedVenue:
         size = min(max(round(size / market.lot), 1) * market.lot, market.max_contracts)
         listed = _listed(self._name, underlying, view.now_s, spot_usd, market)
         strikes, years = listed.strikes_usd, (listed.expiries_s - view.now_s) / YEAR_S
-        ivs = strike_ivs(curve, spot_usd, strikes, years, market)
+        now = conditions_at(view.columns, underlying, curve, market)
+        ivs = strike_ivs(curve, spot_usd, strikes, years, market, curvature=now.curvature)
         deltas = options.delta(spot_usd, strikes, years, ivs, is_put=listed.is_put)
         values = size * options.price(spot_usd, strikes, years, ivs, is_put=listed.is_put)
+        vegas = size * options.vega(spot_usd, strikes, years, ivs) if market.needs_vega else 0.0
+        halves = half_spread_usd(
+            market, values, vega_usd=vegas, notional_usd=size * spot_usd, size=size, stress=now.stress
+        )
         inside = (np.abs(deltas) >= market.min_abs_delta) & (np.abs(deltas) <= market.max_abs_delta)
         block_number = view.block.number if view.block else int(view.now_s // _BLOCK_S)
-        return tuple(
-            Quote(
-                instrument=listed.instruments[i],
-                size=size,
-                premium_usd=value * (1.0 + market.spread_share),
-                fee_usd=value * market.spread_share,
-                gas_usd=market.gas_usd,
-                swap_usd=0.0,
-                iv=iv,
-                delta=delta,
-                model_usd=value,
-                min_size=market.lot,
-                lot=market.lot,
-                liquidity=market.max_contracts,
-                valid_until_s=view.now_s + HOUR_S,
-                block_number=block_number,
-            )
-            for i, value, iv, delta in zip(
-                np.flatnonzero(inside).tolist(),
-                values[inside].tolist(),
-                ivs[inside].tolist(),
-                deltas[inside].tolist(),
-                strict=True,
-            )
-        )
+        columns: dict[str, FloatArray | float] = {
+            "size": size,
+            "premium_usd": values[inside] + halves[inside],
+            "fee_usd": halves[inside],
+            "gas_usd": now.gas_usd,
+            "swap_usd": 0.0,
+            "iv": ivs[inside],
+            "delta": deltas[inside],
+            "model_usd": values[inside],
+            "min_size": market.lot,
+            "lot": market.lot,
+            "liquidity": market.max_contracts,
+            "valid_until_s": view.now_s + HOUR_S,
+        }
+        return QuoteBoard(listed, np.flatnonzero(inside), columns, block_number=block_number)
 
     async def held(self, view: MarketView) -> tuple[VenuePosition, ...]:
         """Return every open position; its values are NaN while price or vol is unknown."""
-        return self._marks(self._book.positions(), view)
+        positions, seen = self._book.positions(), self._marked
+        if seen is None or not seen.stands(view, positions):
+            seen = self._marked = _Marked(view, positions, self._marks(positions, view))
+        return seen.marks
 
     async def execute(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
         """Fill a leg at the model's price, or say why not."""
@@ -162,7 +125,8 @@ class SimulatedVenue:
         if position is None:
             return rejected(leg, at_s=view.now_s, because=f"position {leg.position_id!r} is not held")
         (mark,) = self._marks((position,), view)
-        return self._book.sell(leg, sale_fill(mark, leg, now_s=view.now_s, terms=self._terms))
+        (terms,) = self._terms((position,), view, [mark.iv], size=leg.size)
+        return self._book.sell(leg, sale_fill(mark, leg, now_s=view.now_s, terms=terms))
 
     async def reconcile(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
         """Say that an open leg did not happen: a fill here is booked in the same breath as it is decided."""
@@ -189,20 +153,22 @@ class SimulatedVenue:
         model = model_usd(instrument, size=leg.size, spot_usd=spot_usd, iv=iv, now_s=view.now_s)
         if math.isnan(model):
             return rejected(leg, at_s=view.now_s, because="price or implied volatility is unknown")
+        now = self._conditions(view, instrument.underlying)
+        half = self._half_spread_usd(instrument, view, size=leg.size, iv=iv, model=model, now=now)
         fill = Fill(
             at_s=view.now_s,
-            premium_usd=model * (1.0 + market.spread_share),
-            fee_usd=model * market.spread_share,
-            gas_usd=market.gas_usd,
+            premium_usd=model + half,
+            fee_usd=half,
+            gas_usd=now.gas_usd,
             block_number=view.block.number if view.block else 0,
         )
         return self._book.buy(leg, fill)
 
     def _settle(self, leg: HedgeLeg, view: MarketView) -> LegOutcome:
         spot_usd = settlement_price(view.columns, leg.instrument, now_s=view.now_s)
-        return self._book.settle(
-            leg, settlement_fill(leg, spot_usd=spot_usd, now_s=view.now_s, terms=self._terms)
-        )
+        now = self._conditions(view, leg.instrument.underlying)
+        terms = sale_terms(self._market, model_usd=0.0, half_usd=0.0, conditions=now)
+        return self._book.settle(leg, settlement_fill(leg, spot_usd=spot_usd, now_s=view.now_s, terms=terms))
 
     def _marks(self, positions: Sequence[BookedPosition], view: MarketView) -> tuple[VenuePosition, ...]:
         ivs = self._ivs([item.instrument for item in positions], view)
@@ -212,10 +178,59 @@ class SimulatedVenue:
                 spot_usd=view.spot_usd.get(position.instrument.underlying, math.nan),
                 iv=iv,
                 now_s=view.now_s,
-                terms=self._terms,
+                terms=terms,
                 settlement_usd=settlement_price(view.columns, position.instrument, now_s=view.now_s),
             )
-            for position, iv in zip(positions, ivs, strict=True)
+            for position, iv, terms in zip(positions, ivs, self._terms(positions, view, ivs), strict=True)
+        )
+
+    def _terms(
+        self,
+        positions: Sequence[BookedPosition],
+        view: MarketView,
+        ivs: Sequence[float],
+        *,
+        size: float | None = None,
+    ) -> list[SaleTerms]:
+        """Return what a sale of each position costs, whole or ``size`` of it."""
+        found, seen = [], dict[str, Conditions]()
+        for position, iv in zip(positions, ivs, strict=True):
+            instrument, many = position.instrument, position.size if size is None else size
+            name = instrument.underlying
+            now = seen.setdefault(name, seen.get(name) or self._conditions(view, name))
+            spot_usd = view.spot_usd.get(name, math.nan)
+            model = model_usd(instrument, size=many, spot_usd=spot_usd, iv=iv, now_s=view.now_s)
+            half = self._half_spread_usd(instrument, view, size=many, iv=iv, model=model, now=now)
+            found.append(sale_terms(self._market, model_usd=model, half_usd=half, conditions=now))
+        return found
+
+    def _conditions(self, view: MarketView, underlying: str) -> Conditions:
+        curve = atm_curve(view.columns, underlying, now_s=view.now_s, max_age_s=self._market.vol_max_age_s)
+        return conditions_at(view.columns, underlying, curve, self._market)
+
+    def _half_spread_usd(
+        self,
+        instrument: Instrument,
+        view: MarketView,
+        *,
+        size: float,
+        iv: float,
+        model: float,
+        now: Conditions,
+    ) -> float:
+        market, spot_usd = self._market, view.spot_usd.get(instrument.underlying, math.nan)
+        years, vega = (instrument.expiry_s - view.now_s) / YEAR_S, 0.0
+        if market.needs_vega and years > 0.0:
+            vega = size * float(options.vega(spot_usd, instrument.strike_usd, years, iv))
+        return float(
+            half_spread_usd(
+                market,
+                np.asarray(model),
+                vega_usd=vega,
+                notional_usd=size * spot_usd,
+                size=size,
+                stress=now.stress,
+            )
         )
 
     def _ivs(self, instruments: Sequence[Instrument], view: MarketView) -> list[float]:
@@ -229,7 +244,10 @@ class SimulatedVenue:
             curve = atm_curve(view.columns, name, now_s=view.now_s, max_age_s=self._market.vol_max_age_s)
             if curve is not None and spot_usd > 0.0:
                 here = (names == name) & (years > 0.0)
-                ivs[here] = strike_ivs(curve, spot_usd, strikes[here], years[here], self._market)
+                curvature = conditions_at(view.columns, name, curve, self._market).curvature
+                ivs[here] = strike_ivs(
+                    curve, spot_usd, strikes[here], years[here], self._market, curvature=curvature
+                )
         return [float(iv) for iv in ivs]
 
 
@@ -245,18 +263,24 @@ def atm_curve(columns: Columns, underlying: str, *, now_s: float, max_age_s: flo
 
 
 def strike_ivs(
-    curve: FloatArray, spot_usd: float, strikes_usd: FloatArray, years: FloatArray, market: OptionMarket
+    curve: FloatArray,
+    spot_usd: float,
+    strikes_usd: FloatArray,
+    years: FloatArray,
+    market: OptionMarket,
+    *,
+    curvature: float | None = None,
 ) -> FloatArray:
     """Return the vol of each strike: at-the-money vol x (1 - slope x + curvature x^2).
 
     ``x`` is log(strike / spot) in standard deviations to expiry, held inside +-3; the slope steepens
-    with the 30-day vol.
+    with the 30-day vol. ``curvature``: the market's where not said.
     """
     atm = iv_at_tenor(_TENOR_YEARS, curve, years)
     x = np.clip(np.log(strikes_usd / spot_usd) / (atm * np.sqrt(years)), -3.0, 3.0)
-    stress = (curve[1] - market.stress_from_vol) / (market.stress_to_vol - market.stress_from_vol)
-    slope = market.skew_calm + (market.skew_stress - market.skew_calm) * min(max(stress, 0.0), 1.0)
-    return np.asarray(atm * (1.0 - slope * x + market.skew_curvature * x * x))
+    slope = market.skew_calm + (market.skew_stress - market.skew_calm) * market.stress(float(curve[1]))
+    bend = market.skew_curvature if curvature is None else curvature
+    return np.asarray(atm * (1.0 - slope * x + bend * x * x))
 
 
 def settlement_price(columns: Columns, instrument: Instrument, *, now_s: float) -> float:
@@ -292,15 +316,7 @@ def _is_last_of_month(friday_s: int) -> bool:
     return this.month != following.month
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Listing:
-    instruments: tuple[Instrument, ...]
-    strikes_usd: FloatArray
-    expiries_s: FloatArray
-    is_put: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
-
-
-def _listed(venue: str, underlying: str, now_s: float, spot_usd: float, market: OptionMarket) -> _Listing:
+def _listed(venue: str, underlying: str, now_s: float, spot_usd: float, market: OptionMarket) -> Listing:
     """Return what is listed. The grid moves in steps of 10 % of spot, so that it can be kept."""
     anchor = math.exp(round(math.log(spot_usd) * 10.0) / 10.0)
     short_until = now_s + market.short_dte * DAY_S
@@ -315,7 +331,7 @@ def _listing(
     expiries: tuple[tuple[int, bool], ...],
     anchor_usd: float,
     market: OptionMarket,
-) -> _Listing:
+) -> Listing:
     instruments = []
     kinds = (OptionType.PUT, OptionType.CALL) if market.list_calls else (OptionType.PUT,)
     for expiry_s, is_short in expiries:
@@ -323,12 +339,7 @@ def _listing(
         width = 0.5 if is_short else 1.0  # in log-moneyness; the delta band narrows it
         for strike in _strikes(anchor_usd, share, width):
             instruments += [_instrument(venue, underlying, kind, strike, expiry_s) for kind in kinds]
-    return _Listing(
-        instruments=tuple(instruments),
-        strikes_usd=np.array([item.strike_usd for item in instruments]),
-        expiries_s=np.array([float(item.expiry_s) for item in instruments]),
-        is_put=np.array([item.option_type is OptionType.PUT for item in instruments]),
-    )
+    return listing_of(instruments)
 
 
 def _strikes(anchor_usd: float, step_share: float, width: float) -> list[float]:

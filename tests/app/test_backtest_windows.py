@@ -4,12 +4,13 @@ import io
 import json
 import math
 from dataclasses import replace
+from importlib import resources
 
 import pytest
 from history_builders import START_S, DataFolder, stamp
 from rich.console import Console
 
-from bot.app.backtest_windows import backtest_windows
+from bot.app.backtest_windows import WindowsRequest, backtest_windows
 from bot.errors import ConfigError
 from bot.simulation.window_results import unseen_words
 from bot.simulation.window_terminal import print_windows
@@ -31,9 +32,9 @@ def windows_file(folder, *windows):
     return path
 
 
-def run(folder, windows, **options):
-    given = {"policies": ("classic",), "market": None, "lead_days": 0.5, **options}
-    return backtest_windows(data=folder, windows=windows, exposure="v2:ETH/USDC:1000000", **given)
+def run(folder, windows, progress=None, **options):
+    given = {"policies": ("classic",), "lead_days": 0.5, "exposure": "v2:ETH/USDC:1000000", **options}
+    return backtest_windows(WindowsRequest(data=folder, windows=windows, **given), progress=progress)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_policies_and_benchmarks_stand_side_by_side(both):
     result, *_ = both
     assert [item.policy for item in result.policies] == ["classic", "steward"]
     assert len({item.policy_hash for item in result.policies}) == 2
-    assert list(result.benchmarks) == ["static_442", "pput", "vxth"]
+    assert list(result.benchmarks) == ["static_442", "pput", "vxth", "perp_delta"]
     for item in result.policies:
         assert [each.window.id for each in item.windows] == ["long-ago", "quiet", "crash"]
         assert 0.25 < item.windows[2].fall < 0.35
@@ -83,13 +84,13 @@ def test_a_window_without_prices_is_named_and_unknown(both):
 def test_progress_ends_with_all_hours(both):
     _, done, _ = both
     assert [item[0] for item in done] == sorted({item[0] for item in done})
-    assert done[-1][0] <= done[-1][1] + 4  # the first hour of each segment is one more
+    assert done[-1][0] == done[-1][1]
 
 
-def test_processes_give_the_same_bytes(both, data):
-    result, _, windows = both
-    again = run(data, windows, policies=("classic", "steward"), processes=2)
-    assert json.dumps(again.to_json(), allow_nan=False) == json.dumps(result.to_json(), allow_nan=False)
+def test_processes_give_the_same_bytes(data, tmp_path):
+    windows = windows_file(tmp_path, CALM)
+    here, there = (run(data, windows, lead_days=0.0, processes=many) for many in (1, 2))
+    assert json.dumps(here.to_json(), allow_nan=False) == json.dumps(there.to_json(), allow_nan=False)
 
 
 def test_the_tables_fit_80_columns_and_say_unknown(both):
@@ -149,6 +150,9 @@ def test_files_that_only_some_windows_lack_are_named_with_these(tmp_path):
     [
         ({"lead_days": -1.0}, "--lead must be between 0 and 3650 days, was -1"),
         ({"lead_days": float("nan")}, "--lead must be"),
+        ({"rotations": -1}, "--rotations must be between 0 and 1000, was -1"),
+        ({"hold_out": 1.0}, "hold out must be between 0 and 1, was 1"),
+        ({"folds": 0}, "--walk-forward must be between 1 and 50 folds, was 0"),
         ({"policies": ("classic", "classic")}, "--policy must name each policy once"),
         ({"policies": ("nowhere.toml",)}, "nowhere.toml"),
     ],
@@ -168,7 +172,9 @@ def test_hours_without_an_index_leave_the_hedge_unknown(tmp_path):
     folder = DataFolder(path=tmp_path)
     folder.dropped = {"btc_dvol_1h_deribit": set(range(39 * 24, 43 * 24))}
     folder.write_all()
-    result = run(tmp_path, windows_file(tmp_path, CRASH))
+    text = resources.files("bot.simulation").joinpath("market.toml").read_text()
+    (tmp_path / "closed.toml").write_text(text.replace("fills = true", "fills = false"))
+    result = run(tmp_path, windows_file(tmp_path, CRASH), market=tmp_path / "closed.toml")
     (found,) = result.policies[0].windows
     assert found.is_known
     assert math.isnan(found.unhedged)
@@ -185,3 +191,134 @@ def test_hours_in_which_no_signal_is_warm_are_unknown_not_calm(tmp_path):
     assert policy.tiers.outside_hours == 24
     assert policy.tiers.time_at["unknown"] > 0.5
     assert policy.tiers.time_at["unknown"] + policy.tiers.time_at["CALM"] == pytest.approx(1.0)
+
+
+# The whole history
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """Ten days with the crash in them: no flag but the range and one policy, and few rotations."""
+    folder = tmp_path_factory.mktemp("whole")
+    windows = windows_file(folder, CRASH, LONG_AGO)
+    options = {
+        "lead_days": None,
+        "start": "2022-04-07",
+        "end": "2022-04-12",
+        "policies": ("steward",),
+        "rotations": 2,
+        "keep": folder / "kept",
+    }
+    return run(data, windows, **options), windows, options
+
+
+def test_the_document_has_the_names_of_the_issue(whole):
+    document = whole[0].to_json()
+    names = ["alvh_steward", "static_442", "pput", "vxth", "perp_delta", "unhedged"]
+    assert list(document["windows"]) == ["long-ago", "crash"]
+    asked = {
+        "max_drawdown",
+        "removed",
+        "first_guarded_ts",
+        "first_elevated_ts",
+        "share_at_guarded",
+        "share_at_elevated",
+    }
+    for window in document["windows"].values():
+        assert list(window) == names
+        assert all(asked <= set(figures) for figures in window.values())
+    assert all(value is None for value in document["windows"]["long-ago"]["alvh_steward"].values())
+    asked = {
+        "removed",
+        "carry",
+        "net",
+        "efficiency",
+        "false_alarms_per_year",
+        "time_elevated_share",
+        "trades_per_year",
+    }
+    for part in ("summary", "summary_doubled"):
+        assert list(document[part]) == names
+        assert all(asked <= set(figures) for figures in document[part].values())
+    assert document["control"]["rotations"] == 2
+    assert json.dumps(document, allow_nan=False)
+
+
+def test_figures_agree_with_each_other(whole):
+    result, *_ = whole
+    document = result.to_json()
+    crash = document["windows"]["crash"]
+    alone, hedged = crash["unhedged"], crash["alvh_steward"]
+    assert hedged["removed"] == pytest.approx(1.0 - hedged["max_drawdown"] / alone["max_drawdown"])
+    assert document["summary"]["alvh_steward"]["removed"] == pytest.approx(hedged["removed"])
+    assert (alone["removed"], alone["first_guarded_ts"]) == (0.0, None)
+    assert stamp(START_S + 40 * DAY_S) <= hedged["first_guarded_ts"] <= stamp(START_S + 42 * DAY_S)
+    assert 0.0 <= hedged["share_at_guarded"] <= 1.0
+    # A short of the whole delta leaves little of a fall of the price (R26).
+    assert crash["perp_delta"]["removed"] > 0.8
+    # The control's rarer decisions on the policy's own tiers are near the engine's.
+    assert result.control.own_removed == pytest.approx(hedged["removed"], abs=0.05)
+
+
+def test_costs_doubled_are_never_better_for_what_is_bought_and_held(whole):
+    document = whole[0].to_json()
+    for name in ("pput", "vxth"):
+        plain, doubled = (document[part][name]["removed"] for part in ("summary", "summary_doubled"))
+        assert doubled < plain
+
+
+def test_a_run_goes_on_from_kept_parts_and_gives_the_same_bytes(whole, data):
+    result, windows, options = whole
+    kept = sorted(options["keep"].iterdir())
+    again = run(data, windows, **options)
+    assert json.dumps(again.to_json()) == json.dumps(result.to_json())
+    assert sorted(options["keep"].iterdir()) == kept  # nothing was run again
+    seen = []
+    kept[0].unlink()
+    kept[1].write_bytes(b"half a file")
+    again = run(data, windows, **options, progress=lambda done, total: seen.append((done, total)))
+    assert json.dumps(again.to_json()) == json.dumps(result.to_json())
+    assert sorted(options["keep"].iterdir()) == kept
+
+
+def test_the_page_names_the_control_and_what_came_of_doubled_costs(whole):
+    result, *_ = whole
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_windows(result, console)
+    text = " ".join(console.export_text().split())
+    for words in ("2 rotations of its own tiers", "with spread and skew doubled", "2022-04-07"):
+        assert words in text
+
+
+def test_nothing_runs_across_a_hole_and_bad_rows_are_told(tmp_path):
+    """The account begins anew after a hole of two days: its own gains are those of each stretch."""
+    folder = DataFolder(path=tmp_path)
+    folder.dropped = {"eth_usdt_spot_1h_binance": set(range(38 * 24, 40 * 24))}
+    folder.write_all()
+    lines = folder.lines("eth_usdt_spot_1h_binance")
+    lines[900] = lines[900].replace(lines[900].split(",")[4], "-7")
+    folder.rewrite("eth_usdt_spot_1h_binance", lines)
+    options = {
+        "lead_days": None,
+        "start": "2022-04-07",
+        "end": "2022-04-11",
+        "doubled": False,
+        "rotations": 0,
+    }
+    result = run(tmp_path, windows_file(tmp_path, CRASH), **options)
+    assert result.hours == 24 + 2 * 24
+    assert any("close that is not a number over 0" in line for line in result.problems)
+    assert result.to_json()["control"] == {"rotations": 0, "removed_p95": None}
+
+
+def test_under_doubled_costs_the_controlled_policy_is_run_unless_all_are_asked_for(data, tmp_path):
+    windows = windows_file(tmp_path, CALM)
+    asked = {"policies": ("classic", "steward"), "lead_days": 0.0, "rotations": 0}
+    none, both = (run(data, windows, doubled=doubled, **asked) for doubled in (False, True))
+    assert none.doubled == ()
+    day = {**asked, "lead_days": None, "start": "2022-04-07", "end": "2022-04-07"}
+    assert [item.name for item in run(data, windows, **day).doubled[:2]] == ["alvh_steward", "static_442"]
+    assert [item.name for item in both.doubled[:2]] == ["alvh_classic", "alvh_steward"]
+    request = WindowsRequest(data=data, windows=windows, exposure="v2:ETH/USDC:1000000")
+    assert (request.is_doubled, request.turned) == (True, 60)
+    assert (replace(request, lead_days=3.0).is_doubled, replace(request, lead_days=3.0).turned) == (False, 0)

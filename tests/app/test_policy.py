@@ -146,7 +146,7 @@ def test_diff_is_in_the_units_of_the_files(tmp_path):
 async def test_check_prices_two_standard_exposures():
     found = await check(read_source("steward"), vol=None, market_file=None)
     assert (found.vol, len(found.exposures)) == (1.27, 2)
-    assert "99 % quantile" in found.vol_source
+    assert "98 % quantile" in found.vol_source
     assert all(len(item.tiers) == 5 for item in found.exposures)
     assert [row.tier for row in found.exposures[0].warnings] == [Tier.ELEVATED, Tier.SEVERE, Tier.CRISIS]
 

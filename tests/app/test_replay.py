@@ -12,14 +12,14 @@ from bot.app.explain import Which, explain_recording
 from bot.app.live import open_bot
 from bot.app.replay import replay_blocks, replay_recording
 from bot.devnet.market import MarketMover
-from bot.devnet.scenarios import TERRA_WORST_AT, scenario_named
+from bot.devnet.scenarios import market_path, playable
 from bot.errors import ConfigError, NotFoundError
 from bot.pipeline.recording import TAIL, parts
 from bot.settings import load_policy, load_settings
 
 pytestmark = pytest.mark.devnet
 
-FIRST = TERRA_WORST_AT - 14
+FIRST = 157 - 14  # the worst hour ends at 157
 STEPS = 20
 
 
@@ -27,8 +27,8 @@ STEPS = 20
 async def recorded(devnet, rpc, home):
     """A dry run through the worst hours of a crash, recorded; returns (settings, folder, records)."""
     settings = load_settings(home.config)
-    scenario = scenario_named("terra")
-    path = scenario.path(1)[FIRST : FIRST + STEPS]
+    scenario = playable("terra")
+    path = market_path(scenario, 1)[FIRST : FIRST + STEPS]
     mover, folder = MarketMover(rpc, devnet.deployment), home.folder / "recording"
     await mover.move(path[0])
     async with open_bot(settings, mode="dry-run", record=folder) as bot:

@@ -1,11 +1,13 @@
 import math
+from dataclasses import replace
 
 import pytest
 
 from bot.errors import ConfigError
 from bot.model.exposure import ExposureKind
+from bot.model.units import DAY_S
 from bot.quant import lp
-from bot.simulation.exposures import at_price, parse_exposure
+from bot.simulation.exposures import PositionPath, at_price, parse_exposure
 
 
 def test_v2_is_worth_its_value_at_entry_and_follows_the_root_of_price():
@@ -26,6 +28,42 @@ def test_v3_range_is_relative_to_entry():
     assert at_price(exposure, 3_000.0).value_usd == at_price(exposure, 2_500.0).value_usd
 
 
+def test_half_a_width_before_the_value_is_the_range_on_both_sides():
+    short, long = (
+        parse_exposure(text) for text in ("v3:ETH/USDC:0.2:1000000", "v3:ETH/USDC:1000000:-20%:+20%")
+    )
+    assert short == long
+
+
+def test_a_position_with_a_range_is_opened_anew_around_the_price_with_what_it_is_worth():
+    path = PositionPath(spec=parse_exposure("v3:ETH/USDC:0.2:1000000"), recentre_s=7 * DAY_S)
+    first = path.at(0.0, 2_000.0)
+    below = path.at(6 * DAY_S, 1_000.0)
+    assert below.shape == first.shape
+    anew = path.at(7 * DAY_S, 1_000.0)
+    assert (anew.shape.lower_usd, anew.shape.upper_usd) == (800.0, 1_200.0)
+    assert anew.value_usd == pytest.approx(below.value_usd)  # nothing is gained by opening it anew
+    assert path.at(8 * DAY_S, 1_000.0).shape == anew.shape
+
+
+def test_opening_anew_costs_a_share_of_what_is_swapped():
+    """Below its range the position is all ETH; half of its value, but for the range's slant, is sold."""
+    spec = parse_exposure("v3:ETH/USDC:0.2:1000000")
+    path = PositionPath(spec=spec, recentre_s=DAY_S, recentre_cost=0.01)
+    path.at(0.0, 2_000.0)
+    held = path.at(DAY_S - 1.0, 1_000.0)
+    anew = path.at(DAY_S, 1_000.0)
+    units = float(lp.amounts(held.shape, 1_000.0)[0])
+    wanted = replace(spec, value_usd=held.value_usd).open_at(1_000.0).held_units
+    assert anew.value_usd == pytest.approx(held.value_usd - 0.01 * (units - wanted) * 1_000.0)
+    assert 0.4 < (units - wanted) / units < 0.6
+
+
+def test_a_position_without_a_range_is_opened_once():
+    path = PositionPath(spec=parse_exposure("v2:ETH/USDC:1000000"), recentre_s=DAY_S, recentre_cost=0.01)
+    assert path.at(0.0, 2_000.0).shape == path.at(400 * DAY_S, 500.0).shape
+
+
 def test_v2_has_no_range():
     spec = parse_exposure("v2:BTC/USDT:10")
     assert (spec.below, spec.above) == (-1.0, math.inf)
@@ -39,6 +77,10 @@ def test_v2_has_no_range():
         ("v2:ETH/USDC", "must look like"),
         ("v2:ETH/USDC:1:-5%:+5%", "must look like"),
         ("v3:ETH/USDC:1", "must look like"),
+        ("v3:ETH/USDC:1.0:1000000", "half the width"),
+        ("v3:ETH/USDC:-0.2:1000000", "half the width"),
+        ("v3:ETH/USDC:20%:1000000", "half the width"),
+        ("v3:ETH/USDC::1000000", "half the width"),
         ("v2:DOGE/USDC:1", "DOGE/USDC"),
         ("v2:ETH:1", "pair"),
         ("v2:ETH/USDC:many", "many"),

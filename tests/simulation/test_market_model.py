@@ -1,6 +1,7 @@
 """The assumed market: its file, and vols that know only the past."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,25 +28,29 @@ def history_of(folder):
 
 def test_the_shipped_file_states_what_the_issue_asks():
     market = load_market()
-    assert market.vol_spread["ETH"] == pytest.approx(0.15)
     assert market.options.spread_share == 0.12
     text = " ".join(market.assumptions("ETH"))
     for fact in (
-        "DVOL plus 15 points",
-        "bought at +12%",
-        "sold at -12%",
-        "gas 5 USD",
-        "half-life of 25 days",
+        "BTC DVOL times what ETH has realised over BTC",
+        "12% of premium (measured on Lyra) and 2 vol points",
+        "x 2 in full stress, and 0.03% of notional",
+        "gas is 5 USD, x 4 in full stress",
+        "half-life of 20 days",
+        "opened anew around the price every 7 days",
     ):
         assert fact in text
+    assert "realised over" not in market.assumptions("BTC")[0]
 
 
-def test_eth_vol_is_btc_dvol_plus_15_points_and_its_index_is_dvol_as_published(folder):
-    history = history_of(folder)
-    columns = with_implied_vols(history, load_market()).columns
+def test_eth_vol_is_dvol_times_the_ratio_and_its_index_is_dvol_as_published(folder):
+    """With the same prices for both assets the ratio is 1 once a month is known, and 1.2 before (ours)."""
+    folder.write_prices("btc")
+    history, market = history_of(folder), load_market()
+    columns = with_implied_vols(history, market).columns
     (month,) = columns.find(Metric.IV_30D, "ETH")
     assert month.source == "dvol"
-    np.testing.assert_allclose(columns[month].values, history.vol_index.values + 0.15)
+    np.testing.assert_allclose(columns[month].values[-24 * 20 :], history.vol_index.values[-24 * 20 :])
+    np.testing.assert_allclose(columns[month].values[:24], 1.2 * history.vol_index.values[:24])
     (index,) = columns.find(Metric.VOL_INDEX, "ETH")
     assert np.array_equal(columns[index].values, history.vol_index.values)  # 10 % up is 10 % up (S25)
 
@@ -88,26 +93,54 @@ def test_no_vol_knows_the_future(folder):
         assert known.std() > 0.0  # a flat path would prove nothing
 
 
-def test_hours_without_an_index_have_no_vol(folder):
+def test_hours_without_an_index_follow_realised_vols_or_have_no_vol_as_the_market_says(folder):
     folder.dropped = {"btc_dvol_1h_deribit": set(range(40 * 24, 41 * 24))}
     folder.write_all()
-    columns = with_implied_vols(history_of(folder), load_market()).columns
-    (key,) = columns.find(Metric.IV_7D, "ETH")
-    assert np.diff(columns[key].times_s).max() == 25 * HOUR_S
+    market = load_market()
+    closed = replace(market, realised=replace(market.realised, fills=False))
+    for chosen, longest in ((market, 1), (closed, 25)):
+        columns = with_implied_vols(history_of(folder), chosen).columns
+        (key,) = columns.find(Metric.IV_7D, "ETH")
+        assert np.diff(columns[key].times_s).max() == longest * HOUR_S
+        (index,) = columns.find(Metric.VOL_INDEX, "ETH")
+        assert np.diff(columns[index].times_s).max() == 25 * HOUR_S  # signals see what was published
+
+
+def test_programmes_of_the_index_level_may_read_the_modelled_one(folder):
+    folder.dropped = {"btc_dvol_1h_deribit": set(range(40 * 24, 41 * 24))}
+    folder.write_all()
+    columns = with_implied_vols(history_of(folder), load_market(), index_everywhere=True).columns
+    (index,) = columns.find(Metric.VOL_INDEX, "ETH")
+    assert np.diff(columns[index].times_s).max() == HOUR_S
+
+
+def test_doubling_doubles_every_cost_and_the_skew():
+    """R26: the same with spread and skew doubled."""
+    market = load_market()
+    costly = market.doubled()
+    for key in ("spread_share", "spread_vol", "impact_vol", "notional_share", "skew_calm", "skew_stress"):
+        assert getattr(costly.options, key) == 2.0 * getattr(market.options, key), key
+    assert costly.options.skew_curvature == 2.0 * market.options.skew_curvature
+    assert costly.perpetual.cost == 2.0 * market.perpetual.cost
+    assert costly.options.gas_usd == market.options.gas_usd
 
 
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ("gas_usd = 5.0", "gas_usd = 5.0\nspeed = 1", "unknown key speed"),
-        ("gas_usd = 5.0", "", "missing key gas_usd"),
-        ("gas_usd = 5.0", 'gas_usd = "much"', "cost.gas_usd must be a number"),
-        ("gas_usd = 5.0", "gas_usd = -1", "gas_usd"),
-        ("half_life_days = 25.0", "half_life_days = 0", "over 0"),
+        ("order_usd = 5.0", "order_usd = 5.0\nspeed = 1", "unknown key speed"),
+        ("order_usd = 5.0", "ordered_usd = 5.0", "unknown key ordered_usd"),
+        ("gwei = 30.0", "", "missing key gwei"),
+        ("order_usd = 5.0", 'order_usd = "much"', "gas.order_usd must be a number"),
+        ("order_usd = 5.0", "order_usd = -1", "gas_usd"),
+        ("spread_points = 2.0", "spread_points = -2", "spread_vol"),
+        ("half_life_days = 20.0", "half_life_days = 0", "over 0"),
+        ("recentre_cost = 0.001", "recentre_cost = 1.0", "from 0 to below 1"),
+        ("fills = true ", "fills = 1 ", "true or false"),
         ("list_calls = false", "list_calls = 0", "true or false"),
         ("[exposure]", "[exposures]", "lacks the table"),
-        ("spread_points = { ETH = 15.0, BTC = 0.0 }", "spread_points = 15", "must be a table"),
-        ("[index]", "[index", "cannot be read"),
+        ("[realised]", "[realized]", "lacks the table .realised."),
+        ("[realised]", "[realised", "cannot be read"),
     ],
 )
 def test_a_wrong_market_file_is_refused_by_name(tmp_path, old, new, named):

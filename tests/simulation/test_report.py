@@ -20,13 +20,17 @@ from bot.model.hedge import Instrument, LegStatus, OptionType, Shortfall
 from bot.model.tier import Tier
 from bot.pipeline.recorded_orders import JournalOrders
 from bot.ports import VenuePosition
-from bot.simulation import charts
+from bot.simulation import chart_timeline, charts
+from bot.simulation.attribution import Attribution, HedgeParts, PositionParts
 from bot.simulation.backtest import run_backtest
 from bot.simulation.exposures import parse_exposure
 from bot.simulation.market_model import load_market
 from bot.simulation.payoff_view import payoff_of
-from bot.simulation.report import render, write_report
-from bot.simulation.report_data import ENOUGH, from_backtest, from_steps, layers_of
+from bot.simulation.report import render
+from bot.simulation.report_data import from_backtest
+from bot.simulation.report_decided import ENOUGH, layers_of
+from bot.simulation.report_files import write_report
+from bot.simulation.report_journal import from_steps
 from bot.simulation.report_money import Money
 from bot.simulation.report_terminal import print_report
 from bot.simulation.tables import load_history
@@ -95,7 +99,7 @@ def test_the_page_holds_the_facts(data, result):
     for fact in (
         data.headline,
         "Protection held against wanted",
-        "BTC DVOL plus 15 points",
+        "Implied volatility of ETH is BTC DVOL",
         "3 rows missing between",
         "eth_usdt_spot_1h_binance.csv.gz",
         result.policy_hash,
@@ -325,7 +329,7 @@ def test_the_payoff_of_several_positions_is_the_sum_of_theirs():
 def test_tier_runs_end_at_holes_and_changes():
     times_s = np.array([0.0, 1.0, 2.0, 10.0, 11.0]) * 3_600.0
     tiers = (Tier.CALM, Tier.CALM, Tier.GUARDED, Tier.GUARDED, Tier.GUARDED)
-    runs = [(a / 3_600.0, b / 3_600.0, tier) for a, b, tier in charts.tier_runs(times_s, tiers)]
+    runs = [(a / 3_600.0, b / 3_600.0, tier) for a, b, tier in chart_timeline.tier_runs(times_s, tiers)]
     assert runs == [(0.0, 2.0, Tier.CALM), (2.0, 3.0, Tier.GUARDED), (10.0, 12.0, Tier.GUARDED)]
 
 
@@ -364,11 +368,14 @@ def test_the_page_names_orders_as_people_do(data):
 
 
 def test_the_waterfall_leaves_out_nothing_but_what_is_nothing():
-    money = Money(premium_usd=100.0, fee_usd=0.0, sold_usd=40.0, mark_usd=30.0)
-    (bars,) = charts.attribution(money, hedged_less_unhedged_usd=-28.0).data
-    assert list(bars.x) == ["premium", "sold", "still held", "residual", "net"]
-    assert list(bars.y[:-1]) == [-100.0, 40.0, 30.0, 2.0]
+    hedge = HedgeParts(premium_usd=-100.0, option_payoff_usd=70.0, gas_usd=-0.2)
+    found = Attribution(total_usd=-528.0, position=PositionParts(price_usd=-500.0), hedge=hedge)
+    (bars,) = charts.attribution(found, of_hedge=True).data
+    assert list(bars.y) == ["premium", "option payoff", "residual", "hedging"]
+    assert list(bars.x[:-1]) == pytest.approx([-100.0, 70.0, 2.2])
     assert bars.text[-1] == "-28"
+    (alone,) = charts.attribution(found, of_hedge=False).data
+    assert (list(alone.y), alone.text[-1]) == (["price", "position alone"], "-500")
 
 
 def test_orders_by_hand_while_no_bot_ran_are_told_and_paid_for(result):

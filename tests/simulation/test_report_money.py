@@ -18,7 +18,8 @@ from bot.simulation import charts
 from bot.simulation.backtest import run_backtest
 from bot.simulation.market_model import load_market
 from bot.simulation.report import render
-from bot.simulation.report_data import from_backtest, from_steps
+from bot.simulation.report_data import from_backtest
+from bot.simulation.report_journal import from_steps
 from bot.simulation.report_money import Money, PerpetualMoney, perpetual_money_of
 from bot.simulation.report_terminal import print_report
 from bot.simulation.wording import usd
@@ -60,9 +61,12 @@ def test_a_backtest_that_traded_perpetuals_leaves_no_residual(result):
     assert money.open_usd == result.strategies["alvh"].perpetual_usd[-1] != 0.0
     assert data.money.mark_usd == 0.0  # no option is held: what is open stands in its own row
     assert data.money.net_usd == pytest.approx(gained(data))
-    (bars,) = charts.attribution(data.money, hedged_less_unhedged_usd=gained(data)).data
-    assert dict(zip(bars.x, bars.y, strict=True))["residual"] == 0.0
-    assert {"perpetual price", "perpetual funding", "perpetual fees", "perpetual gas"} < set(bars.x)
+    found = data.attributions["alvh"]
+    (bars,) = charts.attribution(found, of_hedge=True).data
+    assert dict(zip(bars.y, bars.x, strict=True))["residual"] == 0.0
+    assert {"perpetual", "funding", "slippage", "gas"} < set(bars.y)
+    assert found.hedge.slippage_usd == -money.fee_usd
+    assert found.hedge.net_usd == pytest.approx(gained(data))
 
 
 @pytest.mark.parametrize("hours", [1, 2, CLOSED_AT, CLOSED_AT + 1, CLOSED_AT + 2, None])

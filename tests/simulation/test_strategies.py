@@ -7,12 +7,14 @@ import pytest
 
 from bot.model.hedge import Instrument, Layer, OptionType, Quote
 from bot.model.market import Column, Columns, Metric, SeriesKey
+from bot.model.perpetual import HeldPerpetual, Perpetual, PerpetualAction, PerpetualQuote
 from bot.ports import VenuePosition
 from bot.quant import lp, options, payoff
 from bot.quant.var import spot_paths, value_at_risk
-from bot.simulation.exposures import parse_exposure
+from bot.simulation.exposures import at_price, parse_exposure
 from bot.simulation.strategies import (
     Buy,
+    DeltaHedge,
     PutProgramme,
     Sell,
     Situation,
@@ -225,3 +227,76 @@ def test_an_order_under_the_least_size_is_left_out():
 def test_of_two_expiries_as_near_the_earlier_is_taken():
     picked = nearest_expiry([quote(1_900.0, 35), quote(1_900.0, 25)], 30.0, now_s=NOW_S)
     assert [item.instrument.dte(NOW_S) for item in picked] == [25.0]
+
+
+# Delta hedge by perpetual (R26)
+
+
+PERPETUAL = Perpetual(venue="perp_delta", id="ETH-PERP", underlying="ETH", settlement="USDC")
+
+
+def perpetual_quote(mark_usd=2_000.0):
+    return PerpetualQuote(
+        perpetual=PERPETUAL,
+        size=250.0,
+        mark_usd=mark_usd,
+        funding_apr=0.1,
+        cost=0.0015,
+        initial_margin=0.1,
+        maintenance_margin=0.0625,
+        gas_usd=5.0,
+        min_size=0.001,
+        lot=0.001,
+        liquidity=50_000.0,
+        valid_until_s=NOW_S,
+        block_number=1,
+    )
+
+
+def short(size, *, mark_usd=2_000.0, margin_usd=500_000.0):
+    return HeldPerpetual(
+        id="ETH-PERP",
+        perpetual=PERPETUAL,
+        group="ETH/USDC",
+        size=size,
+        entry_usd=2_000.0,
+        mark_usd=mark_usd,
+        margin_usd=margin_usd,
+        liquidation_usd=4_000.0,
+        opened_at_s=NOW_S - DAY_S,
+    )
+
+
+def orders_of(held=None, *, mark_usd=2_000.0):
+    now = replace(situation(), perpetual=held, exposure=at_price(EXPOSURE, mark_usd))
+    return DeltaHedge().perpetual_orders(now, perpetual_quote(mark_usd))
+
+
+def test_the_delta_hedge_opens_a_short_of_the_whole_delta_with_its_notional_as_margin():
+    (order,) = orders_of()
+    assert (order.action, order.size, order.margin_usd) == (PerpetualAction.OPEN, -250.0, 500_000.0)
+
+
+@pytest.mark.parametrize(
+    ("held", "action", "size"),
+    [
+        (-226.0, None, 0.0),  # 24 x 2,000 is 4.8 % of a million: inside the band
+        (-224.0, PerpetualAction.OPEN, -26.0),  # 5.2 %
+        (-276.0, PerpetualAction.REDUCE, 26.0),
+        (-274.0, None, 0.0),
+    ],
+)
+def test_the_delta_hedge_is_set_anew_when_5_percent_of_value_off(held, action, size):
+    found = orders_of(short(held))
+    assert [item.action for item in found] == ([action] if action else [])
+    assert [item.size for item in found] == ([size] if action else [])
+
+
+def test_the_delta_hedge_fills_up_its_margin_when_half_of_it_is_gone():
+    """Up from 2,000 to 2,800 the LP's delta is 211.3, and the short of as much has lost 169 k of 250 k."""
+    delta = float(lp.delta(EXPOSURE.shape, 2_800.0))
+    held = short(-delta, mark_usd=2_800.0, margin_usd=250_000.0)
+    (order,) = orders_of(held, mark_usd=2_800.0)
+    assert order.action is PerpetualAction.ADD_MARGIN
+    assert held.margin_usd + held.unrealised_usd + order.margin_usd == pytest.approx(delta * 2_800.0)
+    assert orders_of(short(-delta, mark_usd=2_800.0), mark_usd=2_800.0) == ()

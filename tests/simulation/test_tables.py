@@ -238,7 +238,11 @@ def test_bad_rows_are_counted_named_and_left_out(folder):
 def test_rows_out_of_order_are_sorted(folder):
     lines = folder.lines(SPOT)
     folder.rewrite(SPOT, [lines[0], *reversed(lines[1:])])
-    assert (np.diff(load(folder).price.times_s) == HOUR_S).all()
+    history = load(folder)
+    assert (np.diff(history.price.times_s) == HOUR_S).all()
+    assert history.found[0].bad_rows == (
+        "1439 rows with a time before the row above, sorted, first at line 3",
+    )
 
 
 def test_a_gap_in_the_range_is_named_with_its_rows(folder):

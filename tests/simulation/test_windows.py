@@ -2,11 +2,12 @@
 
 import gzip
 
+import numpy as np
 import pytest
 
 from bot.errors import ConfigError
-from bot.model.units import DAY_S, parse_utc_s
-from bot.simulation.windows import Window, crisis_spans, read_windows, segments_of
+from bot.model.units import DAY_S, HOUR_S, parse_utc_s
+from bot.simulation.windows import Window, crisis_spans, history_segments, read_windows, segments_of
 
 HEAD = "id,start_utc,end_utc_exclusive,split,kind"
 CALM = "quiet,2022-03-01,2022-03-11,dev,calm"
@@ -96,3 +97,25 @@ def test_outside_crises_ends_3_days_before_and_begins_7_days_after():
         (window("a", 100, 105), window("b", 110, 112, "calm"), window("c", 130, 131, "bridge"))
     )
     assert spans == ((97 * DAY_S, 112 * DAY_S), (127 * DAY_S, 138 * DAY_S))
+
+
+def hours(*spans):
+    """Ends of hours, a second early as files are stamped, of spans of days."""
+    return np.concatenate([np.arange(a * 24, b * 24) for a, b in spans]) * HOUR_S + HOUR_S - 1.0
+
+
+def test_the_whole_history_is_cut_at_holes_and_each_window_belongs_to_where_most_of_it_is():
+    times_s = hours((0, 10), (12, 20))
+    windows = [window("early", 1, 3), window("astride", 9, 15), window("none", 30, 31)]
+    first, second = history_segments(times_s, windows, from_s=0.0, to_s=40 * DAY_S, hole_s=36 * HOUR_S)
+    assert (first.start_s, first.end_s) == (0.0, 10 * DAY_S)
+    assert (second.start_s, second.end_s) == (12 * DAY_S, 20 * DAY_S)
+    assert [item.id for item in first.windows] == ["early"]
+    assert [item.id for item in second.windows] == ["astride"]
+
+
+def test_a_short_hole_cuts_nothing_and_a_range_is_kept():
+    times_s = hours((0, 10), (11, 20))
+    (found,) = history_segments(times_s, [], from_s=2 * DAY_S, to_s=15 * DAY_S, hole_s=36 * HOUR_S)
+    assert (found.start_s, found.end_s) == (2 * DAY_S, 15 * DAY_S)
+    assert history_segments(times_s, [], from_s=50 * DAY_S, to_s=60 * DAY_S, hole_s=36 * HOUR_S) == ()

@@ -14,6 +14,7 @@ from bot.model.market import Column, Columns, Metric, SeriesKey
 from bot.model.units import DAY_S, HOUR_S, YEAR_S, parse_utc_s
 from bot.ports import MarketView
 from bot.quant import options
+from bot.venues.option_market import half_spread_usd
 from bot.venues.simulated import (
     OptionMarket,
     SimulatedVenue,
@@ -336,3 +337,94 @@ async def test_positions_come_back_from_a_journal():
 def test_a_market_outside_its_bounds_is_refused(key, value):
     with pytest.raises(ConfigError, match=key):
         replace(MARKET, **{key: value})
+
+
+# Costs of trading
+
+
+COSTLY = replace(
+    MARKET,
+    spread_vol=0.02,
+    impact_vol=0.01,
+    impact_contracts=500.0,
+    spread_stress=1.0,
+    notional_share=0.0003,
+    notional_cap=0.125,
+    gas_stress=3.0,
+    gas_gwei=30.0,
+)
+
+
+def half(model_usd, *, vega_usd=0.0, notional_usd=0.0, size=10.0, stress=0.0, market=COSTLY):
+    found = half_spread_usd(
+        market,
+        np.asarray(model_usd),
+        vega_usd=vega_usd,
+        notional_usd=notional_usd,
+        size=size,
+        stress=stress,
+    )
+    return float(found)
+
+
+def test_half_the_spread_is_the_larger_of_a_share_of_premium_and_vol_points():
+    assert half(1_000.0, vega_usd=1_000.0) == pytest.approx(120.0)  # 12 % over 2.02 points x 10 a point
+    assert half(100.0, vega_usd=1_000.0) == pytest.approx(20.2)  # 2 points, and 1 more x 10 / 500
+    assert half(100.0, vega_usd=1_000.0, size=500.0) == pytest.approx(30.0)
+
+
+def test_stress_doubles_the_spread_and_not_the_fee():
+    """120 x 2 + 0.03 % of 30,000; the fee is at most 12.5 % of premium."""
+    assert half(1_000.0, notional_usd=30_000.0, stress=1.0) == pytest.approx(249.0)
+    assert half(40.0, notional_usd=30_000.0) == pytest.approx(4.8 + 5.0)
+
+
+async def test_quote_purchase_mark_and_sale_agree_on_every_cost():
+    venue, view = SimulatedVenue(COSTLY), flat_view(vols=TENORS | {Metric.IV_30D: 1.09})
+    quote, buy = await bought(venue, view)
+    assert buy.premium_usd == pytest.approx(quote.premium_usd)
+    assert buy.gas_usd == quote.gas_usd == pytest.approx(5.0 * (1.0 + 3.0 * 0.5))  # half way to full stress
+    (mark,) = await venue.held(view)
+    sale = await venue.execute(leg(quote, Side.SELL, position_id=buy.position_id, key="sell"), view=view)
+    assert mark.liquidation_usd == pytest.approx(sale.premium_usd - sale.gas_usd)
+    assert quote.premium_usd - quote.model_usd == pytest.approx(quote.model_usd - sale.premium_usd)
+    assert quote.premium_usd > (1.0 + 0.12 * 1.5) * quote.model_usd  # spread in half stress, and a fee
+
+
+async def test_a_position_that_is_worth_less_than_its_spread_sells_for_nothing():
+    venue, view = SimulatedVenue(COSTLY), flat_view()
+    quote, _ = await bought(venue, view)
+    late = flat_view(9_000.0, now_s=float(quote.instrument.expiry_s - 2 * DAY_S))
+    (mark,) = await venue.held(late)
+    assert mark.model_usd >= 0.0
+    assert mark.liquidation_usd == 0.0
+
+
+@pytest.mark.parametrize(("gwei", "gas_usd"), [(10.0, 5.0), (30.0, 5.0), (90.0, 15.0), (math.nan, 5.0)])
+async def test_gas_follows_dear_days_of_mainnet_and_never_falls_under_the_calm_one(gwei, gas_usd):
+    view = flat_view()
+    key = SeriesKey(Metric.BASE_FEE_GWEI, "1", "daily-mean")
+    gas = Column(times_s=np.array([NOW_S - DAY_S]), values=np.array([gwei]))
+    view = replace(view, columns=Columns(series={**view.columns.series, key: gas}))
+    (quote, *_) = await quotes(view, market=COSTLY)
+    assert quote.gas_usd == pytest.approx(gas_usd)
+
+
+async def test_an_unsteady_index_bends_the_smile():
+    view = flat_view()
+    key = SeriesKey(Metric.VOL_OF_VOL, "ETH", "dvol")
+    column = Column(times_s=np.array([NOW_S - 1.0]), values=np.array([1.5]))
+    bent = replace(view, columns=Columns(series={**view.columns.series, key: column}))
+    plain = {q.instrument: q.iv for q in await quotes(view)}
+    years, curve = np.array([30 / 365]), np.array([0.8, 0.75, 0.7])
+    strike = 3_000.0 * np.exp(-0.75 * np.sqrt(years))
+    assert strike_ivs(curve, 3_000.0, strike, years, MARKET, curvature=0.045)[0] == pytest.approx(
+        0.75 * 1.075
+    )
+    assert all(q.iv >= plain.get(q.instrument, 0.0) for q in await quotes(bent))
+
+
+@pytest.mark.parametrize("key", ["spread_vol", "impact_vol", "spread_stress", "notional_share", "gas_stress"])
+def test_a_negative_cost_is_refused(key):
+    with pytest.raises(ConfigError, match=key):
+        replace(MARKET, **{key: -0.01})
