@@ -29,7 +29,7 @@ from bot.simulation.monte_carlo.lane_maths import (
     uniform_low,
 )
 
-LANES = 128  # paths of a tile
+LANES = 256  # paths of a tile
 
 # Rows of an asset, each LANES long at a fixed place of one flat array.
 X, ROOT, SPOT, SPOT_MOVE, MOVED = (

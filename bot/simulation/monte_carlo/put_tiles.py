@@ -85,7 +85,7 @@ def value_puts(a: Any, layer: Any) -> None:
 
 @compiled_kernel(fastmath=False)
 def spread_puts(a: Any, layer: Any, root_years: Any, impact: Any, market: Any) -> None:
-    """Write half the spread: the larger of a share of value and so many vol points, more in stress, and a fee."""
+    """Write half the spread: the larger of a share of value and some vol points, more in stress; a fee."""
     share, points, stressed = market[SPREAD_SHARE], market[SPREAD_VOL], market[SPREAD_STRESS]
     fee, cap = market[NOTIONAL_SHARE], market[NOTIONAL_CAP]
     for i in range(LANES):
@@ -99,7 +99,7 @@ def spread_puts(a: Any, layer: Any, root_years: Any, impact: Any, market: Any) -
 def price_puts(
     a: Any, layer: Any, base: Any, per_iv2: Any, root_years: Any, impact: Any, market: Any
 ) -> None:
-    """Write of each path's put the model value (Black-Scholes-Merton, rate 0, skewed vol) and half the spread."""
+    """Write each path's model value (Black-Scholes-Merton, rate 0, skewed vol) and half the spread."""
     floor = LEAST_VARIANCE * root_years * root_years
     place_puts(a, layer, base, per_iv2, floor, market[SKEW_BEND])
     ring_bells(layer)
