@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from commands import KEYSTORE_ROUNDS, Home
-from commands import PASSWORD as ACCOUNT_PASSWORD
 from eth_account import Account
 from safe_builders import OWNERS, safe_bench
 
 from bot.app.live import Bot, open_bot
 from bot.app.safe_owners import open_owners
 from bot.chain.rpc import Rpc
+from bot.devnet.config import PASSWORD as ACCOUNT_PASSWORD
 from bot.devnet.deploy_bench import Contract
 from bot.devnet.deploy_safe import create_safe, deploy_safe_system
 from bot.devnet.node import Devnet

@@ -106,7 +106,11 @@ def test_paid_received_and_held_make_the_net(crash_report, folder):
     )
 
 
-@pytest.mark.parametrize("made", [None, windows_run, sweep_run, monte_carlo_run], ids=str)
+@pytest.mark.parametrize(
+    "made",
+    [None, windows_run, sweep_run, monte_carlo_run],
+    ids=("backtest", "windows", "sweep", "monte-carlo"),
+)
 def test_a_run_that_is_read_again_gives_the_same_page(crash_report, tmp_path, made):
     before = made() if made else crash_report
     write_run(before, tmp_path / "run.json")
