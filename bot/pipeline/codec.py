@@ -9,7 +9,7 @@ float                  number; NaN, +inf, -inf as "NaN", "Infinity", "-Infinity"
 int, bool, str, None   themselves, never converted into each other
 bytes                  "0x" and hex digits
 enum                   its value
-tuple, NamedTuple      array
+tuple, NamedTuple      array; any other Sequence is read back as a tuple
 mapping                object when its keys are str, int or enums, else an array of pairs
 numpy float array      array of floats
 dataclass              object with one member for each field
@@ -24,7 +24,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, cast
@@ -91,6 +91,8 @@ def _built(kind: Any) -> tuple[Encode, Decode]:
         return _optional(arguments)
     if origin is tuple:
         return _tuple(arguments)
+    if origin is Sequence:  # read back as a tuple
+        return _tuple((*arguments, ...))
     if origin is np.ndarray:
         return _array()
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
