@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bot.engine.policy import Policy
-from bot.engine.rules.context import TierContext
+from bot.engine.rules.context import SCORE_DIGITS, TierContext
 from bot.engine.rules.outer_wings import WingDirective
 from bot.model.hedge import Layer, OptionType
 from bot.model.record import GroupState
@@ -17,7 +17,6 @@ from bot.signals.rsi import exhaustion
 OPENS_AT = {Layer.TAIL: Tier.CALM, Layer.MID: Tier.GUARDED, Layer.NEAR: Tier.ELEVATED}
 NEXT_NEARER = {Layer.TAIL: Layer.MID, Layer.MID: Layer.NEAR}
 NEXT_FARTHER = {Layer.NEAR: Layer.MID, Layer.MID: Layer.TAIL}
-_SCORE_DIGITS = 9  # R25
 MOVERS = ("S13", "S8", "S18", "S21")  # signals that move weight (R7)
 SCALERS = ("S2", "S12")  # signals that scale MID in (R13)
 _EXPANSION = {True: "confirmed", False: "none", None: "not live"}
@@ -79,7 +78,7 @@ def _value_moves(policy: Policy, scores: Mapping[str, float]) -> Mapping[str, fl
 def _score(scores: Mapping[str, float], signal: str) -> float:
     """Return a score as R25 compares it, so that its last bit moves no weight; 0 where it is unknown."""
     score = scores.get(signal, math.nan)
-    return round(min(max(score, 0.0), 1.0), _SCORE_DIGITS) if math.isfinite(score) else 0.0
+    return round(min(max(score, 0.0), 1.0), SCORE_DIGITS) if math.isfinite(score) else 0.0
 
 
 def _move(policy: Policy, points: dict[Layer, float], source: Layer, target: Layer, wanted: float) -> None:
