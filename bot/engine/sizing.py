@@ -65,7 +65,7 @@ def size_group(
     slots = [slot for slot in choices if by_layer[slot.layer].open]
     gains = {slot: unit_path_gains(group, choices[slot]) for slot in slots}
     listed = [slot for slot in slots if choices[slot].quote is not None]
-    present = sum(by_layer[layer].weight for layer in {slot.layer for slot in listed})
+    present = sum(by_layer[layer].weight for layer in Layer if any(slot.layer is layer for slot in listed))
     share = policy.sizing.shares.of(tier)
     parts = _proportions(policy, by_layer, {slot: choices[slot] for slot in listed})
     units, standing = _solve(policy, group, parts, gains, share=share * present)

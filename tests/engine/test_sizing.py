@@ -1,6 +1,9 @@
 """R8 and R14: how much."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -280,3 +283,38 @@ def test_r8_share_is_a_ceiling(share, iv):
     shares = dict.fromkeys(Tier.__members__, f"{100 * share:.4f} %")
     _, sizing = sized(Tier.SEVERE, policy=classic(sizing={"shares": shares}), at=frame(quotes=board(iv=iv)))
     assert sizing.reached <= share + 0.02  # one outcome of 199 at most
+
+
+_SIZED = """
+from engine.test_sizing import sized_by_score
+for score in (0.123, 0.127, 0.169, 0.173, 0.177):  # whose weights add up otherwise in another order
+    print(*sized_by_score(score))
+"""
+
+
+def sized_by_score(score):
+    """Units and weights in all their digits at SEVERE where S13 and S8 move weight between the layers."""
+    at, state = frame(), GroupState(tier=Tier.SEVERE)
+    group = read_group(POLICY, at, GROUP)
+    told = context(
+        POLICY, [reading("S2", 1.0), reading("S13", score), reading("S8", 1 - score)], state=state, at=at
+    )
+    plans, _, _ = plan_layers(POLICY, told, force=True)
+    sizing = size_group(POLICY, group, Tier.SEVERE, plans, choose(POLICY, group, tuple(Layer), at.quotes))
+    return [(item.units.hex(), item.weight.hex()) for item in sizing.targets.values()]
+
+
+def test_r25_sizes_do_not_hang_on_the_order_of_a_set():
+    """Each process orders a set of words by a hash of its own; a run and its replay are two processes."""
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", _SIZED],
+            env=os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": "tests"},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in (1, 2, 3, 6)  # orders of {NEAR, MID, TAIL} that differ
+    }
+    assert len(told) == 1

@@ -28,6 +28,8 @@ from bot.simulation.tables import load_history
 
 from .kernel_builders import HOUR_S, STEWARD, WITHOUT_OPTIONS, random_policy
 
+pytestmark = pytest.mark.xdist_group("kernels")  # compiled once
+
 DAY_S = 24 * HOUR_S
 PRICE, FUNDING = (
     SeriesKey(Metric.PRICE_USD, "ETH", "binance:spot"),

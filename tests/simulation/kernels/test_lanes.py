@@ -1,12 +1,15 @@
 """The compiled kernel equals its plain twin, bit for bit, whatever the policies and the tapes."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.simulation.kernels.evaluate import LANES, Inputs, Wanted, run_policies
 
 from .kernel_builders import random_inputs, random_policy
+
+pytestmark = pytest.mark.xdist_group("kernels")  # compiled once
 
 STEPS = 400
 

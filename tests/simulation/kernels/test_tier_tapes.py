@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from engine.factory import (
     FEED,
     GROUP,
@@ -31,6 +32,8 @@ from bot.simulation.kernels.evaluate import Inputs, Wanted, run_policies
 from bot.simulation.kernels.tapes import TierTape, tape_column
 
 from .kernel_builders import HOUR_S, STEWARD, random_policy
+
+pytestmark = pytest.mark.xdist_group("kernels")  # compiled once
 
 SIGNALS = ("S1", "S2", "S3", "S10", "S11", "S12", "S13", "S26", "S17", "S23", "S20")
 SUBJECTS = {"S17": "aave/USDC", "S23": "stablecoins"}

@@ -30,6 +30,8 @@ from bot.simulation.monte_carlo.path_twin import blank_state, path_keys, tell, w
 from bot.simulation.monte_carlo.run import run, set_up
 from bot.simulation.monte_carlo.sizing import layer_terms
 
+pytestmark = pytest.mark.xdist_group("monte-carlo")  # compiled once
+
 MODEL, MARKET = load_model(), load_market()
 V2, V3 = "v2:ETH/USDC:1000000", "v3:BTC/USDC:0.2:500000"
 

@@ -15,6 +15,8 @@ from bot.simulation.monte_carlo.model import PathModel, load_model
 from bot.simulation.monte_carlo.numbers import implied_from_spot, path_numbers
 from bot.simulation.monte_carlo.path_twin import exp_of, log_of, mix, normals, path_keys, uniforms, walk
 
+pytestmark = pytest.mark.xdist_group("monte-carlo")  # compiled once
+
 MODEL, MARKET = load_model(), load_market()
 DAY = 1.0
 

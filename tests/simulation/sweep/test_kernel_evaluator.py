@@ -13,6 +13,8 @@ from bot.simulation.sweep.kernel_evaluator import KernelEvaluator
 from bot.simulation.sweep.space import policy_table
 from bot.simulation.sweep.study import KERNEL, EngineEvaluator, evaluator_of
 
+pytestmark = pytest.mark.xdist_group("kernels")  # compiled once
+
 NO_OPTIONS = dict.fromkeys(("CALM", "GUARDED", "ELEVATED", "SEVERE", "CRISIS"), "0 %")
 
 
