@@ -29,7 +29,7 @@ def with_json_target(arguments: Sequence[str]) -> list[str]:
 
 def refuse_lost_results(json_to: str | None, report: Path | None) -> None:
     """Raise ConfigError before the work when what comes of it could not be written after it."""
-    from bot.simulation.report_target import refuse_bad_target
+    from bot.simulation.report.target import refuse_bad_target
 
     if json_to is not None and json_to != "-":
         path = Path(json_to)

@@ -21,8 +21,8 @@ from bot.pipeline.moments import Moment
 from bot.settings import PolicySettings, load_policy
 from bot.simulation.backtest import alvh_steps, cut_moments, run_backtest
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.market_model import Market, load_market, with_implied_vols
-from bot.simulation.tables import load_history
+from bot.simulation.history.tables import load_history
+from bot.simulation.market.model import Market, load_market, with_implied_vols
 
 _BACKTEST_DAYS = 30
 _DECISION_DAYS = 365

@@ -29,7 +29,7 @@ from bot.simulation.kernels import layout as at
 from bot.simulation.kernels.evaluate import Inputs, KernelRun, Wanted, run_policies
 from bot.simulation.kernels.market_tapes import MarketTape
 from bot.simulation.kernels.tapes import TierTape
-from bot.simulation.market_model import load_market
+from bot.simulation.market.model import load_market
 
 YEAR_MINUTES = 525_600
 _POLICIES = 256

@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from bot.errors import InvariantError
 from bot.settings import named_policy
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.market_model import load_market
+from bot.simulation.market.model import load_market
 from bot.simulation.monte_carlo import hedge_rows as hedge
 from bot.simulation.monte_carlo import measure_tiles as measure
 from bot.simulation.monte_carlo.hedge_twin import hedge_paths

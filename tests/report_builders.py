@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from bot.simulation.intervals import Interval
-from bot.simulation.report_inputs import (
+from bot.simulation.report.inputs import (
     ControlFigures,
     Estimate,
     Fan,

@@ -10,7 +10,7 @@ from bot.engine.policy import Policy, parse_policy
 from bot.model.units import DAY_S, HOUR_S
 from bot.settings import read_source
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.market_model import load_market
+from bot.simulation.market.model import load_market
 from bot.simulation.sweep.choice import Objective
 from bot.simulation.sweep.evaluation import Evaluation, Span, SpanSums, spans_of
 from bot.simulation.sweep.space import policy_table
@@ -18,7 +18,7 @@ from bot.simulation.sweep.space_file import read_space
 from bot.simulation.sweep.study import Job, Study, data_digest
 from bot.simulation.sweep.sweep import Plan
 from bot.simulation.sweep.workers import Done, Here, Hours
-from bot.simulation.windows import Segment, Window
+from bot.simulation.windows.file import Segment, Window
 
 BASE = read_source("steward").table
 START_S = 1_650_000_000 // DAY_S * DAY_S

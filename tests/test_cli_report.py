@@ -7,7 +7,7 @@ from commands import CommandServer
 from history_builders import DataFolder
 from report_builders import sweep_run, windows_run
 
-from bot.simulation.report_files import write_run
+from bot.simulation.report.files import write_run
 
 STRETCH = ("--exposure", "v2:ETH/USDC:1000000", "--from", "2022-04-10", "--to", "2022-04-10")
 

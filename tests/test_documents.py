@@ -17,7 +17,7 @@ from bot.devnet.scenarios import playable
 from bot.model.hedge import LegStatus, Side
 from bot.model.market import Column, Metric, SeriesKey
 from bot.model.tier import Quality
-from bot.simulation.report_journal import from_steps
+from bot.simulation.report.journal import from_steps
 from bot.simulation.results import order_json, tier_changes, tier_json
 
 HOUR_S = 3_600.0

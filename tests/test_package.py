@@ -31,8 +31,8 @@ SHIPPED = (
     "bot/policies/steward.toml",
     "bot/policies/fortress.toml",
     "bot/policies/promoter.toml",
-    "bot/simulation/market.toml",
-    "bot/simulation/report.css",
+    "bot/simulation/market/market.toml",
+    "bot/simulation/report/report.css",
     "bot/devnet/packages.lock.json",
     "bot/contracts_abi/UniswapV3Pool.json",
 )
@@ -42,7 +42,7 @@ import bot
 from bot.chain.abi import Abi
 from bot.devnet.packages import read_lock
 from bot.settings import PolicySettings, load_policy
-from bot.simulation.market_model import load_market
+from bot.simulation.market.model import load_market
 Abi.load("UniswapV3Pool").function("slot0")
 assert read_lock() and load_market() and load_policy(PolicySettings()).name == "classic"
 print(Path(bot.__file__).parent)

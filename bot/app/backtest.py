@@ -8,11 +8,11 @@ from bot.model.units import DAY_S, parse_utc_s
 from bot.settings import read_source
 from bot.simulation.backtest import Progress, run_backtest
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.market_model import load_market
-from bot.simulation.report_data import from_backtest
-from bot.simulation.report_files import write_report
+from bot.simulation.history.tables import load_history, lookback_for
+from bot.simulation.market.model import load_market
+from bot.simulation.report.data import from_backtest
+from bot.simulation.report.files import write_report
 from bot.simulation.results import BacktestResult
-from bot.simulation.tables import load_history, lookback_for
 
 
 async def backtest(

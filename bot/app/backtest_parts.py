@@ -12,12 +12,12 @@ from pathlib import Path
 
 from bot.engine.policy import Policy
 from bot.simulation.backtest import Progress
-from bot.simulation.control import TierSeries, run_rotations
 from bot.simulation.exposures import ExposureSpec
 from bot.simulation.kept_parts import KeptParts, part_name, study_digest
-from bot.simulation.market_model import Market
-from bot.simulation.window_run import Account, Track, hours_in, run_benchmarks, run_segment
-from bot.simulation.windows import Segment
+from bot.simulation.market.model import Market
+from bot.simulation.windows.control import TierSeries, run_rotations
+from bot.simulation.windows.file import Segment
+from bot.simulation.windows.run import Account, Track, hours_in, run_benchmarks, run_segment
 
 POLICY, BENCHMARKS, CONTROL = "policy", "benchmarks", "control"
 Removed = Mapping[int, Mapping[str, float]]  # rotation -> window -> share

@@ -12,8 +12,13 @@ from bot.model.market import Column
 from bot.model.units import DAY_S, parse_utc_s
 from bot.settings import named_policy
 from bot.simulation.backtest import Progress
-from bot.simulation.comparison import StrategyFinding, policy_name
-from bot.simulation.control import (
+from bot.simulation.exposures import ExposureSpec, parse_exposure
+from bot.simulation.history.span import data_problems, history_span
+from bot.simulation.history.tables import lookback_for, price_file
+from bot.simulation.kept_parts import KeptParts
+from bot.simulation.market.model import HOLE_S, Market, load_market
+from bot.simulation.windows.comparison import StrategyFinding, policy_name
+from bot.simulation.windows.control import (
     CADENCE_H,
     ROTATIONS,
     ControlFinding,
@@ -22,18 +27,13 @@ from bot.simulation.control import (
     tier_series,
     turns,
 )
-from bot.simulation.exposures import ExposureSpec, parse_exposure
-from bot.simulation.history_span import data_problems, history_span
-from bot.simulation.kept_parts import KeptParts
-from bot.simulation.market_model import HOLE_S, Market, load_market
-from bot.simulation.splits import hold_out_from_s
-from bot.simulation.tables import lookback_for, price_file
-from bot.simulation.walk_forward import check_folds, hold_out, walk_forward
-from bot.simulation.window_intervals import money_ranges
-from bot.simulation.window_measures import MoneyFinding, money_finding, window_findings
-from bot.simulation.window_results import PolicyFindings, WindowsResult, findings_of, strategies_of
-from bot.simulation.window_run import Account, Track
-from bot.simulation.windows import Segment, Window, history_segments, read_windows, segments_of
+from bot.simulation.windows.file import Segment, Window, history_segments, read_windows, segments_of
+from bot.simulation.windows.intervals import money_ranges
+from bot.simulation.windows.measures import MoneyFinding, money_finding, window_findings
+from bot.simulation.windows.results import PolicyFindings, WindowsResult, findings_of, strategies_of
+from bot.simulation.windows.run import Account, Track
+from bot.simulation.windows.splits import hold_out_from_s
+from bot.simulation.windows.walk_forward import check_folds, hold_out, walk_forward
 
 MOST_LEAD_DAYS = 3_650.0
 MOST_ROTATIONS = 1_000

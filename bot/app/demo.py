@@ -22,9 +22,9 @@ from bot.model.market import SeriesKey
 from bot.model.record import StepRecord
 from bot.pipeline.history import History
 from bot.settings import PolicySettings, Settings, cache_dir, load_settings
-from bot.simulation.report_data import ReportData
-from bot.simulation.report_files import write_report
-from bot.simulation.report_journal import from_steps
+from bot.simulation.report.data import ReportData
+from bot.simulation.report.files import write_report
+from bot.simulation.report.journal import from_steps
 from bot.simulation.stress.description import Scenario
 
 RECORDING = "recording"  # folder in what --keep leaves, for alvh replay

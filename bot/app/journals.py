@@ -11,8 +11,8 @@ from bot.model.record import StepRecord
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.pipeline.recorded_orders import JournalOrders
 from bot.settings import Settings
-from bot.simulation.report_data import ReportData
-from bot.simulation.report_journal import from_steps
+from bot.simulation.report.data import ReportData
+from bot.simulation.report.journal import from_steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,12 @@ from bot.errors import ConfigError
 from bot.model.units import DAY_S, parse_utc_s
 from bot.settings import named_policy
 from bot.simulation.backtest import Progress
-from bot.simulation.comparison import policy_name
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.history_span import history_span
+from bot.simulation.history.span import history_span
+from bot.simulation.history.tables import load_history, lookback_for, price_file
 from bot.simulation.look_ahead import AFTER_S, BEFORE_S, LookAhead, Probe, check_at, probe_times
-from bot.simulation.market_model import load_market
-from bot.simulation.tables import load_history, lookback_for, price_file
+from bot.simulation.market.model import load_market
+from bot.simulation.windows.comparison import policy_name
 
 MOST_PROBES = 1_000
 

@@ -11,7 +11,7 @@ from bot.errors import ConfigError
 from bot.model.units import parse_utc_s
 from bot.settings import named_policy
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.market_model import load_market
+from bot.simulation.market.model import load_market
 from bot.simulation.monte_carlo.bootstrap import read_daily
 from bot.simulation.monte_carlo.exact import Progress, check
 from bot.simulation.monte_carlo.fit import fitted, model_text
@@ -19,7 +19,7 @@ from bot.simulation.monte_carlo.model import PathModel, load_model
 from bot.simulation.monte_carlo.results import MonteCarloResult, risk_of
 from bot.simulation.monte_carlo.run import run, set_up
 from bot.simulation.monte_carlo.words import SIMPLIFIED, path_words
-from bot.simulation.report_files import write_report
+from bot.simulation.report.files import write_report
 
 Kind = Literal["regimes", "jumps", "bootstrap"]
 KINDS: tuple[str, ...] = get_args(Kind)

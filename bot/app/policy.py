@@ -14,7 +14,7 @@ from bot.engine.policy_readers import quantity
 from bot.engine.policy_schema import policy_schema
 from bot.errors import ConfigError
 from bot.settings import PRESETS, PolicySettings, PolicySource, read_source
-from bot.simulation.market_model import load_market
+from bot.simulation.market.model import load_market
 
 LEAST_VOL, MOST_VOL = 0.05, 10.0  # a year; beyond them an input is a slip of the unit
 

@@ -8,16 +8,16 @@ from bot.app.journals import journal_report
 from bot.app.policy import keys_of
 from bot.errors import ConfigError
 from bot.settings import Settings, read_source
-from bot.simulation import report_compare
-from bot.simulation.comparison import policy_name
-from bot.simulation.report_compare import Side
-from bot.simulation.report_files import page_of, write_page, write_report
-from bot.simulation.report_target import RUN_FILE, refuse_bad_target
-from bot.simulation.saved_run import Run, read_run
+from bot.simulation.report import compare_page
+from bot.simulation.report.compare_page import Side
+from bot.simulation.report.files import page_of, write_page, write_report
+from bot.simulation.report.saved_run import Run, read_run
+from bot.simulation.report.target import RUN_FILE, refuse_bad_target
+from bot.simulation.sweep.report import sweep_report
 from bot.simulation.sweep.results import SweepResult
-from bot.simulation.sweep_report import sweep_report
-from bot.simulation.window_report import windows_report
-from bot.simulation.window_results import WindowsResult
+from bot.simulation.windows.comparison import policy_name
+from bot.simulation.windows.report import windows_report
+from bot.simulation.windows.results import WindowsResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +61,13 @@ def compare_runs(paths: Sequence[Path], *, target: Path) -> Compared:
     first, second = (
         Side(name=name, run=read_run(path)) for name, path in zip(_names(paths), paths, strict=True)
     )
-    page = report_compare.page_of(first, second)
+    page = compare_page.page_of(first, second)
     write_page(page, target)
     return Compared(
         first=first,
         second=second,
         headline=page.panels[0].title,
-        differences=report_compare.summary_lines(first, second),
+        differences=compare_page.summary_lines(first, second),
     )
 
 

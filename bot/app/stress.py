@@ -17,7 +17,7 @@ from bot.model.record import StepRecord
 from bot.model.units import HOUR_S
 from bot.settings import named_policy
 from bot.simulation.exposures import ExposureSpec, parse_exposure
-from bot.simulation.market_model import load_market
+from bot.simulation.market.model import load_market
 from bot.simulation.stress.catalogue import ALL, names, scenario_named
 from bot.simulation.stress.description import Scenario
 from bot.simulation.stress.findings import Finding, finding_of

@@ -11,7 +11,7 @@ from bot.model.units import DAY_S, HOUR_S
 from bot.ports import MarketView
 from bot.quant.var import DAYS_PER_YEAR, VOL_CAP, VOL_FLOOR
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.market_model import Market
+from bot.simulation.market.model import Market
 from bot.venues.simulated import SimulatedVenue
 
 EXPOSURES = ("v2:ETH/USDC:100000", "v3:ETH/USDC:100000:-20%:+20%")

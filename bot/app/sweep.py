@@ -10,8 +10,9 @@ from bot.model.units import DAY_S, parse_utc_s
 from bot.settings import read_source
 from bot.simulation.backtest import Progress
 from bot.simulation.exposures import ExposureSpec, parse_exposure
-from bot.simulation.history_span import history_span
-from bot.simulation.market_model import HOLE_S, load_market
+from bot.simulation.history.span import history_span
+from bot.simulation.history.tables import price_file
+from bot.simulation.market.model import HOLE_S, load_market
 from bot.simulation.sweep.cells import Evaluations
 from bot.simulation.sweep.choice import Objective
 from bot.simulation.sweep.evaluation import spans_of
@@ -22,8 +23,7 @@ from bot.simulation.sweep.store import open_results
 from bot.simulation.sweep.study import ENGINE, KERNEL, Study, data_digest
 from bot.simulation.sweep.sweep import Plan, run_sweep
 from bot.simulation.sweep.workers import Executor, Here, LocalWorkers
-from bot.simulation.tables import price_file
-from bot.simulation.windows import Segment, Window, history_segments, read_windows, segments_of
+from bot.simulation.windows.file import Segment, Window, history_segments, read_windows, segments_of
 
 MOST_LEAD_DAYS = 3_650.0
 MOST_EMBARGO_DAYS = 365.0

@@ -9,7 +9,7 @@ from bot.cli.shared import DEFAULT_CONFIG, ConfigOption, ModeOption, ReportOptio
 from bot.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bot.simulation.saved_run import Run
+    from bot.simulation.report.saved_run import Run
 
 DEFAULT_TARGET = Path("alvh-report.html")
 _WIDTH = 80
@@ -58,7 +58,7 @@ def _journal(config: Path, mode: str, target: Path) -> None:
 
 def _run(path: Path, target: Path) -> None:
     from bot.app.report import report_run
-    from bot.simulation.report_target import refuse_bad_target
+    from bot.simulation.report.target import refuse_bad_target
 
     refuse_bad_target(target)
     _print(*report_run(path, target=target))
@@ -66,8 +66,8 @@ def _run(path: Path, target: Path) -> None:
 
 def _compare(paths: list[Path], target: Path) -> None:
     from bot.app.report import compare_runs
-    from bot.simulation.report_target import refuse_bad_target
-    from bot.simulation.report_terminal import Rows
+    from bot.simulation.report.target import refuse_bad_target
+    from bot.simulation.report.terminal import Rows
 
     refuse_bad_target(target)
     found = compare_runs(paths, target=target)
@@ -78,8 +78,8 @@ def _compare(paths: list[Path], target: Path) -> None:
 
 
 def _print(run: "Run", headline: str) -> None:
-    from bot.simulation.report_data import ReportData
-    from bot.simulation.report_terminal import print_report
+    from bot.simulation.report.data import ReportData
+    from bot.simulation.report.terminal import print_report
 
     if isinstance(run, ReportData):
         print_report(run, out)

@@ -56,7 +56,7 @@ def demo(
     """Take an LP position through a market on a local chain and report hedged against unhedged."""
     from bot.app.demo import demo as play
     from bot.documents import demo_document
-    from bot.simulation.report_terminal import print_report
+    from bot.simulation.report.terminal import print_report
     from bot.terminal import StepPrinter
 
     refuse_lost_results(json_to, report)
@@ -207,7 +207,7 @@ def _check_stretch(
 def _run_windows(request: "WindowsRequest", json_to: str | None, report: Path | None) -> None:
     from bot.app.backtest_windows import backtest_windows
     from bot.app.report import report_windows
-    from bot.simulation.window_terminal import print_windows
+    from bot.simulation.windows.terminal import print_windows
     from bot.terminal import hours_progress
 
     with hours_progress(err) as on_hour:
@@ -256,8 +256,8 @@ def _run_stretch(
 
 
 def _print_stretch(result: "BacktestResult", journal: Path | None, report: Path | None) -> None:
-    from bot.simulation.report_data import from_backtest
-    from bot.simulation.report_terminal import print_report
+    from bot.simulation.report.data import from_backtest
+    from bot.simulation.report.terminal import print_report
 
     print_report(from_backtest(result), out)
     if report is not None:

@@ -109,7 +109,7 @@ def _on_devnet(
     from bot.devnet.config import DEFAULT_POLICY
     from bot.devnet.scenarios import left_out, playable, playable_names
     from bot.documents import demo_document
-    from bot.simulation.report_terminal import print_report
+    from bot.simulation.report.terminal import print_report
     from bot.terminal import StepPrinter
 
     if exposure is not None or market is not None:

@@ -18,7 +18,7 @@ from bot.model.market import FloatArray
 from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.pipeline.perpetual_book import perpetual_book_of
 from bot.quant import lp
-from bot.simulation.beside_orders import BesideOrder
+from bot.simulation.report.beside_orders import BesideOrder
 from bot.venues.booked import payoff_usd
 
 _FILLED = (LegStatus.FILLED, LegStatus.PARTIAL)

@@ -16,8 +16,18 @@ from bot.model.units import DAY_S, HOUR_S, YEAR_S, iso_utc
 from bot.pipeline.loop import Decide, Moment, Pipeline, view_of
 from bot.pipeline.memory_journal import MemoryJournal
 from bot.ports import PerpetualVenue, VenuePosition
+from bot.simulation.benchmarks.desk import Path, marks_usd, run_strategy
+from bot.simulation.benchmarks.strategies import (
+    DeltaHedge,
+    PerpetualStrategy,
+    PutProgramme,
+    StaticLayers,
+    Strategy,
+    TailProgramme,
+)
 from bot.simulation.exposures import ExposureSpec, PositionPath
-from bot.simulation.market_model import HOLE_S, Market, with_implied_vols
+from bot.simulation.history.tables import History
+from bot.simulation.market.model import HOLE_S, Market, with_implied_vols
 from bot.simulation.metrics import max_drawdown
 from bot.simulation.results import (
     ALVH,
@@ -28,16 +38,6 @@ from bot.simulation.results import (
     shapes_of,
     tier_changes,
 )
-from bot.simulation.strategies import (
-    DeltaHedge,
-    PerpetualStrategy,
-    PutProgramme,
-    StaticLayers,
-    Strategy,
-    TailProgramme,
-)
-from bot.simulation.strategy_desk import Path, marks_usd, run_strategy
-from bot.simulation.tables import History
 from bot.venues.simulated import SimulatedVenue
 from bot.venues.simulated_perpetual import SimulatedPerpetualVenue
 

@@ -17,10 +17,10 @@ import bot
 from bot.errors import ConfigError
 from bot.model.units import iso_utc
 from bot.simulation.exposures import ExposureSpec
+from bot.simulation.history.tables import Gap
 from bot.simulation.sweep.study import code_digest, data_digest, digest_of
-from bot.simulation.tables import Gap
-from bot.simulation.window_run import Account, Track
-from bot.simulation.windows import Segment
+from bot.simulation.windows.file import Segment
+from bot.simulation.windows.run import Account, Track
 
 _FORMAT = 1
 _META = "meta"

@@ -17,10 +17,10 @@ from bot.pipeline import codec
 from bot.pipeline.memory_journal import MemoryJournal
 from bot.pipeline.moments import Moment
 from bot.simulation.backtest import alvh_steps, benchmarks, cut_moments
+from bot.simulation.benchmarks.desk import run_strategy
 from bot.simulation.exposures import ExposureSpec
-from bot.simulation.market_model import Market, with_implied_vols
-from bot.simulation.strategy_desk import run_strategy
-from bot.simulation.tables import History
+from bot.simulation.history.tables import History
+from bot.simulation.market.model import Market, with_implied_vols
 
 BEFORE_S, AFTER_S = 3 * DAY_S, DAY_S  # what is run around each moment
 _NOISE = 0.10  # of what comes after it, in logs

@@ -5,7 +5,7 @@ from rich.text import Text
 
 from bot.model.units import iso_utc
 from bot.simulation.look_ahead import LookAhead, Probe
-from bot.simulation.report_terminal import WIDTH, Rows
+from bot.simulation.report.terminal import WIDTH, Rows
 from bot.simulation.wording import strategy_name
 
 

@@ -13,7 +13,7 @@ from bot.model.tier import Tier
 from bot.model.units import iso_utc
 from bot.ports import VenuePosition
 from bot.simulation.exposures import ExposureSpec
-from bot.simulation.tables import FileReport, Gap
+from bot.simulation.history.tables import FileReport, Gap
 
 ALVH, UNHEDGED = "alvh", "unhedged"
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from bot.model.account_order import AccountOrder, AccountOutcome, Moved
 from bot.model.base_layers import Action
 from bot.model.hedge import LegStatus
-from bot.simulation.report_terminal import hanging
+from bot.simulation.report.terminal import hanging
 from bot.simulation.wording import percent, usd, when
 
 if TYPE_CHECKING:

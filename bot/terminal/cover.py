@@ -9,7 +9,7 @@ from rich.text import Text
 from bot.model.cover import ClaimDraft, ClaimState, CoverOrder, CoverOutcome, CoverQuote, HeldCover
 from bot.model.hedge import LegStatus
 from bot.model.units import DAY_S
-from bot.simulation.report_terminal import Rows, hanging
+from bot.simulation.report.terminal import Rows, hanging
 from bot.simulation.wording import percent, usd, when
 
 _CLAIMS = {

@@ -15,7 +15,7 @@ from bot.model.hedge import HedgeLeg, LayerTarget, Shortfall
 from bot.model.record import Alternative, GroupDecision, ProtocolDecision
 from bot.model.tier import Quality, Reading, RuleFinding
 from bot.model.units import HOUR_S
-from bot.simulation.report_terminal import Rows, hanging
+from bot.simulation.report.terminal import Rows, hanging
 from bot.simulation.wording import UNKNOWN, percent, usd, when
 from bot.terminal.status import TIER_STYLE, condor_words, perpetual_words
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from bot.app.lp import LpRow, LpView
 from bot.model.exposure import ExposureKind
 from bot.model.lp_position import LpPosition, LpToken
-from bot.simulation.report_terminal import Rows, hanging
+from bot.simulation.report.terminal import Rows, hanging
 from bot.simulation.wording import UNKNOWN, percent, usd, when
 from bot.watchers.positions.tokens import short_address
 

@@ -13,7 +13,7 @@ from bot.app.orders import History
 from bot.model.execution import DueAction
 from bot.model.hedge import LegOutcome, LegStatus, Quote, Side
 from bot.pipeline.desk import Request
-from bot.simulation.report_terminal import Rows, hanging
+from bot.simulation.report.terminal import Rows, hanging
 from bot.simulation.wording import usd, when
 from bot.terminal.account import account_line, order_words
 from bot.terminal.cover import cover_line, cover_words, covers_table

@@ -9,7 +9,7 @@ from rich.text import Text
 from bot.engine.market_view import ExpiryView, MarketView
 from bot.engine.replicate import ExpiryReplication, GroupReplication
 from bot.quant.smile import SmileModel
-from bot.simulation.report_terminal import Rows, hanging
+from bot.simulation.report.terminal import Rows, hanging
 from bot.simulation.wording import UNKNOWN, percent, usd
 
 _FITS = {

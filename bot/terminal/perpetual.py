@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from bot.model.perpetual import HeldPerpetual, PerpetualOrder
-from bot.simulation.report_terminal import Rows, hanging
+from bot.simulation.report.terminal import Rows, hanging
 from bot.simulation.wording import usd
 
 

@@ -13,7 +13,7 @@ from bot.app.policy_signing import Verification, grant_document
 from bot.chain.policy_signature import Verdict
 from bot.engine.affordability import Affordability
 from bot.model.units import iso_utc
-from bot.simulation.report_terminal import Rows, hanging
+from bot.simulation.report.terminal import Rows, hanging
 from bot.simulation.wording import percent, usd, when
 
 _NEARLY = 0.98  # of a wanted share: lots are whole

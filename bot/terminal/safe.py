@@ -8,7 +8,7 @@ from rich.text import Text
 
 from bot.app.safe_owners import SafeLook, Shown
 from bot.chain.safe_calls import ReadCall
-from bot.simulation.report_terminal import hanging
+from bot.simulation.report.terminal import hanging
 from bot.simulation.wording import when
 
 

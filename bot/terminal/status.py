@@ -25,8 +25,8 @@ from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.record import Decision, GroupDecision, ProtocolDecision, StepRecord
 from bot.model.tier import Quality, Reading, RuleFinding, Tier
 from bot.model.units import iso_utc
-from bot.simulation.report_decided import ENOUGH, NOTABLE_SHARE, is_enough
-from bot.simulation.report_terminal import Rows, hanging
+from bot.simulation.report.decided import ENOUGH, NOTABLE_SHARE, is_enough
+from bot.simulation.report.terminal import Rows, hanging
 from bot.simulation.results import cash_usd
 from bot.simulation.wording import (
     INDICATIVE,

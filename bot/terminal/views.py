@@ -15,8 +15,8 @@ from bot.app.plan import Plan
 from bot.engine.protection import Protection, ProtectionLeg
 from bot.model.record import StepRecord
 from bot.model.tier import Tier
-from bot.simulation.report_decided import NOTABLE_SHARE
-from bot.simulation.report_terminal import Rows, hanging
+from bot.simulation.report.decided import NOTABLE_SHARE
+from bot.simulation.report.terminal import Rows, hanging
 from bot.simulation.wording import INDICATIVE, percent, usd, when
 from bot.terminal.market import market_lines, replication_lines
 from bot.terminal.status import TIER_STYLE, outcome_lines, state_line

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from bot.app.backtest_windows import WindowsRequest, backtest_windows
 from bot.errors import ConfigError
-from bot.simulation.window_results import unseen_words
-from bot.simulation.window_terminal import print_windows
+from bot.simulation.windows.results import unseen_words
+from bot.simulation.windows.terminal import print_windows
 
 DAY_S = 86_400
 CALM = ("quiet", 37, 38, "calm")

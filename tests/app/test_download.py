@@ -21,7 +21,7 @@ from bot.app.download_feeds import Hosts
 from bot.app.download_files import HistoryFile, Row, only_writer
 from bot.errors import ConfigError
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.tables import load_history
+from bot.simulation.history.tables import load_history
 from bot.watchers.web import client
 
 NOW_S = datetime(2026, 11, 21, 12, 20, tzinfo=UTC).timestamp()

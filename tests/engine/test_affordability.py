@@ -9,7 +9,7 @@ from bot.engine.affordability import affordability
 from bot.engine.protection import price_protection
 from bot.model.tier import Tier
 from bot.settings import named_policy
-from bot.simulation.market_model import load_market
+from bot.simulation.market.model import load_market
 
 MARKET = load_market()
 

@@ -10,9 +10,9 @@ from bot.model.units import DAY_S
 from bot.settings import named_policy
 from bot.simulation.backtest import run_backtest
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.market_model import load_market
-from bot.simulation.report_data import ReportData, from_backtest
-from bot.simulation.tables import load_history
+from bot.simulation.history.tables import load_history
+from bot.simulation.market.model import load_market
+from bot.simulation.report.data import ReportData, from_backtest
 
 
 @pytest.fixture

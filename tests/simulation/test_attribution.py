@@ -27,9 +27,9 @@ from bot.simulation.attribution import (
 )
 from bot.simulation.backtest import run_backtest
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.market_model import load_market
-from bot.simulation.report_data import from_backtest
-from bot.simulation.tables import load_history
+from bot.simulation.history.tables import load_history
+from bot.simulation.market.model import load_market
+from bot.simulation.report.data import from_backtest
 
 from .test_backtest import FROM_S, TO_S
 

@@ -20,8 +20,8 @@ from bot.model.tier import Tier
 from bot.model.units import parse_utc_s
 from bot.simulation.backtest import benchmarks, cut_moments, run_backtest
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.market_model import load_market, with_implied_vols
-from bot.simulation.tables import load_history
+from bot.simulation.history.tables import load_history
+from bot.simulation.market.model import load_market, with_implied_vols
 
 DAY_S, HOUR_S = 86_400, 3_600
 SPEC = parse_exposure("v2:ETH/USDC:1000000")

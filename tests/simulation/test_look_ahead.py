@@ -12,6 +12,7 @@ from bot.model.market import Columns
 from bot.model.units import DAY_S, HOUR_S
 from bot.settings import named_policy
 from bot.simulation.exposures import parse_exposure
+from bot.simulation.history.tables import load_history
 from bot.simulation.look_ahead import (
     AFTER_S,
     BEFORE_S,
@@ -21,8 +22,7 @@ from bot.simulation.look_ahead import (
     check_at,
     probe_times,
 )
-from bot.simulation.market_model import load_market, with_implied_vols
-from bot.simulation.tables import load_history
+from bot.simulation.market.model import load_market, with_implied_vols
 
 SPEC = parse_exposure("v2:ETH/USDC:1000000")
 AT_S = float(START_S + 41 * DAY_S)

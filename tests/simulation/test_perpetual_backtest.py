@@ -13,7 +13,7 @@ from bot.model.market import Column, Columns, Metric
 from bot.model.perpetual import Perpetual, PerpetualAction, PerpetualOrder
 from bot.pipeline.memory_journal import MemoryJournal
 from bot.simulation.backtest import alvh_steps, cut_moments, run_backtest
-from bot.simulation.market_model import load_market, with_implied_vols
+from bot.simulation.market.model import load_market, with_implied_vols
 
 from .test_backtest import SPEC, classic, history_of
 

@@ -29,7 +29,7 @@ from bot.simulation.kernels.support import policy_unsupported
 from bot.simulation.kernels.tape_set import Tapes
 from bot.simulation.kernels.tapes import TierTape, refuse, tier_key
 from bot.simulation.kernels.twin import run_twin
-from bot.simulation.market_model import HOLE_S
+from bot.simulation.market.model import HOLE_S
 
 _ONE_BY_ONE = 8  # policies up to which each runs alone: a block would be mostly empty
 _LEAST_ROOM = 256  # spends within 30 days, and orders, that there is room for at first

@@ -33,7 +33,7 @@ from bot.simulation.kernels.layout import (
 )
 from bot.simulation.kernels.support import market_unsupported, tiers_unsupported
 from bot.simulation.kernels.tapes import refuse
-from bot.simulation.market_model import Market
+from bot.simulation.market.model import Market
 from bot.venues.booked_perpetual import FUNDING_STANDS_S, funding_apr
 from bot.venues.simulated_perpetual import PerpetualMarket
 

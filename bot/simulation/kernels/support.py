@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bot.engine.policy import Policy
 from bot.model.tier import Quality, Reading, Tier
 from bot.pipeline.moments import Moment
-from bot.simulation.market_model import Market
+from bot.simulation.market.model import Market
 
 _CARRY, _PARITY = "S21", "S22"
 _LEAST_LOT = 1e-6  # under it the venue's and the book's dust could differ

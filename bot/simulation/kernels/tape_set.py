@@ -10,7 +10,7 @@ from bot.pipeline.moments import Moment
 from bot.simulation.kernels.market_tapes import MarketTape, market_tape, stress_key, stress_series
 from bot.simulation.kernels.support import Unsupported, fees_unsupported
 from bot.simulation.kernels.tapes import TierTape, tier_key, tier_tape
-from bot.simulation.market_model import Market
+from bot.simulation.market.model import Market
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -13,10 +13,10 @@ from bot.model.market import FloatArray
 from bot.model.units import DAY_S
 from bot.quant.bars import closed_bars
 from bot.simulation.exposures import parse_exposure
+from bot.simulation.history.tables import price_file
 from bot.simulation.monte_carlo import path_tiles as path
 from bot.simulation.monte_carlo.model import PathModel
 from bot.simulation.monte_carlo.numbers import PathNumbers, Replay, reversion_of
-from bot.simulation.tables import price_file
 
 LEAST_DAYS = 250  # as R8 asks of a history
 _WARM_UP = 20

@@ -14,7 +14,7 @@ import numpy as np
 from bot.model.market import FloatArray
 from bot.quant.var import expected_shortfall
 from bot.simulation.intervals import Interval
-from bot.simulation.report_inputs import Estimate
+from bot.simulation.report.inputs import Estimate
 
 Z_90 = 1.6448536269514722  # standard normal, 95 % quantile
 NOTHING = Estimate(value=math.nan)

@@ -18,8 +18,9 @@ from bot.model.units import DAY_S, HOUR_S
 from bot.pipeline.memory_journal import MemoryJournal
 from bot.simulation.backtest import alvh_steps, cut_moments
 from bot.simulation.exposures import ExposureSpec
-from bot.simulation.history_files import DVOL_KEY, spot_key
-from bot.simulation.market_model import Market, with_implied_vols
+from bot.simulation.history.files import DVOL_KEY, spot_key
+from bot.simulation.history.tables import LOOKBACK_S, History
+from bot.simulation.market.model import Market, with_implied_vols
 from bot.simulation.metrics import max_drawdown
 from bot.simulation.monte_carlo.hedge_twin import hedge_paths
 from bot.simulation.monte_carlo.numbers import path_numbers
@@ -27,7 +28,6 @@ from bot.simulation.monte_carlo.path_twin import AssetState, blank_state, path_k
 from bot.simulation.monte_carlo.results import ExactCheck
 from bot.simulation.monte_carlo.run import Setup
 from bot.simulation.results import cash_usd
-from bot.simulation.tables import LOOKBACK_S, History
 
 Progress = Callable[[int, int], None]  # hours done, hours in all
 _START_S = 1_704_067_200  # 2024-01-01: made-up time; listed expiries follow from it

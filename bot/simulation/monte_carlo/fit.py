@@ -24,10 +24,10 @@ from bot.errors import ConfigError
 from bot.model.market import EMPTY_COLUMN, Column, FloatArray
 from bot.model.units import DAY_S, HOUR_S, iso_utc
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.history_files import DVOL_KEY, column_of, tables_for
+from bot.simulation.history.files import DVOL_KEY, column_of, tables_for
+from bot.simulation.history.tables import locate, price_file, read_rows
 from bot.simulation.monte_carlo.bootstrap import DailyHistory, read_daily
 from bot.simulation.monte_carlo.model import AssetModel, PathModel, Regimes
-from bot.simulation.tables import locate, price_file, read_rows
 
 _HOURS = DAY_S // HOUR_S
 _WEEK = 7 * _HOURS

@@ -13,7 +13,7 @@ from bot.model.hedge import Layer
 from bot.model.tier import Tier
 from bot.model.units import DAY_S
 from bot.simulation.exposures import ExposureSpec
-from bot.simulation.market_model import Market
+from bot.simulation.market.model import Market
 from bot.simulation.monte_carlo import hedge_rows as hedge
 from bot.simulation.monte_carlo import path_tiles as path
 from bot.simulation.monte_carlo.model import AssetModel, PathModel

@@ -12,7 +12,7 @@ from bot.simulation.monte_carlo import estimates
 from bot.simulation.monte_carlo import measure_tiles as measure
 from bot.simulation.monte_carlo.estimates import Statistic
 from bot.simulation.monte_carlo.run import PathEnds, Setup
-from bot.simulation.report_inputs import LEVELS, Estimate, Fan, FanReport, Histogram, RiskFigure
+from bot.simulation.report.inputs import LEVELS, Estimate, Fan, FanReport, Histogram, RiskFigure
 
 _BINS = 60
 CRISIS_FALL = 0.05  # R26: a market crisis is a fall of the LP over 5 %

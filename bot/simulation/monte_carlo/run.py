@@ -11,7 +11,7 @@ from bot.engine.policy import Policy
 from bot.errors import ConfigError
 from bot.model.hedge import Layer
 from bot.simulation.exposures import ExposureSpec
-from bot.simulation.market_model import Market
+from bot.simulation.market.model import Market
 from bot.simulation.monte_carlo.bootstrap import DailyHistory, replay_of
 from bot.simulation.monte_carlo.model import PathModel
 from bot.simulation.monte_carlo.numbers import (

@@ -6,8 +6,8 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from bot.simulation.monte_carlo.results import ExactCheck, MonteCarloResult, PolicyRisk
-from bot.simulation.report_inputs import LEVELS, Estimate, RiskFigure
-from bot.simulation.report_terminal import WIDTH, Rows, hanging
+from bot.simulation.report.inputs import LEVELS, Estimate, RiskFigure
+from bot.simulation.report.terminal import WIDTH, Rows, hanging
 from bot.simulation.wording import percent, usd
 
 _UNKNOWN = "?"

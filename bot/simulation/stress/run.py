@@ -17,10 +17,10 @@ from bot.pipeline.loop import Decide, Pipeline, view_of
 from bot.pipeline.memory_journal import MemoryJournal
 from bot.ports import PerpetualVenue
 from bot.quant import lp
+from bot.simulation.benchmarks.desk import marks_usd
 from bot.simulation.exposures import ExposureSpec
-from bot.simulation.market_model import Market
+from bot.simulation.market.model import Market
 from bot.simulation.results import cash_usd
-from bot.simulation.strategy_desk import marks_usd
 from bot.simulation.stress.description import Scenario, VenueTrouble
 from bot.simulation.stress.paths import PRICE, Paths, build_paths
 from bot.simulation.stress.venues import (

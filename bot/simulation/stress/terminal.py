@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from bot.model.tier import Tier
-from bot.simulation.report_terminal import WIDTH, Rows, hanging
+from bot.simulation.report.terminal import WIDTH, Rows, hanging
 from bot.simulation.stress.description import Scenario
 from bot.simulation.stress.findings import Finding, Lead, Reproduced, totals
 from bot.simulation.stress.paths import PRICE

@@ -18,7 +18,7 @@ from bot.model.units import DAY_S, HOUR_S, MINUTE_S
 from bot.pipeline.loop import Moment
 from bot.quant.bridges import LOCKED, MINTED
 from bot.simulation.exposures import ExposureSpec, at_price
-from bot.simulation.market_model import VOL_SOURCE
+from bot.simulation.market.model import VOL_SOURCE
 from bot.simulation.stress.description import Fault, FaultKind, Scenario
 from bot.simulation.stress.history import history_values
 from bot.simulation.stress.paths import PRICE, Paths

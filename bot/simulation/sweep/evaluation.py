@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from bot.model.market import FloatArray
 from bot.model.units import DAY_S, HOUR_S, YEAR_S
-from bot.simulation.window_measures import CARRY_FLOOR, LEAST_HOURS, window_findings
-from bot.simulation.window_run import Track
-from bot.simulation.windows import Segment, Window, crisis_spans
+from bot.simulation.windows.file import Segment, Window, crisis_spans
+from bot.simulation.windows.measures import CARRY_FLOOR, LEAST_HOURS, window_findings
+from bot.simulation.windows.run import Track
 
 BoolArray = NDArray[np.bool_]
 

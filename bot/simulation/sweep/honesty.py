@@ -14,9 +14,9 @@ import numpy as np
 from scipy import stats
 
 from bot.model.market import FloatArray
-from bot.simulation.splits import Split
 from bot.simulation.sweep.choice import OBJECTIVES, Neighbours, Objective, choose, scores_of
 from bot.simulation.sweep.evaluation import Sums
+from bot.simulation.windows.splits import Split
 
 _EULER = 0.5772156649015329
 LEAST_SPLITS = 4  # with a known figure on both sides, for a probability of overfitting

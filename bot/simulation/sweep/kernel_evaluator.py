@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from bot.engine.policy import Policy
 from bot.model.market import FloatArray
 from bot.simulation.backtest import cut_moments
+from bot.simulation.history.tables import load_history, lookback_for
 from bot.simulation.kernels.evaluate import KernelRun, Wanted, evaluate_perpetual
 from bot.simulation.kernels.support import kernel_supports, policy_unsupported
 from bot.simulation.kernels.tape_set import Tapes
-from bot.simulation.market_model import with_implied_vols
+from bot.simulation.market.model import with_implied_vols
 from bot.simulation.sweep.evaluation import Evaluation, evaluate_tracks
 from bot.simulation.sweep.study import EngineEvaluator, HourDone, Study
-from bot.simulation.tables import load_history, lookback_for
-from bot.simulation.window_run import Account, Track, position_usd, priced_hours
-from bot.simulation.windows import Segment
+from bot.simulation.windows.file import Segment
+from bot.simulation.windows.run import Account, Track, position_usd, priced_hours
 
 _TRADES = ("open", "reduce")  # margin that moves and a liquidation are no trades
 _WANTED = Wanted(tiers=True, path=True, orders=True)

@@ -11,11 +11,11 @@ import numpy as np
 
 from bot.model.market import FloatArray
 from bot.model.units import DAY_S, iso_utc
-from bot.simulation.comparison import or_none
 from bot.simulation.exposures import ExposureSpec
 from bot.simulation.sweep.choice import Flatness, Objective
 from bot.simulation.sweep.honesty import CrossValidation, Deflated
 from bot.simulation.sweep.space import Choices, Space, Value, spoken
+from bot.simulation.windows.comparison import or_none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,10 @@ from bot import __version__
 from bot.engine.policy import Policy, parse_policy
 from bot.errors import ConfigError
 from bot.simulation.exposures import ExposureSpec
-from bot.simulation.market_model import Market
+from bot.simulation.market.model import Market
 from bot.simulation.sweep.evaluation import Evaluation, Span, evaluate_tracks
-from bot.simulation.window_run import run_segment
-from bot.simulation.windows import Segment, Window
+from bot.simulation.windows.file import Segment, Window
+from bot.simulation.windows.run import run_segment
 
 ENGINE, KERNEL = "engine", "kernel"
 _DECIDING = ("model", "quant", "signals", "engine", "ports", "venues", "pipeline", "simulation")

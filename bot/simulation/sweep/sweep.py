@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from bot.errors import ConfigError
-from bot.simulation.splits import Split, hold_out_from_s, purged_splits
 from bot.simulation.sweep.bayes import BayesianSearch
 from bot.simulation.sweep.cells import Cell, Evaluations, cells_of
 from bot.simulation.sweep.choice import (
@@ -27,6 +26,7 @@ from bot.simulation.sweep.honesty import Deflated, cross_validate, deflate
 from bot.simulation.sweep.results import Figures, HoldOut, Row, SweepResult
 from bot.simulation.sweep.space import Space, Table
 from bot.simulation.sweep.study import Study
+from bot.simulation.windows.splits import Split, hold_out_from_s, purged_splits
 
 METHODS = ("grid", "random", "bayes")
 LEAST_FOLDS, MOST_FOLDS = 4, 12  # half of 12 can be chosen in 924 ways

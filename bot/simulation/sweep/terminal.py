@@ -7,7 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from bot.model.units import DAY_S
-from bot.simulation.report_terminal import WIDTH, Rows, hanging
+from bot.simulation.report.terminal import WIDTH, Rows, hanging
 from bot.simulation.sweep.choice import OBJECTIVES
 from bot.simulation.sweep.honesty import CrossValidation, Deflated
 from bot.simulation.sweep.results import Figures, Row, SweepResult

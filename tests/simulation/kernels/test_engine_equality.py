@@ -21,10 +21,10 @@ from bot.pipeline.loop import Moment
 from bot.pipeline.memory_journal import MemoryJournal
 from bot.simulation.backtest import alvh_steps, cut_moments
 from bot.simulation.exposures import at_price, parse_exposure
+from bot.simulation.history.tables import load_history
 from bot.simulation.kernels.evaluate import evaluate_perpetual, evaluate_tiers
 from bot.simulation.kernels.tape_set import Tapes
-from bot.simulation.market_model import load_market, with_implied_vols
-from bot.simulation.tables import load_history
+from bot.simulation.market.model import load_market, with_implied_vols
 
 from .kernel_builders import HOUR_S, STEWARD, WITHOUT_OPTIONS, random_policy
 

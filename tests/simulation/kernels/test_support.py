@@ -21,7 +21,7 @@ from bot.simulation.kernels.support import (
 )
 from bot.simulation.kernels.tape_set import Tapes
 from bot.simulation.kernels.tapes import tier_key
-from bot.simulation.market_model import load_market
+from bot.simulation.market.model import load_market
 
 from .kernel_builders import STEWARD, WITHOUT_OPTIONS
 

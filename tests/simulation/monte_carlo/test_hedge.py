@@ -13,7 +13,7 @@ from bot.model.hedge import Layer
 from bot.quant import lp, options
 from bot.settings import named_policy
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.market_model import load_market, tenor_vols
+from bot.simulation.market.model import load_market, tenor_vols
 from bot.simulation.monte_carlo import hedge_rows as hedge
 from bot.simulation.monte_carlo import measure_tiles as measure
 from bot.simulation.monte_carlo.hedge_twin import (

@@ -9,7 +9,7 @@ import pytest
 
 from bot.errors import ConfigError
 from bot.model.units import DAY_S
-from bot.simulation.market_model import load_market
+from bot.simulation.market.model import load_market
 from bot.simulation.monte_carlo import path_tiles
 from bot.simulation.monte_carlo.bootstrap import DailyHistory, read_daily, replay_of
 from bot.simulation.monte_carlo.exact import _history
@@ -144,7 +144,7 @@ def test_an_exact_path_reads_as_history_with_the_models_implied_vol():
     from bot.model.market import Metric
     from bot.settings import named_policy
     from bot.simulation.exposures import parse_exposure
-    from bot.simulation.market_model import with_implied_vols
+    from bot.simulation.market.model import with_implied_vols
     from bot.simulation.monte_carlo.run import set_up
 
     spec = parse_exposure("v2:ETH/USDC:1000000")

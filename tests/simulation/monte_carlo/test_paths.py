@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bot.simulation.market_model import load_market
+from bot.simulation.market.model import load_market
 from bot.simulation.monte_carlo import lane_maths, path_tiles
 from bot.simulation.monte_carlo.model import PathModel, load_model
 from bot.simulation.monte_carlo.numbers import implied_from_spot, path_numbers

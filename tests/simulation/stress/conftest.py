@@ -8,7 +8,7 @@ import pytest
 
 from bot.settings import named_policy
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.market_model import load_market
+from bot.simulation.market.model import load_market
 from bot.simulation.stress.catalogue import scenario_named
 from bot.simulation.stress.findings import Finding, finding_of
 from bot.simulation.stress.run import run_scenario

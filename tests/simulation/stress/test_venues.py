@@ -11,7 +11,7 @@ from bot.model.hedge import HedgeLeg, Layer, LegStatus, Side
 from bot.model.market import Column, Columns, Metric, SeriesKey
 from bot.model.perpetual import PerpetualAction, PerpetualOrder
 from bot.ports import MarketView
-from bot.simulation.market_model import load_market
+from bot.simulation.market.model import load_market
 from bot.simulation.stress.venues import (
     Conditions,
     StressedPerpetualVenue,

@@ -20,9 +20,9 @@ from bot.simulation.sweep.evaluation import (
     spans_of,
     window_spans,
 )
-from bot.simulation.window_measures import money_finding, window_findings
-from bot.simulation.window_run import Account, Track
-from bot.simulation.windows import AFTER_CRISIS_S, BEFORE_CRISIS_S, Segment, crisis_spans
+from bot.simulation.windows.file import AFTER_CRISIS_S, BEFORE_CRISIS_S, Segment, crisis_spans
+from bot.simulation.windows.measures import money_finding, window_findings
+from bot.simulation.windows.run import Account, Track
 
 DAYS = 90
 CRASH, SMALL, CALM = window("crash", 20, 5), window("small", 60, 4), window("calm", 40, 10, "calm")

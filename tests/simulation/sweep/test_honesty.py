@@ -11,10 +11,10 @@ from scipy import stats
 from sweep_builders import SPAN_D, evaluation
 
 from bot.model.units import DAY_S
-from bot.simulation.splits import purged_splits
 from bot.simulation.sweep.choice import Objective
 from bot.simulation.sweep.evaluation import Sums
 from bot.simulation.sweep.honesty import cross_validate, deflate
+from bot.simulation.windows.splits import purged_splits
 
 REMOVED = Objective(name="removed")
 NAN = math.nan

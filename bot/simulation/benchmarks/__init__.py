@@ -1,0 +1,1 @@
+"""What ALVH is compared with (R26)."""

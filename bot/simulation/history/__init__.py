@@ -1,0 +1,1 @@
+"""History files of a data folder, read into columns."""

@@ -1,0 +1,1 @@
+"""The option market that simulation assumes, from a file that a user can change."""

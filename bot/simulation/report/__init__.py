@@ -1,0 +1,1 @@
+"""Reports of runs: one page of HTML, or a folder with CSV and PNG."""
