@@ -354,6 +354,14 @@ async def test_a_leader_that_lost_its_link_leads_on_at_once(running):
     await one.close()
 
 
+async def test_a_leader_that_left_is_followed_at_once(running):
+    """The thread of a link that its client closed may see its end after the next client's hello."""
+    for _ in range(100):
+        one = client(running)
+        await one.connect()
+        await one.close()
+
+
 @pytest.mark.parametrize(
     ("lie", "words"),
     [

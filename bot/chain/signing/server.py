@@ -6,6 +6,7 @@ is answered or ends that connection; it never ends the signer.
 """
 
 import os
+import select
 import socket
 import threading
 import time
@@ -177,7 +178,7 @@ class SignerServer:
             )
         if resume and resume != self._memory.epoch:
             raise InvariantError(_overtaken(resume, self._memory.epoch))
-        if self._leader is not None and self._leader is not link:
+        if self._leader is not None and self._leader is not link and not _has_ended(self._leader.socket):
             same = (
                 resume > 0 and self._leader.process == link.process
             )  # its own old link, not yet seen to end
@@ -248,6 +249,18 @@ def _exactly(link: socket.socket, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
+
+
+def _has_ended(link: socket.socket) -> bool:
+    """Whether the other end has closed it and left nothing to answer; its own thread may not know yet."""
+    try:
+        readable = select.poll()
+        readable.register(link, select.POLLIN)
+        return bool(readable.poll(0)) and not link.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except (OSError, ValueError):  # closed here already
+        return True
 
 
 def _shut(item: socket.socket) -> None:
