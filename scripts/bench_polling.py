@@ -7,7 +7,6 @@ read and thrown away. All rows take turns in one loop, and before that all must 
 import asyncio
 import json
 import subprocess
-import sys
 import time
 from binascii import unhexlify
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+from bench_peers import peer_python
 
 from bot.chain.bulk import GET_RESERVES, RESERVES_TYPES, WordTable, read_words, unpack_aggregate3
 from bot.chain.multicall import encode_aggregate3
@@ -281,20 +281,8 @@ async def _peer(url: str, multicall3: str) -> AsyncIterator[Peer]:
 
 
 def _peer_python() -> Path:
-    """Return the python of an environment with the peer in it, made on first use. Raises TransientError."""
-    folder = cache_dir() / "bench" / _PEER_SPEC.replace("==", "-")
-    python = folder / "bin" / "python"
-    for command in (
-        [sys.executable, "-m", "venv", str(folder)],
-        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _PEER_SPEC],
-    ):
-        if (folder / "complete").exists():
-            break
-        told = subprocess.run(command, capture_output=True, text=True, check=False)
-        if told.returncode:
-            words = (told.stderr.strip() or told.stdout.strip() or "no reason given").splitlines()[-1]
-            raise TransientError(f"{_PEER_SPEC} cannot be installed to compare with: {words}")
-    (folder / "complete").touch()
+    """Return the python of the peer's environment; say which versions are in it. Raises TransientError."""
+    python = peer_python(_PEER_SPEC)
     listed = subprocess.run([str(python), "-m", "pip", "freeze"], capture_output=True, text=True, check=True)
     shown = [line for line in listed.stdout.splitlines() if line.startswith(("multicall", "web3=", "faster"))]
     print(f"  {', '.join(line.replace('==', ' ') for line in shown)}", flush=True)

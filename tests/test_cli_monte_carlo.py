@@ -76,5 +76,37 @@ def test_a_run_that_cannot_be(server: CommandServer, tmp_path: Path, arguments, 
     server.start(*RUN, *arguments, cwd=tmp_path).wait().refused(4, *words)
 
 
+def own_policy(path: Path, name: str) -> str:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f'name = "{name}"\nextends = "steward"\n')
+    return str(path)
+
+
+def test_the_page_of_a_policy_is_where_the_command_says(server: CommandServer, tmp_path: Path):
+    """By the file's name, not by the name that the policy gives itself."""
+    given = ("--policy", own_policy(tmp_path / "mine.toml", "another"), "--policy", "classic")
+    ended = server.start(*SMALL, *given, "--report", "mc.html", cwd=tmp_path).wait()
+    assert ended.code == 0, ended.err
+    told = [line.removeprefix("report: ") for line in ended.out.splitlines() if line.startswith("report: ")]
+    assert told == ["mc-mine.html", "mc-classic.html"]
+    assert {path.name for path in tmp_path.glob("*.html")} == set(told)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "more", "words"),
+    [
+        (("a.toml", "steward"), None, (), ("one name", "'steward'")),
+        (("a/x.toml", "one"), ("b/x.toml", "two"), ("--report", "mc.html"), ("--report", "x, x")),
+    ],
+    ids=str,
+)
+def test_policies_that_would_hide_each_other_are_refused(
+    server: CommandServer, tmp_path: Path, first, second, more, words
+):
+    files = [own_policy(tmp_path / name, said) for name, said in filter(None, (first, second))]
+    given = [part for name in (*files, *([] if second else ["steward"])) for part in ("--policy", name)]
+    server.start(*SMALL, *given, *more, cwd=tmp_path).wait().refused(4, *words)
+
+
 def test_a_run_needs_an_exposure(server: CommandServer, tmp_path: Path):
     server.start("montecarlo", cwd=tmp_path).wait().refused(4, "--exposure")

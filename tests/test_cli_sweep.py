@@ -106,6 +106,31 @@ def test_a_sweep_that_is_interrupted_goes_on_where_it_was(
     assert json.loads((tmp_path / "out.json").read_text()) == document
 
 
+def test_an_interrupted_backtest_says_what_it_keeps(server: CommandServer, tmp_path: Path, data: DataFolder):
+    """One line, and the exit code of an error."""
+    given = {name: OPTIONS[name] for name in ("--windows", "--exposure", "--lead")}
+    words = [part for pair in {"--data": str(data.path), **given}.items() for part in pair]
+    running = server.start("backtest", *words, "--keep", "kept", "--processes", "1", cwd=tmp_path)
+    until = time.monotonic() + 120.0
+    while not list(tmp_path.glob("kept/*.npz")) and time.monotonic() < until:
+        time.sleep(0.02)
+    os.kill(running.pid, signal.SIGINT)
+    ended = running.wait()
+    assert (ended.code, ended.out) == (1, "")
+    said = "interrupted; finished parts are kept in kept: the same command goes on from there"
+    assert ended.err.splitlines()[-1] == said
+
+
+def test_an_interrupted_run_that_keeps_nothing_says_one_word(server: CommandServer, tmp_path: Path):
+    """Its scenario is a pipe: once that is open, the command is at work."""
+    os.mkfifo(tmp_path / "slow.toml")
+    running = server.start("stress", "slow.toml", cwd=tmp_path)
+    with (tmp_path / "slow.toml").open("w"):
+        os.kill(running.pid, signal.SIGINT)
+        ended = running.wait()
+    assert (ended.code, ended.out, ended.err) == (1, "", "interrupted\n")
+
+
 def test_ray_without_an_address_means_this_machine():
     assert with_json_target(["sweep", "--ray", "--json"]) == ["sweep", "--ray", "here", "--json", "-"]
     assert with_json_target(["sweep", "--ray", "host:6379"]) == ["sweep", "--ray", "host:6379"]

@@ -3,74 +3,37 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from bot.app.backtest_parts import BENCHMARKS, CONTROL, POLICY, Part, Result, run_parts
 from bot.engine.policy import Policy
 from bot.errors import ConfigError
-from bot.model.market import Column
-from bot.model.units import DAY_S, parse_utc_s
+from bot.model.units import DAY_S
 from bot.settings import named_policy
 from bot.simulation.backtest import Progress
-from bot.simulation.exposures import ExposureSpec, parse_exposure
-from bot.simulation.history.span import data_problems, history_span
-from bot.simulation.history.tables import lookback_for, price_file
+from bot.simulation.history.span import data_problems
+from bot.simulation.history.tables import lookback_for
 from bot.simulation.kept_parts import KeptParts
-from bot.simulation.market.model import HOLE_S, Market, load_market
-from bot.simulation.windows.comparison import StrategyFinding, policy_name
+from bot.simulation.market.model import Market, load_market
+from bot.simulation.requests import WindowsRequest
+from bot.simulation.windows.comparison import StrategyFinding, policy_name, refuse_one_name
 from bot.simulation.windows.control import (
     CADENCE_H,
-    ROTATIONS,
     ControlFinding,
     control_finding,
     control_stretches,
     tier_series,
     turns,
 )
-from bot.simulation.windows.file import Segment, Window, history_segments, read_windows, segments_of
 from bot.simulation.windows.intervals import money_ranges
 from bot.simulation.windows.measures import MoneyFinding, money_finding, window_findings
 from bot.simulation.windows.results import PolicyFindings, WindowsResult, findings_of, strategies_of
 from bot.simulation.windows.run import Account, Track
 from bot.simulation.windows.splits import hold_out_from_s
+from bot.simulation.windows.stretches import Stretches, stretches_of
 from bot.simulation.windows.walk_forward import check_folds, hold_out, walk_forward
 
-MOST_LEAD_DAYS = 3_650.0
 MOST_ROTATIONS = 1_000
-PRESETS = ("classic", "steward", "fortress")
 CONTROLLED = "steward"  # whose tiers are turned, where it is among the policies
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowsRequest:
-    """What a person asks for."""
-
-    data: Path
-    windows: Path
-    exposure: str
-    policies: tuple[str, ...] = PRESETS
-    market: Path | None = None
-    start: str | None = None  # of the history that is run; all of it where not said
-    end: str | None = None
-    lead_days: float | None = None  # only the windows, from so many days before each
-    doubled: bool | None = None  # all again with spread and skew doubled; None: what is controlled alone
-    rotations: int | None = None  # of R26's control; None: 60, but none for windows alone
-    processes: int = 1
-    keep: Path | None = None  # folder of finished parts
-    folds: int | None = None  # of a walk-forward over the policies
-    hold_out: float | None = None  # last share of the time, measured apart
-
-    @property
-    def is_doubled(self) -> bool:
-        """Whether anything is run with spread and skew doubled; not for windows alone, unless asked for."""
-        return self.lead_days is None if self.doubled is None else self.doubled
-
-    @property
-    def turned(self) -> int:
-        """How many rotations of tiers are run."""
-        if self.rotations is not None:
-            return self.rotations
-        return ROTATIONS if self.lead_days is None else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +41,9 @@ class _Study:
     """What was asked for, read."""
 
     request: WindowsRequest
-    spec: ExposureSpec
-    windows: tuple[Window, ...]
+    over: Stretches
     policies: Mapping[str, Policy]
     market: Market
-    price: Column
-    segments: tuple[Segment, ...]
 
     @property
     def first(self) -> Policy:
@@ -95,7 +55,7 @@ class _Study:
 
     def run(self, *, is_doubled: bool) -> Mapping[str, Policy]:
         """Return the policies that are run: under doubled costs the controlled one, unless all were asked."""
-        if is_doubled and not self.request.doubled:
+        if is_doubled and not self.request.checks.doubled:
             return {self.controlled: self.policies[self.controlled]}
         return self.policies
 
@@ -120,7 +80,9 @@ def backtest_windows(request: WindowsRequest, *, progress: Progress | None = Non
     kept = KeptParts(request.keep) if request.keep is not None else None
     markets = {False: study.market, **({True: study.market.doubled()} if request.is_doubled else {})}
     parts = [part for is_doubled in markets for part in _parts(study, markets[is_doubled], is_doubled)]
-    found = run_parts(parts, data=request.data, processes=request.processes, kept=kept, progress=progress)
+    found = run_parts(
+        parts, data=request.history.data, processes=request.processes, kept=kept, progress=progress
+    )
     by_market = {flag: _tracks(study, parts, found, is_doubled=flag) for flag in markets}
     plain = by_market[False]
     findings = _findings(study, plain)
@@ -130,82 +92,38 @@ def backtest_windows(request: WindowsRequest, *, progress: Progress | None = Non
 
 
 def _study(request: WindowsRequest) -> _Study:
-    lead = request.lead_days
-    if lead is not None and not 0.0 <= lead <= MOST_LEAD_DAYS:
-        raise ConfigError(f"--lead must be between 0 and {MOST_LEAD_DAYS:g} days, was {lead:g}")
+    checks = request.checks
     if not 0 <= request.turned <= MOST_ROTATIONS:
-        raise ConfigError(f"--rotations must be between 0 and {MOST_ROTATIONS}, was {request.rotations}")
-    if len(set(request.policies)) < len(request.policies):
-        raise ConfigError(f"--policy must name each policy once, was {', '.join(request.policies)}")
-    if request.hold_out is not None:
-        hold_out_from_s(0.0, 1.0, share=request.hold_out)
-    if request.folds is not None:
-        check_folds(request.folds)
-    spec, windows = parse_exposure(request.exposure), read_windows(request.windows)
-    policies = {name: named_policy(name) for name in request.policies}
-    market, price = load_market(request.market), price_file(request.data, spec)
-    segments = _segments(request, spec, windows, price)
-    if not any(item.windows for item in segments):
-        raise ConfigError(
-            f"no window of {request.windows} has a price in {request.data}; give windows inside its history"
-        )
+        raise ConfigError(f"--rotations must be between 0 and {MOST_ROTATIONS}, was {checks.rotations}")
+    refuse_one_name(request.policies)
+    if checks.hold_out is not None:
+        hold_out_from_s(0.0, 1.0, share=checks.hold_out)
+    if checks.folds is not None:
+        check_folds(checks.folds)
     return _Study(
         request=request,
-        spec=spec,
-        windows=windows,
-        policies=policies,
-        market=market,
-        price=price,
-        segments=segments,
+        over=stretches_of(request.history),
+        policies={name: named_policy(name) for name in request.policies},
+        market=load_market(request.market),
     )
 
 
-def _segments(
-    request: WindowsRequest, spec: ExposureSpec, windows: Sequence[Window], price: Column
-) -> tuple[Segment, ...]:
-    if request.lead_days is not None:
-        leads = segments_of(windows, lead_s=request.lead_days * DAY_S)
-        parts = [part for item in leads for part in _between_holes(item, price)]
-        return tuple(part for part in parts if part.windows)
-    from_s, to_s = history_span(request.data, spec)
-    if request.start is not None:
-        from_s = max(from_s, parse_utc_s(request.start, field="--from"))
-    if request.end is not None:
-        to_s = min(to_s, parse_utc_s(request.end, field="--to") + DAY_S)
-    return history_segments(price.times_s, windows, from_s=from_s, to_s=to_s, hole_s=HOLE_S)
-
-
-def _between_holes(item: Segment, price: Column) -> tuple[Segment, ...]:
-    return history_segments(price.times_s, item.windows, from_s=item.start_s, to_s=item.end_s, hole_s=HOLE_S)
-
-
 def _parts(study: _Study, market: Market, is_doubled: bool) -> list[Part]:
-    parts = [
+    """Return what is run under one market: each policy, then the benchmarks, over every segment."""
+    run = [(POLICY, name, policy) for name, policy in study.run(is_doubled=is_doubled).items()]
+    return [
         Part(
-            kind=POLICY,
+            kind=kind,
             name=name,
             segment=segment,
-            spec=study.spec,
+            spec=study.over.spec,
             policy=policy,
             market=market,
             is_doubled=is_doubled,
         )
-        for name, policy in study.run(is_doubled=is_doubled).items()
-        for segment in study.segments
+        for kind, name, policy in (*run, (BENCHMARKS, BENCHMARKS, study.first))
+        for segment in study.over.segments
     ]
-    benchmarks = [
-        Part(
-            kind=BENCHMARKS,
-            name=BENCHMARKS,
-            segment=segment,
-            spec=study.spec,
-            policy=study.first,
-            market=market,
-            is_doubled=is_doubled,
-        )
-        for segment in study.segments
-    ]
-    return [*parts, *benchmarks]
 
 
 def _tracks(study: _Study, parts: Sequence[Part], found: Sequence[Result], *, is_doubled: bool) -> _Tracks:
@@ -227,7 +145,7 @@ def _tracks(study: _Study, parts: Sequence[Part], found: Sequence[Result], *, is
 
 def _findings(study: _Study, tracks: _Tracks) -> tuple[PolicyFindings, ...]:
     return tuple(
-        findings_of(name, study.policies[name].hash, mine, study.windows, study.price)
+        findings_of(name, study.policies[name].hash, mine, study.over.windows, study.over.price)
         for name, mine in tracks.policies.items()
     )
 
@@ -254,13 +172,13 @@ def _control(
     series = tier_series(mine)
     hours = turns(series.times_s.size, rotations=request.turned)
     turned = {0: 0, **{at: many for at, many in enumerate(hours, start=1)}}
-    stretches = control_stretches(window_findings(mine, study.windows), study.segments)
+    stretches = control_stretches(window_findings(mine, study.over.windows), study.over.segments)
     parts = [
         Part(
             kind=CONTROL,
             name=name,
             segment=stretch,
-            spec=study.spec,
+            spec=study.over.spec,
             policy=study.policies[name],
             market=study.market,
             is_doubled=False,
@@ -270,7 +188,9 @@ def _control(
         for stretch in stretches
         for chunk in _chunks(turned, min(request.processes, 4))
     ]
-    found = run_parts(parts, data=request.data, processes=request.processes, kept=kept, progress=progress)
+    found = run_parts(
+        parts, data=request.history.data, processes=request.processes, kept=kept, progress=progress
+    )
     removed = [item.removed for item in found if item.removed is not None]
     return control_finding(policy_name(name), removed, rotations=request.turned, cadence_h=CADENCE_H)
 
@@ -289,11 +209,11 @@ def _result(
     control: ControlFinding | None,
     doubled: tuple[StrategyFinding, ...],
 ) -> WindowsResult:
-    first, asked = tracks.first(), study.request
-    lead = asked.lead_days
+    first, history, checks = tracks.first(), study.request.history, study.request.checks
+    lead = history.lead_days
     benchmarks = _benchmarks(tracks, findings)
     return WindowsResult(
-        spec=study.spec,
+        spec=study.over.spec,
         lead_s=math.nan if lead is None else lead * DAY_S,
         hours=sum(track.times_s.size for track in first),
         policies=findings,
@@ -301,17 +221,19 @@ def _result(
         strategies=strategies_of(findings, benchmarks),
         doubled=doubled,
         control=control,
-        folds=walk_forward(tracks.policies, study.windows, folds=asked.folds) if asked.folds else (),
-        held_out=hold_out(tracks.policies, study.windows, share=asked.hold_out) if asked.hold_out else None,
+        folds=walk_forward(tracks.policies, study.over.windows, folds=checks.folds) if checks.folds else (),
+        held_out=hold_out(tracks.policies, study.over.windows, share=checks.hold_out)
+        if checks.hold_out
+        else None,
         from_s=float(min(track.times_s[0] for track in first)),
         to_s=float(max(track.times_s[-1] for track in first)),
         problems=data_problems(
-            asked.data, study.spec, lookback_s=lookback_for(study.first.sizing.history_days)
+            history.data, study.over.spec, lookback_s=lookback_for(study.first.sizing.history_days)
         ),
         missing=_missing(first),
         gaps=tuple(dict.fromkeys(item for track in first for item in track.gaps)),
-        assumptions=study.market.assumptions(study.spec.underlying),
-        ranges=money_ranges(tracks.policies, study.windows),
+        assumptions=study.market.assumptions(study.over.spec.underlying),
+        ranges=money_ranges(tracks.policies, study.over.windows),
     )
 
 

@@ -160,15 +160,15 @@ async def _report(
     head = await bot.reader.head()
     moment = await bot.source.cut(head, now_s=bot.source.clock(head))
     positions = await bot.pipeline.positions(moment)
-    return from_steps(
+    found = from_steps(
         records,
         title=f"{scenario.name}: {scenario.title}",
         positions=positions,
         shapes=[item.shape for item in moment.exposures],
-        assumptions=(
-            "The chain is a local devnet; the contracts are the real ones.",
-            *(f"Left out, no devnet carries it: {item}." for item in left_out(scenario)),
-        ),
-        sources=scenario.sources,
         policy=keys_decided_by(policy, records[-1].decision.policy_hash),
     )
+    assumptions = (
+        "The chain is a local devnet; the contracts are the real ones.",
+        *(f"Left out, no devnet carries it: {item}." for item in left_out(scenario)),
+    )
+    return replace(found, assumptions=assumptions, sources=scenario.sources)

@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bot.errors import ConfigError
-from bot.model.units import DAY_S, parse_utc_s
 from bot.settings import named_policy
 from bot.simulation.backtest import Progress
 from bot.simulation.exposures import parse_exposure
-from bot.simulation.history.span import history_span
+from bot.simulation.history.span import asked_bounds, history_span
 from bot.simulation.history.tables import load_history, lookback_for, price_file
 from bot.simulation.look_ahead import AFTER_S, BEFORE_S, LookAhead, Probe, check_at, probe_times
 from bot.simulation.market.model import load_market
-from bot.simulation.windows.comparison import policy_name
+from bot.simulation.windows.comparison import policy_name, refuse_one_name
 
 MOST_PROBES = 1_000
 
@@ -36,11 +35,11 @@ def look_ahead(
     """
     if not 1 <= probes <= MOST_PROBES:
         raise ConfigError(f"--probes must be between 1 and {MOST_PROBES}, was {probes}")
+    refuse_one_name(policies)
     spec, assumed = parse_exposure(exposure), load_market(market)
     named = {policy_name(name): named_policy(name) for name in policies}
-    first_s, last_s = history_span(data, spec)
-    first_s = max(first_s, parse_utc_s(start, field="--from")) if start else first_s
-    last_s = min(last_s, parse_utc_s(end, field="--to") + DAY_S) if end else last_s
+    (first_s, last_s), (low_s, high_s) = history_span(data, spec), asked_bounds(start, end)
+    first_s, last_s = max(first_s, low_s), min(last_s, high_s)
     price, found = price_file(data, spec), list[Probe]()
     lookback_s = max(lookback_for(policy.sizing.history_days) for policy in named.values())
     times_s = probe_times(first_s, last_s, probes=probes, seed=seed)

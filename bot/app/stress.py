@@ -1,29 +1,25 @@
 """Stress scenarios as a user runs them: policies side by side, on every core."""
 
 import asyncio
-import multiprocessing
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from bot.alerts.conditions import of_step
+from bot.app.pool import in_processes
 from bot.engine.policy import Policy
 from bot.errors import ConfigError
 from bot.model.record import StepRecord
 from bot.model.units import HOUR_S
 from bot.settings import named_policy
+from bot.simulation.backtest import Progress
 from bot.simulation.exposures import ExposureSpec, parse_exposure
 from bot.simulation.market.model import load_market
 from bot.simulation.stress.catalogue import ALL, names, scenario_named
 from bot.simulation.stress.description import Scenario
 from bot.simulation.stress.findings import Finding, finding_of
 from bot.simulation.stress.run import Told, run_scenario
-
-Progress = Callable[[int, int], None]  # hours done, hours in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +84,9 @@ def _here(jobs: Sequence[_Job], _: int, tell: Callable[[float], None]) -> Iterat
 def _in_processes(
     jobs: Sequence[_Job], processes: int, tell: Callable[[float], None]
 ) -> Iterator[tuple[int, Finding]]:
-    """The longest scenarios begin first, so that no core is left alone with one at the end."""
-    context = multiprocessing.get_context("spawn")
-    longest = sorted(range(len(jobs)), key=lambda at: -jobs[at].scenario.steps)
-    many = min(processes, len(jobs))
-    with ProcessPoolExecutor(max_workers=many, mp_context=context, initializer=_silence) as pool:
-        running = {pool.submit(_finding, jobs[at]): at for at in longest}
-        for future in as_completed(running):
-            at = running[future]
-            yield at, future.result()
-            tell(float(jobs[at].scenario.hours))
-
-
-def _silence() -> None:
-    """Keep a worker's standard output away from ours, which may be JSON: HiGHS prints to it from C++."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for at, found in in_processes(_finding, jobs, processes, length=lambda job: job.scenario.steps):
+        yield at, found
+        tell(float(jobs[at].scenario.hours))
 
 
 def _finding(job: _Job, on_step: Callable[[], None] | None = None) -> Finding:

@@ -1,59 +1,30 @@
 """A sweep as a user runs it: which cells, over which history, evaluated where, kept where."""
 
-from collections.abc import Sequence
+import math
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from bot.engine.policy import parse_policy
+from bot.engine.policy_readers import quantity
 from bot.errors import ConfigError
-from bot.model.units import DAY_S, parse_utc_s
+from bot.model.units import DAY_S
 from bot.settings import read_source
 from bot.simulation.backtest import Progress
-from bot.simulation.exposures import ExposureSpec, parse_exposure
-from bot.simulation.history.span import history_span
-from bot.simulation.history.tables import price_file
-from bot.simulation.market.model import HOLE_S, load_market
+from bot.simulation.market.model import load_market
 from bot.simulation.sweep.cells import Evaluations
-from bot.simulation.sweep.choice import Objective
+from bot.simulation.sweep.choice import OBJECTIVES, Objective
 from bot.simulation.sweep.evaluation import spans_of
 from bot.simulation.sweep.ray_tasks import RayTasks
+from bot.simulation.sweep.request import Judging, Running, SweepRequest
 from bot.simulation.sweep.results import SweepResult
 from bot.simulation.sweep.space_file import read_space
 from bot.simulation.sweep.store import open_results
 from bot.simulation.sweep.study import ENGINE, KERNEL, Study, data_digest
 from bot.simulation.sweep.sweep import Plan, run_sweep
 from bot.simulation.sweep.workers import Executor, Here, LocalWorkers
-from bot.simulation.windows.file import Segment, Window, history_segments, read_windows, segments_of
+from bot.simulation.windows.stretches import stretches_of
 
-MOST_LEAD_DAYS = 3_650.0
 MOST_EMBARGO_DAYS = 365.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepRequest:
-    """What a sweep is asked for, as it was written."""
-
-    data: Path
-    windows: Path
-    exposure: str
-    policy: str = "steward"
-    space: Path | None = None
-    settings: Sequence[str] = ()  # key=a,b,c
-    method: str = "grid"
-    trials: int = 64
-    seed: int = 1
-    objective: Objective
-    folds: int = 8
-    embargo_days: float = 10.0
-    hold_out: float = 0.0
-    market: Path | None = None
-    start: str | None = None  # of the history that is run; all of it where not said
-    end: str | None = None
-    lead_days: float | None = None  # only the windows, from so many days before each
-    results: Path
-    kernels: bool = False  # where they are proven equal to the engine
-    processes: int = 1
-    ray: str | None = None  # address, where Ray shall run it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,83 +40,83 @@ def sweep(request: SweepRequest, progress: Progress | None = None) -> SweepDone:
     ``progress`` is called with hours done and hours in all. Raises ConfigError for a request that cannot be
     meant, before anything is run; TransientError where processes or a Ray cluster are lost.
     """
-    plan, study = _plan(request), _study(request)
-    executor = _executor(request, study)
-    with open_results(request.results, study.digest) as results, executor:
+    plan, study = _plan(request), study_of(request)
+    executor = _executor(request.running, study)
+    with open_results(request.running.results, study.digest) as results, executor:
         evaluations = Evaluations(study, results, executor, trials=plan.most_policies, progress=progress)
         result = run_sweep(plan, study, evaluations)
         return SweepDone(result=result, ran=evaluations.ran, kept=evaluations.known)
 
 
+def study_of(request: SweepRequest) -> Study:
+    """Return what every policy of a sweep is evaluated on: what ``alvh backtest --windows`` runs.
+
+    Raises ConfigError for what cannot be read, and where no window has a price.
+    """
+    over, data = stretches_of(request.history), request.history.data
+    return Study(
+        data=data.absolute(),
+        data_digest=data_digest(data),
+        spec=over.spec,
+        market=load_market(request.running.market),
+        segments=over.segments,
+        windows=over.windows,
+        spans=spans_of(over.segments, over.windows),
+        evaluator=KERNEL if request.running.kernels else ENGINE,
+    )
+
+
 def _plan(request: SweepRequest) -> Plan:
-    base = read_source(request.policy).table
+    search, judging = request.search, request.judging
+    base = read_source(search.policy).table
     parse_policy(base)
-    space = read_space(base, path=request.space, given=request.settings)
-    if not 0.0 <= request.embargo_days <= MOST_EMBARGO_DAYS:
-        raise ConfigError(
-            f"--embargo must be between 0 and {MOST_EMBARGO_DAYS:g} days, was {request.embargo_days:g}"
-        )
     plan = Plan(
-        policy=request.policy,
+        policy=search.policy,
         base=base,
-        space=space,
-        method=request.method,
-        trials=request.trials,
-        seed=request.seed,
-        objective=request.objective,
-        folds=request.folds,
-        embargo_s=request.embargo_days * DAY_S,
-        hold_out=request.hold_out,
+        space=read_space(base, path=search.space, given=search.settings or ()),
+        method=search.method,
+        trials=search.trials,
+        seed=search.seed,
+        objective=_objective(judging),
+        folds=judging.folds,
+        embargo_s=_embargo_s(judging.embargo_days),
+        hold_out=judging.hold_out,
     )
     plan.check()
     if plan.method == "grid":
-        space.grid()
+        plan.space.grid()
     return plan
 
 
-def _study(request: SweepRequest) -> Study:
-    spec, windows = parse_exposure(request.exposure), read_windows(request.windows)
-    segments = _segments(request, spec, windows)
-    return Study(
-        data=request.data.absolute(),
-        data_digest=data_digest(request.data),
-        spec=spec,
-        market=load_market(request.market),
-        segments=segments,
-        windows=tuple(item for segment in segments for item in segment.windows),
-        spans=spans_of(segments, windows),
-        evaluator=KERNEL if request.kernels else ENGINE,
+def _embargo_s(days: float) -> float:
+    if not 0.0 <= days <= MOST_EMBARGO_DAYS:
+        raise ConfigError(f"--embargo must be between 0 and {MOST_EMBARGO_DAYS:g} days, was {days:g}")
+    return days * DAY_S
+
+
+def _objective(judging: Judging) -> Objective:
+    name, limits = judging.objective, judging.limits
+    if name not in OBJECTIVES:
+        raise ConfigError(f"--objective must be one of {', '.join(OBJECTIVES)}, was {name!r}")
+    return Objective(
+        name=name,
+        min_removed=-math.inf if limits.removed is None else _share(limits.removed, "--min-removed"),
+        max_carry=math.inf if limits.carry is None else _share(limits.carry, "--max-carry"),
+        max_net=math.inf if limits.net is None else _share(limits.net, "--max-net"),
+        max_trades=math.inf if limits.trades is None else limits.trades,
     )
 
 
-def _segments(request: SweepRequest, spec: ExposureSpec, windows: Sequence[Window]) -> tuple[Segment, ...]:
-    """Return the stretches that ``alvh backtest --windows`` runs for the same request."""
-    price, lead = price_file(request.data, spec), request.lead_days
-    if lead is not None:
-        if not 0.0 <= lead <= MOST_LEAD_DAYS:
-            raise ConfigError(f"--lead must be between 0 and {MOST_LEAD_DAYS:g} days, was {lead:g}")
-        leads = segments_of(windows, lead_s=lead * DAY_S)
-        found = tuple(item for item in leads if price.until(item.end_s).since(item.start_s).times_s.size)
-    else:
-        from_s, to_s = _range(request, spec)
-        found = history_segments(price.times_s, windows, from_s=from_s, to_s=to_s, hole_s=HOLE_S)
-    if not any(item.windows for item in found):
-        raise ConfigError(
-            f"no window of {request.windows} has a price in {request.data}; give windows inside its history"
-        )
-    return found
+def _share(text: str, option: str) -> float:
+    """Return a percentage as a fraction."""
+    found = quantity(text)
+    if found is None or found[1] != "%":
+        raise ConfigError(f"{option} must be a percentage such as 2.5%, was {text!r}")
+    return found[0]
 
 
-def _range(request: SweepRequest, spec: ExposureSpec) -> tuple[float, float]:
-    from_s, to_s = history_span(request.data, spec)
-    if request.start is not None:
-        from_s = max(from_s, parse_utc_s(request.start, field="--from"))
-    if request.end is not None:
-        to_s = min(to_s, parse_utc_s(request.end, field="--to") + DAY_S)
-    return from_s, to_s
-
-
-def _executor(request: SweepRequest, study: Study) -> Executor:
-    if request.ray is not None:
-        return RayTasks(study, request.ray)
-    return LocalWorkers(study, request.processes) if request.processes > 1 else Here(study)
+def _executor(running: Running, study: Study) -> Executor:
+    if running.ray is not None:
+        return RayTasks(study, running.ray)
+    processes = running.processes or os.cpu_count() or 1
+    return LocalWorkers(study, processes) if processes > 1 else Here(study)

@@ -32,7 +32,7 @@ from bot.cli import (
     testnet,
     venues,
 )
-from bot.cli.shared import EXIT_CONFIG, EXIT_ERROR, EXIT_NOT_FOUND, EXIT_TIMEOUT, err, out
+from bot.cli.shared import EXIT_CONFIG, EXIT_ERROR, EXIT_NOT_FOUND, EXIT_TIMEOUT, TYPER_INTERRUPTED, err, out
 from bot.errors import BotError, ConfigError, DeadlineError, NotFoundError
 from bot.output import keep_stdout, usage_problem, with_json_target
 
@@ -116,6 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = with_json_target(sys.argv[1:] if arguments is None else arguments)
     try:
         code = cli(args=given, standalone_mode=False)
+        if code == TYPER_INTERRUPTED:
+            raise KeyboardInterrupt
     except BotError as error:
         err.print(f"error: {error}", markup=False)
         code = _exit_code(error)

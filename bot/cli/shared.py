@@ -1,6 +1,8 @@
 """What every command shares: the two consoles, the exit codes, the options, the settings."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from bot.settings import AccountSettings, Settings
 
 EXIT_ERROR, EXIT_NOT_FOUND, EXIT_NOT_RUNNING, EXIT_CONFIG, EXIT_TIMEOUT = 1, 2, 3, 4, 5
+TYPER_INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 out = Console(highlight=False, soft_wrap=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -27,12 +30,23 @@ ReportOption = Annotated[
     Path | None,
     typer.Option("--report", help="Write the report to this .html file, or to a folder with CSV and PNG."),
 ]
+MarketOption = Annotated[Path | None, typer.Option(help="Market assumptions in place of the packaged ones.")]
 ModeOption = Annotated[
     Literal["live", "dry-run", "monitor", "demo"], typer.Option(help="Which journal to read.")
 ]
 PasswordOption = Annotated[Path | None, typer.Option(help="Holds the keystore's password.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 DEFAULT_CONFIG = Path("alvh.toml")
+
+
+@contextmanager
+def keeping(what: str) -> Iterator[None]:
+    """Say on Ctrl-C what of a long run is kept, and exit with 1."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print(f"interrupted; {what}: the same command goes on from there", markup=False)
+        raise typer.Exit(EXIT_ERROR) from None
 
 
 def settings_of(path: Path, network: str | None = None) -> "Settings":

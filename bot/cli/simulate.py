@@ -2,19 +2,22 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.cli.shared import EXIT_ERROR, JsonOption, ReportOption, err, out
+from bot.cli.shared import EXIT_ERROR, JsonOption, MarketOption, ReportOption, err, keeping, out
 from bot.errors import ConfigError
 from bot.output import refuse_lost_results, write_json
+from bot.simulation.requests import POLICIES, Checks, HistoryRequest, WindowsRequest
 
 if TYPE_CHECKING:
-    from bot.app.backtest_windows import WindowsRequest
     from bot.simulation.results import BacktestResult
 
+DataOption = Annotated[Path, typer.Option(help="Folder with history files.")]
 StartOption = Annotated[str | None, typer.Option("--from", help="First day, UTC.")]
 EndOption = Annotated[str | None, typer.Option("--to", help="Last day, UTC, included.")]
 WindowsOption = Annotated[
@@ -24,7 +27,6 @@ WindowsOption = Annotated[
 PoliciesOption = Annotated[
     list[str] | None, typer.Option(help="Preset or policy file; with --windows as often as wanted.")
 ]
-MarketOption = Annotated[Path | None, typer.Option(help="Market assumptions in place of the packaged ones.")]
 ProcessesOption = Annotated[
     int | None, typer.Option(min=1, help="Parts run at once; one per core if not said.")
 ]
@@ -41,6 +43,18 @@ LeadOption = Annotated[
 KeepOption = Annotated[
     Path | None,
     typer.Option(help="Keep finished parts in this folder; the same command goes on from them."),
+]
+DoubledOption = Annotated[
+    bool | None, typer.Option(help="All again with spread and skew doubled; steward alone if not said.")
+]
+RotationsOption = Annotated[
+    int | None, typer.Option(help="Of the control's tiers; 60 without --lead, else none.")
+]
+WalkForwardOption = Annotated[
+    int | None, typer.Option(metavar="FOLDS", help="Choose a policy on the past, test it on what follows.")
+]
+HoldOutOption = Annotated[
+    float | None, typer.Option(metavar="SHARE", help="Measure the last share of the time apart.")
 ]
 
 
@@ -77,7 +91,7 @@ def demo(
 
 
 def backtest(
-    data: Annotated[Path, typer.Option(help="Folder with history files.")],
+    data: DataOption,
     exposure: ExposureOption,
     start: StartOption = None,
     end: EndOption = None,
@@ -85,19 +99,10 @@ def backtest(
     policy: PoliciesOption = None,
     market: MarketOption = None,
     lead: LeadOption = None,
-    doubled: Annotated[
-        bool | None, typer.Option(help="All again with spread and skew doubled; steward alone if not said.")
-    ] = None,
-    rotations: Annotated[
-        int | None, typer.Option(help="Of the control's tiers; 60 without --lead, else none.")
-    ] = None,
-    walk_forward: Annotated[
-        int | None,
-        typer.Option(metavar="FOLDS", help="Choose a policy on the past, test it on what follows."),
-    ] = None,
-    hold_out: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Measure the last share of the time apart.")
-    ] = None,
+    doubled: DoubledOption = None,
+    rotations: RotationsOption = None,
+    walk_forward: WalkForwardOption = None,
+    hold_out: HoldOutOption = None,
     keep: KeepOption = None,
     processes: ProcessesOption = None,
     journal: JournalOption = None,
@@ -110,41 +115,24 @@ def backtest(
     to --to, and every crisis and calm window in it, policies side by side: how early each tier came, what
     hedging removed, what calm cost, how often it alarmed in vain, and what luck would have given.
     """
+    alone = {"--lead": lead, "--doubled": doubled, "--rotations": rotations, "--walk-forward": walk_forward}
     if windows is None:
-        _check_stretch(start, end, policy, lead, walk_forward, hold_out, keep)
-        refuse_lost_results(json_to, report)
-        named = policy[0] if policy else "classic"
-        result = _run_stretch(data, exposure, start or "", end or "", named, market, journal, report)
-        if json_to != "-":
-            _print_stretch(result, journal, report)
-        write_json(result.to_json(), json_to)
+        _refuse_alone({**alone, "--hold-out": hold_out, "--keep": keep})
+        _run_stretch(data, exposure, start, end, policy, market, journal, report, json_to)
         return
     if journal:
         raise ConfigError("--windows takes no --journal; leave it out, or leave --windows out")
-    refuse_lost_results(json_to, report)
-    from bot.app.backtest_windows import PRESETS, WindowsRequest
-
+    over = HistoryRequest(data=data, windows=windows, exposure=exposure, start=start, end=end, lead_days=lead)
+    checks = Checks(doubled=doubled, rotations=rotations, folds=walk_forward, hold_out=hold_out)
+    named, many = tuple(policy or POLICIES), processes or os.cpu_count() or 1
     request = WindowsRequest(
-        data=data,
-        windows=windows,
-        exposure=exposure,
-        policies=tuple(policy or PRESETS),
-        market=market,
-        start=start,
-        end=end,
-        lead_days=lead,
-        doubled=doubled,
-        rotations=rotations,
-        folds=walk_forward,
-        hold_out=hold_out,
-        keep=keep,
-        processes=processes or os.cpu_count() or 1,
+        history=over, policies=named, market=market, checks=checks, keep=keep, processes=many
     )
     _run_windows(request, json_to, report)
 
 
 def look_ahead(
-    data: Annotated[Path, typer.Option(help="Folder with history files.")],
+    data: DataOption,
     exposure: ExposureOption = "v2:ETH/USDC:1000000",
     start: StartOption = None,
     end: EndOption = None,
@@ -164,11 +152,11 @@ def look_ahead(
     from bot.terminal import hours_progress
 
     refuse_lost_results(json_to, None)
-    with hours_progress(err) as on_probe:
+    with hours_progress(err, what="moments") as on_probe:
         found = run(
             data=data,
             exposure=exposure,
-            policies=policy or ["classic", "steward", "fortress"],
+            policies=policy or POLICIES,
             market=market,
             start=start,
             end=end,
@@ -183,34 +171,21 @@ def look_ahead(
         raise typer.Exit(EXIT_ERROR)
 
 
-def _check_stretch(
-    start: str | None,
-    end: str | None,
-    policies: list[str] | None,
-    lead: float | None,
-    folds: int | None,
-    hold_out: float | None,
-    keep: Path | None,
-) -> None:
-    if start is None or end is None:
-        raise ConfigError("backtest needs --from and --to, or --windows; give the first and the last day")
-    if policies and len(policies) > 1:
-        raise ConfigError(
-            f"--policy takes one policy without --windows, was {', '.join(policies)}; "
-            "name one, or add --windows"
-        )
-    given = {"--lead": lead, "--walk-forward": folds, "--hold-out": hold_out, "--keep": keep}
+def _refuse_alone(given: Mapping[str, object]) -> None:
+    """Refuse what has no meaning without --windows."""
     if alone := [name for name, value in given.items() if value is not None]:
         raise ConfigError(f"{alone[0]} is for --windows; add --windows, or leave it out")
 
 
-def _run_windows(request: "WindowsRequest", json_to: str | None, report: Path | None) -> None:
+def _run_windows(request: WindowsRequest, json_to: str | None, report: Path | None) -> None:
     from bot.app.backtest_windows import backtest_windows
     from bot.app.report import report_windows
     from bot.simulation.windows.terminal import print_windows
     from bot.terminal import hours_progress
 
-    with hours_progress(err) as on_hour:
+    refuse_lost_results(json_to, report)
+    kept = f"finished parts are kept in {request.keep}"
+    with keeping(kept) if request.keep else nullcontext(), hours_progress(err) as on_hour:
         result = backtest_windows(request, progress=on_hour)
     if report is not None:
         report_windows(result, request.policies, target=report)
@@ -224,35 +199,52 @@ def _run_windows(request: "WindowsRequest", json_to: str | None, report: Path | 
 def _run_stretch(
     data: Path,
     exposure: str,
-    start: str,
-    end: str,
-    policy: str,
+    start: str | None,
+    end: str | None,
+    policies: list[str] | None,
     market: Path | None,
     journal: Path | None,
     report: Path | None,
-) -> "BacktestResult":
-    from bot.app.backtest import backtest as run_history
+    json_to: str | None,
+) -> None:
     from bot.app.journals import new_journal, write_journal
-    from bot.terminal import hours_progress
 
+    if start is None or end is None:
+        raise ConfigError("backtest needs --from and --to, or --windows; give the first and the last day")
+    if policies and len(policies) > 1:
+        raise ConfigError(
+            f"--policy takes one policy without --windows, was {', '.join(policies)}; "
+            "name one, or add --windows"
+        )
+    refuse_lost_results(json_to, report)
     if journal is not None:
         new_journal(journal)
-    with hours_progress(err) as on_hour:
-        result = asyncio.run(
-            run_history(
-                data=data,
-                start=start,
-                end=end,
-                exposure=exposure,
-                policy=policy,
-                market=market,
-                report=report,
-                progress=on_hour,
-            )
-        )
+    result = _stretch(data, exposure, start, end, policies[0] if policies else "classic", market, report)
     if journal is not None:
         write_journal(journal, result.records)
-    return result
+    if json_to != "-":
+        _print_stretch(result, journal, report)
+    write_json(result.to_json(), json_to)
+
+
+def _stretch(
+    data: Path, exposure: str, start: str, end: str, policy: str, market: Path | None, report: Path | None
+) -> "BacktestResult":
+    from bot.app.backtest import backtest as run
+    from bot.terminal import hours_progress
+
+    with hours_progress(err) as on_hour:
+        running = run(
+            data=data,
+            start=start,
+            end=end,
+            exposure=exposure,
+            policy=policy,
+            market=market,
+            report=report,
+            progress=on_hour,
+        )
+        return asyncio.run(running)
 
 
 def _print_stretch(result: "BacktestResult", journal: Path | None, report: Path | None) -> None:

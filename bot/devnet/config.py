@@ -118,28 +118,6 @@ fee = {d.v4_pool_fee}
 tick_spacing = {d.v4_tick_spacing}
 
 [[watch]]
-kind = "erc4626"
-every_s = 60
-label = "vault:USDC"
-vault = {d.usdc_vault!r}
-share = "vUSDC"
-share_decimals = 6
-asset = "USDC"
-asset_token = {d.usdc!r}
-asset_decimals = 6
-
-[[watch]]
-kind = "aave_v3"
-every_s = 30
-label = "aave"
-addresses_provider = {d.aave_addresses_provider!r}
-reserves = [
-  {{symbol = "WETH", address = {d.weth!r}, decimals = 18}},
-  {{symbol = "USDC", address = {d.usdc!r}, decimals = 6}},
-]
-accounts = [{{label = "loan", address = {d.user!r}}}]
-
-[[watch]]
 kind = "admin_events"
 every_s = 60
 label = "Lyra option market"
@@ -157,8 +135,8 @@ windows = 12
 """
 
 
-# For scenarios of a protocol's own trouble: a vault and a market with a guard stand for that protocol.
-_PROTOCOL = """
+# A vault and a market with a guard: watched beside the market, or standing for the protocol of the positions.
+_VAULT = """
 [[watch]]
 kind = "erc4626"
 label = "vault:USDC"
@@ -168,7 +146,8 @@ share_decimals = 6
 asset = "USDC"
 asset_token = {d.usdc!r}
 asset_decimals = 6
-
+"""
+_AAVE = """
 [[watch]]
 kind = "aave_v3"
 label = "aave"
@@ -177,6 +156,9 @@ reserves = [
   {{symbol = "WETH", address = {d.weth!r}, decimals = 18}},
   {{symbol = "USDC", address = {d.usdc!r}, decimals = 6}},
 ]
+"""
+_LOAN = """\
+accounts = [{{label = "loan", address = {d.user!r}}}]
 """
 _PROTOCOL_POLICY = """\
 name = {name}
@@ -234,11 +216,13 @@ def write_config(
 
 def _beside(deployment: Deployment, *, whole: bool, protocol: bool, perpetual: bool) -> str:
     """Return the sections beside what every scenario needs."""
-    text = _PROTOCOL.format(d=deployment) if protocol else ""
+    vault, aave = _VAULT.format(d=deployment), _AAVE.format(d=deployment)
+    text = vault + aave if protocol and not whole else ""
     if perpetual:
         text += perpetual_section(deployment)
     if whole:
         text += cover_section(deployment) + _WATCH.format(d=deployment, native=NATIVE)
+        text += f"{vault}every_s = 60\n{aave}every_s = 30\n{_LOAN.format(d=deployment)}"
     return text
 
 

@@ -4,10 +4,13 @@ A part is found again only under the same data, range, exposure, policy, market 
 hashed into its name. Nothing in a file is executed when it is read.
 """
 
+import io
 import json
 import os
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +27,8 @@ from bot.simulation.windows.run import Account, Track
 
 _FORMAT = 1
 _META = "meta"
+# What numpy and zipfile raise for a file that is not there or not whole: the part is run again.
+_NOT_WHOLE = (OSError, ValueError, EOFError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile)
 Facts = Mapping[str, object]
 
 
@@ -84,12 +89,11 @@ class KeptParts:
     def _read(self, name: str) -> Mapping[str, np.ndarray] | None:
         path = self._folder / f"{name}.npz"
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return {key: file[key] for key in file.files}
-        except FileNotFoundError:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+                found = {key: file[key] for key in file.files}
+        except _NOT_WHOLE:
             return None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            return None  # a run was ended while another file system kept its bytes: the part is done again
+        return found if _META in found else None
 
     def _write(self, name: str, arrays: Mapping[str, np.ndarray], meta: Facts) -> None:
         """Write a part whole or not at all."""

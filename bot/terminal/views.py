@@ -181,10 +181,10 @@ class StepPrinter:
 
 
 @contextmanager
-def hours_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
+def hours_progress(console: Console, *, what: str = "hours") -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar with the time left; yields what to call with (hours done, hours in all)."""
     with _progress(console) as progress:
-        task = progress.add_task("hours", total=None)
+        task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 

@@ -10,8 +10,9 @@ import pytest
 from history_builders import START_S, DataFolder, stamp
 from rich.console import Console
 
-from bot.app.backtest_windows import WindowsRequest, backtest_windows
+from bot.app.backtest_windows import backtest_windows
 from bot.errors import ConfigError
+from bot.simulation.requests import Checks, HistoryRequest, WindowsRequest
 from bot.simulation.windows.results import unseen_words
 from bot.simulation.windows.terminal import print_windows
 
@@ -19,6 +20,10 @@ DAY_S = 86_400
 CALM = ("quiet", 37, 38, "calm")
 CRASH = ("crash", 40, 42, "crisis")
 LONG_AGO = ("long-ago", -400, -390, "crisis")  # before the first row of any file
+PARTS = {
+    "history": ("exposure", "start", "end", "lead_days"),
+    "checks": ("doubled", "rotations", "folds", "hold_out"),
+}
 
 
 def windows_file(folder, *windows):
@@ -33,8 +38,12 @@ def windows_file(folder, *windows):
 
 
 def run(folder, windows, progress=None, **options):
+    """Run a request; its options lie where ``alvh backtest`` puts them."""
     given = {"policies": ("classic",), "lead_days": 0.5, "exposure": "v2:ETH/USDC:1000000", **options}
-    return backtest_windows(WindowsRequest(data=folder, windows=windows, **given), progress=progress)
+    of = {name: {key: given.pop(key) for key in keys if key in given} for name, keys in PARTS.items()}
+    history = HistoryRequest(data=folder, windows=windows, **of["history"])
+    request = WindowsRequest(history=history, checks=Checks(**of["checks"]), **given)
+    return backtest_windows(request, progress=progress)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +119,16 @@ def test_the_tables_fit_80_columns_and_say_unknown(both):
     assert "none" in calm
 
 
+def test_a_crisis_made_worse_is_named_without_a_control_too(both):
+    result, *_ = both
+    first = result.strategies[0]
+    windows = tuple(replace(item, hedged={"alvh": 1.1 * item.unhedged}) for item in first.windows)
+    worse = replace(result, strategies=(replace(first, windows=windows), *result.strategies[1:]))
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_windows(worse, console)
+    assert "ALVH classic makes crash worse" in console.export_text()
+
+
 def test_nothing_is_cut_off_with_many_policies_and_long_names(both):
     """What has no room wraps: a figure without its sign of percent is another figure."""
     result, *_ = both
@@ -154,7 +173,9 @@ def test_files_that_only_some_windows_lack_are_named_with_these(tmp_path):
         ({"hold_out": 1.0}, "hold out must be between 0 and 1, was 1"),
         ({"folds": 0}, "--walk-forward must be between 1 and 50 folds, was 0"),
         ({"policies": ("classic", "classic")}, "--policy must name each policy once"),
+        ({"policies": ("steward", "mine/steward.toml")}, "a file by a name of its own"),
         ({"policies": ("nowhere.toml",)}, "nowhere.toml"),
+        ({"start": "2022-04-02", "end": "2022-04-01"}, "--from must be at least an hour before --to"),
     ],
     ids=str,
 )
@@ -172,7 +193,7 @@ def test_hours_without_an_index_leave_the_hedge_unknown(tmp_path):
     folder = DataFolder(path=tmp_path)
     folder.dropped = {"btc_dvol_1h_deribit": set(range(39 * 24, 43 * 24))}
     folder.write_all()
-    text = resources.files("bot.simulation").joinpath("market.toml").read_text()
+    text = resources.files("bot.simulation.market").joinpath("market.toml").read_text()
     (tmp_path / "closed.toml").write_text(text.replace("fills = true", "fills = false"))
     result = run(tmp_path, windows_file(tmp_path, CRASH), market=tmp_path / "closed.toml")
     (found,) = result.policies[0].windows
@@ -319,6 +340,7 @@ def test_under_doubled_costs_the_controlled_policy_is_run_unless_all_are_asked_f
     day = {**asked, "lead_days": None, "start": "2022-04-07", "end": "2022-04-07"}
     assert [item.name for item in run(data, windows, **day).doubled[:2]] == ["alvh_steward", "static_442"]
     assert [item.name for item in both.doubled[:2]] == ["alvh_classic", "alvh_steward"]
-    request = WindowsRequest(data=data, windows=windows, exposure="v2:ETH/USDC:1000000")
+    whole = HistoryRequest(data=data, windows=windows, exposure="v2:ETH/USDC:1000000")
+    request, leads = (WindowsRequest(history=item) for item in (whole, replace(whole, lead_days=3.0)))
     assert (request.is_doubled, request.turned) == (True, 60)
-    assert (replace(request, lead_days=3.0).is_doubled, replace(request, lead_days=3.0).turned) == (False, 0)
+    assert (leads.is_doubled, leads.turned) == (False, 0)

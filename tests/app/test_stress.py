@@ -102,6 +102,22 @@ def test_bad_input_is_one_line(dip: Path, changes, error, words) -> None:
     assert "\n" not in str(refusal.value)
 
 
+def test_a_scenario_that_nobody_sees_is_refused(tmp_path: Path) -> None:
+    dark = tmp_path / "dark.toml"
+    dark.write_text(f'{SCENARIO}[[faults]]\nkind = "unseen"\nfrom = 0\nto = 31\nbecause = "a node is down"\n')
+    with pytest.raises(ConfigError, match="scenario dip has no step with a frame"):
+        run(dark)
+
+
+def test_a_figure_that_a_short_path_has_not_is_null(capsys, tmp_path: Path) -> None:
+    short = tmp_path / "short.toml"
+    short.write_text(SCENARIO.replace('"worst_day"', '"worst_two_days"'))
+    code, out, _ = command(capsys, str(short), "--processes", "1", "--json", "-")
+    (figure,) = json.loads(out)["scenarios"]["dip"]["figures"]
+    (found,) = json.loads(out)["scenarios"]["dip"]["policies"]["steward"]["figures"]
+    assert (code, figure["value"], found["found"], found["is_met"]) == (0, -0.2, None, False)
+
+
 def command(capsys, *arguments: str) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as ended:
         main(["stress", *arguments])

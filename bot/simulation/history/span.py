@@ -1,15 +1,16 @@
 """Where the history of an exposure begins and ends, and what of its files cannot be used as it stands."""
 
 import math
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 
 from bot.errors import ConfigError
-from bot.model.units import DAY_S, HOUR_S, iso_utc
+from bot.model.units import DAY_S, HOUR_S, iso_utc, parse_utc_s
 from bot.simulation.exposures import ExposureSpec
 from bot.simulation.history.files import funding_table, tables_for
-from bot.simulation.history.tables import locate, price_file, read_rows
+from bot.simulation.history.tables import locate, read_rows, whole_price
 
 _FIRST_LOOKBACK_S = 30 * DAY_S
 
@@ -42,11 +43,7 @@ def history_span(data_dir: Path, spec: ExposureSpec) -> tuple[float, float]:
     It begins with the perpetual's funding, where there is any, and a month after the first price at the
     earliest: before that signals have no look-back. Raises ConfigError like ``load_history``.
     """
-    price = price_file(data_dir, spec)
-    if not price.times_s.size:
-        raise ConfigError(
-            f"history file of {spec.underlying} in {data_dir} has no usable row; fetch it again"
-        )
+    price = whole_price(data_dir, spec)
     first_s, last_s = float(price.times_s[0]), float(price.times_s[-1])
     begins_s = first_s + _FIRST_LOOKBACK_S if last_s - first_s > 2 * _FIRST_LOOKBACK_S else first_s
     table = funding_table(spec.underlying)
@@ -56,3 +53,28 @@ def history_span(data_dir: Path, spec: ExposureSpec) -> tuple[float, float]:
         if rows["at_s"].size:
             begins_s = max(begins_s, float(rows["at_s"][0]))
     return math.floor(begins_s / HOUR_S) * HOUR_S, math.ceil(last_s / HOUR_S) * HOUR_S
+
+
+def asked_bounds(start: str | None, end: str | None) -> tuple[float, float]:
+    """Return --from and --to, seconds; infinities where they are not said. Raises ConfigError."""
+    from_s = -math.inf if start is None else float(parse_utc_s(start, field="--from"))
+    to_s = math.inf if end is None else float(end_s(end))
+    if not from_s + HOUR_S <= to_s:
+        raise ConfigError(
+            f"--from must be at least an hour before --to, was {iso_utc(from_s)} to {iso_utc(to_s)}"
+        )
+    return from_s, to_s
+
+
+def end_s(text: str) -> int:
+    """Return where a range ends: with a last day, which is in it, or at a time. Raises ConfigError."""
+    at_s = parse_utc_s(text, field="--to")
+    return at_s + DAY_S if _is_day(text) else at_s
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

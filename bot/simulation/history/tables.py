@@ -4,6 +4,7 @@ Nothing is filled: a file that is missing, a row that cannot be used and an hour
 named in the result, with their counts.
 """
 
+import gzip
 import math
 import zlib
 from collections.abc import Iterator, Mapping
@@ -151,6 +152,19 @@ def price_file(data_dir: Path, spec: ExposureSpec) -> Column:
     return column_of(rows, table.series(rows)[spot_key(spec.underlying)])
 
 
+def whole_price(data_dir: Path, spec: ExposureSpec) -> Column:
+    """Return the whole price file of the underlying. Raises ConfigError, also where no row can be used."""
+    price = price_file(data_dir, spec)
+    if not price.times_s.size:
+        table = tables_for(spec)[0]
+        path = locate(data_dir, table)
+        why = read_rows(path, table)[1] if path else ()
+        raise ConfigError(
+            f"history file {path} has no usable row{f': {why[0]}' if why else ''}; fetch it again"
+        )
+    return price
+
+
 @dataclass(slots=True)
 class _Read:
     """What the files read so far have given."""
@@ -246,6 +260,7 @@ def _read_csv(path: Path, table: HistoryTable) -> tuple[pd.DataFrame, tuple[str,
         try:
             frame = pd.read_csv(path, dtype=str, skip_blank_lines=False, keep_default_na=False)
         except pd.errors.ParserError:  # a row with too many fields; the slow parser can step over it
+            _refuse_open_quote(path)
             frame = pd.read_csv(
                 path,
                 dtype=str,
@@ -268,6 +283,16 @@ def _read_csv(path: Path, table: HistoryTable) -> tuple[pd.DataFrame, tuple[str,
     many = len(too_long)
     bad = (f"{many} row{'s' if many != 1 else ''} with too many fields",) if many else ()
     return frame[list(table.columns)], bad
+
+
+def _refuse_open_quote(path: Path) -> None:
+    """Raise ConfigError where a quotation mark is never closed: the slow parser drops all that follows it."""
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+        if file.read().count('"') % 2:
+            raise ConfigError(
+                f"history file {path} cannot be read: a quotation mark is never closed; fetch it again or "
+                "remove it"
+            )
 
 
 def _allowed(table: HistoryTable, column: str, values: FloatArray) -> tuple[np.ndarray, str]:
@@ -357,10 +382,8 @@ def _check_price(
     if spot_key(spec.underlying) in series:
         return
     path = data_dir / report.file
-    rows, _ = read_rows(path, tables_for(spec)[0])
-    at_s = rows["at_s"]
-    there = f"{iso_utc(at_s[0])} to {iso_utc(at_s[-1])}" if at_s.size else "no usable row"
+    at_s = whole_price(data_dir, spec).times_s
     raise ConfigError(
         f"history file {path} has no rows from {iso_utc(window.from_s)} to {iso_utc(window.to_s)}; "
-        f"it holds {there}, choose --from and --to inside it"
+        f"it holds {iso_utc(at_s[0])} to {iso_utc(at_s[-1])}, choose --from and --to inside it"
     )

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 from bot.model.hedge import Layer, LegOutcome, LegStatus, Side
 from bot.model.market import FloatArray
 from bot.model.tier import Tier
+from bot.simulation.market.implied_vols import HOLE_S
 from bot.simulation.metrics import drawdowns
 from bot.simulation.report.chart_style import (
     HEDGED,
@@ -25,7 +26,7 @@ from bot.simulation.report.chart_style import (
     styled,
     unknown_stretches,
 )
-from bot.simulation.report.data import HOLE_S, ReportData
+from bot.simulation.report.data import ReportData
 from bot.simulation.wording import order_words
 
 _LAYER_ROWS = {Layer.TAIL: 0, Layer.MID: 1, Layer.NEAR: 2}

@@ -1,7 +1,8 @@
 """The figures of a backtest over windows: what was removed at which carry, each fall, time in the tiers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import cycle
 
 import numpy as np
 import plotly.graph_objects as go
@@ -24,8 +25,8 @@ def removed_at_carry(report: WindowsReport) -> go.Figure:
         if math.isfinite(item.removed) and math.isfinite(item.carry) and item.name != "unhedged"
     ]
     figure = go.Figure()
-    right = 1.15 * max((item.carry for item in known), default=0.1) or 0.1
-    top = 1.15 * max((_high(item) for item in known), default=0.5)
+    right = _room((item.carry for item in known), least=0.01)  # hedges that earned lie left of zero
+    top = _room((_high(item) for item in known), least=0.05)
     for ratio in _RAYS:
         end = min(right, top / ratio)
         figure.add_trace(
@@ -47,6 +48,11 @@ def removed_at_carry(report: WindowsReport) -> go.Figure:
     figure.update_xaxes(title_text="carry a year, of exposure", tickformat=".0%", zeroline=True)
     figure.update_yaxes(title_text="removed of the fall", tickformat=".0%", zeroline=True)
     return styled(figure, height=460)
+
+
+def _room(levels: Iterable[float], *, least: float) -> float:
+    """Return how far an axis from zero reaches: a little past the highest level."""
+    return 1.15 * max(max(levels, default=0.0), least)
 
 
 def _points(items: Sequence[StrategyFigures], name: str, colour: str) -> go.Scatter:
@@ -96,7 +102,7 @@ def falls(report: WindowsReport) -> go.Figure:
     series = [("unhedged", [item.unhedged for item in seen], UNHEDGED)]
     series += [
         (name, [item.hedged.get(name, math.nan) for item in seen], colour)
-        for name, colour in zip(report.own, _OWN, strict=False)
+        for name, colour in zip(report.own, cycle(_OWN), strict=False)
     ]
     for name, values, colour in series:
         figure.add_trace(

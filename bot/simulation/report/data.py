@@ -10,9 +10,9 @@ from bot.model.hedge import Side
 from bot.model.market import FloatArray
 from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.tier import Tier
-from bot.model.units import HOUR_S
 from bot.pipeline.perpetual_book import perpetual_book_of
 from bot.simulation.attribution import Attribution, HedgeParts, Held, Marks, hedge_parts, position_parts
+from bot.simulation.market.implied_vols import HOLE_S
 from bot.simulation.metrics import max_drawdown
 from bot.simulation.report.decided import Decided, Told, decided_of
 from bot.simulation.report.money import FILLED, Money, Paid, money_of, paid_of, perpetual_money_of
@@ -29,7 +29,6 @@ from bot.simulation.results import (
 from bot.simulation.wording import percent, usd
 
 BACKTEST = "backtest"
-HOLE_S = 36 * HOUR_S  # no drawdown runs across a longer hole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

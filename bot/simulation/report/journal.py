@@ -28,7 +28,7 @@ from bot.simulation.report.beside_orders import BesideOrder, beside_orders
 from bot.simulation.report.data import ReportData, units_held
 from bot.simulation.report.decided import Told, decided_of
 from bot.simulation.report.money import Money, money_of, perpetual_money_of
-from bot.simulation.report.payoff_view import payoff_of
+from bot.simulation.report.payoff_view import Payoff, payoff_of
 from bot.simulation.results import ALVH, UNHEDGED, cash_usd, tier_changes
 
 _SAME_POSITION = 0.01  # of its value: fees that were not collected at the first step are more than nothing
@@ -41,9 +41,6 @@ def from_steps(
     orders: JournalOrders | None = None,
     positions: Sequence[VenuePosition] | None = None,
     shapes: Sequence[LpShape] = (),
-    assumptions: Sequence[str] = (),
-    sources: Sequence[str] = (),
-    gaps: Sequence[str] = (),
     policy: Mapping[str, str] | None = None,
 ) -> ReportData:
     """Return the report of a run from its journal, oldest step first. Raises NotFoundError without a step.
@@ -56,36 +53,58 @@ def from_steps(
     """
     if not steps:
         raise NotFoundError("there is no step in the journal to report on; run the bot first")
-    times_s = np.array([item.decision.now_s for item in steps])
-    unhedged = np.array([sum(item.exposure_value_usd.values()) for item in steps])
-    hedged = _hedged(steps, unhedged, positions)
-    told = _told(steps, orders)
-    underlying, spots = _spots(steps)
+    told, curves = _told(steps, orders), _curves(steps, positions)
     counted = _counted(steps[-1], told, positions)
     return ReportData(
         title=title,
         mode=steps[-1].mode,
-        underlying=underlying,
-        times_s=times_s,
-        spot_usd=spots,
-        unhedged_usd=unhedged,
-        hedged_usd=hedged,
+        underlying=curves.underlying,
+        times_s=curves.times_s,
+        spot_usd=curves.spot_usd,
+        unhedged_usd=curves.unhedged_usd,
+        hedged_usd=curves.hedged_usd,
         tiers=tuple(tier_changes(steps)),
-        payoff=payoff_of(
-            shapes,
-            float(spots[-1]),
-            positions or (),
-            now_s=float(times_s[-1]),
-            perpetual_units=units_held(told.perpetuals),
-        ),
+        payoff=_payoff(curves, shapes, positions or (), told),
         money=_money(counted),
-        assumptions=tuple(assumptions),
-        sources=tuple(sources),
-        gaps=tuple(gaps),
         decided=decided_of(steps, told),
-        attributions=_attributions(counted, shapes, times_s, spots, unhedged, hedged),
+        attributions=_attributions(counted, shapes, curves),
         policy=dict(policy or {}),
         ends_after_orders=positions is not None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Curves:
+    """What was seen at each step."""
+
+    underlying: str
+    times_s: FloatArray
+    spot_usd: FloatArray
+    unhedged_usd: FloatArray
+    hedged_usd: FloatArray
+
+
+def _curves(steps: Sequence[StepRecord], positions: Sequence[VenuePosition] | None) -> _Curves:
+    underlying, spot_usd = _spots(steps)
+    unhedged_usd = np.array([sum(item.exposure_value_usd.values()) for item in steps])
+    return _Curves(
+        underlying=underlying,
+        times_s=np.array([item.decision.now_s for item in steps]),
+        spot_usd=spot_usd,
+        unhedged_usd=unhedged_usd,
+        hedged_usd=_hedged(steps, unhedged_usd, positions),
+    )
+
+
+def _payoff(
+    curves: _Curves, shapes: Sequence[LpShape], positions: Sequence[VenuePosition], told: Told
+) -> Payoff | None:
+    return payoff_of(
+        shapes,
+        float(curves.spot_usd[-1]),
+        positions,
+        now_s=float(curves.times_s[-1]),
+        perpetual_units=units_held(told.perpetuals),
     )
 
 
@@ -154,15 +173,9 @@ def _money(counted: _Counted) -> Money:
     return money_of(counted.legs, counted.beside, mark_usd=counted.options_usd, perpetual=perpetual)
 
 
-def _attributions(
-    counted: _Counted,
-    shapes: Sequence[LpShape],
-    times_s: FloatArray,
-    spots: FloatArray,
-    unhedged: FloatArray,
-    hedged: FloatArray,
-) -> dict[str, Attribution]:
+def _attributions(counted: _Counted, shapes: Sequence[LpShape], curves: _Curves) -> dict[str, Attribution]:
     """Split the gain of the position alone and with its hedges; of journals no benchmark is known."""
+    unhedged, spots = curves.unhedged_usd, curves.spot_usd
     ends_usd = (float(unhedged[0]), float(unhedged[-1]))
     spots_usd = (float(spots[0]), float(spots[-1]))
     position = PositionParts(whole_usd=ends_usd[1] - ends_usd[0])
@@ -173,12 +186,13 @@ def _attributions(
         counted.legs,
         counted.perpetuals,
         counted.beside,
-        times_s=times_s,
+        times_s=curves.times_s,
         spots_usd=spots,
         marks=Marks(options_usd=counted.options_usd, perpetual_usd=counted.perpetual_usd),
     )
+    total_usd = float(curves.hedged_usd[-1]) - ends_usd[0]
     return {
-        ALVH: Attribution(total_usd=float(hedged[-1]) - ends_usd[0], position=position, hedge=hedge),
+        ALVH: Attribution(total_usd=total_usd, position=position, hedge=hedge),
         UNHEDGED: Attribution(total_usd=ends_usd[1] - ends_usd[0], position=position, hedge=HedgeParts()),
     }
 

@@ -10,9 +10,10 @@ from bot.model.market import FloatArray
 from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.simulation.attribution import PART_NAMES
 from bot.simulation.intervals import Measured, measured
+from bot.simulation.market.implied_vols import HOLE_S
 from bot.simulation.report.chart_timeline import falls
 from bot.simulation.report.charts import rolling_cost
-from bot.simulation.report.data import HOLE_S, ReportData
+from bot.simulation.report.data import ReportData
 from bot.simulation.report.money import Paid
 from bot.simulation.report.payoff_view import Payoff
 from bot.simulation.report.table import Cell, Column, Kind, Table

@@ -123,6 +123,7 @@ def parse_scenario(tables: Mapping[str, Any], *, where: str) -> Scenario:
         raise ConfigError(f"{file.where}: [paths.{PRICE}] is missing; a scenario needs the price of ETH")
     standing = _standing_paths(file, hours, step_minutes, there=set(paths))
     _refuse_unknown(file, paths)
+    _refuse_early(file, paths)
     return Scenario(
         name=file.text("name"),
         alias=file.text("alias", ""),
@@ -182,6 +183,16 @@ def _refuse_unknown(file: Table, paths: Mapping[str, PathSpec]) -> None:
             near = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR_ENOUGH)
             offered = f"did you mean {near[0]}? " if near else ""
             raise ConfigError(f"{file.where}: no path {name}; {offered}there are {', '.join(known)}")
+
+
+def _refuse_early(file: Table, paths: Mapping[str, PathSpec]) -> None:
+    """Refuse a path that leans on the price and stands before it, or is it."""
+    names = list(paths)
+    for name in names[: names.index(PRICE) + 1]:
+        if paths[name].lag:
+            raise ConfigError(
+                f"{file.where}, [paths.{name}]: lag is of [paths.{PRICE}], which must stand before it"
+            )
 
 
 def _path(name: str, table: Table, hours: int, step_minutes: int) -> PathSpec:
@@ -254,21 +265,9 @@ def _steadiness(table: Table) -> Steadiness:
 def _fall(table: Table | None, hours: int) -> Fall | None:
     if table is None:
         return None
-    table.only(
-        (
-            "worst_hour_at",
-            "worst_day_at",
-            "softened_hour",
-            "softened_day",
-            "least_hour",
-            "least_day",
-            "inside",
-        )
-    )
-    shares = {
-        name: table.number(name, low=0.0, high=1.0)
-        for name in ("softened_hour", "softened_day", "least_hour", "least_day")
-    }
+    softened = ("softened_hour", "softened_day", "least_hour", "least_day")
+    table.only(("worst_hour_at", "worst_day_at", "inside", *softened))
+    shares = {name: table.number(name, low=0.0, high=1.0) for name in softened}
     return Fall(
         worst_hour_at=table.whole("worst_hour_at", low=1, high=hours),
         worst_day_at=table.whole("worst_day_at", low=24, high=hours),
@@ -372,9 +371,7 @@ def _systems(table: Table | None) -> Systems:
     table.only(("bridge", "loan_health", "loan_share"))
     return Systems(
         bridge=table.text("bridge", ""),
-        loan=table.number("loan_health", math.nan, low=1.0, high=100.0)
-        if "loan_health" in table.values
-        else math.nan,
+        loan=table.number("loan_health", math.nan, low=1.0, high=100.0),
         loan_share=table.number("loan_share", 0.1, low=0.0, high=10.0),
     )
 

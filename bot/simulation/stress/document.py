@@ -141,7 +141,7 @@ def _figure_json(item: Reproduced) -> Document:
         "name": item.name,
         "path": item.path,
         "wanted": item.wanted,
-        "found": item.found,
+        "found": _or_none(item.found),
         "unit": item.unit,
         "is_met": item.is_met,
     }

@@ -34,14 +34,17 @@ def _collapse_hours(values: FloatArray, parts: int) -> float:
     """Return the hours from the last 99 % of the first point to the first 1 % of it; NaN where none comes."""
     gone = np.flatnonzero(values <= 0.01 * values[0])
     whole = np.flatnonzero(values >= 0.99 * values[0])
-    return float(gone[0] - whole[-1]) / parts if gone.size else math.nan
+    return float(gone[0] - whole[-1]) / parts if gone.size and whole.size else math.nan
 
 
-def _worst_change(values: FloatArray, span: int) -> float:
-    return float((values[span:] / values[:-span] - 1.0).min())
+def _changes(values: FloatArray, span: int) -> FloatArray:
+    """Return the change over every so many steps, fraction; NaN for a path that is shorter."""
+    return values[span:] / values[:-span] - 1.0 if values.size > span else np.array([math.nan])
 
 
 def _realised(values: FloatArray, parts: int) -> float:
+    if values.min() <= 0.0:
+        return math.nan
     return float(np.diff(np.log(values[::parts])).std() * HOURS_A_YEAR**0.5)
 
 
@@ -49,13 +52,11 @@ MEASURES: Mapping[str, Measure] = {
     "drawdown": lambda values, _: max_drawdown(values),  # fraction, deepest fall from a peak
     "fall_hours": _fall_hours,  # from that peak to its low
     "collapse_hours": _collapse_hours,  # until all but 1 % of the first point is gone
-    "worst_hour": lambda values, parts: _worst_change(values[::parts], 1),  # of hourly closes, fraction, < 0
-    "worst_day": lambda values, parts: _worst_change(values, _DAY_H * parts),  # fraction, < 0
-    "worst_two_days": lambda values, parts: _worst_change(values, 2 * _DAY_H * parts),
-    "best_hour": lambda values, parts: float((values[::parts][1:] / values[::parts][:-1] - 1.0).max()),
-    "best_day": lambda values, parts: float(
-        (values[_DAY_H * parts :] / values[: -_DAY_H * parts] - 1.0).max()
-    ),
+    "worst_hour": lambda values, parts: float(_changes(values[::parts], 1).min()),  # of hourly closes, < 0
+    "worst_day": lambda values, parts: float(_changes(values, _DAY_H * parts).min()),  # < 0
+    "worst_two_days": lambda values, parts: float(_changes(values, 2 * _DAY_H * parts).min()),
+    "best_hour": lambda values, parts: float(_changes(values[::parts], 1).max()),
+    "best_day": lambda values, parts: float(_changes(values, _DAY_H * parts).max()),
     "rise": lambda values, _: float(values.max() / values[0] - 1.0),  # from the first point, fraction
     "realised_vol": _realised,  # of hourly log returns, fraction a year
     "first": lambda values, _: float(values[0]),

@@ -57,7 +57,10 @@ def build_paths(scenario: Scenario, seed: int) -> Paths:
     for spec in scenario.paths:  # one stream, in the order of the file
         hourly[spec.name] = _hourly(spec, scenario, random, hourly)
     for spec in scenario.standing:
-        hourly[spec.name] = _hourly(spec, scenario, named_generator(scenario, seed, spec.name), hourly)
+        own = named_generator(scenario, seed, spec.name)
+        follows = spec.name == BTC  # ETH, unless the file states a path of its own
+        found = _follower(spec, own, hourly[PRICE]) if follows else _hourly(spec, scenario, own, hourly)
+        hourly[spec.name] = found
     specs = {spec.name: spec for spec in (*scenario.paths, *scenario.standing)}
     grid = np.arange(scenario.steps + 1) / scenario.steps_an_hour
     values = {name: _finer(specs[name], scenario, seed, path, grid) for name, path in hourly.items()}
@@ -75,8 +78,6 @@ def _hourly(
     hours = scenario.hours
     if spec.is_step:
         return _steps(spec.knots, np.arange(hours + 1, dtype=np.float64))
-    if spec.name == BTC:
-        return _follower(spec, random, found[PRICE])
     if spec.fall is not None:
         path = _falling(spec, spec.fall, random, hours)
     else:

@@ -67,17 +67,23 @@ def build_world(paths: Paths, spec: ExposureSpec) -> World:
     series = {
         key: _column(key, earlier_s, before[key], paths, values) for key, values in live.items()
     } | _prints(scenario)
-    unseen = [fault for fault in scenario.faults if fault.kind is FaultKind.UNSEEN]
     return World(
         scenario=scenario,
         paths=paths,
         spec=spec,
         columns=Columns(series=series),
-        seen=np.array(
-            [hour for hour in paths.hours.tolist() if not any(each.holds(hour) for each in unseen)]
-        ),
+        seen=_seen(paths),
         base=_holdings(scenario, spec),
     )
+
+
+def _seen(paths: Paths) -> FloatArray:
+    """Return the hours of the steps that have a frame. Raises ConfigError where none has."""
+    unseen = [fault for fault in paths.scenario.faults if fault.kind is FaultKind.UNSEEN]
+    seen = [hour for hour in paths.hours.tolist() if not any(each.holds(hour) for each in unseen)]
+    if not seen:
+        raise ConfigError(f"scenario {paths.scenario.name} has no step with a frame; leave some seen")
+    return np.array(seen)
 
 
 def with_dependencies(policy: Policy, scenario: Scenario, spec: ExposureSpec) -> Policy:

@@ -73,19 +73,22 @@ def plateau(value: FloatArray, neighbours: Neighbours) -> FloatArray:
     """Return the mean of what is known of each cell's value and its neighbours'; NaN where its own is not."""
     means = np.full(value.shape, np.nan)
     for at in np.flatnonzero(np.isfinite(value)).tolist():
-        around = value[[at, *neighbours[at]]]
+        around = np.sort(value[[at, *neighbours[at]]])  # so that cells with the same ones have the same mean
         means[at] = around[np.isfinite(around)].mean()
     return means
 
 
 def choose(scores: Scores, neighbours: Neighbours) -> int | None:
-    """Return the cell with the best plateau of those that keep every constraint, the first among equals.
+    """Return the cell with the best plateau of those that keep every constraint.
 
+    Among equals the best by itself, then the first: in a grid of two both have the same plateau.
     Where none keeps them, that which comes nearest. None where no cell has a value.
     """
     level = plateau(scores.value, neighbours)
     known = np.flatnonzero(np.isfinite(level) & np.isfinite(scores.excess))
-    return min(known.tolist(), key=lambda at: (scores.excess[at], -level[at], at), default=None)
+    return min(
+        known.tolist(), key=lambda at: (scores.excess[at], -level[at], -scores.value[at], at), default=None
+    )
 
 
 def neighbours_of(space: Space, cells: Sequence[Sequence[Value]], *, is_grid: bool) -> Neighbours:

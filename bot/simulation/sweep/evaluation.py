@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bot.model.market import FloatArray
 from bot.model.units import DAY_S, HOUR_S, YEAR_S
-from bot.simulation.windows.file import Segment, Window, crisis_spans
+from bot.simulation.windows.file import Segment, Window, crisis_spans, outside_crises
 from bot.simulation.windows.measures import CARRY_FLOOR, LEAST_HOURS, window_findings
 from bot.simulation.windows.run import Track
 
@@ -51,9 +51,7 @@ class Evaluation:
 
     policy_hash: str
     spans: tuple[SpanSums, ...]  # one for each span of the study
-    removed: tuple[
-        float, ...
-    ]  # one for each window of the study: R26's, NaN where it is no known market crisis
+    removed: tuple[float, ...]  # by window of the study: R26's, NaN where it is no known market crisis
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values from which ``evaluation_from`` makes the same evaluation to the last bit."""
@@ -171,9 +169,10 @@ def evaluate_tracks(
     """Return the sums of one policy from its tracks."""
     findings = {item.window.id: item for item in window_findings(tracks, windows)}
     ordered = [findings[window.id] for window in windows]
+    hours = [_hours(track, windows) for track in tracks]
     return Evaluation(
         policy_hash=policy_hash,
-        spans=tuple(_span_sums(tracks, windows, span) for span in spans),
+        spans=tuple(_span_sums(hours, span) for span in spans),
         removed=tuple(item.removed("alvh") if item.is_market_crisis else math.nan for item in ordered),
     )
 
@@ -187,8 +186,33 @@ def evaluation_from(found: Mapping[str, Any]) -> Evaluation:
     )
 
 
-def _span_sums(tracks: Sequence[Track], windows: Sequence[Window], span: Span) -> SpanSums:
-    parts = [_part(track, windows, span) for track in tracks]
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Hours:
+    """The hours of one track, in time order: all, and those with a known gain."""
+
+    times_s: FloatArray
+    trades_s: FloatArray
+    known_s: FloatArray
+    lost_usd: FloatArray  # since the known hour before: a change over unpriced hours counts in its last
+    position_usd: FloatArray
+    outside: BoolArray  # of crises
+
+
+def _hours(track: Track, windows: Sequence[Window]) -> _Hours:
+    known = np.flatnonzero(np.isfinite(track.alvh.gain_usd))
+    known_s = track.times_s[known]
+    return _Hours(
+        times_s=track.times_s,
+        trades_s=track.alvh.trades_s,
+        known_s=known_s,
+        lost_usd=-np.diff(track.alvh.gain_usd[known], prepend=0.0),  # nothing was gained before the first
+        position_usd=track.position_usd[known],
+        outside=outside_crises(known_s, windows),
+    )
+
+
+def _span_sums(hours: Sequence[_Hours], span: Span) -> SpanSums:
+    parts = [_part(item, span) for item in hours]
     return SpanSums(
         outside_usd=math.fsum(item.outside_usd for item in parts),
         outside_usd_hours=math.fsum(item.outside_usd_hours for item in parts),
@@ -201,34 +225,30 @@ def _span_sums(tracks: Sequence[Track], windows: Sequence[Window], span: Span) -
     )
 
 
-def _part(track: Track, windows: Sequence[Window], span: Span) -> SpanSums:
-    """Return the sums of one track. A change over unpriced hours counts in its last hour, as R26's does."""
-    inside = _inside(track.times_s, span)
-    known = np.flatnonzero(np.isfinite(track.alvh.gain_usd))
-    change = -np.diff(track.alvh.gain_usd[known], prepend=0.0)  # nothing was gained before the first hour
-    value, within = track.position_usd[known], inside[known]
-    outside = within & _outside_crises(track.times_s, windows)[known]
+def _part(item: _Hours, span: Span) -> SpanSums:
+    """Return the sums of one track."""
+    inside = _inside(item.known_s, span)
+    lost, value, outside = item.lost_usd[inside], item.position_usd[inside], item.outside[inside]
     return SpanSums(
-        outside_usd=float(change[outside].sum()),
+        outside_usd=float(lost[outside].sum()),
         outside_usd_hours=float(value[outside].sum()),
         outside_hours=int(outside.sum()),
-        always_usd=float(change[within].sum()),
-        always_usd_hours=float(value[within].sum()),
-        always_hours=int(within.sum()),
-        hours=int(inside.sum()),
-        trades=int(_inside(track.alvh.trades_s, span).sum()),
+        always_usd=float(lost.sum()),
+        always_usd_hours=float(value.sum()),
+        always_hours=int(lost.size),
+        hours=_count(item.times_s, span),
+        trades=_count(item.trades_s, span),
     )
 
 
-def _inside(times_s: FloatArray, span: Span) -> BoolArray:
-    return np.asarray((times_s > span.from_s) & (times_s <= span.to_s))
+def _inside(times_s: FloatArray, span: Span) -> slice:
+    """Return where times in order lie in a span."""
+    first, end = np.searchsorted(times_s, (span.from_s, span.to_s), side="right").tolist()
+    return slice(first, end)
 
 
-def _outside_crises(times_s: FloatArray, windows: Sequence[Window]) -> BoolArray:
-    keep = np.ones(times_s.size, dtype=bool)
-    for from_s, to_s in crisis_spans(windows):
-        keep &= (times_s <= from_s) | (times_s > to_s)
-    return keep
+def _count(times_s: FloatArray, span: Span) -> int:
+    return int(times_s[_inside(times_s, span)].size)
 
 
 def _mean_known(values: FloatArray) -> FloatArray:

@@ -17,6 +17,7 @@ from bot.errors import ConfigError
 from bot.simulation.sweep.evaluation import Evaluation, evaluation_from
 
 FORMAT = 1
+_BEGINS = b'{"format":'  # every line
 
 
 class ResultsFile:
@@ -53,10 +54,16 @@ class ResultsFile:
         good = 0
         for number, line in enumerate(self._path.read_bytes().splitlines(keepends=True), start=1):
             if not line.endswith(b"\n"):
+                self._refuse_other(line, number)
                 break
             self._take(line, number)
             good += len(line)
         self._file.truncate(good)
+
+    def _refuse_other(self, line: bytes, number: int) -> None:
+        """Refuse a last line that is no cut-off one of ours: it would be dropped."""
+        if not (line.startswith(_BEGINS) or _BEGINS.startswith(line)):
+            raise self._no_result(number)
 
     def _take(self, line: bytes, number: int) -> None:
         try:
@@ -65,9 +72,12 @@ class ResultsFile:
                 kept = evaluation_from(row)
                 self._found[kept.policy_hash] = kept
         except (ValueError, KeyError, TypeError):
-            raise ConfigError(
-                f"results file {self._path}, line {number} is no result of a sweep; name another --results"
-            ) from None
+            raise self._no_result(number) from None
+
+    def _no_result(self, number: int) -> ConfigError:
+        return ConfigError(
+            f"results file {self._path}, line {number} is no result of a sweep; name another --results"
+        )
 
 
 @contextmanager

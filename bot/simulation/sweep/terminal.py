@@ -14,6 +14,7 @@ from bot.simulation.sweep.results import Figures, Row, SweepResult
 from bot.simulation.sweep.space import spoken
 from bot.simulation.wording import when
 
+_MOST_KEYS_ABREAST = 4  # columns of keys that 80 columns have room for
 _MOST_ROWS = 12  # of cells; all are in --json
 _BLANK = "?"
 _RATIOS = {"efficiency"}
@@ -130,11 +131,12 @@ def _cells(result: SweepResult) -> list[RenderableType]:
     shown = [row for row in result.rows if not row.refused]
     rows = [_cell(result, row) for row in shown[:_MOST_ROWS]]
     title = "Cells, the best plateau first (a cell and its neighbours, mean)"
+    keys = _abreast(_letters(result))
     table = Rows(
-        head=("cell", *_letters(result), *_HEAD[:-1], "plateau"),
+        head=("cell", *keys, *_HEAD[:-1], "plateau"),
         rows=rows,
-        left=(0,),
-        wraps=tuple(range(1, 1 + len(result.space.keys))),
+        left=(0,) if len(keys) > 1 else (0, 1),
+        wraps=tuple(range(1, 1 + len(keys))),
     )
     legend = "! breaks a constraint. ~ no other cell removes as much for less carry."
     more = f" {len(shown) - _MOST_ROWS} more cells are in --json." if len(shown) > _MOST_ROWS else ""
@@ -145,7 +147,13 @@ def _cell(result: SweepResult, row: Row) -> tuple[str, ...]:
     marks = f"{'' if row.keeps else '!'}{'~' if row.is_efficient else ''}"
     name = result.objective.name
     level = _said(name, row.plateau)
-    return (f"{row.place}{marks}", *map(spoken, row.values), *_spoken(row.figures)[:-1], level)
+    values = _abreast(tuple(map(spoken, row.values)))
+    return (f"{row.place}{marks}", *values, *_spoken(row.figures)[:-1], level)
+
+
+def _abreast(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a column for each key; one for all of them where 80 columns have no room for so many."""
+    return texts if len(texts) <= _MOST_KEYS_ABREAST else (", ".join(texts),)
 
 
 def _refused(result: SweepResult) -> list[str]:

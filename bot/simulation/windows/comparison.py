@@ -1,10 +1,11 @@
 """Policies and benchmarks of a backtest side by side, by one name each, as R26 asks for them."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.errors import ConfigError
 from bot.model.tier import Tier
 from bot.model.units import iso_utc
 from bot.simulation.results import ALVH, UNHEDGED
@@ -29,6 +30,14 @@ class StrategyFinding:
 def policy_name(policy: str) -> str:
     """Return the name under which a policy stands beside the benchmarks."""
     return f"{ALVH}_{Path(policy).stem if policy.endswith('.toml') else policy}"
+
+
+def refuse_one_name(policies: Sequence[str]) -> None:
+    """Raise ConfigError where two policies would stand under one name: one would hide the other."""
+    if len({policy_name(item) for item in policies}) < len(policies):
+        raise ConfigError(
+            f"--policy must name each policy once, a file by a name of its own, was {', '.join(policies)}"
+        )
 
 
 def windows_json(strategies: Sequence[StrategyFinding]) -> dict[str, object]:
@@ -168,7 +177,3 @@ def _ts(reached: Reached | None) -> str | None:
 
 def or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def named(strategies: Sequence[StrategyFinding]) -> Mapping[str, StrategyFinding]:
-    return {item.name: item for item in strategies}

@@ -42,7 +42,6 @@ from bot.simulation.windows.run import Track, position_usd
 from bot.venues.simulated import SimulatedVenue
 from bot.venues.simulated_perpetual import SimulatedPerpetualVenue
 
-ROTATIONS = 60  # R26
 LEAD_S = 60 * DAY_S  # a TAIL leg lives so long at most: after it, all that is held was bought at these tiers
 CADENCE_H = 24
 
@@ -164,15 +163,7 @@ async def run_rotations(
 
     All of them go through the hours together, so that quotes and readings are made once.
     """
-    history = load_history(
-        data,
-        spec,
-        from_s=stretch.start_s,
-        to_s=stretch.end_s,
-        lookback_s=lookback_for(policy.sizing.history_days),
-    )
-    filled = with_implied_vols(history, market)
-    moments = tuple(cut_moments(filled, spec, fee_apr=market.fee_apr, position=market.position(spec)))
+    moments = _moments(data, stretch, spec, policy, market)
     times_s = np.array([item.now_s for item in moments])
     shared = _Shared(market=market)
     runs = [
@@ -191,13 +182,16 @@ async def run_rotations(
         if on_hour:
             on_hour()
     position = np.array([position_usd(item) for item in moments])[watched]
-    return {
-        run.name: {
-            window.id: _removed(window, times_s[watched], position, np.array(run.gains))
-            for window in stretch.windows
-        }
-        for run in runs
-    }
+    return {run.name: run.removed(stretch.windows, times_s[watched], position) for run in runs}
+
+
+def _moments(
+    data: Path, stretch: Segment, spec: ExposureSpec, policy: Policy, market: Market
+) -> tuple[Moment, ...]:
+    lookback_s = lookback_for(policy.sizing.history_days)
+    history = load_history(data, spec, from_s=stretch.start_s, to_s=stretch.end_s, lookback_s=lookback_s)
+    filled = with_implied_vols(history, market)
+    return tuple(cut_moments(filled, spec, fee_apr=market.fee_apr, position=market.position(spec)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -279,6 +273,13 @@ class _Rotation:
         options_usd = marks_usd(await self._venue.held(view))
         self.gains.append(self._cash_usd + options_usd + book.cash_flow_usd + book.open_value_usd(held))
 
+    def removed(
+        self, windows: Sequence[Window], times_s: FloatArray, position_usd: FloatArray
+    ) -> dict[str, float]:
+        """Return what it removed in each window. Both arrays have one value for each watched hour."""
+        gains_usd = np.array(self.gains)
+        return {item.id: _removed(item, times_s, position_usd, gains_usd) for item in windows}
+
     def _decide(self, policy: Policy, state: EngineState, frame: Frame) -> tuple[EngineState, Decision]:
         return engine_decide(policy, state, frame, stages=self._stages)
 
@@ -305,7 +306,7 @@ def _inside(times_s: FloatArray, windows: Sequence[Window]) -> NDArray[np.bool_]
 
 
 def _removed(window: Window, times_s: FloatArray, position: FloatArray, gains: FloatArray) -> float:
-    """Return 1 - hedged / unhedged drawdown in a window, as ``window_measures`` reckons it."""
+    """Return 1 - hedged / unhedged drawdown in a window, as ``measures`` reckons it."""
     known = (times_s >= window.start_s) & (times_s <= window.end_s) & np.isfinite(gains)
     if int(known.sum()) < COVERAGE * (window.end_s - window.start_s) / HOUR_S:
         return math.nan

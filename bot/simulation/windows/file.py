@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bot.errors import ConfigError
 from bot.model.market import FloatArray
@@ -115,6 +116,14 @@ def crisis_spans(windows: Iterable[Window]) -> tuple[tuple[float, float], ...]:
     return tuple(
         (item.start_s - BEFORE_CRISIS_S, item.end_s + AFTER_CRISIS_S) for item in windows if not item.is_calm
     )
+
+
+def outside_crises(times_s: FloatArray, windows: Iterable[Window]) -> NDArray[np.bool_]:
+    """Return which hours, by their ends, lie outside every crisis, 3 days before to 7 after (R26)."""
+    keep = np.ones(times_s.size, dtype=bool)
+    for from_s, to_s in crisis_spans(windows):
+        keep &= (times_s <= from_s) | (times_s > to_s)
+    return keep
 
 
 def _windows(path: Path) -> Iterator[Window]:

@@ -10,7 +10,7 @@ from bot.model.units import HOUR_S, YEAR_S
 from bot.simulation.intervals import BLOCK_S, LEAST_BLOCKS, SEED, UNKNOWN, Interval, interval
 from bot.simulation.results import ALVH
 from bot.simulation.windows.comparison import policy_name
-from bot.simulation.windows.file import Window, crisis_spans
+from bot.simulation.windows.file import Window, outside_crises
 from bot.simulation.windows.measures import LEAST_HOURS, account_of
 from bot.simulation.windows.run import Track
 
@@ -45,10 +45,7 @@ def _blocks(track: Track, windows: Sequence[Window], name: str, *, only_outside:
     gain = account_of(track, name).gain_usd
     known = np.flatnonzero(np.isfinite(gain))
     times_s, lost = track.times_s[known], -np.diff(gain[known], prepend=0.0)
-    kept = np.ones(known.size, dtype=bool)
-    if only_outside:
-        for from_s, to_s in crisis_spans(windows):
-            kept &= (times_s <= from_s) | (times_s > to_s)
+    kept = outside_crises(times_s, windows if only_outside else ())
     rows = np.column_stack([lost, track.position_usd[known], np.ones(known.size)])[kept]
     block = ((times_s[kept] - track.segment.start_s) // BLOCK_S).astype(np.int64)
     edges = np.flatnonzero(np.diff(block)) + 1

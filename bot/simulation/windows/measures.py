@@ -17,7 +17,7 @@ from bot.model.tier import Tier
 from bot.model.units import DAY_S, HOUR_S, YEAR_S
 from bot.simulation.market.model import HOLE_S
 from bot.simulation.metrics import deepest_fall, max_drawdown
-from bot.simulation.windows.file import CRISIS, Window, crisis_spans
+from bot.simulation.windows.file import CRISIS, Window, outside_crises
 from bot.simulation.windows.run import Account, Track
 
 COVERAGE = 0.60  # method.md: a figure needs 60 % of its bars
@@ -116,7 +116,7 @@ def tier_finding(tracks: Sequence[Track], findings: Sequence[WindowFinding], pri
     crises = [item for item in findings if item.is_market_crisis]
     seen = [item for item in crises if item.is_known]
     unseen = [item for item in findings if item.window.kind == CRISIS and not item.is_known]
-    outside = sum(int(_outside(track, windows).sum()) for track in tracks)
+    outside = sum(int(outside_crises(track.times_s, windows).sum()) for track in tracks)
     verdicts = [is_false for track in tracks for is_false in _alarms(track, windows, price)]
     false = verdicts.count(True)
     return TierFinding(
@@ -139,7 +139,9 @@ def money_finding(tracks: Sequence[Track], findings: Sequence[WindowFinding], na
     windows = [item.window for item in findings]
     removed = [item.removed(name) for item in findings if item.is_market_crisis]
     known = [value for value in removed if math.isfinite(value)]
-    outside = [_loss(track, account_of(track, name), _outside(track, windows)) for track in tracks]
+    outside = [
+        _loss(track, account_of(track, name), outside_crises(track.times_s, windows)) for track in tracks
+    ]
     always = [_loss(track, account_of(track, name), np.ones(track.times_s.size, bool)) for track in tracks]
     hours = sum(track.times_s.size for track in tracks)
     trades = sum(account_of(track, name).trades_s.size for track in tracks)
@@ -256,18 +258,10 @@ def _cost(position: FloatArray, gain: FloatArray) -> float:
     return float((gain[0] - gain[-1]) / position[0]) if gain.size else math.nan
 
 
-def _outside(track: Track, windows: Sequence[Window]) -> NDArray[np.bool_]:
-    """Return which hours lie outside every crisis, 3 days before to 7 after (R26)."""
-    keep = np.ones(track.times_s.size, dtype=bool)
-    for from_s, to_s in crisis_spans(windows):
-        keep &= (track.times_s <= from_s) | (track.times_s > to_s)
-    return keep
-
-
 def _time_at(tracks: Sequence[Track], windows: Sequence[Window], hours: int) -> Mapping[str, float]:
     counts = dict.fromkeys([*(tier.name for tier in Tier), "unknown"], 0)
     for track in tracks:
-        keep = _outside(track, windows)
+        keep = outside_crises(track.times_s, windows)
         for tier in Tier:
             here = keep & (track.tiers == tier)
             doubtful = here & track.blind if tier is Tier.CALM else np.zeros_like(here)
@@ -280,7 +274,7 @@ def _alarms(track: Track, windows: Sequence[Window], price: Column) -> Iterator[
     """Yield of each entry to ELEVATED outside crises whether it was false; None where it cannot be told."""
     high = track.tiers >= Tier.ELEVATED
     entries = high & ~np.concatenate([[False], high[:-1]])
-    for at in np.flatnonzero(entries & _outside(track, windows)).tolist():
+    for at in np.flatnonzero(entries & outside_crises(track.times_s, windows)).tolist():
         yield _is_false(float(track.times_s[at]), float(track.spot_usd[at]), price)
 
 

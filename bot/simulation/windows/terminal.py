@@ -11,6 +11,7 @@ from bot.model.units import DAY_S, HOUR_S
 from bot.simulation.report.terminal import WIDTH, Rows, hanging
 from bot.simulation.results import ALVH
 from bot.simulation.windows.comparison import made_worse, policy_name
+from bot.simulation.windows.control import ControlFinding
 from bot.simulation.windows.measures import MoneyFinding, Reached, TierFinding, WindowFinding
 from bot.simulation.windows.results import PolicyFindings, WindowsResult, gap_words, unseen_words
 from bot.simulation.wording import strategy_name, when
@@ -121,21 +122,24 @@ def _side_by_side(result: WindowsResult) -> list[RenderableType]:
 
 
 def _control(result: WindowsResult) -> list[RenderableType]:
-    found = result.control
-    if found is None:
-        return []
-    tiers = f"its own tiers, decided every {found.cadence_h} h and at each change alike"
-    lines = [
-        f"{strategy_name(found.strategy)} on {found.rotations} rotations of its own tiers removes "
-        f"{_pct(found.removed_median)} in the middle, {_pct(found.removed_p95)} at the 95th percentile; on "
-        f"{tiers}, {_pct(found.own_removed)}."
-    ]
-    worse = [
+    """What rotated tiers remove, where they were run, and which crises a strategy made worse."""
+    lines = [_rotated(result.control)] if result.control is not None else []
+    lines += [
         f"{strategy_name(item.name)} makes {', '.join(crises)} worse"
         for item in result.strategies[:-1]
         if (crises := made_worse(item))
     ]
-    return _listed("Control (R26), and what was made worse", [*lines, *worse])
+    title = "Control (R26), and what was made worse" if result.control is not None else "Made worse"
+    return _listed(title, lines)
+
+
+def _rotated(found: ControlFinding) -> str:
+    return (
+        f"{strategy_name(found.strategy)} on {found.rotations} rotations of its own tiers removes "
+        f"{_pct(found.removed_median)} in the middle, {_pct(found.removed_p95)} at the 95th percentile; on "
+        f"its own tiers, decided every {found.cadence_h} h and at each change alike, "
+        f"{_pct(found.own_removed)}."
+    )
 
 
 def _chosen(result: WindowsResult) -> list[RenderableType]:

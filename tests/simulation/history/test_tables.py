@@ -214,6 +214,26 @@ def test_an_empty_file_is_refused(folder):
         load(folder)
 
 
+def test_a_quotation_mark_that_is_never_closed_is_refused(folder):
+    """It would hide every row after it; one that is closed hides nothing."""
+    lines = folder.lines(SPOT)
+    folder.rewrite(SPOT, [*lines[:50], f'"{lines[50]}', *lines[51:]])
+    with pytest.raises(ConfigError, match="a quotation mark is never closed"):
+        load(folder)
+    stamp, _, rest = lines[50].partition(",")
+    folder.rewrite(SPOT, [*lines[:50], f'"{stamp}",{rest}', *lines[51:60], f"{lines[60]},1", *lines[61:]])
+    assert load(folder).found[0].bad_rows == ("1 row with too many fields",)
+
+
+def test_a_price_file_without_a_usable_row_says_why(folder):
+    lines = folder.lines(SPOT)
+    rows = [line.split(",") for line in lines[1:]]
+    folder.rewrite(SPOT, [lines[0], *(",".join([*row[:4], f"-{row[4]}", *row[5:]]) for row in rows)])
+    words = r"has no usable row: 1440 rows with close that is not a number over 0, first at line 2; fetch"
+    with pytest.raises(ConfigError, match=words):
+        load(folder)
+
+
 def test_bad_rows_are_counted_named_and_left_out(folder):
     lines = folder.lines(SPOT)
     lines[10] = lines[10].replace(str(price_at(9)), "nan")

@@ -23,9 +23,8 @@ from bot.simulation.report.money import Money, PerpetualMoney, perpetual_money_o
 from bot.simulation.report.run_page import render
 from bot.simulation.report.terminal import print_report
 from bot.simulation.wording import usd
-
-from .test_backtest import SPEC, classic, history_of
-from .test_perpetual_backtest import UNITS, order, trading
+from tests.simulation.test_backtest import SPEC, classic, history_of
+from tests.simulation.test_perpetual_backtest import UNITS, order, trading
 
 CLOSED_AT = 60  # hour
 ORDERS = {

@@ -8,9 +8,9 @@ import re
 
 import numpy as np
 import pytest
-from report_builders import monte_carlo_run, strategy, sweep_run, windows_run
+from report_builders import monte_carlo_run, strategy, sweep_run, window, windows_run
 
-from bot.simulation.report import fans_page, sweep_page, windows_page
+from bot.simulation.report import chart_windows, fans_page, sweep_page, windows_page
 from bot.simulation.report.files import page_of
 from bot.simulation.report.page import page_text
 from bot.simulation.report.table import csv_text
@@ -66,6 +66,24 @@ def test_windows_without_a_known_figure_say_so():
     part = windows_run(strategies=(strategy("alvh_steward", 0.2, math.nan),), own=("alvh_steward",))
     assert page_of(part).title == "ALVH steward removed 20.0 % of the fall; its carry is unknown"
     assert "removed_carry" not in [figure.name for _, figure in page_of(part).figures]
+
+
+def test_axes_begin_at_zero_also_where_every_hedge_earned():
+    """Rays of equal efficiency lead to the right and up, whatever the strategies came to."""
+    earned = windows_run(strategies=(strategy("alvh_steward", -0.02, -0.01),), control=None)
+    figure = chart_windows.removed_at_carry(earned)
+    rays = [trace for trace in figure.data if trace.mode == "lines"]
+    assert len(rays) == 3
+    assert all(trace.x[1] > 0.0 and trace.y[1] > 0.0 for trace in rays)
+
+
+def test_every_policy_has_its_bar_however_many_there_are():
+    own = tuple(f"alvh_{number}" for number in range(14))
+    named = dict.fromkeys(own, 0.2)
+    report = windows_run(own=own, windows=(window("crash", 0.3, named),))
+    assert [trace.name for trace in chart_windows.falls(report).data][1:] == [
+        f"ALVH {number}" for number in range(14)
+    ]
 
 
 def test_a_sweep_is_headed_by_the_chosen_cell_and_shows_what_is_beside_it():

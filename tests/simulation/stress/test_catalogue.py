@@ -1,6 +1,8 @@
 """Scenario files: what is packaged, and how a file that cannot be used is refused."""
 
+import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -8,22 +10,7 @@ from bot.errors import ConfigError, NotFoundError
 from bot.simulation.stress.catalogue import names, parse_scenario, read_scenario, scenario_named
 from bot.simulation.stress.description import FaultKind, Kind, VenueTrouble
 
-ISSUED = {
-    "black-thursday-2020",
-    "may-2021",
-    "terra-2022",
-    "flash-crash",
-    "stablecoin-depeg",
-    "bridge-drain",
-    "lending-cascade",
-    "protocol-exploit",
-    "gas-x10",
-    "venue-halt",
-    "rpc-outage",
-    "vol-crush",
-    "slow-bleed",
-    "rally",
-}
+PAGE = Path(__file__).parents[3] / "docs" / "simulation.md"
 
 
 def plain(**changes):
@@ -44,8 +31,15 @@ def price(**changes):
     return {"eth_usd": {"source": "made up", "knots": [[0, 100.0], [48, 90.0]], **changes}}
 
 
-def test_all_scenarios_are_packaged_each_with_sources_and_a_stream_of_its_own() -> None:
-    assert set(names()) == ISSUED | {"calm"}
+def test_all_scenarios_that_the_page_tells_of_are_packaged() -> None:
+    """Its table names each in its first column, with the alias of one."""
+    told = re.findall(r"^\| (`[^|]*`[^|]*) \|", PAGE.read_text("utf-8").split("## Stress")[1], re.MULTILINE)
+    found = {name for cell in told for name in re.findall(r"`([a-z0-9-]+)`", cell)}
+    assert found == {*names(), "terra"}
+    assert len(names()) == 15
+
+
+def test_every_scenario_has_sources_and_a_stream_of_its_own() -> None:
     scenarios = [scenario_named(name) for name in names()]
     assert len({item.stream for item in scenarios}) == len(scenarios)
     for item in scenarios:
@@ -124,6 +118,15 @@ def test_a_file_of_ones_own_is_read_over_what_stands(tmp_path) -> None:
             "did you mean eth_usd",
         ),
         ({"paths": {**price(), "dvol": {"knots": 60}}}, "source is missing"),
+        (
+            {"paths": {"dvol": {"source": "x", "knots": 60, "lag": 20.0}, **price()}},
+            "paths, dvol: lag must be a number from -5 to 5",
+        ),
+        (
+            {"paths": {"dvol": {"source": "x", "knots": 60, "lag": 2.0}, **price()}},
+            r"\[paths.dvol\]: lag is of \[paths.eth_usd\], which must stand before it",
+        ),
+        ({"paths": price(lag=1.0)}, r"\[paths.eth_usd\]: lag is of \[paths.eth_usd\]"),
         ({"measured": "dvoll"}, "no path 'dvoll'"),
         ({"figures": [{"name": "depth"}]}, "name must be one of drawdown"),
         ({"faults": [{"kind": "unseen", "from": 5, "to": 3, "because": "x"}]}, "later than its from, 5"),

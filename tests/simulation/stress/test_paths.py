@@ -1,5 +1,6 @@
 """Laws of the scenarios' paths: every seed hits the calibration, and differs in detail."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.errors import ConfigError
-from bot.simulation.stress.catalogue import names, scenario_named
-from bot.simulation.stress.figures import is_met, measured
-from bot.simulation.stress.paths import PRICE, build_paths, peak_and_low
+from bot.simulation.stress.catalogue import names, parse_scenario, scenario_named
+from bot.simulation.stress.description import Figure
+from bot.simulation.stress.figures import MEASURES, is_met, measured
+from bot.simulation.stress.paths import BTC, PRICE, build_paths, peak_and_low
 
 SEEDS = range(1, 9)
 
@@ -122,3 +124,36 @@ def test_a_state_stands_until_its_next_knot() -> None:
 def test_a_negative_seed_is_refused() -> None:
     with pytest.raises(ConfigError, match="-1"):
         build_paths(scenario_named("calm"), -1)
+
+
+def small(hours, **paths):
+    """Return a scenario of so many hours with the paths that a file states."""
+    tables = {
+        "name": "small",
+        "title": "A small one",
+        "kind": "crisis",
+        "start": "2022-01-01",
+        "hours": hours,
+        "stream": 200,
+        "paths": {PRICE: {"source": "made up", "knots": [[0, 100.0], [hours, 90.0]]}, **paths},
+    }
+    return parse_scenario(tables, where="small.toml")
+
+
+def test_a_stated_path_of_btc_is_the_path_and_another_follows_eth() -> None:
+    stated = {"source": "made up", "knots": [[0, 50_000.0], [20, 30_000.0], [48, 40_000.0]]}
+    paths = build_paths(small(48, **{BTC: stated}), 1)
+    assert paths[BTC][[0, 20, 48]] == pytest.approx([50_000.0, 30_000.0, 40_000.0])
+    assert build_paths(small(48), 1)[BTC][20] != pytest.approx(paths[BTC][20])
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_every_figure_of_a_short_path_is_a_number_or_unknown(name: str) -> None:
+    """25 hours are fewer than two days; a path may also cross zero, as funding does."""
+    scenario = small(25, funding_8h={"source": "made up", "knots": [[0, -0.01], [25, 0.02]]})
+    for path in (PRICE, "funding_8h"):
+        figure = Figure(name=name, path=path, value=0.0, tolerance=1e9, unit="x", source="x")
+        found = measured(figure, build_paths(scenario, 1))
+        assert is_met(figure, build_paths(scenario, 1)) is not math.isnan(found)
+    figure = Figure(name="worst_two_days", path=PRICE, value=0.0, tolerance=1.0, unit="x", source="x")
+    assert math.isnan(measured(figure, build_paths(scenario, 1)))

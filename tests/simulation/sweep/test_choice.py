@@ -54,6 +54,11 @@ def test_unknown_cells_are_never_chosen_and_equals_go_to_the_first():
     assert choose(scores([NAN]), ((),)) is None
 
 
+def test_of_cells_with_the_same_around_them_the_best_by_itself_is_chosen():
+    assert choose(scores([0.2, 2.7]), ((1,), (0,))) == 1
+    assert choose(scores([0.1, 0.3, 0.7]), ((1, 2), (0, 2), (0, 1))) == 2  # summed in any order
+
+
 def test_an_unknown_neighbour_is_left_out_of_the_mean():
     assert plateau(np.array([1.0, NAN, 3.0]), ((1,), (0, 2), (1,))).tolist()[::2] == [1.0, 3.0]
 

@@ -69,6 +69,19 @@ def test_a_file_of_something_else_is_refused_and_kept(tmp_path, line):
     assert path.read_text() == f"{line}\n"
 
 
+@pytest.mark.parametrize("text", ["what I never wrote down elsewhere", "[1]", '{"forms": 1'])
+def test_a_file_of_something_else_without_an_end_of_line_is_kept_too(tmp_path, text):
+    """A last line is dropped only where it begins as a cut-off one of ours does."""
+    path = tmp_path / "notes.txt"
+    path.write_text(text)
+    with (
+        pytest.raises(ConfigError, match=r"notes.txt, line 1 is no result of a sweep"),
+        open_results(path, "study"),
+    ):
+        pass
+    assert path.read_text() == text
+
+
 def test_a_second_sweep_on_one_file_is_refused(tmp_path):
     path = tmp_path / "results.jsonl"
     with (

@@ -255,6 +255,21 @@ def test_the_chosen_cell_is_never_printed_without_what_it_is_worth(tmp_path):
     assert all(len(line) <= 80 for line in printed(result).splitlines())
 
 
+def test_a_cell_of_many_keys_is_read_in_a_line_and_not_letter_by_letter(tmp_path):
+    keys = (
+        "near.delta_share.ELEVATED=10%,20%",
+        "tiers.fast_vote=0.65",
+        "tiers.vote=0.5",
+        "tiers.cooldown=48 h",
+        "tiers.step_down=straight",
+        "perpetual.min_funding=-30%",
+    )
+    lines = printed(swept(tmp_path, plan(*keys))).splitlines()
+    assert any("cell" in line and "a, b, c, d, e, f" in line and "removed" in line for line in lines)
+    assert any("0.65, 0.5, 48 h," in line for line in lines)
+    assert all(len(line) <= 80 for line in lines)
+
+
 def test_many_cells_are_cut_in_the_terminal_and_whole_in_json(tmp_path):
     result = swept(tmp_path, plan("near.delta_share.ELEVATED=5%..34%:1%"))
     assert "18 more cells are in --json" in " ".join(printed(result).split())

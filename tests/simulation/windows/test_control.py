@@ -25,8 +25,8 @@ from bot.simulation.windows.file import Segment, Window
 from bot.simulation.windows.measures import window_findings
 from bot.simulation.windows.run import run_segment
 
-from .test_window_measures import track
-from .test_window_measures import window as hours_window
+from .test_measures import track
+from .test_measures import window as hours_window
 
 SPEC = parse_exposure("v2:ETH/USDC:1000000")
 CRASH = Window(id="crash", start_s=START_S + 40 * DAY_S, end_s=START_S + 42 * DAY_S, kind="crisis")
