@@ -24,7 +24,7 @@ REFRESH = "write it again: alvh policy show steward > docs/policy-example.toml"
     ("name", "shares", "budgets"),
     [
         ("classic", (5, 15, 20, 25, 25), (3, 0.75, 3)),
-        ("steward", (5, 5, 10, 15, 30), (3, 1, 5)),  # ELEVATED, SEVERE: ADR 0012
+        ("steward", (5, 5, 5, 10, 30), (3, 1, 5)),  # ELEVATED, SEVERE: ADR 0012
         ("fortress", (10, 10, 15, 20, 50), (8, 2, 11)),  # as steward's
     ],
 )
