@@ -2,14 +2,14 @@
 
 A bar is: R1-R4 on the scores of three families and the fast path, the LP's value with its fees and its
 delta, the short perpetual of R27 with funding, liquidation, margin, band and the limits of R9-R11, the
-account's value and its deepest fall. What the scores are made of (the signals), the fees, the funding
+account's value and its deepest fall. Bars at which the kernel finds that none of these changes count too;
+what it takes to find out is in the time. What the scores are made of (the signals), the fees, the funding
 integral and the stress quantile are made before the clock starts: they belong to the history and not to
 a policy.
 """
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 import tracemalloc
@@ -18,13 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from bench_peers import last_line, peer_python
 from bench_timers import Figures
 
 from bot.engine.limits import spot_grid
 from bot.engine.policy import Policy
 from bot.engine.policy_sizing import TierShares
 from bot.errors import TransientError
-from bot.settings import PolicySettings, cache_dir, load_policy
+from bot.settings import PolicySettings, load_policy
 from bot.simulation.kernels import layout as at
 from bot.simulation.kernels.evaluate import Inputs, KernelRun, Wanted, run_policies
 from bot.simulation.kernels.market_tapes import MarketTape
@@ -159,10 +160,12 @@ def bench_kernels() -> Figures:
     inputs, policies = made_up_inputs(base, YEAR_MINUTES), many_policies(base, _POLICIES)
     run_policies(policies, inputs, wanted=_SUMMARY)  # compiles
     extra_mb = _extra_mb(lambda: run_policies(policies, inputs, wanted=_SUMMARY))
-    one_s, numpy_s, several_s, runs = _take_turns(base, policies, inputs)
+    one_s, numpy_s, several_s, path_s = _take_turns(base, policies, inputs)
+    runs = run_policies(policies, inputs, wanted=_SUMMARY)
     figures = {
         "bars_per_s": YEAR_MINUTES / one_s,
         "bar_policies_per_s": YEAR_MINUTES * _POLICIES / several_s,
+        "bars_per_s_with_path": YEAR_MINUTES / path_s,  # tier, cash and open value of every bar kept
         "kernel_year_ms": 1e3 * one_s,
         "kernel_extra_mb": extra_mb,
         "kernel_tape_mb": inputs.tape.scores.nbytes / 2**20 + inputs.market.rows.nbytes / 2**20,
@@ -173,14 +176,13 @@ def bench_kernels() -> Figures:
     return figures | _beside_peers(inputs, YEAR_MINUTES / one_s)
 
 
-def _take_turns(
-    base: Policy, policies: Sequence[Policy], inputs: Inputs
-) -> tuple[float, float, float, list[KernelRun]]:
-    """Return median seconds of one policy, of its numpy form and of all policies; and what those did."""
+def _take_turns(base: Policy, policies: Sequence[Policy], inputs: Inputs) -> tuple[float, ...]:
+    """Return median seconds of one policy, of its numpy form, of all policies, and of one with its path."""
     works: tuple[Callable[[], object], ...] = (
         lambda: run_policies([base], inputs, wanted=_SUMMARY),
         lambda: numpy_form(base, inputs),
         lambda: run_policies(policies, inputs, wanted=_SUMMARY),
+        lambda: run_policies([base], inputs),
     )
     taken: list[list[float]] = [[] for _ in works]
     for number in range(_WARM + _ROUNDS):
@@ -189,8 +191,7 @@ def _take_turns(
             work()
             if number >= _WARM:
                 times.append(time.perf_counter() - started)
-    one_s, numpy_s, several_s = (float(np.median(times)) for times in taken)
-    return one_s, numpy_s, several_s, run_policies(policies, inputs, wanted=_SUMMARY)
+    return tuple(float(np.median(times)) for times in taken)
 
 
 def numpy_form(policy: Policy, inputs: Inputs) -> float:
@@ -235,37 +236,15 @@ def _beside_peers(inputs: Inputs, ours: float) -> Figures:
 
 def _ask_peer(name: str, spec: str, prices: Path, bars: int) -> dict[str, object]:
     """Run a peer in its own environment. Raises TransientError when it does not install or run."""
-    python = _peer_python(spec)
-    command = [str(python), str(_PEER), name, str(prices), str(bars)]
+    command = [str(peer_python(spec)), str(_PEER), name, str(prices), str(bars)]
     try:
         told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PEER_LIMIT_S)
     except subprocess.TimeoutExpired as error:
         raise TransientError(f"{spec} took over {_PEER_LIMIT_S} s for {bars:,} bars") from error
     if told.returncode:
-        raise TransientError(f"{spec} ended with: {_last_line(told.stderr)}")
+        raise TransientError(f"{spec} ended with: {last_line(told.stderr)}")
     print(f"  {spec.replace('==', ' ')}, {bars:,} bars", flush=True)
     return dict(json.loads(told.stdout.splitlines()[-1]))
-
-
-def _peer_python(spec: str) -> Path:
-    """Return the python of an environment with the peer in it, made on first use. Raises TransientError."""
-    folder = cache_dir() / "bench" / spec.replace("==", "-")
-    python = folder / "bin" / "python"
-    for command in (
-        [sys.executable, "-m", "venv", str(folder)],
-        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", spec],
-    ):
-        if (folder / "complete").exists():
-            break
-        told = subprocess.run(command, capture_output=True, text=True, check=False)
-        if told.returncode:
-            raise TransientError(f"{spec} cannot be installed: {_last_line(told.stderr or told.stdout)}")
-    (folder / "complete").touch()
-    return python
-
-
-def _last_line(text: str) -> str:
-    return (text.strip() or "no reason given").splitlines()[-1][:200]
 
 
 def _elevated_share(runs: Sequence[KernelRun]) -> float:

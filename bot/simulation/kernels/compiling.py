@@ -25,7 +25,7 @@ def jitable(function: _Function) -> _Function:
 
 
 def inlined(function: _Function) -> _Function:
-    """As ``jitable``, and a part of whoever calls it: a number of lanes that is known there is known here."""
+    """As ``jitable``, and a part of whoever calls it: handing over many arrays costs more than a call."""
     return register_jitable(forceinline=True, _nrt=False)(function)
 
 

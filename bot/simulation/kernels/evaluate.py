@@ -10,7 +10,6 @@ import os
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +20,10 @@ from bot.errors import ConfigError
 from bot.model.market import FloatArray
 from bot.model.tier import Tier
 from bot.simulation.kernels import layout as at
-from bot.simulation.kernels.compiling import Floats, Integers
-from bot.simulation.kernels.lanes import CHUNK, LANES, run_block, run_one
+from bot.simulation.kernels import tiles
+from bot.simulation.kernels.bundles import Block, History, Lane, lane_of
+from bot.simulation.kernels.compiling import Floats
+from bot.simulation.kernels.lanes import run_block
 from bot.simulation.kernels.market_tapes import MarketTape
 from bot.simulation.kernels.parameters import fresh_memory
 from bot.simulation.kernels.support import policy_unsupported
@@ -31,7 +32,7 @@ from bot.simulation.kernels.tapes import TierTape, refuse, tier_key
 from bot.simulation.kernels.twin import run_twin
 from bot.simulation.market.model import HOLE_S
 
-_ONE_BY_ONE = 8  # policies up to which each runs alone: a block would be mostly empty
+LANES = 64  # policies of a block at most: their memory stays in the second cache
 _LEAST_ROOM = 256  # spends within 30 days, and orders, that there is room for at first
 
 TierArray = NDArray[np.int8]
@@ -165,41 +166,27 @@ def run_policies(
     threads: int | None = None,
 ) -> list[KernelRun]:
     """Run policies that share their inputs, in blocks of lanes, a thread for each core."""
-    lanes = 1 if len(policies) <= _ONE_BY_ONE or not compiled else LANES
-    order = sorted(range(len(policies)), key=lambda place: _eagerness(policies[place]))
-    blocks = [order[start : start + lanes] for start in range(0, len(order), lanes)]
+    workers = min(threads or os.cpu_count() or 1, len(policies)) if compiled else 1
+    lanes = min(LANES, math.ceil(len(policies) / max(workers, 1)))
+    starts = range(0, len(policies), max(lanes, 1))
 
-    def block(places: Sequence[int]) -> list[KernelRun]:
-        return _run_block(
-            [policies[place] for place in places],
-            inputs,
-            lanes=lanes,
-            given=None if given is None else given[list(places)],
-            wanted=wanted,
-            compiled=compiled,
-        )
+    def block(start: int) -> list[KernelRun]:
+        mine = slice(start, start + lanes)
+        tiers = None if given is None else given[mine]
+        return _run_block(policies[mine], inputs, given=tiers, wanted=wanted, compiled=compiled)
 
-    workers = min(threads or os.cpu_count() or 1, len(blocks) or 1)
-    if workers == 1 or not compiled:
-        done = [block(places) for places in blocks]
+    if workers <= 1:
+        done = [block(start) for start in starts]
     else:
         with ThreadPoolExecutor(workers) as pool:
-            done = list(pool.map(block, blocks))
-    runs = dict(zip(order, (run for runs in done for run in runs), strict=True))
-    return [runs[place] for place in range(len(policies))]
-
-
-def _eagerness(policy: Policy) -> float:
-    """Return what puts policies that hedge at the same times into the same block: it only saves time."""
-    tiers = policy.tiers
-    return tiers.vote + (1.0 if tiers.fast_vote is None else tiers.fast_vote)
+            done = list(pool.map(block, starts))
+    return [run for runs in done for run in runs]
 
 
 def _run_block(
     policies: Sequence[Policy],
     inputs: Inputs,
     *,
-    lanes: int,
     given: TierArray | None,
     wanted: Wanted,
     compiled: bool,
@@ -207,147 +194,104 @@ def _run_block(
     """Run one block, with more room where what there was did not do."""
     room = rows = _LEAST_ROOM
     while True:
-        work = _Work.fresh(policies, inputs, lanes=lanes, given=given, wanted=wanted, room=room, rows=rows)
-        work.run(inputs, compiled=compiled)
-        is_short = bool((work.integer(at.SPENDS) < 0).any())
-        written = int(work.logged[0])
-        if not is_short and (written <= rows or not wanted.orders):
-            return [work.result(lane, inputs, wanted=wanted) for lane in range(len(policies))]
-        room, rows = (4 * room if is_short else room), max(rows, 2 * written)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Work:
-    """The arrays of one block."""
-
-    lanes: int
-    s: Floats
-    k: Integers
-    given: TierArray  # [step, lane]
-    terms: Floats
-    spends: Floats
-    log: Floats
-    logged: Integers
-    tiers: TierArray  # [step, lane]
-    cash_usd: Floats
-    open_usd: Floats
-
-    @classmethod
-    def fresh(
-        cls,
-        policies: Sequence[Policy],
-        inputs: Inputs,
-        *,
-        lanes: int,
-        given: TierArray | None,
-        wanted: Wanted,
-        room: int,
-        rows: int,
-    ) -> "_Work":
-        steps, market = inputs.tape.steps, inputs.market
-        s, k = fresh_memory(policies, lanes)
-        path = np.empty((steps, lanes)) if wanted.path and market is not None else _NO_PATH
-        terms = np.zeros(at.TERMS) if market is None else market.terms.copy()
-        terms[at.BY_HOLD] = 1.0 if inputs.by_hold else 0.0
-        return cls(
-            lanes=lanes,
-            s=s,
-            k=k,
-            given=_NO_TIERS if given is None else _padded(given, lanes),
-            terms=terms,
-            spends=np.empty((2, lanes, room if market is not None else 0)),
-            log=np.empty((rows if wanted.orders and market is not None else 0, at.ORDER_FIELDS)),
-            logged=np.zeros(1, dtype=np.int64),
-            tiers=np.empty((steps, lanes), dtype=np.int8) if wanted.tiers else _NO_TIERS,
-            cash_usd=path,
-            open_usd=np.empty_like(path),
-        )
-
-    def run(self, inputs: Inputs, *, compiled: bool) -> None:
-        if not compiled:
-            run_twin(self.lanes, *self._arguments(inputs))
-        elif self.lanes == 1:
-            run_one(*self._arguments(inputs))
+        work = fresh_block(policies, inputs, given=given, wanted=wanted, room=room, rows=rows)
+        history = history_of(inputs)
+        if compiled:
+            run_block(history, work, np.zeros(tiles.SIZE))
         else:
-            run_block(*self._arguments(inputs))
+            run_twin(history, work)
+        is_short = bool((work.counts[:, at.SPENDS] < 0).any())
+        written = int(work.counts[:, at.ORDERS].max())
+        if not is_short and (written <= rows or not wanted.orders):
+            return [_result(work, lane, inputs, wanted=wanted) for lane in range(len(policies))]
+        room, rows = (4 * room if is_short else room), max(rows, written)
 
-    def _arguments(self, inputs: Inputs) -> tuple[Any, ...]:
-        tape, market = inputs.tape, inputs.market
-        none = np.empty((at.MARKET_ROWS, 0))
-        return (
-            self.s,
-            self.k,
-            tape.times_s,
-            tape.blocks,
-            tape.scores,
-            tape.flags,
-            self.given,
-            none if market is None else market.rows,
-            np.empty((0, at.SHAPE_FIELDS)) if market is None else market.shapes,
-            np.empty(0, dtype=np.int64) if market is None else market.shape_from,
-            self.terms,
-            inputs.grid,
-            inputs.stress,
-            np.empty(CHUNK),
-            self.spends,
-            self.log,
-            self.logged,
-            HOLE_S,
-            self.tiers,
-            self.cash_usd,
-            self.open_usd,
+
+def history_of(inputs: Inputs) -> History:
+    """Return the arrays that a block's lanes look at; its terms are the block's own to write to."""
+    tape, market = inputs.tape, inputs.market
+    terms = np.zeros(at.TERMS) if market is None else market.terms.copy()
+    terms[at.BY_HOLD] = 1.0 if inputs.by_hold else 0.0
+    return History(
+        times_s=tape.times_s,
+        blocks=tape.blocks,
+        scores=tape.scores,
+        flags=tape.flags,
+        market=np.empty((at.MARKET_ROWS, 0)) if market is None else market.rows,
+        shapes=np.empty((0, at.SHAPE_FIELDS)) if market is None else market.shapes,
+        shape_from=np.empty(0, dtype=np.int64) if market is None else market.shape_from,
+        terms=terms,
+        grid=inputs.grid,
+        stress=inputs.stress,
+        hole_s=float(HOLE_S),
+    )
+
+
+def fresh_block(
+    policies: Sequence[Policy],
+    inputs: Inputs,
+    *,
+    given: TierArray | None,
+    wanted: Wanted,
+    room: int,
+    rows: int,
+) -> Block:
+    """Return a block before its first step, with room for so many spends of 30 days and orders a lane."""
+    lanes, steps, has_market = len(policies), inputs.tape.steps, inputs.market is not None
+    numbers, counts = fresh_memory(policies)
+    path = np.empty((lanes, steps)) if wanted.path and has_market else _NO_PATH
+    return Block(
+        numbers=numbers,
+        counts=counts,
+        spends=np.empty((lanes, 2, room if has_market else 0)),
+        log=np.empty((lanes, rows if wanted.orders and has_market else 0, at.ORDER_FIELDS)),
+        given=_NO_TIERS if given is None else np.ascontiguousarray(given),
+        tiers=np.empty((lanes, steps), dtype=np.int8) if wanted.tiers else _NO_TIERS,
+        cash_usd=path,
+        open_usd=np.empty_like(path),
+    )
+
+
+def _result(block: Block, number: int, inputs: Inputs, *, wanted: Wanted) -> KernelRun:
+    lane, has_path = lane_of(block, number), block.cash_usd.shape[0] > 0
+    x, k, none = lane.x, lane.k, np.empty(0)
+    worst = float(x[at.WORST])
+    return KernelRun(
+        tiers=block.tiers[number] if wanted.tiers else np.empty(0, dtype=np.int8),
+        cash_usd=block.cash_usd[number] if has_path else none,
+        open_usd=block.open_usd[number] if has_path else none,
+        orders=_orders(lane) if wanted.orders else (),
+        steps_at={tier: int(k[at.STEPS_AT + tier]) for tier in Tier},
+        trades=int(k[at.TRADES]),
+        traded_usd=float(x[at.TRADED_USD]),
+        costs_usd=float(x[at.FEES_USD]),
+        funding_usd=float(x[at.FUNDING_USD]),
+        gain_usd=_gain_usd(lane, inputs),
+        max_drawdown=1.0 - worst if math.isfinite(worst) else math.nan,
+    )
+
+
+def _gain_usd(lane: Lane, inputs: Inputs) -> float:
+    if inputs.market is None or not inputs.market.steps:
+        return math.nan
+    x, last = lane.x, inputs.market.rows[:, -1]
+    mark_usd, size = float(last[at.SPOT_USD]), float(x[at.SIZE])
+    paid = float(last[at.INTEGRAL] - x[at.SETTLED]) * float(last[at.ACCRUES])
+    open_usd = size * (mark_usd - float(x[at.BOOK_ENTRY_USD])) - size * mark_usd * paid
+    return float(x[at.CASH_USD]) + open_usd
+
+
+def _orders(lane: Lane) -> tuple[KernelOrder, ...]:
+    return tuple(
+        KernelOrder(
+            step=int(row[0]),
+            action=_ACTIONS[int(row[1])],
+            size=float(row[2]),
+            margin_usd=float(row[3]),
+            filled=bool(row[4]),
         )
-
-    def number(self, field: int) -> Floats:
-        return self.s[(at.MEMORY_FROM + field) * self.lanes : (at.MEMORY_FROM + field + 1) * self.lanes]
-
-    def integer(self, field: int) -> Integers:
-        return self.k[field * self.lanes : (field + 1) * self.lanes]
-
-    def result(self, lane: int, inputs: Inputs, *, wanted: Wanted) -> KernelRun:
-        has_path = self.cash_usd.shape[0] > 0
-        worst = float(self.number(at.WORST)[lane])
-        return KernelRun(
-            tiers=self.tiers[:, lane].copy() if wanted.tiers else np.empty(0, dtype=np.int8),
-            cash_usd=self.cash_usd[:, lane].copy() if has_path else np.empty(0),
-            open_usd=self.open_usd[:, lane].copy() if has_path else np.empty(0),
-            orders=self._orders(lane) if wanted.orders else (),
-            steps_at={tier: int(self.integer(at.STEPS_AT + tier)[lane]) for tier in Tier},
-            trades=int(self.integer(at.TRADES)[lane]),
-            traded_usd=float(self.number(at.TRADED_USD)[lane]),
-            costs_usd=float(self.number(at.FEES_USD)[lane]),
-            funding_usd=float(self.number(at.FUNDING_USD)[lane]),
-            gain_usd=self._gain_usd(lane, inputs),
-            max_drawdown=1.0 - worst if math.isfinite(worst) else math.nan,
-        )
-
-    def _gain_usd(self, lane: int, inputs: Inputs) -> float:
-        if inputs.market is None or not inputs.market.steps:
-            return math.nan
-        last, size = inputs.market.rows[:, -1], float(self.number(at.SIZE)[lane])
-        mark_usd = float(last[at.SPOT_USD])
-        paid = float(last[at.INTEGRAL] - self.number(at.SETTLED)[lane]) * float(last[at.ACCRUES])
-        open_usd = size * (mark_usd - float(self.number(at.BOOK_ENTRY_USD)[lane])) - size * mark_usd * paid
-        return float(self.number(at.CASH_USD)[lane]) + open_usd
-
-    def _orders(self, lane: int) -> tuple[KernelOrder, ...]:
-        rows = self.log[: int(self.logged[0])]
-        return tuple(
-            KernelOrder(
-                step=int(row[0]),
-                action=_ACTIONS[int(row[2])],
-                size=float(row[3]),
-                margin_usd=float(row[4]),
-                filled=bool(row[5]),
-            )
-            for row in rows[rows[:, 1] == lane]
-        )
+        for row in lane.log[: int(lane.k[at.ORDERS])]
+    )
 
 
 _ACTIONS = ("open", "reduce", "add margin", "ended")
-
-
-def _padded(given: TierArray, lanes: int) -> TierArray:
-    """Return tiers as [step, lane], the last policy's in the lanes that are left."""
-    places = np.minimum(np.arange(lanes), given.shape[0] - 1)
-    return np.ascontiguousarray(given[places].T)

@@ -1,361 +1,177 @@
-"""The compiled kernel: time outside, lanes of policies inside, and no step where nothing can happen.
+"""The compiled kernel: tiles of time outside, lanes of policies inside, and no step where nothing can happen.
 
-Every decision is made by ``tier_steps`` and ``perpetual_steps``; what stands here and in ``resting`` only
-finds out that a step would change nothing. A position rests while it is well inside its band, its margin and
-the group's delta, and while no order could pass what R9 leaves; nearer than a billionth to any of them the
-step is taken.
+Every decision is made by ``tier_steps`` and ``perpetual_steps``; what stands here, in ``resting`` and in
+``holding`` only finds out that steps would change nothing: by the bounds of a whole tile first, then eight
+steps at a time.
 """
 
 import math
 from collections.abc import Callable
 from typing import Any
 
-from bot.simulation.kernels.compiling import Floats, Integers, compiled, inlined, text_number
-from bot.simulation.kernels.layout import (
-    ACCRUES,
-    BOOK_ENTRY_USD,
-    CASH_USD,
-    DEFINED_RISK,
-    ENTERED,
-    ENTRY_USD,
-    FEES_UNCOLLECTED_USD,
-    HOLD,
-    INTEGRAL,
-    LOT,
-    MAINTENANCE_MARGIN,
-    MARGIN_USD,
-    MAX_MARGIN,
-    MEMORY_FROM,
-    MIN_FUNDING,
-    MIN_ORDER,
-    PARAMETERS,
-    PEAK_USD,
-    PENDING,
-    RATE,
-    RESET_BAND,
-    REST_FROM,
-    SETTLED,
-    SHARE,
-    SIZE,
-    SPOT_USD,
-    STEPS_AT,
-    TIER,
-    WAKES,
-    WORST,
+from bot.simulation.kernels.bundles import Block, History, Lane, lane_of
+from bot.simulation.kernels.compiling import Floats, compiled, inlined, jitable, text_number
+from bot.simulation.kernels.holding import (
+    follow,
+    holding_of,
+    holds_all_tile,
+    is_open,
+    is_unmoved,
+    next_trade,
+    open_usd_at,
 )
-from bot.simulation.kernels.lp_steps import fill_values, lp_delta, take_shape
-from bot.simulation.kernels.perpetual_steps import margin_per_unit, step_perpetual, wanted_share
-from bot.simulation.kernels.resting import all_rest, enter, narrow, rest, screen_tiers, third_row
+from bot.simulation.kernels.layout import ENTERED, PEAK_USD, SHARE, STEPS_AT, TIER
+from bot.simulation.kernels.lp_steps import take_shape
+from bot.simulation.kernels.perpetual_steps import step_perpetual, wanted_share
+from bot.simulation.kernels.resting import enter, next_wake, rest, rests_all_tile
 from bot.simulation.kernels.tier_steps import remember_near, step_tier
-
-LANES = 64  # policies of a block: eight vectors of eight
-_SLACK = 1e-9
-CHUNK = 512  # steps whose values are worked out at once
-
-
-@inlined
-def screen_account(
-    s: Floats,
-    lanes: int,
-    market: Floats,
-    terms: Floats,
-    delta: float,
-    value_usd: float,
-    stress: float,
-    is_held: bool,
-    t: int,
-) -> int:
-    """Mark the lanes whose position may have to change, and count them.
-
-    Where no order as large as the least one could pass the venue's funding, R9's margin or R9's capital,
-    nothing is opened, however much is missing.
-    """
-    mark, accrues, paid = market[SPOT_USD, t], market[ACCRUES, t], market[INTEGRAL, t]
-    bears, at, rise = 1.0 + terms[MAINTENANCE_MARGIN], MEMORY_FROM * lanes, mark * (stress - 1.0)
-    unit, rate, lot = margin_per_unit(terms, mark * stress, mark), market[RATE, t], terms[LOT]
-    found = 0
-    for i in range(lanes):
-        held, band = -s[at + SIZE * lanes + i], s[RESET_BAND * lanes + i]
-        margin = s[at + MARGIN_USD * lanes + i]
-        target = s[at + SHARE * lanes + i] * delta
-        funding = held * mark * (paid - s[at + SETTLED * lanes + i]) * accrues
-        own = margin + funding + held * s[at + ENTRY_USD * lanes + i]
-        need = held * bears * mark * (1.0 + (1.0 - band) * (stress - 1.0))
-        least = s[MIN_ORDER * lanes + i] * target
-        least = (least if least > lot else lot) * (1.0 - _SLACK)
-        lost = own / bears - held * s[at + BOOK_ENTRY_USD * lanes + i]
-        lost = lost if lost > 0.0 else 0.0
-        at_risk = lost if lost < margin else margin
-        capital = s[DEFINED_RISK * lanes + i] * value_usd - at_risk
-        is_full = (rise > 0.0) & (capital * (1.0 + _SLACK) < least * rise)
-        is_full |= (s[MAX_MARGIN * lanes + i] * value_usd - margin) * (1.0 + _SLACK) < least * unit
-        is_full |= is_held | (rate < s[MIN_FUNDING * lanes + i])
-        rests = (held <= delta * (1.0 - _SLACK)) & (own * (1.0 - _SLACK) >= need)
-        rests &= held <= (1.0 + band) * target * (1.0 - _SLACK)
-        rests &= is_full | ((1.0 - band) * target * (1.0 + _SLACK) <= held)
-        s[(REST_FROM + PENDING) * lanes + i] = 0.0 if rests else 1.0
-        found += 0 if rests else 1
-    return found
+from bot.simulation.kernels.tiles import (
+    HAS_ACCOUNTS,
+    Tile,
+    end_of_tile,
+    fill_accounts,
+    fill_tile,
+    fill_values,
+)
 
 
 @inlined
-def value_at(s: Floats, lanes: int, i: int, mark: float, paid: float, accrues: float) -> float:
-    """Return what the perpetual brought and would bring at the mark."""
-    at = MEMORY_FROM * lanes
-    held = -s[at + SIZE * lanes + i]
-    open_usd = held * (s[at + BOOK_ENTRY_USD * lanes + i] - mark)
-    funding = held * mark * (paid - s[at + SETTLED * lanes + i]) * accrues
-    return float(s[at + CASH_USD * lanes + i] + (open_usd + funding))
+def run_lanes(history: History, block: Block, cells: Floats) -> None:
+    """Run all lanes over the history. ``cells`` is scratch: as many as ``tiles.SIZE``."""
+    begin, shape, steps = 0, 0, history.times_s.size
+    is_followed = (block.given.shape[0] | block.tiers.shape[0] | block.cash_usd.shape[0]) > 0
+    while begin < steps:
+        if shape < history.shape_from.size and history.shape_from[shape] == begin:
+            take_shape(history.terms, history.shapes[shape])
+            shape += 1
+        tile = Tile(cells, begin, end_of_tile(history, begin) - begin)
+        fill_tile(tile, history)
+        is_new = begin == 0 or history.flags[begin] != history.flags[begin - 1]
+        is_hole = begin > 0 and history.times_s[begin] - history.times_s[begin - 1] > history.hole_s
+        for number in range(block.numbers.shape[0]):
+            lane = lane_of(block, number)
+            if is_hole:
+                lane.x[PEAK_USD] = -math.inf
+            if is_new or is_followed or not is_quiet(lane, history, tile):
+                run_tile(history, block, lane, tile, is_new)
+        begin += tile.steps
+    for number in range(block.numbers.shape[0]):
+        k = block.counts[number]
+        k[STEPS_AT + k[TIER]] += steps - k[ENTERED]
 
 
 @inlined
-def follow(s: Floats, lanes: int, market: Floats, position_usd: float, is_open: bool, t: int) -> None:
-    """Keep every lane's highest value and deepest fall."""
-    mark, accrues, paid = market[SPOT_USD, t], market[ACCRUES, t], market[INTEGRAL, t]
-    cash, peaks, worst = MEMORY_FROM + CASH_USD, MEMORY_FROM + PEAK_USD, MEMORY_FROM + WORST
-    fallen = 0
-    for i in range(lanes):
-        gained = value_at(s, lanes, i, mark, paid, accrues) if is_open else s[cash * lanes + i]
-        value_usd = position_usd + gained
-        peak = s[peaks * lanes + i]
-        peak = value_usd if value_usd > peak else peak
-        s[peaks * lanes + i] = peak
-        fallen += 1 if value_usd < s[worst * lanes + i] * peak else 0
-    if fallen:
-        for i in range(lanes):
-            value_usd = position_usd + value_at(s, lanes, i, mark, paid, accrues)
-            ratio = value_usd / s[peaks * lanes + i]
-            s[worst * lanes + i] = ratio if ratio < s[worst * lanes + i] else s[worst * lanes + i]
-
-
-@inlined
-def step_tiers(
-    s: Floats,
-    k: Integers,
-    lanes: int,
-    scores: Floats,
-    flags: Integers,
-    times_s: Floats,
-    blocks: Integers,
-    given: Any,
-    t: int,
-) -> None:
-    """Take R1-R4's step for every loud lane, or the tier that is given."""
-    p, x = s[: PARAMETERS * lanes], s[MEMORY_FROM * lanes : REST_FROM * lanes]
-    r = s[REST_FROM * lanes :]
-    for lane in range(lanes):
-        before = k[TIER * lanes + lane]
-        if given.shape[0]:
-            k[TIER * lanes + lane] = given[t, lane]
-            remember_near(p, k, lanes, lane, flags[t])
-        elif r[WAKES * lanes + lane] == 1.0:
-            rests = step_tier(p, x, k, lanes, lane, scores, flags, times_s, blocks, t)
-            rest(p, x, k, r, lanes, lane, scores, flags, times_s, t, rests)
-        else:
-            continue
-        x[SHARE * lanes + lane] = wanted_share(p, k, lanes, lane)
-        enter(k, lanes, lane, before, t)
-
-
-@inlined
-def is_any_open(s: Floats, lanes: int) -> bool:
-    """Return whether any lane holds a position or wants one."""
-    found = 0
-    for i in range(lanes):
-        at = MEMORY_FROM * lanes + i
-        found += 1 if (s[at + SIZE * lanes] != 0.0) | (s[at + SHARE * lanes] != 0.0) else 0
-    return found > 0
-
-
-@inlined
-def run_lanes(
-    lanes: int,
-    s: Floats,
-    k: Integers,
-    times_s: Floats,
-    blocks: Integers,
-    scores: Floats,
-    flags: Integers,
-    given: Any,
-    market: Floats,
-    shapes: Floats,
-    shape_from: Integers,
-    terms: Floats,
-    grid: Floats,
-    stress: Floats,
-    values_usd: Floats,
-    spends: Floats,
-    log: Floats,
-    logged: Integers,
-    hole_s: float,
-    tiers: Any,
-    cash_usd: Any,
-    open_usd: Any,
-) -> None:
-    """Run all lanes over the tapes.
-
-    Arrays are as ``evaluate`` makes them; those of size 0 are not there, or not asked for.
-    """
-    has_market, begin, shape, is_open = market.shape[1] > 0, 0, 0, False
-    while begin < times_s.size:
-        end = min(begin + CHUNK, times_s.size)
-        if has_market:
-            if shape < shape_from.size and shape_from[shape] == begin:
-                take_shape(terms, shapes[shape])
-                shape += 1
-            if shape < shape_from.size:
-                end = min(end, shape_from[shape])
-            fill_values(terms, market, begin, end, values_usd)
-        for t in range(begin, end):
-            if wake(s, k, lanes, scores, flags, times_s, blocks, given, t):
-                is_open = is_any_open(s, lanes)
-            keep_tiers(k, lanes, tiers, t)
-            if has_market:
-                is_open = step_market(
-                    s,
-                    k,
-                    lanes,
-                    market,
-                    terms,
-                    grid,
-                    stress[t],
-                    values_usd[t - begin],
-                    spends,
-                    log,
-                    logged,
-                    flags[t],
-                    times_s,
-                    hole_s,
-                    is_open,
-                    cash_usd,
-                    open_usd,
-                    t,
-                )
-        begin = end
-    for lane in range(lanes):
-        tier = k[TIER * lanes + lane]
-        k[(STEPS_AT + tier) * lanes + lane] += times_s.size - k[ENTERED * lanes + lane]
-
-
-@inlined
-def step_market(
-    s: Floats,
-    k: Integers,
-    lanes: int,
-    market: Floats,
-    terms: Floats,
-    grid: Floats,
-    stress: float,
-    value_usd: float,
-    spends: Floats,
-    log: Floats,
-    logged: Integers,
-    flags: int,
-    times_s: Floats,
-    hole_s: float,
-    is_open: bool,
-    cash_usd: Any,
-    open_usd: Any,
-    t: int,
-) -> bool:
-    """Take the accounts' step and follow their values; return whether any lane is open then."""
-    if is_open:
-        is_open = step_accounts(
-            s, k, lanes, market, terms, grid, stress, value_usd, spends, log, logged, flags, times_s[t], t
-        )
-    if t > 0 and times_s[t] - times_s[t - 1] > hole_s:
-        s[(MEMORY_FROM + PEAK_USD) * lanes : (MEMORY_FROM + PEAK_USD + 1) * lanes] = -math.inf
-    follow(s, lanes, market, value_usd + market[FEES_UNCOLLECTED_USD, t], is_open, t)
-    if cash_usd.shape[0]:
-        keep_path(s, lanes, market, cash_usd, open_usd, t)
-    return is_open
-
-
-@inlined
-def keep_tiers(k: Integers, lanes: int, tiers: Any, t: int) -> None:
-    """Write down every lane's tier after the step, where it is asked for."""
-    if tiers.shape[0]:
-        for lane in range(lanes):
-            tiers[t, lane] = k[TIER * lanes + lane]
-
-
-@inlined
-def wake(
-    s: Floats,
-    k: Integers,
-    lanes: int,
-    scores: Floats,
-    flags: Integers,
-    times_s: Floats,
-    blocks: Integers,
-    given: Any,
-    t: int,
-) -> bool:
-    """Take the tier step of every lane whose rest ends; return whether there was any."""
-    if given.shape[0] or t == 0 or flags[t] != flags[t - 1]:
-        s[(REST_FROM + WAKES) * lanes : (REST_FROM + WAKES + 1) * lanes] = 1.0
-    else:
-        third = third_row(flags[t])
-        if all_rest(s, lanes, scores, third, t, times_s[t]):
-            return False
-        screen_tiers(s, lanes, scores, third, t, times_s[t])
-    step_tiers(s, k, lanes, scores, flags, times_s, blocks, given, t)
-    narrow(s, lanes)
-    return True
-
-
-@inlined
-def step_accounts(
-    s: Floats,
-    k: Integers,
-    lanes: int,
-    market: Floats,
-    terms: Floats,
-    grid: Floats,
-    stress: float,
-    value_usd: float,
-    spends: Floats,
-    log: Floats,
-    logged: Integers,
-    flags: int,
-    now_s: float,
-    t: int,
-) -> bool:
-    """Take the step of every lane whose position may have to change; return whether any lane is open then."""
-    delta, is_held = lp_delta(terms, market[SPOT_USD, t]), flags & HOLD != 0
-    if screen_account(s, lanes, market, terms, delta, value_usd, stress, is_held, t) == 0:
+def is_quiet(lane: Lane, history: History, tile: Tile) -> bool:
+    """Return whether a tile leaves the lane as it is: tier, position, highest value and deepest fall."""
+    if not rests_all_tile(lane.r, tile.cells):
+        return False
+    if history.market.shape[1] == 0:
         return True
-    p, x = s[: PARAMETERS * lanes], s[MEMORY_FROM * lanes : REST_FROM * lanes]
-    for lane in range(lanes):
-        if s[(REST_FROM + PENDING) * lanes + lane] == 1.0:
-            step_perpetual(
-                p, x, k, lanes, lane, market, terms, grid, stress, spends, log, logged, flags, now_s, t
-            )
-    return is_any_open(s, lanes)
+    holding = holding_of(lane)
+    if is_open(lane):
+        if tile.cells[HAS_ACCOUNTS] == 0.0:
+            fill_accounts(tile, history)
+        if not holds_all_tile(holding, history.terms, tile.cells):
+            return False
+    return is_unmoved(lane.x, holding, tile.cells)
 
 
 @inlined
-def keep_path(s: Floats, lanes: int, market: Floats, cash_usd: Floats, open_usd: Floats, t: int) -> None:
-    """Write down every lane's cash and open value after the step."""
-    mark, accrues, paid = market[SPOT_USD, t], market[ACCRUES, t], market[INTEGRAL, t]
-    for i in range(lanes):
-        cash = s[(MEMORY_FROM + CASH_USD) * lanes + i]
-        cash_usd[t, i] = cash
-        held = -s[(MEMORY_FROM + SIZE) * lanes + i]
-        gained = held * (s[(MEMORY_FROM + BOOK_ENTRY_USD) * lanes + i] - mark)
-        open_usd[t, i] = gained + held * mark * (paid - s[(MEMORY_FROM + SETTLED) * lanes + i]) * accrues
+def run_tile(history: History, block: Block, lane: Lane, tile: Tile, is_new: bool) -> None:
+    """Take a lane through a tile; one with other flags than before it starts with a tier step."""
+    has_market, count = history.market.shape[1] > 0, tile.steps
+    noted = valued = 0
+    wake = 0 if is_new else next_tier(block.given, lane, tile, 0)
+    trade = next_order(history, lane, tile, 0) if has_market else count
+    while wake < count or trade < count:
+        step = min(wake, trade)
+        if step == wake:
+            keep_tier(block, lane, tile, noted, step)
+            noted, share = step, lane.x[SHARE]
+            take_tier(history, block, lane, tile.begin + step)
+            wake = next_tier(block.given, lane, tile, step + 1)
+            if has_market and lane.x[SHARE] != share:
+                trade = next_order(history, lane, tile, step)
+        if step == trade:
+            pass_by(history, block, lane, tile, valued, step)
+            valued = step
+            step_perpetual(lane, history, tile.begin + step)
+            trade = next_order(history, lane, tile, step + 1)
+    keep_tier(block, lane, tile, noted, count)
+    if has_market:
+        pass_by(history, block, lane, tile, valued, count)
 
 
-def _entry(lanes: int, text: int) -> Callable[..., None]:
-    """Return ``run_lanes`` for so many lanes; ``text`` is what a cached one is known by."""
+@jitable
+def next_tier(given: Any, lane: Lane, tile: Tile, first: int) -> int:
+    """Return the first step of the tile from ``first`` on at which the tier may change, its end for none."""
+    if given.shape[0]:
+        for i in range(first, tile.steps):
+            if given[lane.number, tile.begin + i] != lane.k[TIER]:
+                return i
+        return tile.steps
+    if first == 0 and rests_all_tile(lane.r, tile.cells):
+        return tile.steps
+    return next_wake(lane.r, tile.cells, first, tile.steps)
 
-    def run(*work: Any) -> None:
+
+@jitable
+def next_order(history: History, lane: Lane, tile: Tile, first: int) -> int:
+    """Return the first step of the tile from ``first`` on at which the lane may trade, its end for none."""
+    if first >= tile.steps or not is_open(lane):
+        return tile.steps
+    fill_accounts(tile, history)
+    holding = holding_of(lane)
+    if first == 0 and holds_all_tile(holding, history.terms, tile.cells):
+        return tile.steps
+    return next_trade(holding, history.terms, tile.cells, first, tile.steps)
+
+
+@inlined
+def take_tier(history: History, block: Block, lane: Lane, t: int) -> None:
+    """Take R1-R4's step, or the tier that is given."""
+    before = lane.k[TIER]
+    if block.given.shape[0]:
+        lane.k[TIER] = block.given[lane.number, t]
+        remember_near(lane.p, lane.k, history.flags[t])
+    else:
+        rest(lane, history, t, step_tier(lane, history, t))
+    lane.x[SHARE] = wanted_share(lane.p, lane.k)
+    enter(lane.k, before, t)
+
+
+@inlined
+def keep_tier(block: Block, lane: Lane, tile: Tile, first: int, end: int) -> None:
+    """Write down the tier of the steps from ``first`` to before ``end``, where it is asked for."""
+    if block.tiers.shape[0]:
+        for i in range(first, end):
+            block.tiers[lane.number, tile.begin + i] = lane.k[TIER]
+
+
+@jitable
+def pass_by(history: History, block: Block, lane: Lane, tile: Tile, first: int, end: int) -> None:
+    """Value the account over steps at which nothing was traded."""
+    if first == end:
+        return
+    holding = holding_of(lane)
+    if not is_unmoved(lane.x, holding, tile.cells):
+        fill_values(tile, history)
+        follow(lane.x, holding, tile.cells, first, end)
+    if block.cash_usd.shape[0]:
+        for i in range(first, end):
+            open_usd = open_usd_at(holding, tile.cells, i) if holding.held != 0.0 else 0.0
+            block.cash_usd[lane.number, tile.begin + i] = holding.cash_usd
+            block.open_usd[lane.number, tile.begin + i] = open_usd
+
+
+def _entry(text: int) -> Callable[[History, Block, Floats], None]:
+    """Return ``run_lanes`` compiled; ``text`` is what a cached one is known by."""
+
+    def run(history: History, block: Block, cells: Floats) -> None:
         if text:
-            run_lanes(lanes, *work)
+            run_lanes(history, block, cells)
 
     return compiled(run)
 
 
-_TEXT = text_number()
-run_one = _entry(1, _TEXT)
-run_block = _entry(LANES, _TEXT)
+run_block = _entry(text_number())

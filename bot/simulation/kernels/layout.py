@@ -1,8 +1,4 @@
-"""Where each number of a policy, of its memory and of a tape stands in the kernels' flat arrays.
-
-A field of lane ``i`` out of ``lanes`` stands at ``field * lanes + i``: one array, offsets that the compiler
-knows, so that it needs no alias check to do eight lanes at a time.
-"""
+"""Where each number of a policy, of its memory and of a tape stands in the kernels' flat arrays."""
 
 # A policy's numbers (float64). Durations are seconds, shares fractions.
 (
@@ -126,16 +122,13 @@ TERMS = SHAPE_FIELDS + 8
 
 # What became of an order.
 OPEN, REDUCE, ADD_MARGIN, ENDED = 0, 1, 2, 3
-ORDER_FIELDS = 6  # step, lane, action, signed size, margin moved, 1 filled or 0 refused
+ORDER_FIELDS = 5  # step, action, signed size, margin moved, 1 filled or 0 refused
 
 # A lane's rest: between these bounds of six scores, until the time, with the same flags, no tier changes.
 LEAST, MOST, UNTIL_S = 0, 6, 12
-WAKES, PENDING = 13, 14  # 1: the lane's tier, its position may change at this step
-SCRATCH = 15
-REST_FIELDS = 16
+REST_FIELDS = 13
 
-# One flat array holds parameters, memory and rest, in this order, and behind them the common rest.
+# A lane's row holds parameters, memory and rest, in this order.
 MEMORY_FROM = PARAMETERS
 REST_FROM = PARAMETERS + FLOATS
 FIELDS = REST_FROM + REST_FIELDS
-COMMON_ROOM = 13

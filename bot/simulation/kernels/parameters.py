@@ -49,13 +49,12 @@ def _money(policy: Policy, values: Floats) -> None:
     values[at.PAUSE_FIRST], values[at.PAUSE_LONGEST] = policy.orders.refusal_pause
 
 
-def fresh_memory(policies: Sequence[Policy], lanes: int) -> tuple[Floats, Integers]:
-    """Return the flat arrays of a block; lanes beyond the policies repeat the last one."""
-    s, k = np.zeros(at.FIELDS * lanes + at.COMMON_ROOM), np.zeros(at.INTEGERS * lanes, dtype=np.int64)
-    numbers = [parameters(policy) for policy in policies]
-    table = np.array([numbers[min(lane, len(numbers) - 1)] for lane in range(lanes)])
-    s[: at.PARAMETERS * lanes] = table.T.ravel()
-    memory = s[at.MEMORY_FROM * lanes : at.REST_FROM * lanes].reshape(at.FLOATS, lanes)
-    memory[at.NEEDED_S] = memory[at.STEPPED_DOWN_S] = memory[at.PEAK_USD] = -math.inf
-    memory[at.WORST] = math.inf
-    return s, k
+def fresh_memory(policies: Sequence[Policy]) -> tuple[Floats, Integers]:
+    """Return the floats and the integers of a block, a row a policy."""
+    numbers = np.zeros((len(policies), at.FIELDS))
+    for lane, policy in enumerate(policies):
+        numbers[lane, : at.PARAMETERS] = parameters(policy)
+    memory = numbers[:, at.MEMORY_FROM : at.REST_FROM]
+    memory[:, [at.NEEDED_S, at.STEPPED_DOWN_S, at.PEAK_USD]] = -math.inf
+    memory[:, at.WORST] = math.inf
+    return numbers, np.zeros((len(policies), at.INTEGERS), dtype=np.int64)

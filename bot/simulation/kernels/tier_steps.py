@@ -6,6 +6,7 @@ proven by tests/simulation/kernels.
 
 import math
 
+from bot.simulation.kernels.bundles import History, Lane
 from bot.simulation.kernels.compiling import Floats, Integers, jitable
 from bot.simulation.kernels.layout import (
     BLOCK,
@@ -51,54 +52,45 @@ _SECOND = 64  # memory of the lone family's stand-in
 
 
 @jitable
-def step_tier(
-    p: Floats,
-    x: Floats,
-    k: Integers,
-    lanes: int,
-    lane: int,
-    scores: Floats,
-    flags: Integers,
-    times_s: Floats,
-    blocks: Integers,
-    t: int,
-) -> bool:
+def step_tier(lane: Lane, history: History, t: int) -> bool:
     """Move a lane's tier and memory by one step; return whether the same step again would change nothing.
 
     A lane that rested at the steps before was not looked at there: where its tier was asked for, it was asked
     for until the last of them.
     """
-    before, off = k[TIER * lanes + lane], p[VOTE_OFF * lanes + lane]
-    if k[NEEDS * lanes + lane] == 1 and t > 0:
-        x[NEEDED_S * lanes + lane] = times_s[t - 1]
-    was = memory_of(k[MEMORY * lanes + lane], scores, flags, t, off)
-    voting = cast_votes(was, scores, t, p[VOTE * lanes + lane], off)
+    p, x, k = lane.p, lane.x, lane.k
+    scores, flags, times_s = history.scores, history.flags, history.times_s
+    before, off = k[TIER], p[VOTE_OFF]
+    if k[NEEDS] == 1 and t > 0:
+        x[NEEDED_S] = times_s[t - 1]
+    was = memory_of(k[MEMORY], scores, flags, t, off)
+    voting = cast_votes(was, scores, t, p[VOTE], off)
     unproven = unproven_calm(was, voting, scores, t, off)
     lone = ((flags[t] >> LONE_SHIFT) & 3) - 1
-    second = stands_in(was, voting, lone, scores, t, p[VOTE * lanes + lane], off)
-    is_fast = scores[FAST_MEAN, t] > p[FAST_VOTE * lanes + lane]
-    voted = voted_tier(voting, lone, second, scores, t, off, p[SEVERE_SCORE * lanes + lane])
+    second = stands_in(was, voting, lone, scores, t, p[VOTE], off)
+    is_fast = scores[FAST_MEAN, t] > p[FAST_VOTE]
+    voted = voted_tier(voting, lone, second, scores, t, off, p[SEVERE_SCORE])
     if is_fast and voted < _ELEVATED:
         voted = _ELEVATED
     if flags[t] & DENIED and (voting == 1 or (voting == 0 and is_fast)):  # R4
         voted = min(voted, before)
     needed = max(voted, (flags[t] >> FORCED_SHIFT) & 7)
-    k[MEMORY * lanes + lane] = remembered(was, voting, unproven, lone, second, scores, t, off)
-    k[NEEDS * lanes + lane] = 1 if needed >= before else 0
+    k[MEMORY] = remembered(was, voting, unproven, lone, second, scores, t, off)
+    k[NEEDS] = 1 if needed >= before else 0
     if needed >= before:
-        x[NEEDED_S * lanes + lane] = times_s[t]
+        x[NEEDED_S] = times_s[t]
     if needed > before:
-        waits = climb(p, x, k, lanes, lane, flags[t], times_s[t], blocks[t], needed)
+        waits = climb(lane, history, needed, t)
     else:
         waits = False
-        forget_pending(k, lanes, lane)
+        forget_pending(k)
         if needed < before:
-            high = unproven != 0 or scores[FAST_CEILING, t] >= p[FAST_CALM * lanes + lane]
+            high = unproven != 0 or scores[FAST_CEILING, t] >= p[FAST_CALM]
             high = high or max(scores[SCORE, t], scores[SCORE + 1, t], scores[SCORE + 2, t]) >= off
             if not (high or flags[t] & (HOLD | DEGRADED)):
-                descend(p, x, k, lanes, lane, times_s[t], needed)
-    remember_near(p, k, lanes, lane, flags[t])
-    return not waits and k[TIER * lanes + lane] == before
+                descend(lane, times_s[t], needed)
+    remember_near(p, k, flags[t])
+    return not waits and k[TIER] == before
 
 
 @jitable
@@ -145,6 +137,12 @@ def stands_in(was: int, voting: int, lone: int, scores: Floats, t: int, on: floa
 
 
 @jitable
+def is_second(memory: int) -> bool:
+    """Return whether the lone family's third score stood for a second family."""
+    return bool(memory & _SECOND)
+
+
+@jitable
 def voted_tier(
     voting: int, lone: int, second: bool, scores: Floats, t: int, off: float, severe: float
 ) -> int:
@@ -185,87 +183,79 @@ def remembered(
 
 
 @jitable
-def climb(
-    p: Floats,
-    x: Floats,
-    k: Integers,
-    lanes: int,
-    lane: int,
-    flags: int,
-    now_s: float,
-    block: int,
-    needed: int,
-) -> bool:
+def climb(lane: Lane, history: History, needed: int, t: int) -> bool:
     """Count the step for every higher tier that is asked for, and rise to what is confirmed (R3).
 
     Returns whether a tier goes on waiting.
     """
-    before = k[TIER * lanes + lane]
-    confirm = 1.0 if flags & NEAR_RELEASE else p[CONFIRM * lanes + lane]
+    p, x, k, now_s, block = lane.p, lane.x, lane.k, history.times_s[t], history.blocks[t]
+    before = k[TIER]
+    confirm = 1.0 if history.flags[t] & NEAR_RELEASE else p[CONFIRM]
     risen = before
     for tier in range(1, _CRISIS + 1):
-        frames, since = (FRAMES + tier - 1) * lanes + lane, (SINCE_S + tier - 1) * lanes + lane
-        first = (BLOCK + tier - 1) * lanes + lane
+        frames, since, first = FRAMES + tier - 1, SINCE_S + tier - 1, BLOCK + tier - 1
         if not before < tier <= needed:
             k[frames] = 0
             continue
         if k[frames] == 0:
             x[since], k[first] = now_s, block
         k[frames] += 1
-        spans = now_s - x[since] >= p[CONFIRM_S * lanes + lane]
+        spans = now_s - x[since] >= p[CONFIRM_S]
         if block and k[first]:
-            spans = spans and block - k[first] >= p[CONFIRM_BLOCKS * lanes + lane]
+            spans = spans and block - k[first] >= p[CONFIRM_BLOCKS]
         if k[frames] >= confirm and (confirm == 1.0 or spans):
             risen = tier
-    k[TIER * lanes + lane] = risen
+    k[TIER] = risen
     for tier in range(1, risen + 1):
-        k[(FRAMES + tier - 1) * lanes + lane] = 0
+        k[FRAMES + tier - 1] = 0
     return bool(risen < needed)
 
 
 @jitable
-def forget_pending(k: Integers, lanes: int, lane: int) -> None:
+def forget_pending(k: Integers) -> None:
     for tier in range(4):
-        k[(FRAMES + tier) * lanes + lane] = 0
+        k[FRAMES + tier] = 0
 
 
 @jitable
-def descend(p: Floats, x: Floats, k: Integers, lanes: int, lane: int, now_s: float, needed: int) -> None:
+def descend(lane: Lane, now_s: float, needed: int) -> None:
     """Step down where the cooldown is over and this session had no step down yet (R3)."""
-    tier = k[TIER * lanes + lane]
-    cooldown_s = p[(COOLDOWN_GUARDED if tier <= _GUARDED else COOLDOWN) * lanes + lane]
-    if now_s - x[NEEDED_S * lanes + lane] < cooldown_s:
+    p, x, k = lane.p, lane.x, lane.k
+    tier = k[TIER]
+    cooldown_s = p[COOLDOWN_GUARDED if tier <= _GUARDED else COOLDOWN]
+    if now_s - x[NEEDED_S] < cooldown_s:
         return
-    since_s = now_s - x[STEPPED_DOWN_S * lanes + lane]
-    if since_s < p[SESSION * lanes + lane]:
+    since_s = now_s - x[STEPPED_DOWN_S]
+    if since_s < p[SESSION]:
         return
-    k[TIER * lanes + lane] = tier - 1 if p[STEP_DOWN_ONE * lanes + lane] == 1.0 else needed
-    x[STEPPED_DOWN_S * lanes + lane] = now_s
+    k[TIER] = tier - 1 if p[STEP_DOWN_ONE] == 1.0 else needed
+    x[STEPPED_DOWN_S] = now_s
 
 
 @jitable
-def due_s(p: Floats, x: Floats, k: Integers, lanes: int, lane: int) -> float:
+def due_s(lane: Lane) -> float:
     """Return a time before which a tier that is not asked for does not fall, a second early for rounding."""
-    is_low = k[TIER * lanes + lane] <= _GUARDED
-    cooldown_s = p[(COOLDOWN_GUARDED if is_low else COOLDOWN) * lanes + lane]
-    cooled_s = x[NEEDED_S * lanes + lane] + cooldown_s
-    return float(max(cooled_s, x[STEPPED_DOWN_S * lanes + lane] + p[SESSION * lanes + lane])) - 1.0
+    p, x, k = lane.p, lane.x, lane.k
+    is_low = k[TIER] <= _GUARDED
+    cooldown_s = p[COOLDOWN_GUARDED if is_low else COOLDOWN]
+    cooled_s = x[NEEDED_S] + cooldown_s
+    return float(max(cooled_s, x[STEPPED_DOWN_S] + p[SESSION])) - 1.0
 
 
 @jitable
-def remember_near(p: Floats, k: Integers, lanes: int, lane: int, flags: int) -> None:
+def remember_near(p: Floats, k: Integers, flags: int) -> None:
     """Keep R12's own trigger until the tier closes NEAR."""
-    if k[TIER * lanes + lane] < _ELEVATED:
-        k[NEAR_TRIGGERED * lanes + lane] = 0
-    elif p[NEAR_BY_TIER * lanes + lane] == 0.0 and flags & NEAR_FIRES:
-        k[NEAR_TRIGGERED * lanes + lane] = 1
+    if k[TIER] < _ELEVATED:
+        k[NEAR_TRIGGERED] = 0
+    elif p[NEAR_BY_TIER] == 0.0 and flags & NEAR_FIRES:
+        k[NEAR_TRIGGERED] = 1
 
 
 @jitable
-def near_release(p: Floats, k: Integers, lanes: int, lane: int) -> float:
+def near_release(p: Floats, k: Integers) -> float:
     """Return which share of NEAR its own trigger lets through: 0 while the layer is closed (R12)."""
-    tier = k[TIER * lanes + lane]
+    tier = k[TIER]
     if tier < _ELEVATED:
         return 0.0
-    by_tier = p[NEAR_BY_TIER * lanes + lane] == 1.0 or tier >= _SEVERE
-    return 1.0 if by_tier or k[NEAR_TRIGGERED * lanes + lane] == 1 else 0.0
+    by_tier = p[NEAR_BY_TIER] == 1.0 or tier >= _SEVERE
+    return 1.0 if by_tier or k[NEAR_TRIGGERED] == 1 else 0.0

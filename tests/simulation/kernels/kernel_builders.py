@@ -23,6 +23,7 @@ def random_policy(random, base=WITHOUT_OPTIONS):
     off = float(random.choice([0.0, 0.2, 0.35, random.uniform(0.0, 0.6)]))
     vote = float(random.choice([off + 0.05, off + random.uniform(0.01, 0.3)]))
     cooldown = float(random.choice([0.0, 6.0, 48.0, random.uniform(0.0, 100.0)])) * HOUR_S
+    cooldown += float(random.choice([0.0, 0.4]))  # 0.4: over within the second after a step
     tiers = replace(
         base.tiers,
         vote=vote,
@@ -93,6 +94,25 @@ def random_flags(random, scores):
     flags |= np.where(np.arange(steps) < steps // 2, lone, 0) << at.LONE_SHIFT
     forced = np.where(random.random(steps) < 0.01, random.integers(2, 5, steps), 0)
     return flags | forced << at.FORCED_SHIFT
+
+
+def calm_inputs(random, steps):
+    """Return tapes that stand still for long and are jerked about now and then: whole tiles pass unseen."""
+    inputs = random_inputs(random, steps)
+    tape, rows = inputs.tape, inputs.market.rows
+    is_wild = np.repeat(random.random(steps // 100 + 1) < 0.3, 100)[:steps]
+    held = np.maximum.accumulate(np.where(is_wild, np.arange(steps), 0))  # the last wild step until each
+    slowly = 1.0 + 1e-4 * np.sin(np.arange(steps) / 50.0)
+    rows[at.SPOT_USD] = rows[at.SPOT_USD, held] * slowly
+    rows[at.RATE] = rows[at.RATE, held]
+    market = replace(inputs.market, times_s=1.6e9 + HOUR_S * np.arange(steps))
+    tape = replace(
+        tape,
+        times_s=market.times_s,
+        scores=np.ascontiguousarray(tape.scores[:, held]),
+        flags=np.where(is_wild, tape.flags, 0),
+    )
+    return replace(inputs, tape=tape, market=market, stress=inputs.stress[held])
 
 
 def random_inputs(random, steps, *, by_hold=False):

@@ -1,13 +1,16 @@
 """The compiled kernel equals its plain twin, bit for bit, whatever the policies and the tapes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.simulation.kernels import layout as at
 from bot.simulation.kernels.evaluate import LANES, Inputs, Wanted, run_policies
 
-from .kernel_builders import random_inputs, random_policy
+from .kernel_builders import WITHOUT_OPTIONS, calm_inputs, random_inputs, random_policy
 
 pytestmark = pytest.mark.xdist_group("kernels")  # compiled once
 
@@ -64,6 +67,40 @@ def test_given_tiers_take_the_place_of_r1_to_r4(seed):
         given_one = tiers[place : place + 1]
         (plain,) = run_policies([policies[place]], inputs, given=given_one, compiled=False)
         same(found[place], plain)
+
+
+@settings(deadline=None, max_examples=8)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_where_whole_tiles_pass_unseen_the_sums_are_those_of_the_twin(seed):
+    random = np.random.default_rng(seed)
+    inputs, policies = calm_inputs(random, 3 * STEPS), [random_policy(random) for _ in range(3)]
+    wanted = Wanted(tiers=False, path=False, orders=True)
+    found, plain = (run_policies(policies, inputs, wanted=wanted, compiled=how) for how in (True, False))
+    for one, other in zip(found, plain, strict=True):
+        assert (one.orders, one.steps_at, one.trades) == (other.orders, other.steps_at, other.trades)
+        assert (one.costs_usd, one.funding_usd) == (other.costs_usd, other.funding_usd)
+        np.testing.assert_allclose(one.max_drawdown, other.max_drawdown, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(one.gain_usd, other.gain_usd, rtol=1e-9, atol=1e-6)
+
+
+def test_a_cooldown_that_ends_within_the_second_after_a_step_ends_at_the_next_one():
+    """R3: 200.4 s after the tier was last asked for, at 60 s a step, it falls at the fourth step."""
+    policy = replace(
+        WITHOUT_OPTIONS,
+        tiers=replace(
+            WITHOUT_OPTIONS.tiers, confirm=1, cooldown=180.4, cooldown_guarded=180.4, session=3600.0
+        ),
+    )
+    inputs = random_inputs(np.random.default_rng(1), 30)
+    scores = np.where(np.arange(30) < 10, 1.0, 0.0) * np.ones((at.SCORE_ROWS, 1))
+    scores[at.WORST_SCORE : at.FAST_MEAN] = np.nan
+    tape = replace(
+        inputs.tape, times_s=60.0 * np.arange(1.0, 31.0), scores=scores, flags=np.zeros(30, dtype=np.int64)
+    )
+    alone = Inputs(tape=tape, market=None, grid=np.empty(0), stress=np.empty(0))
+    for compiled in (False, True):
+        (run,) = run_policies([policy], alone, wanted=Wanted(path=False, orders=False), compiled=compiled)
+        assert run.tiers.tolist() == [4] * 13 + [0] * 17
 
 
 def test_the_tapes_trade_and_are_liquidated_so_that_equality_says_something():
