@@ -56,7 +56,7 @@ def three_layers(*, paths: int = _PATHS, days: int = _DAYS, policies: int = 1) -
     for layer in range(hedge.LAYERS):
         first = hedge.FIRST_LAYER + layer * hedge.LAYER_NUMBERS
         rows[:, :, first + hedge.OPENS_AT] = 0.0
-        rows[:, :, first + hedge.RATIO_CALM : first + hedge.RATIO_SEVERE + 1] = 0.25
+        rows[:, :, first + hedge.RATIO_CALM : first + hedge.RATIO_ELEVATED + 1] = 0.25
     return replace(setup, hedge=replace(setup.hedge, policies=rows))
 
 
@@ -175,8 +175,7 @@ def quantlib_job(setup: Setup) -> list[float]:
     """Return each path's end by QuantLib's Python: its path generator, then a scan of the path.
 
     Plain geometric Brownian motion; LP value and fees every day; three puts rolled as ours are, bought at
-    Black's
-    value and worth their payoff at the roll, never marked between. It does less than ours on every count.
+    Black's value and worth their payoff at the roll, never marked. It does less than ours on every count.
     """
     vol, spread = 0.75, 1.24
     today = ql.Date(1, 1, 2025)

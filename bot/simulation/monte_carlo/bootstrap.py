@@ -97,6 +97,7 @@ def replay_of(
         premium, mean = model.assets[name].implied_over_realised ** 2, float(np.mean(returns**2)) / years
         share = reversion_of(30.0, model.assets[name].vol_half_life_days)
         row[path.IV_BASE], row[path.IV_SLOPE] = premium * mean * (1.0 - share), premium * share
+        row[path.SLOW_MEAN] = np.sqrt(premium * mean)
     made = Replay(
         returns=np.array(shifted, np.float32),
         variances=np.array(variances, np.float32),

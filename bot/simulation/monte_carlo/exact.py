@@ -4,7 +4,8 @@ The paths are drawn anew with hourly steps; what the kernels' rules see of them 
 are measured at the ends of days.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,28 +13,28 @@ from numpy.typing import NDArray
 from bot.engine.policy import Policy
 from bot.errors import ConfigError
 from bot.model.exposure import ExposureKind
-from bot.model.market import Column, Columns, FloatArray, Metric, SeriesKey
+from bot.model.market import FloatArray
 from bot.model.tier import Tier
-from bot.model.units import DAY_S, HOUR_S
 from bot.pipeline.memory_journal import MemoryJournal
 from bot.simulation.backtest import alvh_steps, cut_moments
 from bot.simulation.exposures import ExposureSpec
-from bot.simulation.history.files import DVOL_KEY, spot_key
-from bot.simulation.history.tables import LOOKBACK_S, History
-from bot.simulation.market.model import Market, with_implied_vols
+from bot.simulation.history.tables import History
 from bot.simulation.metrics import max_drawdown
-from bot.simulation.monte_carlo.hedge_twin import hedge_paths
-from bot.simulation.monte_carlo.numbers import path_numbers
-from bot.simulation.monte_carlo.path_twin import AssetState, blank_state, path_keys, tell, walk
+from bot.simulation.monte_carlo.exact_history import HOURS, by_day, history_of, hourly_paths
+from bot.simulation.monte_carlo.hedge_twin import TwinRun, hedge_paths
 from bot.simulation.monte_carlo.results import ExactCheck
 from bot.simulation.monte_carlo.run import Setup
 from bot.simulation.results import cash_usd
 
 Progress = Callable[[int, int], None]  # hours done, hours in all
-_START_S = 1_704_067_200  # 2024-01-01: made-up time; listed expiries follow from it
-_HOURS = DAY_S // HOUR_S
-_FUNDING_HOURS = 8
-_BITCOIN = "BTC"
+Tiers = NDArray[np.int8]
+
+
+class _DayEnds(NamedTuple):
+    """One path by the engine: value over the start and the market tier at each day's end."""
+
+    worth: FloatArray
+    tiers: Tiers
 
 
 async def check(setup: Setup, *, paths: int, progress: Progress | None = None) -> tuple[ExactCheck, ...]:
@@ -47,114 +48,54 @@ async def check(setup: Setup, *, paths: int, progress: Progress | None = None) -
         )
     if not 1 <= paths <= setup.count:
         raise ConfigError(f"--exact must be between 0 and --paths ({setup.count:,}), was {paths:,}")
-    spec, days = setup.specs[0], setup.steps
-    logs, ivs, fundings = _hourly(setup, spec, paths)
-    done, total = 0, days * _HOURS * paths * len(setup.policies)
-    found = []
+    spec, hours = setup.specs[0], hourly_paths(setup, setup.specs[0], paths)
+    hours_each = setup.steps * HOURS
+    total, found = hours_each * paths * len(setup.policies), []
     for at, policy in enumerate(setup.policies):
-        run = hedge_paths(_by_day(setup, logs, ivs), setup.hedge, policy=at, steps=days, step_days=1.0)
-        worths, highs = [], []
-        for number in range(paths):
-            history = _history(spec, setup, logs[:, number], ivs[:, number], fundings[:, number])
-            worth, high = await _engine(history, spec, policy, setup)
-            worths.append(worth)
-            highs.append(high)
-            done += days * _HOURS
+        run = hedge_paths(by_day(setup, hours), setup.hedge, policy=at, steps=setup.steps, step_days=1.0)
+        ends = []
+        for path in range(paths):
+            ends.append(await _engine(history_of(setup, spec, hours, path), spec, policy, setup))
             if progress:
-                progress(done, total)
-        found.append(_compared(policy, run.worth.astype(np.float64), run.tier > 1.0, worths, highs))
+                progress(hours_each * (at * paths + path + 1), total)
+        found.append(compared(policy.name, run, [item.worth for item in ends], [item.tiers for item in ends]))
     return tuple(found)
 
 
-def _hourly(setup: Setup, spec: ExposureSpec, paths: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return log prices, implied vols and funding by hour, [hour, path]; the look-back first."""
-    hours = (LOOKBACK_S // DAY_S + setup.steps) * _HOURS
-    numbers = path_numbers(setup.model, setup.market, [spec.underlying], step_days=1.0 / _HOURS)
-    shape = (hours + 1, paths)
-    logs, ivs, fundings = (np.zeros(shape) for _ in range(3))
-    for hour, (state,) in enumerate(walk(numbers, path_keys(setup.seed, 0, paths), hours)):
-        logs[hour], ivs[hour], fundings[hour] = state.x, state.iv, state.funding
-    return logs, ivs, fundings
-
-
-def _by_day(setup: Setup, logs: FloatArray, ivs: FloatArray) -> Iterator[list[AssetState]]:
-    """Yield what the kernels' rules see: the end of each day, the price over that of the start."""
-    numbers = path_numbers(setup.model, setup.market, [setup.specs[0].underlying], step_days=1.0)
-    first = LOOKBACK_S // DAY_S * _HOURS
-    count = logs.shape[1]
-    state = blank_state(count)
-    row = list(setup.model.assets).index(setup.specs[0].underlying)
-    for day in range(setup.steps + 1):
-        hour = first + day * _HOURS
-        x = (logs[hour] - logs[first]).astype(np.float32)
-        state.moved, state.x, state.iv = x - state.x, x, ivs[hour].astype(np.float32)
-        tell(state, numbers.assets[0], is_start=day == 0)
-        yield [state] * (row + 1)
-
-
-def _history(
-    spec: ExposureSpec, setup: Setup, logs: FloatArray, ivs: FloatArray, fundings: FloatArray
-) -> History:
-    """Return one path as the backtest reads history."""
-    first = LOOKBACK_S // DAY_S * _HOURS
-    spot_usd = setup.model.assets[spec.underlying].spot_usd
-    times_s = _START_S + HOUR_S * np.arange(logs.size, dtype=np.float64) - 1.0
-    known_ratio = 1.0 if spec.underlying == _BITCOIN else setup.market.realised.ratio_unknown
-    index = Column(times_s=times_s, values=ivs / known_ratio)
-    price = Column(times_s=times_s, values=spot_usd * np.exp(logs - logs[first]))
-    funding = Column(times_s=times_s[::_FUNDING_HOURS], values=fundings[::_FUNDING_HOURS])
-    series = {
-        spot_key(spec.underlying): price,
-        SeriesKey(Metric.FUNDING_APR, spec.underlying, "binance"): funding,
-    }
-    if spec.underlying != _BITCOIN:
-        series[DVOL_KEY] = index
-    return History(
-        underlying=spec.underlying,
-        from_s=_START_S + first * HOUR_S,
-        to_s=_START_S + (logs.size - 1) * HOUR_S,
-        columns=Columns(series=series),
-        vol_index=index,
-        ends_s={},
-    )
-
-
-async def _engine(
-    history: History, spec: ExposureSpec, policy: Policy, setup: Setup
-) -> tuple[FloatArray, FloatArray]:
-    """Return the value over the start and whether ELEVATED stood, at the end of each day."""
-    fees = setup.model.fees
+async def _engine(history: History, spec: ExposureSpec, policy: Policy, setup: Setup) -> _DayEnds:
+    fees, market = setup.model.fees, setup.market
     apr = fees.v3 if spec.kind is ExposureKind.UNISWAP_V3 else fees.v2
-    market: Market = setup.market
-    priced = with_implied_vols(history, market)
-    moments = tuple(cut_moments(priced, spec, fee_apr=apr, position=market.position(spec)))
-    worth, high, options_usd = [], [], 0.0
-    steps = alvh_steps(moments, policy, market, journal=MemoryJournal())
+    moments = tuple(cut_moments(history, spec, fee_apr=apr, position=market.position(spec)))
+    worth, tiers, options_usd = [], [], 0.0
     waiting = iter(moments)
-    async for step in steps:
+    async for step in alvh_steps(moments, policy, market, journal=MemoryJournal()):
         moment = next(waiting)
         options_usd += sum(map(cash_usd, step.record.outcomes))
         exposure = moment.exposures[0]
         own_usd = exposure.value_usd + exposure.fees_uncollected_usd
         worth.append(own_usd + options_usd + step.hedge_usd + step.perpetual_cash_usd)
-        high.append(max(group.tier for group in step.record.decision.groups) >= Tier.ELEVATED)
-    return np.array(worth[::_HOURS]) / spec.value_usd, np.array(high[::_HOURS])
+        tiers.append(int(max(group.tier for group in step.record.decision.groups)))
+    return _DayEnds(np.array(worth[::HOURS]) / spec.value_usd, np.array(tiers[::HOURS], dtype=np.int8))
 
 
-def _compared(
-    policy: Policy,
-    worth: FloatArray,
-    high: NDArray[np.bool_],
-    worths: list[FloatArray],
-    highs: list[FloatArray],
-) -> ExactCheck:
+def compared(policy: str, run: TwinRun, worths: list[FloatArray], tiers: list[Tiers]) -> ExactCheck:
+    """Return both sides of every path; all of them [day] by path."""
+    kernel, kernel_tiers = run.worth.T.astype(np.float64), run.tier.T.astype(np.int8)
+    engine_tiers = np.array(tiers)
+    is_high = engine_tiers >= Tier.ELEVATED, kernel_tiers >= Tier.ELEVATED
     return ExactCheck(
-        policy=policy.name,
+        policy=policy,
         paths=len(worths),
-        end=(np.array([each[-1] for each in worths]), worth[-1]),
-        drawdown=(
-            np.array([max_drawdown(each) for each in worths]),
-            np.array([max_drawdown(each) for each in worth.T]),
+        end=(np.array([each[-1] for each in worths]), kernel[:, -1]),
+        drawdown=(_falls(worths), _falls(list(kernel))),
+        guarded_share=(
+            (engine_tiers == Tier.GUARDED).mean(axis=1),
+            (kernel_tiers == Tier.GUARDED).mean(axis=1),
         ),
-        high_share=(np.array([each.mean() for each in highs]), high.mean(axis=0)),
+        high_share=(is_high[0].mean(axis=1), is_high[1].mean(axis=1)),
+        same_side=(is_high[0] == is_high[1]).mean(axis=1),
     )
+
+
+def _falls(worths: list[FloatArray]) -> FloatArray:
+    return np.array([max_drawdown(each) for each in worths])

@@ -28,6 +28,7 @@ from bot.simulation.history.files import DVOL_KEY, column_of, tables_for
 from bot.simulation.history.tables import locate, price_file, read_rows
 from bot.simulation.monte_carlo.bootstrap import DailyHistory, read_daily
 from bot.simulation.monte_carlo.model import AssetModel, PathModel, Regimes
+from bot.simulation.monte_carlo.numbers import implied_from_spot
 
 _HOURS = DAY_S // HOUR_S
 _WEEK = 7 * _HOURS
@@ -38,6 +39,8 @@ _LAGS = np.arange(1, 21)
 _AHEAD_DAYS = 30
 _LEAST_YEARS = 1.0
 _MOST_LEAN = 0.9
+_AFTER_S = HOUR_S  # the index has taken a jump in by then
+_LEAST_SEEN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,6 +51,7 @@ class _Days:
     vols: FloatArray  # a year, without jumps
     returns: FloatArray  # log, without jumps
     jumps: FloatArray  # sum of the day's jumps, 0 without
+    falls_s: FloatArray  # ends of the hours in which a jump fell
     spot_usd: float  # the last one
 
 
@@ -60,9 +64,12 @@ def fitted(model: PathModel, data: Path, *, since_s: float = -math.inf) -> tuple
     if np.count_nonzero(np.isfinite(lead.vols)) < 365.0 * _LEAST_YEARS:
         raise ConfigError(f"{data} has under a year of hours of {names[0]}; a fit needs more history")
     crisis = _crisis_days(lead.vols)
-    regimes = _regimes(lead, crisis)
-    premium = _premium(data, days, fallback=model)
+    regimes, index = _regimes(lead, crisis, model.regimes), _index(data)
+    premium = _premium(index, days, fallback=model)
     assets = {name: _asset(each, crisis, lead, regimes, premium) for name, each in days.items()}
+    if index.times_s.size:
+        bare = replace(model, regimes=regimes)
+        assets = {name: _seen(item, days[name], index, bare) for name, item in assets.items()}
     together = np.atleast_2d(np.corrcoef(history.returns))
     return replace(model, regimes=regimes, assets=assets, correlation=together), history
 
@@ -71,6 +78,7 @@ def _days_of(data: Path, name: str, since_s: float) -> _Days:
     price = price_file(data, parse_exposure(f"v2:{name}/USDC:1")).since(since_s)
     hours = np.round(price.times_s / HOUR_S).astype(np.int64)
     first_day, last_day = int(hours[0] // _HOURS) + 1, int(hours[-1] // _HOURS)
+    hour_after = first_day * _HOURS + 1
     grid = np.full((last_day - first_day) * _HOURS + 1, np.nan)
     place = hours - first_day * _HOURS
     inside = (place >= 0) & (place < grid.size)
@@ -88,6 +96,7 @@ def _days_of(data: Path, name: str, since_s: float) -> _Days:
         vols=np.where(known & (vols > 0.0), vols, np.nan),
         returns=np.where(known, np.nansum(calm, axis=1), np.nan),
         jumps=np.nansum(np.where(is_jump, by_day, 0.0), axis=1),
+        falls_s=np.asarray(np.flatnonzero(jump & (returns < 0.0)) + hour_after, np.float64) * HOUR_S,
         spot_usd=float(price.values[-1]),
     )
 
@@ -119,7 +128,7 @@ def _crisis_days(vols: FloatArray) -> NDArray[np.bool_]:
     return found
 
 
-def _regimes(lead: _Days, crisis: NDArray[np.bool_]) -> Regimes:
+def _regimes(lead: _Days, crisis: NDArray[np.bool_], model: Regimes) -> Regimes:
     known = np.isfinite(lead.vols)
     begins = int(np.count_nonzero(crisis[1:] & ~crisis[:-1])) + int(crisis[0])
     usual, high = known & ~crisis, known & crisis
@@ -130,6 +139,7 @@ def _regimes(lead: _Days, crisis: NDArray[np.bool_]) -> Regimes:
         vol_multiple=max(multiple, 1.0),
         jumps_a_year=_rate(lead.jumps, usual),
         crisis_jumps_a_year=_rate(lead.jumps, high if high.any() else known),
+        crisis_priced=model.crisis_priced,
     )
 
 
@@ -164,6 +174,36 @@ def _asset(
     )
 
 
+def _seen(asset: AssetModel, days: _Days, index: Column, model: PathModel) -> AssetModel:
+    """Return the asset with lean and kick as the vol index shows them: a day's realised vol is too noisy.
+
+    The index moves by less than the vol does, by what of the implied variance follows it.
+    """
+    base, slope = implied_from_spot(asset, model, in_crisis=False)
+    follows = slope * asset.vol**2 / (base + slope * asset.vol**2)
+    level = np.log(index.values)
+    ends_s = np.asarray(days.first_day + 1 + np.arange(days.vols.size), np.float64) * DAY_S
+    changes = np.diff(_known_at(index.times_s, level, ends_s))
+    both = np.isfinite(changes) & np.isfinite(days.returns[1:]) & (days.jumps[1:] == 0.0)
+    rises = _known_at(index.times_s, level, days.falls_s + _AFTER_S) - _known_at(
+        index.times_s, level, days.falls_s - HOUR_S
+    )
+    lean, kick = asset.lean, asset.vol_kick
+    if np.count_nonzero(both) > _LEAST_SEEN:
+        scaled = days.returns[1:] / days.vols[1:]
+        lean = float(np.corrcoef(scaled[both], changes[both])[0, 1])
+    if np.count_nonzero(np.isfinite(rises)) > _LEAST_SEEN:
+        kick = float(np.nanmean(rises)) / follows
+    return replace(asset, lean=min(max(lean, -_MOST_LEAN), _MOST_LEAN), vol_kick=min(max(kick, 0.0), 0.5))
+
+
+def _known_at(times_s: FloatArray, values: FloatArray, at_s: FloatArray) -> FloatArray:
+    """Return the value known at each time, NaN where none of the two hours before is."""
+    place = np.searchsorted(times_s, at_s, side="right") - 1
+    found = np.maximum(place, 0)
+    return np.where((place >= 0) & (at_s - times_s[found] <= 2 * HOUR_S), values[found], np.nan)
+
+
 def _aligned(flags: NDArray[np.bool_], first_day: int, days: _Days) -> NDArray[np.bool_]:
     place = np.arange(days.vols.size) + days.first_day - first_day
     inside = (place >= 0) & (place < flags.size)
@@ -184,12 +224,12 @@ def _ornstein(logs: FloatArray) -> tuple[float, float]:
     return math.exp(0.5 * float(level)), keep
 
 
-def _premium(data: Path, days: Mapping[str, _Days], *, fallback: PathModel) -> float:
+def _premium(index: Column, days: Mapping[str, _Days], *, fallback: PathModel) -> float:
     """Return BTC's index over the vol of the 30 days after it, both as roots of mean variances.
 
     The model's own without the index's file.
     """
-    index, bitcoin = _index(data), days.get(DVOL_KEY.subject)
+    bitcoin = days.get(DVOL_KEY.subject)
     if bitcoin is None or not index.times_s.size:
         return next(iter(fallback.assets.values())).implied_over_realised
     squares = (bitcoin.vols**2 / 365.0) + bitcoin.jumps**2
@@ -218,15 +258,15 @@ def model_text(model: PathModel, history: DailyHistory) -> str:
     """Return the file of a fitted model."""
     lines = [
         f"# Fitted to {history.times_s.size} days, {iso_utc(history.times_s[0])[:10]} to "
-        f"{iso_utc(history.times_s[-1])[:10]}, by alvh montecarlo --fit. Not fitted: drift, funding, "
-        f"fees, bootstrap.",
+        f"{iso_utc(history.times_s[-1])[:10]}, by alvh montecarlo --fit. Not fitted: drift, "
+        f"crisis_priced, funding, fees, bootstrap, tiers.",
         "",
         *_table("regimes", asdict(model.regimes)),
     ]
     for name, asset in model.assets.items():
         lines += _table(f"assets.{name}", asdict(asset))
     lines += _table("correlation", _pairs(tuple(model.assets), model.correlation))
-    for section in ("funding", "fees", "bootstrap"):
+    for section in ("funding", "fees", "bootstrap", "tiers"):
         lines += _table(section, asdict(getattr(model, section)))
     return "\n".join(lines)
 

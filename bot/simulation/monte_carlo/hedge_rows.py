@@ -46,9 +46,10 @@ EXPOSURE_NUMBERS = 7
 (
     VOTE,
     VOTE_OFF,
-    FAST,
+    FAST,  # NOBODY: no fast path
     FAST_OFF,
-    SEVERE_MOVE,
+    FAST_FALL,  # what the fall's and the jump's scores weigh in the fast mean
+    FAST_RISE,
     FALL_CALM,
     FALL_PER,
     JUMP_CALM,
@@ -62,15 +63,14 @@ EXPOSURE_NUMBERS = 7
     BUDGET_365,
     HAS_PERPETUAL,
     SHARE_ELEVATED,
-    SHARE_SEVERE,
     RESET_BAND,
     MIN_FUNDING,
     FIRST_LAYER,
 ) = range(22)
 # From FIRST_LAYER on, for each of NEAR, MID, TAIL: the strike's quantile, the tier that opens it, contracts
-# per unit of the position's delta at each tier up to SEVERE.
-QUANTILE, OPENS_AT, RATIO_CALM, RATIO_GUARDED, RATIO_ELEVATED, RATIO_SEVERE = range(6)
-LAYER_NUMBERS = 6
+# per unit of the position's delta at each tier up to ELEVATED.
+QUANTILE, OPENS_AT, RATIO_CALM, RATIO_GUARDED, RATIO_ELEVATED = range(5)
+LAYER_NUMBERS = 5
 LAYERS = 3
 POLICY_NUMBERS = FIRST_LAYER + LAYERS * LAYER_NUMBERS
 

@@ -27,7 +27,9 @@ from bot.simulation.monte_carlo.hedge_rows import (
     FALL_CALM,
     FALL_PER,
     FAST,
+    FAST_FALL,
     FAST_OFF,
+    FAST_RISE,
     FEE_STEP,
     FEES,
     FIRST_LAYER,
@@ -63,7 +65,6 @@ from bot.simulation.monte_carlo.hedge_rows import (
     RATIO_CALM,
     RATIO_ELEVATED,
     RATIO_GUARDED,
-    RATIO_SEVERE,
     RESET_BAND,
     ROLLS,
     ROOT_HIGH,
@@ -72,9 +73,7 @@ from bot.simulation.monte_carlo.hedge_rows import (
     SESSION,
     SESSION_SHARE,
     SETTLES,
-    SEVERE_MOVE,
     SHARE_ELEVATED,
-    SHARE_SEVERE,
     SINCE,
     SKEW_BEND,
     SPENT_30,
@@ -99,16 +98,17 @@ from bot.simulation.monte_carlo.lane_maths import (
 from bot.simulation.monte_carlo.path_tiles import (
     FUNDING,
     LANES,
-    MOVED,
     RISE,
     ROOT,
     SIGMAS,
     SPOT,
     SPOT_MOVE,
     STRESS,
+    TECHNICAL,
 )
 from bot.simulation.monte_carlo.put_tiles import (
     bid_for,
+    mark_puts,
     pick_strikes,
     price_puts,
     settle_puts,
@@ -185,40 +185,37 @@ def move_tier(a: Any, h: Any, p: Any, now: Any) -> int:
     ``now`` is the step.
     """
     vote, vote_off, fast_vote, fast_off = p[VOTE], p[VOTE_OFF], p[FAST], p[FAST_OFF]
-    severe_move, cool_guarded, cool = p[SEVERE_MOVE], p[COOL_GUARDED], p[COOL]
+    by_fall, by_rise, cool_guarded, cool = p[FAST_FALL], p[FAST_RISE], p[COOL_GUARDED], p[COOL]
     fall_calm, fall_per, jump_calm, jump_per = p[FALL_CALM], p[FALL_PER], p[JUMP_CALM], p[JUMP_PER]
     is_straight = p[IS_STRAIGHT] > HALF
-    changed = 0
+    changed = np.int32(0)  # a count of 64 bits would halve the lanes that are done at once
     for i in range(LANES):
         fall = min(max((a[SIGMAS * LANES + i] - fall_calm) * fall_per, ZERO), ONE)
         jump = min(max((a[RISE * LANES + i] - jump_calm) * jump_per, ZERO), ONE)
-        score = HALF * (fall + jump)
-        guarded = ONE if score > vote else ZERO
-        elevated = ONE if score > fast_vote else ZERO
-        severe = elevated if a[MOVED * LANES + i] < severe_move else ZERO
-        needed = max(guarded, elevated + elevated) + severe
+        fast, technical = min(by_fall * fall + by_rise * jump, ONE), a[TECHNICAL * LANES + i]
+        guarded = ONE if technical > vote else ZERO
+        needed = TWO if fast > fast_vote else guarded
         tier = h[TIER * LANES + i]
         is_high = tier > ONE
         since = now if needed >= tier else h[SINCE * LANES + i]
         rested = (now - since) >= (cool if is_high else cool_guarded)
-        falls = rested & (score < (fast_off if is_high else vote_off)) & (needed < tier)
+        falls = rested & (technical < vote_off) & (fast < fast_off) & (needed < tier)
         lower = needed if is_straight else tier - ONE
         new = needed if needed > tier else (lower if falls else tier)
         h[SINCE * LANES + i] = now if falls else since
         h[TIER * LANES + i] = new
-        changed += 1 if new != tier else 0
-    return changed
+        changed = np.int32(changed + np.int32(1 if new != tier else 0))
+    return int(changed)
 
 
 @compiled_kernel(fastmath=False)
 def trade_perpetual(a: Any, e: Any, h: Any, p: Any, market: Any) -> None:
     """Set the short to the tier's share of the position's delta where it is off by the band (R12, R27)."""
-    share_2, share_3, band, least = p[SHARE_ELEVATED], p[SHARE_SEVERE], p[RESET_BAND], p[MIN_FUNDING]
+    share_high, band, least = p[SHARE_ELEVATED], p[RESET_BAND], p[MIN_FUNDING]
     cost, gas = market[PERPETUAL_COST], market[PERPETUAL_GAS]
     for i in range(LANES):
         tier, held = h[TIER * LANES + i], h[PERPETUAL * LANES + i]
-        share = share_3 if tier > TWO else (share_2 if tier > ONE else ZERO)
-        target = share * e[UNITS * LANES + i]
+        target = (share_high if tier > ONE else ZERO) * e[UNITS * LANES + i]
         missing = target - held
         wanted = abs(missing) > band * target
         allowed = (missing < ZERO) | (a[FUNDING * LANES + i] >= least)
@@ -265,12 +262,10 @@ def sell(h: Any, layer: Any) -> None:
 @compiled_kernel(fastmath=False)
 def want_contracts(e: Any, h: Any, layer: Any, p: Any, first: int) -> None:
     """Write as many contracts as the tier wants on the position's delta, where BUYS is set."""
-    calm, guarded = p[first + RATIO_CALM], p[first + RATIO_GUARDED]
-    elevated, severe = p[first + RATIO_ELEVATED], p[first + RATIO_SEVERE]
+    calm, guarded, elevated = p[first + RATIO_CALM], p[first + RATIO_GUARDED], p[first + RATIO_ELEVATED]
     for i in range(LANES):
         tier = h[TIER * LANES + i]
-        high = severe if tier > TWO else elevated
-        ratio = high if tier > ONE else (guarded if tier > ZERO else calm)
+        ratio = elevated if tier > ONE else (guarded if tier > ZERO else calm)
         target = ratio * e[UNITS * LANES + i]
         buys = layer[BUYS * LANES + i] > HALF
         layer[CONTRACTS * LANES + i] = target if buys else layer[CONTRACTS * LANES + i]
@@ -319,6 +314,18 @@ def clear_row(tile: Any, row: int) -> None:
 
 
 @compiled_kernel(fastmath=False)
+def let_go(a: Any, h: Any, layer: Any, market: Any, calendar: Any, impact: Any) -> None:
+    """Settle or sell the options held so far."""
+    if calendar[SETTLES] > HALF:
+        settle_puts(a, layer, market)
+    else:
+        life = calendar[OLD_ROOT_YEARS]
+        mark_puts(a, layer, calendar[OLD_BASE], calendar[OLD_PER_IV2], life, impact, market)
+    close_all(layer)
+    sell(h, layer)
+
+
+@compiled_kernel(fastmath=False)
 def move_layer(
     a: Any,
     e: Any,
@@ -340,14 +347,7 @@ def move_layer(
     if opens_at >= NOBODY:
         return
     if rolls:
-        if calendar[SETTLES] > HALF:
-            settle_puts(a, layer, market)
-        else:
-            life = calendar[OLD_ROOT_YEARS]
-            price_puts(a, layer, calendar[OLD_BASE], calendar[OLD_PER_IV2], life, impact, market)
-            bid_for(a, layer, market)
-        close_all(layer)
-        sell(h, layer)
+        let_go(a, h, layer, market, calendar, impact)
     buys = closes = 0
     if rolls or (moved and opens_at > ZERO):
         buys, closes = want(h, layer, opens_at, opens_at if calendar[LISTED] > HALF else NOBODY)
@@ -355,10 +355,12 @@ def move_layer(
         life, bend, quantile = calendar[ROOT_YEARS], market[SKEW_BEND], p[first + QUANTILE]
         pick_strikes(a, layer, calendar[BASE], calendar[PER_IV2], life, bend, quantile)
         want_contracts(e, h, layer, p, first)
-    price_puts(a, layer, calendar[BASE], calendar[PER_IV2], calendar[ROOT_YEARS], impact, market)
     if buys > 0:
+        price_puts(a, layer, calendar[BASE], calendar[PER_IV2], calendar[ROOT_YEARS], impact, market)
         buy(a, e, h, layer, p, market)
-    bid_for(a, layer, market)
+        bid_for(a, layer, market)
+    else:
+        mark_puts(a, layer, calendar[BASE], calendar[PER_IV2], calendar[ROOT_YEARS], impact, market)
     if closes > 0:
         sell(h, layer)
 

@@ -156,15 +156,13 @@ def move_hedge(
 def move_tier(a: AssetState, h: Hedge, p: Float32, now: np.float32) -> None:
     fall = np.minimum(np.maximum((a.sigmas - p[hedge.FALL_CALM]) * p[hedge.FALL_PER], _ZERO), _ONE)
     jump = np.minimum(np.maximum((a.rise - p[hedge.JUMP_CALM]) * p[hedge.JUMP_PER], _ZERO), _ONE)
-    score = _HALF * (fall + jump)
-    guarded = np.where(score > p[hedge.VOTE], _ONE, _ZERO)
-    elevated = np.where(score > p[hedge.FAST], _ONE, _ZERO)
-    severe = np.where(a.moved < p[hedge.SEVERE_MOVE], elevated, _ZERO)
-    needed = np.maximum(guarded, elevated + elevated) + severe
+    fast = np.minimum(p[hedge.FAST_FALL] * fall + p[hedge.FAST_RISE] * jump, _ONE)
+    guarded = np.where(a.technical > p[hedge.VOTE], _ONE, _ZERO)
+    needed = np.where(fast > p[hedge.FAST], _TWO, guarded)
     is_high = h.tier > _ONE
     since = np.where(needed >= h.tier, now, h.since)
     rested = (now - since) >= np.where(is_high, p[hedge.COOL], p[hedge.COOL_GUARDED])
-    quiet = score < np.where(is_high, p[hedge.FAST_OFF], p[hedge.VOTE_OFF])
+    quiet = (a.technical < p[hedge.VOTE_OFF]) & (fast < p[hedge.FAST_OFF])
     falls = rested & quiet & (needed < h.tier)
     lower = needed if p[hedge.IS_STRAIGHT] > _HALF else h.tier - _ONE
     tier = np.where(needed > h.tier, needed, np.where(falls, lower, h.tier))
@@ -172,8 +170,7 @@ def move_tier(a: AssetState, h: Hedge, p: Float32, now: np.float32) -> None:
 
 
 def trade_perpetual(a: AssetState, e: Position, h: Hedge, p: Float32, market: Float32) -> None:
-    high = np.where(h.tier > _TWO, p[hedge.SHARE_SEVERE], p[hedge.SHARE_ELEVATED])
-    target = np.where(h.tier > _ONE, high, _ZERO) * e.units
+    target = np.where(h.tier > _ONE, p[hedge.SHARE_ELEVATED], _ZERO) * e.units
     missing = target - h.perpetual
     wanted = np.abs(missing) > p[hedge.RESET_BAND] * target
     allowed = (missing < _ZERO) | (a.funding >= p[hedge.MIN_FUNDING])
@@ -203,15 +200,7 @@ def move_layer(
     if opens_at >= hedge.NOBODY:
         return
     if rolls:
-        if calendar[hedge.SETTLES] > _HALF:
-            payoff = np.maximum(layer.strike - a.spot, _ZERO)
-            layer.bid = np.maximum(layer.contracts * payoff - _fuel(a, market), _ZERO)
-        else:
-            life = calendar[hedge.OLD_ROOT_YEARS]
-            price_puts(a, layer, calendar[hedge.OLD_BASE], calendar[hedge.OLD_PER_IV2], life, impact, market)
-            bid_for(a, layer, market)
-        layer.closes = layer.contracts > _ZERO
-        sell(h, layer)
+        _let_go(a, h, layer, market, calendar, impact)
     looks = rolls or (changed.any() and opens_at > _ZERO)
     is_held = layer.contracts > _ZERO
     is_listed = calendar[hedge.LISTED] > _HALF
@@ -227,6 +216,21 @@ def move_layer(
     bid_for(a, layer, market)
     if layer.closes.any():
         sell(h, layer)
+
+
+def _let_go(
+    a: AssetState, h: Hedge, layer: Option, market: Float32, calendar: Float32, impact: np.float32
+) -> None:
+    """Settle or sell the options held so far."""
+    if calendar[hedge.SETTLES] > _HALF:
+        payoff = np.maximum(layer.strike - a.spot, _ZERO)
+        layer.bid = np.maximum(layer.contracts * payoff - _fuel(a, market), _ZERO)
+    else:
+        life = calendar[hedge.OLD_ROOT_YEARS]
+        price_puts(a, layer, calendar[hedge.OLD_BASE], calendar[hedge.OLD_PER_IV2], life, impact, market)
+        bid_for(a, layer, market)
+    layer.closes = layer.contracts > _ZERO
+    sell(h, layer)
 
 
 def _fuel(a: AssetState, market: Float32) -> Float32:
@@ -296,9 +300,8 @@ def pick_strikes(
 
 
 def want_contracts(e: Position, h: Hedge, layer: Option, p: Float32, first: int) -> None:
-    calm, guarded, elevated, severe = p[first + hedge.RATIO_CALM : first + hedge.RATIO_SEVERE + 1]
-    low = np.where(h.tier > _ZERO, guarded, calm)
-    ratio = np.where(h.tier > _ONE, np.where(h.tier > _TWO, severe, elevated), low)
+    calm, guarded, elevated = p[first + hedge.RATIO_CALM : first + hedge.RATIO_ELEVATED + 1]
+    ratio = np.where(h.tier > _ONE, elevated, np.where(h.tier > _ZERO, guarded, calm))
     layer.contracts = np.where(layer.buys, ratio * e.units, layer.contracts)
 
 

@@ -57,20 +57,15 @@ def add_position(book: Any, exposure: Any, is_first: bool) -> None:
 
 
 @compiled_kernel(fastmath=False)
-def add_hedge(source: Any, book: Any, h: Any, is_first: bool) -> None:
-    """Add a hedge's cash to what ``source`` is worth; the highest tier of all exposures is the book's."""
+def add_hedge(source: Any, book: Any, h: Any, layers: Any, is_first: bool) -> None:
+    """Add a hedge's cash and options to what ``source`` is worth; the book's tier is the highest of all."""
+    near, mid, tail = layers[0], layers[1], layers[2]
     for i in range(LANES):
         tier = h[TIER * LANES + i]
         so_far = tier if is_first else book[TIER_NOW * LANES + i]
-        book[WORTH * LANES + i] = source[WORTH * LANES + i] + h[CASH * LANES + i]
-        book[TIER_NOW * LANES + i] = max(so_far, tier)
-
-
-@compiled_kernel(fastmath=False)
-def add_bids(book: Any, near: Any, mid: Any, tail: Any) -> None:
-    for i in range(LANES):
         bids = (near[BID * LANES + i] + mid[BID * LANES + i]) + tail[BID * LANES + i]
-        book[WORTH * LANES + i] = book[WORTH * LANES + i] + bids
+        book[WORTH * LANES + i] = (source[WORTH * LANES + i] + h[CASH * LANES + i]) + bids
+        book[TIER_NOW * LANES + i] = max(so_far, tier)
 
 
 @compiled_kernel(fastmath=False)
@@ -91,19 +86,19 @@ def measure_loss(bare: Any, book: Any, step: int) -> None:
 
     The unhedged book itself comes first: its THEN is what the others are divided by.
     """
-    first = RING + step % RING_STEPS
-    ring = book[first * LANES : (first + 1) * LANES]
+    first = (RING + step % RING_STEPS) * LANES
+    ring, then_row = book[first : first + LANES], book[THEN * LANES : (THEN + 1) * LANES]
     if step == 0:
         for row in range(RING_STEPS):
             part = book[(RING + row) * LANES : (RING + row + 1) * LANES]
             for i in range(LANES):
                 part[i] = book[WORTH * LANES + i]
     for i in range(LANES):
-        book[THEN * LANES + i] = ring[i]
+        then_row[i] = ring[i]
     for i in range(LANES):
-        ring[i] = book[WORTH * LANES + i]
-    for i in range(LANES):
-        lost = (book[THEN * LANES + i] - book[WORTH * LANES + i]) / bare[THEN * LANES + i]
+        worth = book[WORTH * LANES + i]
+        ring[i] = worth
+        lost = (book[THEN * LANES + i] - worth) / bare[THEN * LANES + i]
         book[WORST * LANES + i] = max(book[WORST * LANES + i], lost)
 
 
@@ -204,8 +199,7 @@ def step_policy(
         move_hedge(
             a, e[exposure], h[exposure], own, numbers[exposure], market, impact, calendar, step, step_days
         )
-        add_hedge(bare if exposure == 0 else book, book, h[exposure], exposure == 0)
-        add_bids(book, own[0], own[1], own[2])
+        add_hedge(bare if exposure == 0 else book, book, h[exposure], own, exposure == 0)
     measure_fall(book)
     measure_loss(bare, book, step)
     measure_wait(bare, book, np.float32(step))

@@ -25,6 +25,7 @@ class Regimes:
     vol_multiple: float
     jumps_a_year: float
     crisis_jumps_a_year: float
+    crisis_priced: float  # share of what a crisis is expected to bring that implied vol takes up
 
     @property
     def crisis_share(self) -> float:
@@ -87,6 +88,19 @@ class Bootstrap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TierRule:
+    """How a day's end tells what the engine makes of its hours: weights of scores, not policy."""
+
+    slow_days: float
+    at_rest: float
+    by_level: float
+    by_rise: float
+    by_fall: float
+    fast_fall: float
+    fast_rise: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PathModel:
     """Everything that paths assume beside the option market."""
 
@@ -96,6 +110,7 @@ class PathModel:
     funding: Funding
     fees: Fees
     bootstrap: Bootstrap
+    tiers: TierRule
 
     def with_one_regime(self) -> "PathModel":
         """Return the model without crises: plain jump diffusion with stochastic vol."""
@@ -148,7 +163,7 @@ def load_model(path: Path | None = None) -> PathModel:
 
 def parse_model(tables: Mapping[str, Any], *, name: str = PACKAGED) -> PathModel:
     """Return the model that the tables of a file describe. Raises ConfigError."""
-    needed = {"regimes", "assets", "correlation", "funding", "fees", "bootstrap"}
+    needed = {"regimes", "assets", "correlation", "funding", "fees", "bootstrap", "tiers"}
     _same_keys(tables, needed, where=f"model file {name}")
     assets_table = tables["assets"]
     if not isinstance(assets_table, Mapping) or not assets_table:
@@ -166,6 +181,7 @@ def parse_model(tables: Mapping[str, Any], *, name: str = PACKAGED) -> PathModel
         funding=_section(Funding, tables["funding"], where=f"model file {name}, [funding]"),
         fees=_section(Fees, tables["fees"], where=f"model file {name}, [fees]"),
         bootstrap=_section(Bootstrap, tables["bootstrap"], where=f"model file {name}, [bootstrap]"),
+        tiers=_section(TierRule, tables["tiers"], where=f"model file {name}, [tiers]"),
     )
 
 
@@ -175,6 +191,7 @@ _BOUNDS = {
     "vol_multiple": (1.0, 10.0),
     "jumps_a_year": (0.0, 365.0),
     "crisis_jumps_a_year": (0.0, 365.0),
+    "crisis_priced": (0.0, 1.0),
     "spot_usd": (1e-6, 1e9),
     "drift": (-2.0, 2.0),
     "vol": (0.01, 5.0),
@@ -191,6 +208,13 @@ _BOUNDS = {
     "v3": (0.0, 10.0),
     "block_days": (1.0, 365.0),
     "vol_decay": (0.5, 0.999),
+    "slow_days": (1.0, 365.0),
+    "at_rest": (-1.0, 1.0),
+    "by_level": (0.0, 100.0),
+    "by_rise": (0.0, 100.0),
+    "by_fall": (0.0, 10.0),
+    "fast_fall": (0.0, 5.0),
+    "fast_rise": (0.0, 5.0),
 }
 
 

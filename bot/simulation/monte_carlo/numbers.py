@@ -16,7 +16,7 @@ from bot.simulation.exposures import ExposureSpec
 from bot.simulation.market.model import Market
 from bot.simulation.monte_carlo import hedge_rows as hedge
 from bot.simulation.monte_carlo import path_tiles as path
-from bot.simulation.monte_carlo.model import AssetModel, PathModel
+from bot.simulation.monte_carlo.model import AssetModel, PathModel, TierRule
 from bot.simulation.monte_carlo.sizing import LayerTerms, Ratios, layer_terms
 
 Float32 = NDArray[np.float32]
@@ -90,8 +90,8 @@ def _fill_asset(row: Float32, asset: AssetModel, model: PathModel, market: Marke
     keep = 0.5 ** (step_days / asset.vol_half_life_days)
     toll = math.expm1(asset.jump_mean + 0.5 * asset.jump_sd**2) * years
     usual, crisis = (implied_from_spot(asset, model, in_crisis=flag) for flag in (False, True))
-    by_jumps = regimes.mean_jumps_a_year * years * asset.vol_kick**2  # of the log vol's variance, a step
-    options = market.options
+    falls = 0.5 * years  # of the jumps of a year: those of a step that fall
+    by_jumps = regimes.mean_jumps_a_year * falls * asset.vol_kick**2  # of the log vol's variance, a step
     numbers = {
         path.KEEP: keep,
         path.KICK_SD: math.sqrt(max(asset.vol_spread**2 * (1.0 - keep * keep) - by_jumps, 0.0)),
@@ -112,31 +112,59 @@ def _fill_asset(row: Float32, asset: AssetModel, model: PathModel, market: Marke
         path.LOG_VOL_2: math.log(asset.vol * regimes.vol_multiple),
         path.COMPENSATOR: regimes.jumps_a_year * toll,
         path.COMPENSATOR_2: regimes.crisis_jumps_a_year * toll,
-        path.KICK_MEAN: regimes.jumps_a_year * years * asset.vol_kick,
-        path.KICK_MEAN_2: regimes.crisis_jumps_a_year * years * asset.vol_kick,
+        path.KICK_MEAN: regimes.jumps_a_year * falls * asset.vol_kick,
+        path.KICK_MEAN_2: regimes.crisis_jumps_a_year * falls * asset.vol_kick,
         path.START_SD: asset.vol_spread,
+        **_stress(model, market),
+        **_technical(asset, model, step_days),
+    }
+    for entry, value in numbers.items():
+        row[entry] = value
+
+
+def _stress(model: PathModel, market: Market) -> dict[int, float]:
+    options, funding = market.options, model.funding
+    return {
         path.SKEW_CALM: options.skew_calm,
         path.SKEW_RISE: options.skew_stress - options.skew_calm,
         path.STRESS_FROM: options.stress_from_vol,
         path.PER_STRESS: 1.0 / (options.stress_to_vol - options.stress_from_vol),
-        path.FUNDING_CALM: model.funding.calm,
-        path.FUNDING_RISE: model.funding.stress - model.funding.calm,
+        path.FUNDING_CALM: funding.calm,
+        path.FUNDING_RISE: funding.stress - funding.calm,
     }
-    for entry, value in numbers.items():
-        row[entry] = value
+
+
+def _technical(asset: AssetModel, model: PathModel, step_days: float) -> dict[int, float]:
+    """Return the numbers of TECHNICAL's score.
+
+    The slow mean of an Ornstein-Uhlenbeck process is at the start where it is expected at a known level:
+    what is left of the distance is speed_slow / (speed_slow + speed of the process).
+    """
+    rule = model.tiers
+    speed = math.log(2.0) / asset.vol_half_life_days
+    return {
+        path.SLOW_SHARE: -math.expm1(-step_days / rule.slow_days),
+        path.SLOW_MEAN: math.sqrt(implied_mean(asset, model)),
+        path.SLOW_START: 1.0 / (1.0 + speed * rule.slow_days),
+        path.AT_REST: rule.at_rest,
+        path.BY_LEVEL: rule.by_level,
+        path.BY_RISE: rule.by_rise,
+        path.BY_FALL: rule.by_fall,
+    }
 
 
 def implied_from_spot(asset: AssetModel, model: PathModel, *, in_crisis: bool) -> tuple[float, float]:
     """Return (base, slope): 30-day implied variance = base + slope x the variance a year without jumps now.
 
     It is what the model expects on average over 30 days, times ``implied_over_realised`` squared: the log
-    vol's
-    part fades with its half-life, a crisis with how long one lasts, jumps come at the rate of both.
+    vol's part fades with its half-life, a crisis with how long one lasts, jumps come at the rate of both. Of
+    what the present regime adds, ``crisis_priced`` is taken up.
     """
     regimes = model.regimes
     share = reversion_of(30.0, asset.vol_half_life_days)
     lasting = reversion_of(30.0, regimes.crisis_days * math.log(2.0))
-    chance = regimes.crisis_share * (1.0 - lasting) + (lasting if in_crisis else 0.0)
+    seen = regimes.crisis_share + regimes.crisis_priced * ((1.0 if in_crisis else 0.0) - regimes.crisis_share)
+    chance = regimes.crisis_share * (1.0 - lasting) + lasting * seen
     more = regimes.vol_multiple**2
     factor = 1.0 + (more - 1.0) * chance
     rate = regimes.jumps_a_year * (1.0 - chance) + regimes.crisis_jumps_a_year * chance
@@ -178,7 +206,7 @@ def hedge_numbers(
     shapes = np.array([_shape(spec, model, market, total_usd, step_days) for spec in specs], np.float32)
     terms = [layer_terms(policy) for policy in policies]
     rows = [
-        [_policy_row(policy, market, term, ratio, step_days) for ratio in of_policy]
+        [_policy_row(policy, market, model.tiers, term, ratio, step_days) for ratio in of_policy]
         for policy, term, of_policy in zip(policies, terms, ratios, strict=True)
     ]
     means = [implied_mean(model.assets[name], model) for name in names]
@@ -236,10 +264,10 @@ def _market_row(market: Market, total_usd: float, step_days: float) -> Float32:
 
 
 def _policy_row(
-    policy: Policy, market: Market, terms: LayerTerms, ratios: Ratios, step_days: float
+    policy: Policy, market: Market, rule: TierRule, terms: LayerTerms, ratios: Ratios, step_days: float
 ) -> Float32:
     tiers, budget, technical = policy.tiers, policy.budget, policy.signals.technical
-    fast = tiers.fast_vote if tiers.fast_vote is not None else tiers.severe_score
+    fast = 2.0 * hedge.NOBODY if tiers.fast_vote is None else tiers.fast_vote
     fall, jump = technical.drawdown_speed, technical.vol_jump
     share = policy.near.delta_share
     row = np.zeros(hedge.POLICY_NUMBERS, np.float32)
@@ -248,7 +276,8 @@ def _policy_row(
         hedge.VOTE_OFF: tiers.vote_off,
         hedge.FAST: fast,
         hedge.FAST_OFF: 0.5 * fast,
-        hedge.SEVERE_MOVE: math.log1p(-abs(policy.hard_triggers.severe_fall)),
+        hedge.FAST_FALL: rule.fast_fall,
+        hedge.FAST_RISE: rule.fast_rise,
         hedge.FALL_CALM: fall.calm,
         hedge.FALL_PER: 1.0 / (fall.stress - fall.calm),
         hedge.JUMP_CALM: jump.calm,
@@ -262,7 +291,6 @@ def _policy_row(
         hedge.BUDGET_365: budget.budget_365d,
         hedge.HAS_PERPETUAL: float(has_perpetual(policy, market)),
         hedge.SHARE_ELEVATED: share.of(Tier.ELEVATED),
-        hedge.SHARE_SEVERE: share.of(Tier.SEVERE),
         hedge.RESET_BAND: policy.perpetual.reset_band,
         hedge.MIN_FUNDING: policy.perpetual.min_funding,
     }
@@ -272,7 +300,7 @@ def _policy_row(
         first = hedge.FIRST_LAYER + number * hedge.LAYER_NUMBERS
         row[first + hedge.QUANTILE] = terms.quantile[layer]
         row[first + hedge.OPENS_AT] = opens_at(layer, policy, market)
-        row[first + hedge.RATIO_CALM : first + hedge.RATIO_SEVERE + 1] = ratios[layer]
+        row[first + hedge.RATIO_CALM : first + hedge.RATIO_ELEVATED + 1] = ratios[layer]
     return row
 
 

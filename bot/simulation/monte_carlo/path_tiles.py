@@ -50,7 +50,8 @@ SLOPE, FUNDING, STRESS = 10, 11, 12  # skew, funding a year and stress (0 to 1) 
 Y, Q = 13, 14  # log vol less its mean, variance a year
 E1, E2 = 15, 16  # standard normals of price and of vol
 REGIME, JUMPS, SWITCH = 17, 18, 19
-ROWS = 20
+SLOW, TECHNICAL = 20, 21  # mean of the implied vol so far; what TECHNICAL's score is taken to be (R1)
+ROWS = 22
 
 # Entries of an asset's numbers, float32. The later ones of a pair are of the second regime.
 (
@@ -58,7 +59,7 @@ ROWS = 20
     KICK_SD,  # deviation of its random part over one step
     LEAN,  # correlation of vol and price
     LEAN_REST,  # sqrt(1 - LEAN**2)
-    KICK_JUMP,  # added to the log vol by a jump
+    KICK_JUMP,  # added to the log vol by a jump down
     JUMP_MEAN,
     JUMP_VARIANCE,
     DRIFT,  # of the log price over one step, before the variance's half
@@ -82,8 +83,15 @@ ROWS = 20
     PER_STRESS,
     FUNDING_CALM,
     FUNDING_RISE,
+    SLOW_SHARE,  # of its distance to the implied vol that the slow mean goes in a step
+    SLOW_MEAN,  # the slow mean at the start: SLOW_MEAN + SLOW_START x (implied vol - SLOW_MEAN)
+    SLOW_START,
+    AT_REST,  # TECHNICAL = AT_REST + BY_LEVEL (implied vol / slow mean - 1) + BY_RISE RISE - BY_FALL SIGMAS
+    BY_LEVEL,
+    BY_RISE,
+    BY_FALL,
     ASSET_NUMBERS,
-) = range(29)
+) = range(36)
 # Entries of the numbers that all assets share.
 ENTER, LEAVE, ONE_JUMP, TWO_JUMPS, THREE_JUMPS, ONE_JUMP_2, TWO_JUMPS_2, THREE_JUMPS_2, START_2 = range(9)
 SHARED_NUMBERS = 9  # START_2: the chance to start in the second regime
@@ -189,7 +197,8 @@ def move_asset(tile: Any, p: Any) -> None:
         tile[MOVED * LANES + i] = moved
         tile[X * LANES + i] = tile[X * LANES + i] + moved
         shock = kick_sd * (lean * z + rest * tile[E2 * LANES + i])
-        shock = shock + (n * kick - (lost_2 if crisis else lost))
+        kicks = n if z < ZERO else ZERO
+        shock = shock + (kicks * kick - (lost_2 if crisis else lost))
         tile[Y * LANES + i] = min(max(keep * tile[Y * LANES + i] + shock, -most), most)
 
 
@@ -219,13 +228,22 @@ def renew_price(tile: Any, is_start: bool) -> None:
 @compiled_kernel(fastmath=False)
 def tell_signals(tile: Any, p: Any, is_start: bool) -> None:
     """Work out what a tier reads: SIGMAS as S24, RISE as S25 over one step; RISE is 0 at the start."""
-    per_root = p[PER_ROOT_STEP]
+    per_root, share, mean, start = p[PER_ROOT_STEP], p[SLOW_SHARE], p[SLOW_MEAN], p[SLOW_START]
+    rest, by_level, by_rise, by_fall = p[AT_REST], p[BY_LEVEL], p[BY_RISE], p[BY_FALL]
     for i in range(LANES):
         iv = tile[IV * LANES + i]
         per_iv = ONE / iv
         tile[IV2 * LANES + i] = iv * iv
-        tile[SIGMAS * LANES + i] = tile[MOVED * LANES + i] * per_root * per_iv
-        tile[RISE * LANES + i] = iv * (per_iv if is_start else tile[PER_IV * LANES + i]) - ONE
+        sigmas = tile[MOVED * LANES + i] * per_root * per_iv
+        rise = iv * (per_iv if is_start else tile[PER_IV * LANES + i]) - ONE
+        before = mean + start * (iv - mean) if is_start else tile[SLOW * LANES + i]
+        slow = before + share * (iv - before)
+        level = iv / slow - ONE
+        technical = ((rest + by_level * level) + by_rise * rise) - by_fall * sigmas
+        tile[SIGMAS * LANES + i] = sigmas
+        tile[RISE * LANES + i] = rise
+        tile[SLOW * LANES + i] = slow
+        tile[TECHNICAL * LANES + i] = technical
         tile[PER_IV * LANES + i] = per_iv
 
 

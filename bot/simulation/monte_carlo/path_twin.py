@@ -100,6 +100,8 @@ class AssetState:
     stress: Float32
     slope: Float32
     funding: Float32
+    slow: Float32
+    technical: Float32
 
 
 def seed_key(seed: int) -> np.uint64:
@@ -207,7 +209,7 @@ def _move(state: AssetState, p: Float32, z: Float32, z2: Float32, regime: Float3
     state.moved = moved
     state.x = state.x + moved
     shock = p[path.KICK_SD] * (p[path.LEAN] * z + p[path.LEAN_REST] * z2)
-    shock = shock + (n * p[path.KICK_JUMP] - lost)
+    shock = shock + (np.where(z < _ZERO, n, _ZERO) * p[path.KICK_JUMP] - lost)
     most = p[path.FURTHEST]
     state.y = np.minimum(np.maximum(p[path.KEEP] * state.y + shock, -most), most)
 
@@ -230,6 +232,12 @@ def tell(state: AssetState, p: Float32, *, is_start: bool) -> None:
     state.sigmas = state.moved * p[path.PER_ROOT_STEP] * per_iv
     state.rise = state.iv * (per_iv if is_start else state.per_iv) - _ONE
     state.per_iv = per_iv
+    mean = p[path.SLOW_MEAN]
+    before = mean + p[path.SLOW_START] * (state.iv - mean) if is_start else state.slow
+    state.slow = before + p[path.SLOW_SHARE] * (state.iv - before)
+    level: Float32 = state.iv / state.slow - _ONE
+    moved = (p[path.AT_REST] + p[path.BY_LEVEL] * level) + p[path.BY_RISE] * state.rise
+    state.technical = moved - p[path.BY_FALL] * state.sigmas
     state.stress = np.minimum(np.maximum((state.iv - p[path.STRESS_FROM]) * p[path.PER_STRESS], _ZERO), _ONE)
     state.slope = p[path.SKEW_CALM] + p[path.SKEW_RISE] * state.stress
     state.funding = p[path.FUNDING_CALM] + p[path.FUNDING_RISE] * state.stress

@@ -118,6 +118,39 @@ def bid_for(a: Any, layer: Any, market: Any) -> None:
 
 
 @compiled_kernel(fastmath=False)
+def bid_at_once(a: Any, layer: Any, root_years: Any, impact: Any, market: Any) -> None:
+    """Write into BID what ``spread_puts`` and ``bid_for`` come to, and leave out what stands between."""
+    share, points, stressed = market[SPREAD_SHARE], market[SPREAD_VOL], market[SPREAD_STRESS]
+    fee, cap, gas, gas_stressed = (
+        market[NOTIONAL_SHARE],
+        market[NOTIONAL_CAP],
+        market[GAS],
+        market[GAS_STRESS],
+    )
+    for i in range(LANES):
+        price, contracts, stress = (
+            layer[PRICE * LANES + i],
+            layer[CONTRACTS * LANES + i],
+            a[STRESS * LANES + i],
+        )
+        vols = (points + impact * contracts) * (layer[BELL * LANES + i] * root_years)
+        half = max(share * price, vols) * (ONE + stressed * stress)
+        unit = price - (half + min(fee * a[SPOT * LANES + i], cap * price))
+        fuel = gas * (ONE + gas_stressed * stress)
+        layer[BID * LANES + i] = max(contracts * unit - fuel, ZERO)
+
+
+@compiled_kernel(fastmath=False)
+def mark_puts(a: Any, layer: Any, base: Any, per_iv2: Any, root_years: Any, impact: Any, market: Any) -> None:
+    """Write what selling each path's contracts would bring, where nothing is bought."""
+    floor = LEAST_VARIANCE * root_years * root_years
+    place_puts(a, layer, base, per_iv2, floor, market[SKEW_BEND])
+    ring_bells(layer)
+    value_puts(a, layer)
+    bid_at_once(a, layer, root_years, impact, market)
+
+
+@compiled_kernel(fastmath=False)
 def settle_puts(a: Any, layer: Any, market: Any) -> None:
     """Write into BID what settling each path's contracts brings, gas paid."""
     gas, stressed = market[GAS], market[GAS_STRESS]

@@ -15,6 +15,7 @@ from bot.simulation.monte_carlo.run import PathEnds, Setup
 from bot.simulation.report.inputs import LEVELS, Estimate, Fan, FanReport, Histogram, RiskFigure
 
 _BINS = 60
+TIERS_AGREE = 0.10  # shares of time at GUARDED and at ELEVATED so far apart are one model's
 CRISIS_FALL = 0.05  # R26: a market crisis is a fall of the LP over 5 %
 
 
@@ -39,7 +40,15 @@ class ExactCheck:
     paths: int
     end: tuple[FloatArray, FloatArray]  # (engine, kernel), share of the start
     drawdown: tuple[FloatArray, FloatArray]
-    high_share: tuple[FloatArray, FloatArray]  # of the time at ELEVATED or above
+    guarded_share: tuple[FloatArray, FloatArray]  # of the days' ends at GUARDED
+    high_share: tuple[FloatArray, FloatArray]  # at ELEVATED or above
+    same_side: FloatArray  # of the days' ends, on which both stand at ELEVATED or above, or both under it
+
+    @property
+    def tiers_apart(self) -> float:
+        """How far the mean shares of time are apart, the worse of GUARDED and of ELEVATED or above."""
+        pairs = (self.guarded_share, self.high_share)
+        return max(abs(float(engine.mean()) - float(kernel.mean())) for engine, kernel in pairs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -271,10 +280,17 @@ def _estimate_json(found: Estimate) -> Mapping[str, float | None]:
 
 
 def _exact_json(item: ExactCheck) -> dict[str, object]:
-    sides = (("end", item.end), ("drawdown", item.drawdown), ("elevated_share", item.high_share))
+    sides = (
+        ("end", item.end),
+        ("drawdown", item.drawdown),
+        ("guarded_share", item.guarded_share),
+        ("elevated_share", item.high_share),
+    )
     return {
         "policy": item.policy,
         "paths": item.paths,
+        "tiers_apart": item.tiers_apart,
+        "same_side_of_elevated": [_plain(x) for x in item.same_side],
         **{
             name: {"engine": [_plain(x) for x in pair[0]], "kernel": [_plain(x) for x in pair[1]]}
             for name, pair in sides

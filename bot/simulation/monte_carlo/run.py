@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +13,7 @@ from bot.errors import ConfigError
 from bot.model.hedge import Layer
 from bot.simulation.exposures import ExposureSpec
 from bot.simulation.market.model import Market
+from bot.simulation.monte_carlo import measure_tiles as measure
 from bot.simulation.monte_carlo.bootstrap import DailyHistory, replay_of
 from bot.simulation.monte_carlo.model import PathModel
 from bot.simulation.monte_carlo.numbers import (
@@ -29,6 +31,7 @@ from bot.simulation.monte_carlo.numbers import (
     reversion_of,
 )
 from bot.simulation.monte_carlo.path_twin import path_keys, seed_key, walk
+from bot.simulation.monte_carlo.run_tiles import Draws, Hedges, Results, run_paths
 from bot.simulation.monte_carlo.sizing import Ratios, SizingPaths, layer_terms, ratios_for
 
 MOST_PATHS, MOST_STEPS = 100_000_000, 36_500
@@ -76,12 +79,7 @@ def set_up(
     history: DailyHistory | None = None,
 ) -> Setup:
     """Return a run's numbers. Raises ConfigError for one that cannot be run."""
-    if not 1 <= paths <= MOST_PATHS:
-        raise ConfigError(f"--paths must be between 1 and {MOST_PATHS:,}, was {paths:,}")
-    if not 1 <= steps <= MOST_STEPS:
-        raise ConfigError(f"--days must be between 1 and {MOST_STEPS:,}, was {steps:,}")
-    if not 0 <= seed < 2**64:
-        raise ConfigError(f"--seed must be a whole number from 0 to 2^64 - 1, was {seed}")
+    _check_sizes(paths=paths, steps=steps, seed=seed)
     for spec in specs:
         if spec.underlying not in model.assets:
             raise ConfigError(
@@ -111,6 +109,15 @@ def set_up(
         points=fan_points(steps),
         replay=replay,
     )
+
+
+def _check_sizes(*, paths: int, steps: int, seed: int) -> None:
+    if not 1 <= paths <= MOST_PATHS:
+        raise ConfigError(f"--paths must be between 1 and {MOST_PATHS:,}, was {paths:,}")
+    if not 1 <= steps <= MOST_STEPS:
+        raise ConfigError(f"--days must be between 1 and {MOST_STEPS:,}, was {steps:,}")
+    if not 0 <= seed < 2**64:
+        raise ConfigError(f"--seed must be a whole number from 0 to 2^64 - 1, was {seed}")
 
 
 def _ratios(
@@ -161,36 +168,38 @@ def _sizing_paths(model: PathModel, market: Market, policy: Policy, name: str, s
 
 def run(setup: Setup) -> PathEnds:
     """Run every path; the same seed gives the same bits, however many threads there are."""
-    import numba
-
-    from bot.simulation.monte_carlo import measure_tiles as measure
-    from bot.simulation.monte_carlo.run_tiles import run_paths
-
     books = 1 + len(setup.policies)
     kept = np.zeros((books, measure.KEPT, setup.count), np.float32)
     counts = np.zeros((numba.get_num_threads(), books, setup.points.size, measure.BINS), np.int32)
     point_of_step = np.full(setup.steps + 1, -1, np.int64)
     point_of_step[setup.points] = np.arange(setup.points.size)
-    run_paths(
-        seed_key(setup.seed),
-        setup.steps,
-        np.float32(setup.step_days),
-        setup.paths.assets,
-        setup.paths.shared,
-        setup.paths.factors,
-        setup.hedge.of_asset,
-        setup.hedge.shapes,
-        setup.hedge.policies,
-        setup.hedge.market,
-        setup.hedge.calendar,
-        point_of_step,
-        setup.hedge.recentres,
-        setup.replay.returns,
-        setup.replay.variances,
-        setup.replay.successors,
-        setup.replay.restart,
-        setup.replay.decay,
-        kept,
-        counts,
-    )
+    run_paths(_draws(setup), _hedges(setup), Results(kept, counts, point_of_step))
     return PathEnds(kept=kept, counts=counts.sum(axis=0, dtype=np.int64))
+
+
+def _draws(setup: Setup) -> Draws:
+    paths, replay = setup.paths, setup.replay
+    return Draws(
+        seed_key=seed_key(setup.seed),
+        assets=paths.assets,
+        shared=paths.shared,
+        factors=paths.factors,
+        returns=replay.returns,
+        variances=replay.variances,
+        successors=replay.successors,
+        restart=replay.restart,
+        decay=replay.decay,
+    )
+
+
+def _hedges(setup: Setup) -> Hedges:
+    hedge = setup.hedge
+    return Hedges(
+        of_asset=hedge.of_asset,
+        shapes=hedge.shapes,
+        policies=hedge.policies,
+        market=hedge.market,
+        calendar=hedge.calendar,
+        recentres=hedge.recentres,
+        step_days=np.float32(setup.step_days),
+    )

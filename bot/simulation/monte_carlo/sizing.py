@@ -20,8 +20,8 @@ from bot.quant import lp, options
 from bot.quant.var import hedge_scale, value_at_risk
 from bot.simulation.exposures import ExposureSpec
 
-Ratios = Mapping[Layer, tuple[float, float, float, float]]  # contracts per unit of delta, CALM to SEVERE
-TIERS = (Tier.CALM, Tier.GUARDED, Tier.ELEVATED, Tier.SEVERE)
+Ratios = Mapping[Layer, tuple[float, float, float]]  # contracts per unit of delta, CALM to ELEVATED
+TIERS = (Tier.CALM, Tier.GUARDED, Tier.ELEVATED)
 _OPENS = {Layer.TAIL: Tier.CALM, Layer.MID: Tier.GUARDED, Layer.NEAR: Tier.ELEVATED}
 _OPEN_END_DAYS = 60.0  # an entry band without an end is taken to be so wide
 _DAY_S = 86_400.0
@@ -72,12 +72,12 @@ def ratios_for(policy: Policy, spec: ExposureSpec, paths: SizingPaths, *, near_i
     delta = float(lp.delta(shape, 1.0))
     usable = [layer for layer in Layer if near_is_put or layer is not Layer.NEAR]
     legs = {layer: _leg(terms, layer, paths, horizon) for layer in usable}
-    found = {layer: [0.0, 0.0, 0.0, 0.0] for layer in Layer}
+    found = {layer: [0.0] * len(TIERS) for layer in Layer}
     for number, tier in enumerate(TIERS):
         units = _solve(policy, tier, legs, losses)
         for layer, amount in units.items():
             found[layer][number] = min(amount / delta, _MOST)
-    return {layer: (row[0], row[1], row[2], row[3]) for layer, row in found.items()}
+    return {layer: (row[0], row[1], row[2]) for layer, row in found.items()}
 
 
 def _unit_shape(spec: ExposureSpec) -> LpShape:

@@ -5,7 +5,7 @@ import math
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from bot.simulation.monte_carlo.results import ExactCheck, MonteCarloResult, PolicyRisk
+from bot.simulation.monte_carlo.results import TIERS_AGREE, ExactCheck, MonteCarloResult, PolicyRisk
 from bot.simulation.report.inputs import LEVELS, Estimate, RiskFigure
 from bot.simulation.report.terminal import WIDTH, Rows, hanging
 from bot.simulation.wording import percent, usd
@@ -28,7 +28,7 @@ def summary(result: MonteCarloResult) -> RenderableType:
         parts += [Text(item.name, style="bold"), Text(_headline(item)), Text("")]
         parts += [_compared(item), Text(""), _of_the_hedge(item), Text(""), _fan(item), Text("")]
     for check in result.exact:
-        parts += [_exact(check), Text("")]
+        parts += [_exact(check), Text(_agreement(check)), Text("")]
     parts.append(
         Text(
             "In brackets: the interval that so many paths give a figure, 90 %. It says nothing of the model.",
@@ -102,10 +102,23 @@ def _exact(check: ExactCheck) -> RenderableType:
     rows = [
         line("value at the end", check.end),
         line("deepest fall", check.drawdown),
-        line("time at ELEVATED", check.high_share),
+        line("time at GUARDED", check.guarded_share),
+        line("time at ELEVATED or above", check.high_share),
     ]
     head = (f"{check.policy}: {check.paths} exact paths", "engine", "simplified", "furthest apart")
     return Rows(head=head, rows=rows, wraps=(0,))
+
+
+def _agreement(check: ExactCheck) -> str:
+    """Return in words how far the simplified tiers can be taken for the engine's."""
+    same, apart = percent(float(check.same_side.mean())), f"{100.0 * check.tiers_apart:.1f} points"
+    said = f"Both stand on the same side of ELEVATED at {same} of days' ends"
+    if check.tiers_apart <= TIERS_AGREE:
+        return f"{said}; their shares of time are {apart} apart at most."
+    return (
+        f"{said}, but their shares of time are {apart} apart, over {100.0 * TIERS_AGREE:g}: take tiers, "
+        "time to protect and the perpetual's part here as the simplified rule's, or run more paths."
+    )
 
 
 def _said(item: RiskFigure, found: Estimate, *, signed: bool = False) -> str:

@@ -5,12 +5,11 @@ from bot.simulation.monte_carlo.bootstrap import DailyHistory
 from bot.simulation.monte_carlo.run import Setup
 
 SIMPLIFIED = (
-    "Tiers come from the path alone: the mean of a day's fall in deviations of the implied vol (S24) and "
-    "of the "
-    "implied vol's rise (S25). Over `vote` it is GUARDED, over `fast_vote` (where that is off, "
-    "`severe_score`) "
-    "ELEVATED, with a day's fall over `severe_fall` SEVERE; CRISIS needs votes that no price has. Down after "
-    "the cooldown (R3).",
+    "Tiers come from the path alone: on-chain and fundamental signals are there and calm. TECHNICAL's score "
+    "follows the implied vol's level, the day's rise of it and the day's move; over `vote` it is GUARDED. "
+    "The fast mean follows S24 and S25 of the day; over `fast_vote` it is ELEVATED. Down after the cooldown, "
+    "with both low (R3). SEVERE and CRISIS need another family's vote, or R2's two price sources: no path "
+    "has them.",
     "Steps are days: what a tier orders is filled at that day's close. Funding of a day is that of its end.",
     "Contracts per unit of the position's delta are solved once for each tier (R7, R8), on the model's "
     "own paths "

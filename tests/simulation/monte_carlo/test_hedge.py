@@ -172,28 +172,42 @@ def test_a_range_is_opened_anew_each_week():
     np.testing.assert_allclose(opened.low, state.root * math.sqrt(0.8), rtol=1e-6)
 
 
-def moved_tier(policy: str, falls: list[float], rises: list[float]) -> list[float]:
-    """Return the tier after each day of falls in deviations and of rises of the implied vol."""
+def moved_tier(
+    policy: str, falls: list[float], rises: list[float], technical: list[float] | None = None
+) -> list[float]:
+    """Return the tier after each day of falls in deviations, rises of the implied vol, TECHNICAL's scores."""
     setup = setup_of(policy, paths=1, days=1)
     state, h, found = blank_state(1), blank_hedge(1), []
     for day, (fall, rise) in enumerate(zip(falls, rises, strict=True)):
         state.sigmas, state.rise = np.float32([-fall]), np.float32([rise])
-        state.moved = np.float32([-0.04 * fall])
+        state.technical = np.float32([technical[day] if technical else 0.0])
         move_tier(state, h, setup.hedge.policies[0, 0], np.float32(day))
         found.append(float(h.tier[0]))
     return found
 
 
 def test_a_tier_rises_at_once_and_falls_after_its_cooldown():
-    # steward: S24 -0.5..-2 sigma and S25 3..15 %, mean over 0.75 is ELEVATED; 48 h, then straight down (R3).
+    # steward: S24 -0.5..-2 sigma and S25 3..15 %, both in full is a fast mean of 1; 48 h, then down (R3).
     calm = [0.0] * 4
     assert moved_tier("steward", [0.0, 2.0, *calm], [0.0, 0.15, *calm]) == [0.0, 2.0, 2.0, 0.0, 0.0, 0.0]
 
 
-def test_a_fall_of_severe_size_is_severe_and_half_a_score_guarded():
-    assert moved_tier("steward", [5.0], [0.2]) == [3.0]
-    assert moved_tier("steward", [1.7], [0.08]) == [1.0]
-    assert moved_tier("steward", [0.4], [0.02]) == [0.0]
+def test_a_tier_is_what_the_votes_ask_for():
+    """R1: TECHNICAL over 0.5, held to 0.35; the fast path: 0.84 x S24's score + 0.36 x S25's over 0.75."""
+    assert moved_tier("steward", [1.7], [0.06]) == [2.0]  # 0.84 x 0.8 + 0.36 x 0.25 = 0.762
+    assert moved_tier("steward", [1.7], [0.05]) == [0.0]  # 0.84 x 0.8 + 0.36 x 0.167 = 0.732
+    assert moved_tier("steward", [9.0], [0.3]) == [
+        2.0
+    ]  # two families have SEVERE alone, and R2's two sources
+    assert moved_tier("classic", [9.0], [0.3]) == [0.0]  # it has no fast path
+    assert moved_tier("steward", [0.0] * 3, [0.0] * 3, [0.51, 0.36, 0.34]) == [1.0, 1.0, 0.0]
+
+
+def test_a_score_that_is_not_low_keeps_the_tier():
+    """R3: down only with every vote under vote_off and the fast mean under half of fast_vote."""
+    quiet = [0.0] * 4
+    assert moved_tier("steward", [2.0, *quiet], [0.15, *quiet], [0.0, 0.4, 0.4, 0.4, 0.3])[1:] == [2, 2, 2, 0]
+    assert moved_tier("steward", [2.0, 1.3, 1.3, 1.3, 0.9], [0.15, *quiet])[1:] == [2, 2, 2, 0]
 
 
 def test_budgets_hold_on_every_path():
@@ -212,7 +226,7 @@ def test_budgets_hold_on_every_path():
 def test_a_policy_that_holds_nothing_changes_nothing():
     setup = setup_of("steward", paths=300, days=30)
     rows = setup.hedge.policies.copy()
-    rows[:, :, hedge.CAPITAL] = rows[:, :, hedge.SHARE_ELEVATED] = rows[:, :, hedge.SHARE_SEVERE] = 0.0
+    rows[:, :, hedge.CAPITAL] = rows[:, :, hedge.SHARE_ELEVATED] = 0.0
     kept = run(replace(setup, hedge=replace(setup.hedge, policies=rows))).kept
     np.testing.assert_array_equal(kept[0, measure.END], kept[1, measure.END])
     np.testing.assert_array_equal(kept[0, measure.DEEPEST_FALL], kept[1, measure.DEEPEST_FALL])

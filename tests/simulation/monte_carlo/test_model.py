@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from bot.errors import ConfigError
-from bot.model.units import DAY_S
+from bot.model.market import Column
+from bot.model.units import DAY_S, HOUR_S
 from bot.simulation.market.model import load_market
 from bot.simulation.monte_carlo import path_tiles
 from bot.simulation.monte_carlo.bootstrap import DailyHistory, read_daily, replay_of
-from bot.simulation.monte_carlo.exact import _history
-from bot.simulation.monte_carlo.fit import fitted, model_text
+from bot.simulation.monte_carlo.exact_history import HourlyAsset, HourlyPaths, history_of
+from bot.simulation.monte_carlo.fit import _Days, _seen, fitted, model_text
 from bot.simulation.monte_carlo.model import load_model, parse_model
-from bot.simulation.monte_carlo.numbers import path_numbers
+from bot.simulation.monte_carlo.numbers import implied_from_spot, path_numbers
 from bot.simulation.monte_carlo.path_twin import path_keys, replay, walk
 
 MODEL, MARKET = load_model(), load_market()
@@ -144,15 +145,47 @@ def test_an_exact_path_reads_as_history_with_the_models_implied_vol():
     from bot.model.market import Metric
     from bot.settings import named_policy
     from bot.simulation.exposures import parse_exposure
-    from bot.simulation.market.model import with_implied_vols
     from bot.simulation.monte_carlo.run import set_up
 
     spec = parse_exposure("v2:ETH/USDC:1000000")
     setup = set_up(MODEL, MARKET, [spec], [named_policy("steward")], paths=1, steps=2, seed=5)
     hours = 420 * 24 + 48 + 1
-    logs, ivs = np.linspace(0.0, 0.1, hours), np.linspace(0.6, 0.9, hours)
-    history = with_implied_vols(_history(spec, setup, logs, ivs, np.full(hours, 0.1)), MARKET)
+    logs, ivs = np.linspace(0.0, 0.1, hours)[:, None], np.linspace(0.6, 0.9, hours)[:, None]
+    own = HourlyAsset(spot_usd=2800.0, logs=logs, ivs=ivs, fundings=np.full((hours, 1), 0.1))
+    bitcoin = HourlyAsset(spot_usd=9e4, logs=0.5 * logs, ivs=0.8 * ivs, fundings=np.full((hours, 1), 0.1))
+    history = history_of(setup, spec, HourlyPaths(first=420 * 24, own=own, bitcoin=bitcoin), 0)
     level, _ = history.columns.latest(Metric.IV_30D, "ETH")
     assert level == pytest.approx(0.9, rel=1e-6)
+    assert history.columns.latest(Metric.VOL_INDEX, "ETH")[0] == pytest.approx(0.9, rel=1e-6)
+    assert history.columns.latest(Metric.VOL_INDEX, "BTC")[0] == pytest.approx(0.72, rel=1e-6)
+    logs = logs[:, 0]
     assert history.price.values[-1] == pytest.approx(2800.0 * np.exp(logs[-1] - logs[420 * 24]))
     assert history.to_s - history.from_s == 2 * DAY_S
+
+
+def test_kicks_and_lean_are_the_indexs_where_there_is_one():
+    """The index steps up 3 % in the hour of each fall and moves against the day's return: kick x what of the
+    implied variance follows the vol is 0.03, lean is close to -1.
+    """
+    random = np.random.default_rng(4)
+    returns, hours = random.normal(0.0, 0.03, 200), np.arange(200 * 24 + 1, dtype=np.float64)
+    falls = np.arange(40, 140, 5) * 24.0 + 7.0
+    jumps = np.where(np.isin(np.arange(200), falls // 24.0), -0.08, 0.0)
+    level = -5.0 * np.interp(hours, np.arange(201) * 24.0, np.concatenate([[0.0], np.cumsum(returns)]))
+    drift = level[(falls + 1.0).astype(int)] - level[(falls - 1.0).astype(int)]
+    level += 0.03 * (falls[None, :] <= hours[:, None]).sum(axis=1)
+    days = _Days(
+        first_day=0,
+        vols=np.full(200, 0.6),
+        returns=returns,
+        jumps=jumps,
+        falls_s=falls * HOUR_S,
+        spot_usd=1.0,
+    )
+    asset = MODEL.assets["ETH"]
+    found = _seen(asset, days, Column(times_s=hours * HOUR_S, values=np.exp(level)), MODEL)
+    base, slope = implied_from_spot(asset, MODEL, in_crisis=False)
+    follows = slope * asset.vol**2 / (base + slope * asset.vol**2)
+    assert found.vol_kick == pytest.approx((0.03 + drift.mean()) / follows, rel=1e-9)
+    assert found.lean < -0.85
+    assert _seen(asset, days, Column(times_s=hours[:2], values=np.ones(2)), MODEL) == asset  # nothing seen
