@@ -1,15 +1,12 @@
 """Runs the parts of a long backtest here or in processes, and goes on from what was kept of them."""
 
 import asyncio
-import multiprocessing
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from bot.app.pool import in_processes
 from bot.engine.policy import Policy
 from bot.simulation.backtest import Progress
 from bot.simulation.exposures import ExposureSpec
@@ -134,34 +131,19 @@ def _here(
     parts: Sequence[Part], data: Path, _: int, tell: Callable[[int], None]
 ) -> Iterator[tuple[int, Result]]:
     for at, part in enumerate(parts):
-        yield at, _run_part(part, data, partial(tell, 1))
+        yield at, _run_part(part, data=data, on_hour=partial(tell, 1))
 
 
 def _in_processes(
     parts: Sequence[Part], data: Path, processes: int, tell: Callable[[int], None]
 ) -> Iterator[tuple[int, Result]]:
-    """The longest parts begin first, so that no core is left alone with one at the end."""
-    context = multiprocessing.get_context("spawn")
-    longest = sorted(range(len(parts)), key=lambda at: -parts[at].hours)
-    many = min(processes, len(parts))
-    with ProcessPoolExecutor(max_workers=many, mp_context=context, initializer=_silence) as pool:
-        running = {pool.submit(_run_part, parts[at], data): at for at in longest}
-        try:
-            for future in as_completed(running):
-                at = running[future]
-                yield at, future.result()
-                tell(parts[at].hours)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    work = partial(_run_part, data=data)
+    for at, result in in_processes(work, parts, processes, length=lambda part: part.hours):
+        yield at, result
+        tell(parts[at].hours)
 
 
-def _silence() -> None:
-    """Keep a worker's standard output away from ours, which may be JSON: HiGHS prints to it from C++."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _run_part(part: Part, data: Path, on_hour: Callable[[], None] | None = None) -> Result:
+def _run_part(part: Part, *, data: Path, on_hour: Callable[[], None] | None = None) -> Result:
     what = (data, part.segment, part.spec, part.policy, part.market)
     if part.series is not None:
         rotating = run_rotations(*what, series=part.series, rotations=part.rotations, on_hour=on_hour)

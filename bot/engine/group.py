@@ -56,6 +56,9 @@ class Group:
     terms: dict[tuple[tuple[Instrument, float], ...], "Contracts"] = field(
         default_factory=dict, init=False, repr=False
     )  # what group_contracts worked out already
+    marks_usd: dict[tuple[Instrument, float], float] = field(
+        default_factory=dict, init=False, repr=False
+    )  # of one contract, in those terms
     gains: dict[tuple[Instrument, float], FloatArray] = field(
         default_factory=dict, init=False, repr=False
     )  # what path_gains did
@@ -325,8 +328,12 @@ def contracts_of(
     now_s: float,
     spot_usd: float,
     stable_usd: Mapping[str, float],
+    known_usd: dict[tuple[Instrument, float], float],
 ) -> Contracts:
-    """Return the terms of (instrument, implied vol) pairs. A settlement asset without a price counts as 1."""
+    """Return the terms of (instrument, implied vol) pairs. A settlement asset without a price counts as 1.
+
+    ``known_usd`` are marks at this spot and time, and takes those that it lacks.
+    """
     instruments = [instrument for instrument, _ in options]
     strikes = np.array([item.strike_usd for item in instruments], dtype=np.float64)
     is_puts = np.array([item.option_type is OptionType.PUT for item in instruments], dtype=np.bool_)
@@ -335,8 +342,21 @@ def contracts_of(
     units = np.array(
         [item.multiplier * stable_usd.get(item.settlement, 1.0) for item in instruments], dtype=np.float64
     )
-    marks = units * price(spot_usd, strikes, dte / YEAR_DAYS, ivs, is_put=is_puts)
-    return Contracts(strikes=strikes, is_puts=is_puts, dte=dte, ivs=ivs, units=units, marks_usd=marks)
+    marks = [known_usd.get(item) for item in options]
+    new = [place for place, usd in enumerate(marks) if usd is None]
+    if new:
+        years = dte[new] / YEAR_DAYS
+        found = units[new] * price(spot_usd, strikes[new], years, ivs[new], is_put=is_puts[new])
+        for place, usd in zip(new, found.tolist(), strict=True):
+            marks[place] = known_usd[options[place]] = usd
+    return Contracts(
+        strikes=strikes,
+        is_puts=is_puts,
+        dte=dte,
+        ivs=ivs,
+        units=units,
+        marks_usd=np.array(marks, dtype=np.float64),
+    )
 
 
 def group_contracts(group: Group, options: Sequence[tuple[Instrument, float]]) -> Contracts:
@@ -345,7 +365,11 @@ def group_contracts(group: Group, options: Sequence[tuple[Instrument, float]]) -
     found = group.terms.get(key)
     if found is None:
         found = group.terms[key] = contracts_of(
-            key, now_s=group.now_s, spot_usd=group.spot_usd, stable_usd=group.stable_usd
+            key,
+            now_s=group.now_s,
+            spot_usd=group.spot_usd,
+            stable_usd=group.stable_usd,
+            known_usd=group.marks_usd,
         )
     return found
 

@@ -205,18 +205,19 @@ def stress_grid(
     tolerance, without the lot that each new leg has on top; under 0 where they gain more already.
     """
     spots = spot_grid(policy.sizing, group.spot_usd)
-    fresh = group_contracts(group, [(quote.instrument, quote.iv) for quote in quotes])
-    held = group_contracts(group, [(hedge.instrument, hedge.iv) for hedge in kept]) if kept else None
-    ends = fresh.dte.tolist() if held is None else [*fresh.dte.tolist(), *held.dte.tolist()]
-    days = np.array(sorted({0.0, float(group.horizon_days), *ends}))
+    everything = group_contracts(
+        group, [(item.instrument, item.iv) for item in quotes] + [(item.instrument, item.iv) for item in kept]
+    )
+    days = np.array(sorted({0.0, float(group.horizon_days), *everything.dte.tolist()}))
+    gained = everything.gains_over(spots, days)
     limit = np.maximum(group.loss_at(spots), 0.0) * (1.0 + policy.sizing.over_hedge_tolerance)
     room = limit[np.newaxis] + losses_over(group, spots, days)  # what R16's condors lose there, too
     room = room - np.maximum(perpetual_gains(group, spots, short=short_units(group)), 0.0)
-    if held is not None:
+    if kept:
         goes = np.array([hedge.id in leaving for hedge in kept], dtype=np.bool_)
-        gained = np.array([hedge.size for hedge in kept])[:, np.newaxis] * held.gains_over(spots, days)
-        room = room - np.where(goes[:, np.newaxis], np.maximum(gained, 0.0), gained).sum(axis=1)
-    gains = np.maximum(fresh.gains_over(spots, days), 0.0)
+        held = np.array([hedge.size for hedge in kept])[:, np.newaxis] * gained[:, len(quotes) :]
+        room = room - np.where(goes[:, np.newaxis], np.maximum(held, 0.0), held).sum(axis=1)
+    gains = np.maximum(gained[:, : len(quotes)], 0.0)
     return gains.swapaxes(0, 1).reshape(len(quotes), room.size), room.ravel()
 
 

@@ -32,6 +32,7 @@ class Offer:
     most_usd: float  # that it may cost, gas left out
     carry_usd: float  # that R11 counts
     carry_order_usd: float  # and of one order's gas
+    alone: bool  # whether it can serve its slot at every level, up to a lot too small to matter
     stress: FloatArray  # gain at the points where R10 could bind
 
     @property
@@ -55,15 +56,7 @@ class Offer:
     @property
     def rung(self) -> float:
         """Return the most units that the ladder (R14) leaves to its expiry."""
-        rungs = self.want.target.rung_units
-        return rungs.get(self.candidate.quote.instrument.expiry_s, math.inf) if rungs else math.inf
-
-    @property
-    def alone(self) -> bool:
-        """Whether it can serve its slot at every level, up to a lot too small to matter."""
-        quote, whole = self.candidate.quote, self.whole
-        fits = whole * self.units <= min(self.want.units * (1.0 + 1e-9), self.rung)
-        return fits and quote.min_size <= whole <= quote.liquidity and quote.lot <= _FINE * whole
+        return _rung(self.want, self.candidate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,6 +103,9 @@ def market_of(policy: Policy, plans: Sequence[GroupPlan], caps: Sequence[Cap]) -
 def _offer(policy: Policy, plan: GroupPlan, group: int, want: Want, candidate: Candidate) -> Offer:
     quote, part = candidate.quote, counted_part(plan, want)
     counted = plan.carry is not None and math.isfinite(plan.carry.limit_usd) and part > 0.0
+    whole = want.contracts * want.target.choice.gain_usd / candidate.gain_usd
+    most_units = min(want.units * (1.0 + 1e-9), _rung(want, candidate))
+    fits = whole * quote.instrument.multiplier <= most_units and quote.lot <= _FINE * whole
     return Offer(
         group=group,
         want=want,
@@ -117,8 +113,14 @@ def _offer(policy: Policy, plan: GroupPlan, group: int, want: Want, candidate: C
         most_usd=most_unit_usd(policy, quote),
         carry_usd=part * plan.carry.carry_usd(quote, 1.0) if counted and plan.carry else 0.0,
         carry_order_usd=quote.gas_usd if counted else 0.0,
+        alone=fits and quote.min_size <= whole <= quote.liquidity,
         stress=np.empty(0),
     )
+
+
+def _rung(want: Want, candidate: Candidate) -> float:
+    rungs = want.target.rung_units
+    return rungs.get(candidate.quote.instrument.expiry_s, math.inf) if rungs else math.inf
 
 
 def _pooled(plans: Sequence[GroupPlan]) -> frozenset[Instrument]:

@@ -58,8 +58,13 @@ class Review:
         sold: dict[str, float] = {}
         for sale in self.sales:
             sold[sale.hedge.id] = sold.get(sale.hedge.id, 0.0) + sale.size
-        left = (replace(item, size=max(0.0, item.size - sold.get(item.id, 0.0))) for item in self.kept)
-        return [item for item in left if expiring or item.id not in self.expiring]
+        stays = (item for item in self.kept if expiring or item.id not in self.expiring)
+        return [
+            item
+            if item.id not in sold and item.size > 0.0
+            else replace(item, size=max(0.0, item.size - sold.get(item.id, 0.0)))
+            for item in stays
+        ]
 
     def remembered(self, state: GroupState) -> GroupState:
         """Return the group's memory with what this review has to know in the next frame."""

@@ -55,6 +55,9 @@ class Instrument:
     strike_mode: StrikeMode = StrikeMode.ABSOLUTE
     closes_whole: bool = False  # its venue closes a position whole or not at all
 
+    def __hash__(self) -> int:
+        return hash((self.venue, self.id, self.strike_usd, self.expiry_s))  # what tells listings apart, fast
+
     @property
     def label(self) -> str:
         """How a person reads it: "ETH 2,000 put of 2022-05-20"."""

@@ -166,14 +166,15 @@ class Columns:
     """All series that are configured. A key with an empty column is configured but has no rows yet."""
 
     series: Mapping[SeriesKey, Column]
-    _found: dict[Metric, tuple[SeriesKey, ...]] = field(default_factory=dict, init=False, repr=False)
+    _found: dict[tuple[Metric, str | None], tuple[SeriesKey, ...]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def find(self, metric: Metric, subject: str | None = None) -> tuple[SeriesKey, ...]:
         """Return the matching keys in a stable order; empty means no source is configured (absent)."""
         if not self._found and self.series:
             self._found.update(_by_metric(tuple(self.series)))
-        found = self._found.get(metric, ())
-        return found if subject is None else tuple([key for key in found if key.subject == subject])
+        return self._found.get((metric, subject), ())
 
     def __getitem__(self, key: SeriesKey) -> Column:
         return self.series.get(key, EMPTY_COLUMN)
@@ -190,11 +191,13 @@ class Columns:
 
 
 @lru_cache(maxsize=64)  # frame after frame has the same series
-def _by_metric(keys: tuple[SeriesKey, ...]) -> Mapping[Metric, tuple[SeriesKey, ...]]:
-    found: dict[Metric, list[SeriesKey]] = {}
+def _by_metric(keys: tuple[SeriesKey, ...]) -> Mapping[tuple[Metric, str | None], tuple[SeriesKey, ...]]:
+    """Return the keys of each metric, and of each of its subjects, in order."""
+    found: dict[tuple[Metric, str | None], list[SeriesKey]] = {}
     for key in sorted(keys):
-        found.setdefault(key.metric, []).append(key)
-    return {metric: tuple(each) for metric, each in found.items()}
+        for subject in (None, key.subject):
+            found.setdefault((key.metric, subject), []).append(key)
+    return {place: tuple(each) for place, each in found.items()}
 
 
 def columns_from(observations: Iterable[Observation]) -> Columns:

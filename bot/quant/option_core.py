@@ -11,6 +11,7 @@ is used depends on the option alone, so that an option has the same bits in ever
 """
 
 import math
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ FAR = 60.0  # standard deviations at which the normal density is 0 in float64
 _TAIL = 0.01  # of the smaller leg: under it the textbook difference has lost over two digits
 _SMALL_TOTAL = 0.05  # under it the difference of the Mills ratios is summed as a series in total
 _ONE: FloatArray = np.ones(())[()]
+_NOTHING: FloatArray = np.zeros(())[()]
 _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 _SQRT_HALF_PI = math.sqrt(0.5 * math.pi)
 _SQRT_HALF = math.sqrt(0.5)
@@ -75,7 +77,10 @@ def value(
     found = np.asarray(np.maximum(textbook, 0.0))  # keeps NaN
     if np.count_nonzero(is_tail):
         is_small = total < _SMALL_TOTAL
-        for chosen, small in ((is_tail & ~is_small, False), (is_tail & is_small, True)):
+        kinds = [(is_tail, False)]  # mostly
+        if np.count_nonzero(is_small):
+            kinds = [(is_tail & ~is_small, False), (is_tail & is_small, True)]
+        for chosen, small in kinds:
             if np.count_nonzero(chosen):
                 near, far, log_parts, totals, signs = (
                     _chosen(item, chosen) for item in (asset, cash, moneyness, total, sign)
@@ -107,15 +112,18 @@ def _tail_value(
 
 def normal(x: FloatArray) -> FloatArray:
     """Return the standard normal distribution function."""
-    from scipy.special import ndtr  # a sixth of a second of imports: not where nothing is priced
+    return np.asarray(_special().ndtr(x))
 
-    return np.asarray(ndtr(x))
+
+@cache
+def _special() -> Any:
+    import scipy.special  # a sixth of a second of imports: not where nothing is priced
+
+    return scipy.special
 
 
 def _mills(y: FloatArray) -> FloatArray:
-    from scipy.special import erfcx
-
-    return np.asarray(_SQRT_HALF_PI * erfcx(_SQRT_HALF * y))
+    return np.asarray(_SQRT_HALF_PI * _special().erfcx(_SQRT_HALF * y))
 
 
 def _mills_difference(centre: FloatArray, total: FloatArray) -> FloatArray:
@@ -189,9 +197,10 @@ def terms(
     dividend_yield: ArrayLike,
 ) -> Terms:
     life, sigma, now, level = life_left(years), number(vol), number(spot), number(strike)
-    interest, growth = number(rate), number(dividend_yield)
-    moneyness = log_ratio(now, level)
     grows, pays = not _is_zero(rate), not _is_zero(dividend_yield)
+    interest = number(rate) if grows else _NOTHING
+    growth = number(dividend_yield) if pays else _NOTHING
+    moneyness = log_ratio(now, level)
     root = np.sqrt(life)
     return Terms(
         spot=now,

@@ -35,6 +35,7 @@ __all__ = [
     "greeks",
     "implied_vol",
     "price",
+    "price_delta_vega",
     "rho",
     "theta",
     "vanna",
@@ -71,6 +72,14 @@ def greeks(
     return Greeks(
         price=_price(at), delta=_delta(at), gamma=_gamma(at), vega=_vega(at), theta=_theta(at), rho=_rho(at)
     )
+
+
+def price_delta_vega(
+    spot: ArrayLike, strike: ArrayLike, years: ArrayLike, vol: ArrayLike, *, is_put: ArrayLike
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return what a quote shows, without rate or yield: ``price``, ``delta`` and ``vega``."""
+    at = terms(spot, strike, years, vol, is_put, 0.0, 0.0)
+    return _price(at), _delta(at), _vega(at)
 
 
 def price(

@@ -33,10 +33,12 @@ def iv_at_tenor(years: ArrayLike, ivs: ArrayLike, tenor_years: ArrayLike) -> Flo
     usable = np.isfinite(at) & np.isfinite(vols) & (at > 0.0) & (vols > 0.0)
     if not usable.any():
         return np.full(tenor.shape, np.nan)
-    expiries, place = np.unique(at[usable], return_inverse=True)
-    variance = np.bincount(place, weights=vols[usable] ** 2) / np.bincount(place)
+    expiries, variance = at, vols**2
+    if not (usable.all() and (at.ndim == 1) and (at[1:] > at[:-1]).all()):
+        expiries, place = np.unique(at[usable], return_inverse=True)
+        variance = np.bincount(place, weights=vols[usable] ** 2) / np.bincount(place)
     asked = np.where(tenor > 0.0, tenor, np.nan)
-    inside = np.clip(asked, expiries[0], expiries[-1])
+    inside = np.minimum(np.maximum(asked, expiries[0]), expiries[-1])
     return np.asarray(np.sqrt(np.interp(inside, expiries, variance * expiries) / inside))
 
 

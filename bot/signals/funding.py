@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,28 +44,25 @@ class Funding:
 
 
 def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
-    samples, count = _samples(inputs, policy)
-    known = samples[np.isfinite(samples)]
+    seen, count = _samples(inputs, policy)
     needed = policy.coverage * count
-    if known.size < needed:
+    if seen.known < needed:
         return too_few(
-            int(known.size),
+            seen.known,
             needed=needed,
             window_s=policy.technical.funding_window_s,
             inputs=inputs,
             policy=policy,
             what="funding mean",
         )
-    if math.isnan(samples[-1]):
+    if math.isnan(seen.latest):
         return no_last_bar("funding")
-    with np.errstate(over="ignore", invalid="ignore"):  # absurd rates: told as unknown below
-        mean, latest = float(known.mean()), float(samples[-1])
-        sigma = max(float(known.std()), policy.technical.funding_min_sigma)
+    mean, latest, sigma = seen.mean, seen.latest, max(seen.deviation, policy.technical.funding_min_sigma)
     if not math.isfinite(sigma):
-        because = f"a funding of {np.abs(known).max():g} a year is in the window: no rate is that large"
+        because = f"a funding of {seen.largest:g} a year is in the window: no rate is that large"
         return Measured(value=math.nan, score=math.nan, because=because)
     z = (latest - mean) / sigma
-    anchors, share = policy.technical.funding, min(known.size / count, 1.0)
+    anchors, share = policy.technical.funding, min(seen.known / count, 1.0)
     return Measured(
         value=z,
         score=anchors.score(abs(z)),
@@ -74,11 +72,35 @@ def _measure(inputs: Inputs, policy: SignalsPolicy) -> Measured | NotYet:
     )
 
 
-def _samples(inputs: Inputs, policy: SignalsPolicy) -> tuple[FloatArray, int]:
-    """Return the samples of the window, newest last, and how many a full window has."""
+class _Samples(NamedTuple):
+    """The samples of a window; all but ``known`` and ``latest`` are NaN where none is known."""
+
+    known: int
+    latest: float
+    mean: float
+    deviation: float
+    largest: float  # without its sign
+
+
+def _samples(inputs: Inputs, policy: SignalsPolicy) -> tuple[_Samples, int]:
+    """Return what the samples of the window say, and how many a full window has."""
     (funding,) = inputs.columns
+    window_s = policy.technical.funding_window_s
     if inputs.interval_s <= policy.bar_s:
-        count = policy.bars(policy.technical.funding_window_s)
-        return inputs.held_bars(funding, count=count, policy=policy).close, count
-    rows = funding.until(inputs.good_s).since(inputs.good_s - policy.technical.funding_window_s)
-    return rows.values, inputs.expected(policy.technical.funding_window_s, policy)
+        count = policy.bars(window_s)
+        bars = inputs.held_bars(funding, count=count, policy=policy)
+        return bars.once("funding", lambda: _summed_up(bars.close)), count
+
+    def of_rows() -> _Samples:
+        return _summed_up(funding.until(inputs.good_s).since(inputs.good_s - window_s).values)
+
+    return inputs.once(("funding of rows", window_s), of_rows), inputs.expected(window_s, policy)
+
+
+def _summed_up(samples: FloatArray) -> _Samples:
+    known = samples[np.isfinite(samples)]
+    if not known.size:
+        return _Samples(0, math.nan, math.nan, math.nan, math.nan)
+    with np.errstate(over="ignore", invalid="ignore"):  # absurd rates: told as unknown
+        mean, deviation = float(known.mean()), float(known.std())
+    return _Samples(int(known.size), float(samples[-1]), mean, deviation, float(np.abs(known).max()))

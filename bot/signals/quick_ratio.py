@@ -170,8 +170,12 @@ class _Outflows(NamedTuple):
 
 def _outflows(inputs: Inputs, liquidity: Column, quote: Column, policy: SignalsPolicy) -> _Outflows:
     if inputs.interval_s > policy.bar_s:
-        outflow = row_outflow(liquidity, quote, good_s=inputs.good_s, policy=policy)
-        return _summed_up(liquidity.values, outflow, policy)
+
+        def of_rows() -> _Outflows:
+            outflow = row_outflow(liquidity, quote, good_s=inputs.good_s, policy=policy)
+            return _summed_up(liquidity.values, outflow, policy)
+
+        return inputs.once(("outflows of rows", policy.onchain, policy.max_hole_s), of_rows)
     count, span = policy.bars(policy.onchain.outflow_window_s), policy.bars(policy.onchain.outflow_span_s)
     shares, reserves = (
         inputs.bars(column, count=count + span, policy=policy) for column in (liquidity, quote)

@@ -7,7 +7,7 @@ window and the whole history give the same reading, and a held score is the last
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -94,18 +94,19 @@ class Inputs:
         return int(self.patience_s // (bar_s or policy.bar_s))
 
     def once(self, what: Any, make: Callable[[], T]) -> T:
-        """Return ``make()``, worked out once for the same rows of the first column and the same ``good_s``.
+        """Return ``make()``, worked out once for the same rows of all columns and the same ``good_s``.
 
         ``make`` must depend on nothing else; what it returns must not be changed.
         """
-        column = self.columns[0]
-        if column.memo is None or not column.times_s.size:
+        memo = self.columns[0].memo
+        if memo is None or not all(column.times_s.size for column in self.columns):
             return make()
         # Rows are only added, so as many rows between the same times are the same rows.
-        version = (column.times_s.size, column.times_s[0], column.times_s[-1], self.good_s)
-        kept = column.memo.get(what)
+        rows = [(each.times_s.size, each.times_s[0], each.times_s[-1]) for each in self.columns]
+        version = (self.good_s, rows)
+        kept = memo.get(what)
         if kept is None or kept[0] != version:
-            kept = column.memo[what] = (version, make())
+            kept = memo[what] = (version, make())
         made: T = kept[1]
         return made
 
@@ -286,8 +287,25 @@ def no_last_bar(what: str) -> Measured:
 
 def absent(signal: Signal, *, because: str, subject: str = "", source: str = "") -> Reading:
     """Return the reading of a signal that has no source configured."""
-    metric = signal.metrics[0]
-    return _reading(signal, SeriesKey(metric, subject, source), Quality.ABSENT, because=because)
+    return _absent(signal.id, signal.name, signal.family, signal.unit, subject, source, because)
+
+
+@lru_cache(maxsize=256)  # frame after frame the same are absent
+def _absent(
+    signal: str, name: str, family: Family, unit: str, subject: str, source: str, because: str
+) -> Reading:
+    return Reading(
+        signal=signal,
+        name=name,
+        subject=subject,
+        family=family,
+        value=math.nan,
+        unit=unit,
+        score=math.nan,
+        quality=Quality.ABSENT,
+        because=because,
+        source=source,
+    )
 
 
 def absent_metric(signal: Signal, metric: Metric) -> tuple[Reading, ...]:

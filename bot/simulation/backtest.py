@@ -1,7 +1,7 @@
 """Runs the engine and the benchmarks over real history, hour by hour, on one simulated market."""
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 from bot.engine.policy import Policy
 from bot.engine.step import decide as engine_decide
 from bot.errors import ConfigError
-from bot.model.market import Block, Columns, FloatArray, SeriesKey
+from bot.model.market import Block, Column, Columns, FloatArray, SeriesKey
 from bot.model.record import StepRecord
 from bot.model.units import DAY_S, HOUR_S, YEAR_S, iso_utc
 from bot.pipeline.loop import Decide, Moment, Pipeline, view_of
@@ -132,7 +132,7 @@ def cut_moments(
     A series whose file has ended, or not begun, is left out: its source is absent, not failing.
     ``position``: as it is opened and opened anew; opened once where not said.
     """
-    price, columns = history.price, _remembering(history.columns)
+    price, cut = history.price, _Cut(history)
     ends_s = np.ceil(price.times_s / HOUR_S) * HOUR_S
     inside = (ends_s >= history.from_s) & (ends_s <= history.to_s)
     position = position or PositionPath(spec=spec)
@@ -151,23 +151,30 @@ def cut_moments(
         yield Moment(
             now_s=now_s,
             blocks={exposure.chain_id: _block(exposure.chain_id, now_s)},
-            columns=_columns_at(columns, history.ends_s, now_s),
+            columns=cut.at(now_s),
             exposures=(exposure,),
         )
 
 
-def _remembering(columns: Columns) -> Columns:
-    """Give each series a memo, so that the bars of an hour serve the next one too."""
-    return Columns(series={key: replace(column, memo={}) for key, column in columns.series.items()})
+class _Cut:
+    """The series of a history up to one hour after the other; what has no new row stays the same object."""
 
+    def __init__(self, history: History) -> None:
+        # Each series has a memo, so that the bars of an hour serve the next one too.
+        self._whole = {key: replace(item, memo={}) for key, item in history.columns.series.items()}
+        self._gone_s = {key: history.ends_s.get(key, math.inf) + _ENDED_S for key in self._whole}
+        self._parts: dict[SeriesKey, Column] = {}
 
-def _columns_at(columns: Columns, ends_s: Mapping[SeriesKey, float], now_s: float) -> Columns:
-    series = {}
-    for key, column in columns.series.items():
-        part = column.until(now_s)
-        if part.times_s.size and now_s <= ends_s.get(key, math.inf) + _ENDED_S:
-            series[key] = part
-    return Columns(series=series)
+    def at(self, now_s: float) -> Columns:
+        series = {}
+        for key, column in self._whole.items():
+            part = column.until(now_s)
+            known = self._parts.get(key)
+            if known is None or known.times_s.size != part.times_s.size:
+                known = self._parts[key] = part
+            if known.times_s.size and now_s <= self._gone_s[key]:
+                series[key] = known
+        return Columns(series=series)
 
 
 def _block(chain_id: int, now_s: float) -> Block:

@@ -5,10 +5,11 @@ from (a real venue's quotes, a model) is the venue's own business.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bot.model.hedge import HedgeLeg, Instrument, LegOutcome, LegStatus, OptionType, Side
 from bot.model.market import Columns, Metric
@@ -173,14 +174,29 @@ def payoff_usd(instrument: Instrument, spot_usd: float, *, size: float) -> float
 
 def model_usd(instrument: Instrument, *, size: float, spot_usd: float, iv: float, now_s: float) -> float:
     """Return the Black-Scholes value (rate 0) of ``size`` contracts; the intrinsic value after expiry."""
-    value = options.price(
-        spot_usd,
-        instrument.strike_usd,
-        max(instrument.expiry_s - now_s, 0.0) / YEAR_S,
-        iv,
-        is_put=instrument.option_type is OptionType.PUT,
-    )
-    return float(value) * size * instrument.multiplier
+    (value,) = models_usd((instrument,), sizes=(size,), spots_usd=(spot_usd,), ivs=(iv,), now_s=now_s)
+    return value
+
+
+def models_usd(
+    instruments: Sequence[Instrument],
+    *,
+    sizes: Sequence[float],
+    spots_usd: ArrayLike,
+    ivs: ArrayLike,
+    now_s: float,
+) -> list[float]:
+    """Return ``model_usd`` of many positions at once."""
+    values: list[float] = options.price(
+        np.asarray(spots_usd),
+        np.array([item.strike_usd for item in instruments]),
+        np.array([max(item.expiry_s - now_s, 0.0) / YEAR_S for item in instruments]),
+        np.asarray(ivs),
+        is_put=np.array([item.option_type is OptionType.PUT for item in instruments]),
+    ).tolist()
+    return [
+        value * size * item.multiplier for value, size, item in zip(values, sizes, instruments, strict=True)
+    ]
 
 
 def settlement_spot(
@@ -214,13 +230,29 @@ def marked(
     ``settlement_usd`` is the underlying's price at expiry, NaN while unknown. Between cutoff and settlement
     nothing can be sold and the liquidation value is NaN.
     """
+    model = model_usd(position.instrument, size=position.size, spot_usd=spot_usd, iv=iv, now_s=now_s)
+    return marked_at(
+        position, model_usd=model, iv=iv, now_s=now_s, terms=terms, settlement_usd=settlement_usd
+    )
+
+
+def marked_at(
+    position: BookedPosition,
+    *,
+    model_usd: float,
+    iv: float,
+    now_s: float,
+    terms: SaleTerms,
+    settlement_usd: float = math.nan,
+) -> VenuePosition:
+    """Mark a position as ``marked`` does, its model value being known; after expiry that does not count."""
     instrument, size = position.instrument, position.size
     expired = now_s >= instrument.expiry_s
     if expired:
         model = payoff_usd(instrument, settlement_usd, size=size)
         gross = model
     else:
-        model = model_usd(instrument, size=size, spot_usd=spot_usd, iv=iv, now_s=now_s)
+        model = model_usd
         inside = instrument.expiry_s - now_s > terms.cutoff_s
         gross = model * (1.0 - terms.haircut) if inside else math.nan
     net = gross * (1.0 - terms.swap_share) - terms.gas_usd

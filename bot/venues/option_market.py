@@ -116,13 +116,14 @@ def half_spread_usd(
     model_usd: FloatArray,
     *,
     vega_usd: FloatArray | float,
-    notional_usd: float,
-    size: float,
-    stress: float,
+    notional_usd: FloatArray | float,
+    size: FloatArray | float,
+    stress: FloatArray | float,
 ) -> FloatArray:
     """Return what an order pays over, or gets under, its model value: half the spread, impact and fee.
 
-    ``model_usd``, ``vega_usd`` (per 1.00 of vol) and ``notional_usd`` (spot x size) are of the whole order.
+    ``model_usd``, ``vega_usd`` (per 1.00 of vol) and ``notional_usd`` (spot x size) are of the whole order,
+    one number or one for each of several orders.
     """
     vol = market.spread_vol + market.impact_vol * size / market.impact_contracts
     half = np.maximum(market.spread_share * model_usd, vol * np.asarray(vega_usd))

@@ -25,8 +25,8 @@ from bot.venues.booked import (
     BookedPositions,
     Fill,
     SaleTerms,
-    marked,
-    model_usd,
+    marked_at,
+    models_usd,
     rejected,
     sale_fill,
     settlement_fill,
@@ -82,11 +82,10 @@ class SimulatedVenue:
         strikes, years = listed.strikes_usd, (listed.expiries_s - view.now_s) / YEAR_S
         now = conditions_at(view.columns, underlying, curve, market)
         ivs = strike_ivs(curve, spot_usd, strikes, years, market, curvature=now.curvature)
-        deltas = options.delta(spot_usd, strikes, years, ivs, is_put=listed.is_put)
-        values = size * options.price(spot_usd, strikes, years, ivs, is_put=listed.is_put)
-        vegas = size * options.vega(spot_usd, strikes, years, ivs) if market.needs_vega else 0.0
+        prices, deltas, vegas = options.price_delta_vega(spot_usd, strikes, years, ivs, is_put=listed.is_put)
+        values = size * prices
         halves = half_spread_usd(
-            market, values, vega_usd=vegas, notional_usd=size * spot_usd, size=size, stress=now.stress
+            market, values, vega_usd=size * vegas, notional_usd=size * spot_usd, size=size, stress=now.stress
         )
         inside = (np.abs(deltas) >= market.min_abs_delta) & (np.abs(deltas) <= market.max_abs_delta)
         block_number = view.block.number if view.block else int(view.now_s // _BLOCK_S)
@@ -125,7 +124,8 @@ class SimulatedVenue:
         if position is None:
             return rejected(leg, at_s=view.now_s, because=f"position {leg.position_id!r} is not held")
         (mark,) = self._marks((position,), view)
-        (terms,) = self._terms((position,), view, [mark.iv], size=leg.size)
+        at = self._seen_for((leg.instrument,), view)
+        (terms,) = self._terms(at, [leg.size], at.models_usd([leg.size]))
         return self._book.sell(leg, sale_fill(mark, leg, now_s=view.now_s, terms=terms))
 
     async def reconcile(self, leg: HedgeLeg, *, view: MarketView) -> LegOutcome:
@@ -148,18 +148,16 @@ class SimulatedVenue:
                 at_s=view.now_s,
                 because=f"{leg.size:g} contracts asked, the venue sells {market.max_contracts:g}",
             )
-        (iv,) = self._ivs((instrument,), view)
-        spot_usd = view.spot_usd.get(instrument.underlying, math.nan)
-        model = model_usd(instrument, size=leg.size, spot_usd=spot_usd, iv=iv, now_s=view.now_s)
+        at = self._seen_for((instrument,), view)
+        (model,) = at.models_usd([leg.size])
         if math.isnan(model):
             return rejected(leg, at_s=view.now_s, because="price or implied volatility is unknown")
-        now = self._conditions(view, instrument.underlying)
-        half = self._half_spread_usd(instrument, view, size=leg.size, iv=iv, model=model, now=now)
+        (half,) = self._half_spreads_usd(at, [leg.size], [model])
         fill = Fill(
             at_s=view.now_s,
             premium_usd=model + half,
             fee_usd=half,
-            gas_usd=now.gas_usd,
+            gas_usd=at.conditions[0].gas_usd,
             block_number=view.block.number if view.block else 0,
         )
         return self._book.buy(leg, fill)
@@ -171,84 +169,98 @@ class SimulatedVenue:
         return self._book.settle(leg, settlement_fill(leg, spot_usd=spot_usd, now_s=view.now_s, terms=terms))
 
     def _marks(self, positions: Sequence[BookedPosition], view: MarketView) -> tuple[VenuePosition, ...]:
-        ivs = self._ivs([item.instrument for item in positions], view)
+        if not positions:
+            return ()
+        at = self._seen_for([item.instrument for item in positions], view)
+        models = at.models_usd([item.size for item in positions])
+        terms = self._terms(at, [item.size for item in positions], models)
         return tuple(
-            marked(
+            marked_at(
                 position,
-                spot_usd=view.spot_usd.get(position.instrument.underlying, math.nan),
+                model_usd=model,
                 iv=iv,
                 now_s=view.now_s,
-                terms=terms,
+                terms=each,
                 settlement_usd=settlement_price(view.columns, position.instrument, now_s=view.now_s),
             )
-            for position, iv, terms in zip(positions, ivs, self._terms(positions, view, ivs), strict=True)
+            for position, model, iv, each in zip(positions, models, at.ivs.tolist(), terms, strict=True)
         )
 
-    def _terms(
-        self,
-        positions: Sequence[BookedPosition],
-        view: MarketView,
-        ivs: Sequence[float],
-        *,
-        size: float | None = None,
-    ) -> list[SaleTerms]:
-        """Return what a sale of each position costs, whole or ``size`` of it."""
-        found, seen = [], dict[str, Conditions]()
-        for position, iv in zip(positions, ivs, strict=True):
-            instrument, many = position.instrument, position.size if size is None else size
-            name = instrument.underlying
-            now = seen.setdefault(name, seen.get(name) or self._conditions(view, name))
-            spot_usd = view.spot_usd.get(name, math.nan)
-            model = model_usd(instrument, size=many, spot_usd=spot_usd, iv=iv, now_s=view.now_s)
-            half = self._half_spread_usd(instrument, view, size=many, iv=iv, model=model, now=now)
-            found.append(sale_terms(self._market, model_usd=model, half_usd=half, conditions=now))
-        return found
+    def _terms(self, at: "_Seen", sizes: Sequence[float], models_usd: Sequence[float]) -> list[SaleTerms]:
+        """Return what selling so much of each option costs; ``models_usd`` are of those sizes."""
+        halves = self._half_spreads_usd(at, sizes, models_usd)
+        return [
+            sale_terms(self._market, model_usd=model, half_usd=half, conditions=now)
+            for model, half, now in zip(models_usd, halves, at.conditions, strict=True)
+        ]
+
+    def _half_spreads_usd(
+        self, at: "_Seen", sizes: Sequence[float], models_usd: Sequence[float]
+    ) -> list[float]:
+        market, many = self._market, np.array(sizes)
+        vegas: FloatArray | float = 0.0
+        if market.needs_vega:
+            found = many * options.vega(at.spots_usd, at.strikes_usd, at.years, at.ivs)
+            vegas = np.where(at.years > 0.0, found, 0.0)
+        halves: list[float] = half_spread_usd(
+            market,
+            np.array(models_usd),
+            vega_usd=vegas,
+            notional_usd=many * at.spots_usd,
+            size=many,
+            stress=np.array([now.stress for now in at.conditions]),
+        ).tolist()
+        return halves
 
     def _conditions(self, view: MarketView, underlying: str) -> Conditions:
         curve = atm_curve(view.columns, underlying, now_s=view.now_s, max_age_s=self._market.vol_max_age_s)
         return conditions_at(view.columns, underlying, curve, self._market)
 
-    def _half_spread_usd(
-        self,
-        instrument: Instrument,
-        view: MarketView,
-        *,
-        size: float,
-        iv: float,
-        model: float,
-        now: Conditions,
-    ) -> float:
-        market, spot_usd = self._market, view.spot_usd.get(instrument.underlying, math.nan)
-        years, vega = (instrument.expiry_s - view.now_s) / YEAR_S, 0.0
-        if market.needs_vega and years > 0.0:
-            vega = size * float(options.vega(spot_usd, instrument.strike_usd, years, iv))
-        return float(
-            half_spread_usd(
-                market,
-                np.asarray(model),
-                vega_usd=vega,
-                notional_usd=size * spot_usd,
-                size=size,
-                stress=now.stress,
-            )
-        )
-
-    def _ivs(self, instruments: Sequence[Instrument], view: MarketView) -> list[float]:
-        """Return the vol of each instrument, NaN where it has expired or price or vol is unknown."""
-        ivs = np.full(len(instruments), np.nan)
-        names = np.array([item.underlying for item in instruments])
+    def _seen_for(self, instruments: Sequence[Instrument], view: MarketView) -> "_Seen":
+        """Return what the view says of options; vols are NaN where one has expired or price or vol is
+        unknown."""
         strikes = np.array([item.strike_usd for item in instruments])
         years = (np.array([float(item.expiry_s) for item in instruments]) - view.now_s) / YEAR_S
-        for name in {item.underlying for item in instruments}:
+        names = [item.underlying for item in instruments]
+        spots, ivs = np.full(len(names), math.nan), np.full(len(names), math.nan)
+        conditions: dict[str, Conditions] = {}
+        for name in dict.fromkeys(names):
             spot_usd = view.spot_usd.get(name, math.nan)
             curve = atm_curve(view.columns, name, now_s=view.now_s, max_age_s=self._market.vol_max_age_s)
-            if curve is not None and spot_usd > 0.0:
-                here = (names == name) & (years > 0.0)
-                curvature = conditions_at(view.columns, name, curve, self._market).curvature
+            now = conditions[name] = conditions_at(view.columns, name, curve, self._market)
+            mine = np.array([each == name for each in names])
+            spots[mine] = spot_usd
+            here = mine & (years > 0.0)
+            if curve is not None and spot_usd > 0.0 and here.any():
                 ivs[here] = strike_ivs(
-                    curve, spot_usd, strikes[here], years[here], self._market, curvature=curvature
+                    curve, spot_usd, strikes[here], years[here], self._market, curvature=now.curvature
                 )
-        return [float(iv) for iv in ivs]
+        return _Seen(
+            instruments=instruments,
+            now_s=view.now_s,
+            spots_usd=spots,
+            strikes_usd=strikes,
+            years=years,
+            ivs=ivs,
+            conditions=[conditions[name] for name in names],
+        )
+
+
+class _Seen(NamedTuple):
+    """What a view says of some options, row by row."""
+
+    instruments: Sequence[Instrument]
+    now_s: float
+    spots_usd: FloatArray
+    strikes_usd: FloatArray
+    years: FloatArray  # of life left, negative after expiry
+    ivs: FloatArray
+    conditions: Sequence[Conditions]  # of the market of each
+
+    def models_usd(self, sizes: Sequence[float]) -> list[float]:
+        return models_usd(
+            self.instruments, sizes=sizes, spots_usd=self.spots_usd, ivs=self.ivs, now_s=self.now_s
+        )
 
 
 def atm_curve(columns: Columns, underlying: str, *, now_s: float, max_age_s: float) -> FloatArray | None:
@@ -277,7 +289,8 @@ def strike_ivs(
     with the 30-day vol. ``curvature``: the market's where not said.
     """
     atm = iv_at_tenor(_TENOR_YEARS, curve, years)
-    x = np.clip(np.log(strikes_usd / spot_usd) / (atm * np.sqrt(years)), -3.0, 3.0)
+    x = np.log(strikes_usd / spot_usd) / (atm * np.sqrt(years))
+    x = np.minimum(np.maximum(x, -3.0), 3.0)
     slope = market.skew_calm + (market.skew_stress - market.skew_calm) * market.stress(float(curve[1]))
     bend = market.skew_curvature if curvature is None else curvature
     return np.asarray(atm * (1.0 - slope * x + bend * x * x))

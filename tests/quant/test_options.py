@@ -222,3 +222,14 @@ def test_a_price_has_the_same_bits_in_every_array_and_alone():
         alone = options.price(*inputs, is_put=bool(is_put[row, 0]), rate=0.03)
         assert alone.shape == ()
         assert float(alone) == table[place]
+
+
+def test_what_a_quote_shows_is_price_delta_and_vega_to_the_last_bit():
+    found = options.price_delta_vega(SPOT, STRIKE, YEARS, VOL, is_put=IS_PUT)
+    apart = (
+        options.price(SPOT, STRIKE, YEARS, VOL, is_put=IS_PUT),
+        options.delta(SPOT, STRIKE, YEARS, VOL, is_put=IS_PUT),
+        options.vega(SPOT, STRIKE, YEARS, VOL),
+    )
+    for together, alone in zip(found, apart, strict=True):
+        assert together.tobytes() == alone.tobytes()

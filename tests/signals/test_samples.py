@@ -7,6 +7,7 @@ import pytest
 
 from bot.model.market import Column, Metric, SeriesKey
 from bot.signals.holdings import kind_of, label_of, supplied, token_of
+from bot.signals.reading import Inputs
 from bot.signals.samples import as_of, joined, known_median, known_rows, sampled
 
 
@@ -78,3 +79,22 @@ def test_known_rows_and_their_median():
     assert count == 0
     assert math.isnan(median)
     np.testing.assert_array_equal(known_rows(column([1, 2], [math.nan, 4.0])).times_s, [2.0])
+
+
+def test_figures_of_rows_are_worked_out_anew_when_any_column_has_a_new_row():
+    times_s = np.arange(4.0) * 3_600.0
+    first = Column(times_s=times_s, values=np.arange(4.0), memo={})
+    second = Column(times_s=times_s, values=np.arange(4.0), memo={})
+    made = []
+
+    def figure(beside, *, good_s=10_800.0):
+        inputs = Inputs(
+            columns=(first, beside), good_s=good_s, now_s=good_s, interval_s=3_600.0, patience_s=7_200.0
+        )
+        return inputs.once("sum", lambda: made.append(0) or float(beside.values.sum()))
+
+    assert figure(second) == figure(second) == 6.0
+    assert len(made) == 1
+    assert figure(second.until(7_200.0)) == 3.0
+    assert figure(second, good_s=7_200.0) == 6.0
+    assert len(made) == 3

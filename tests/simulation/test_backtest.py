@@ -1,6 +1,7 @@
 """The engine and the benchmarks over one made-up history, and over the real one where it is there."""
 
 import asyncio
+import itertools
 import json
 import math
 import tomllib
@@ -246,3 +247,19 @@ async def test_the_program_draws_paths_from_the_policys_four_years():
     )
     (sized,) = [item for item in result.records[0].decision.groups[0].findings if item.rule == "R8"]
     assert "from 1,437 daily returns" in sized.because
+
+
+def test_a_series_without_a_new_row_is_the_same_object_in_the_next_hour(folder):
+    history = with_implied_vols(history_of(folder), load_market())
+    moments = tuple(cut_moments(history, SPEC))
+    kept = 0
+    for before, after in itertools.pairwise(moments):
+        for key, column in after.columns.series.items():
+            whole = history.columns.series[key].until(after.now_s)  # what is seen is all that was observed
+            assert column.times_s.tobytes() == whole.times_s.tobytes()
+            assert column.values.tobytes() == whole.values.tobytes()
+            then = before.columns.series.get(key)
+            if then is not None and then.times_s.size == column.times_s.size:
+                assert then is column
+                kept += 1
+    assert kept

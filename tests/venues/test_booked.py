@@ -16,6 +16,8 @@ from bot.venues.booked import (
     Fill,
     SaleTerms,
     marked,
+    model_usd,
+    models_usd,
     payoff_usd,
     sale_fill,
     settlement_fill,
@@ -210,6 +212,24 @@ def test_marks_before_inside_and_after_the_cutoff():
     blind = marked(position, spot_usd=1.0, iv=0.8, now_s=EXPIRY_S, terms=terms)
     assert math.isnan(blind.model_usd)
     assert not blind.settleable
+
+
+def test_many_positions_are_valued_as_each_alone_to_the_last_bit():
+    listed = [
+        replace(kind, strike_usd=2_000.0 + 150.0 * number, expiry_s=EXPIRY_S + days * DAY_S)
+        for number, (kind, days) in enumerate([(PUT, 0), (CALL, 3), (PUT, -30), (CALL, 60), (PUT, -31)])
+    ]
+    sizes, ivs = (1.0, 2.5, 3.0, 0.1, 7.0), (0.8, 1.3, 0.8, 1.3, 0.8)
+    spots = (1_900.0, 1_950.0, 1_900.0, math.nan, 1_800.0)
+    found = models_usd(listed, sizes=sizes, spots_usd=spots, ivs=ivs, now_s=NOW_S)
+    alone = [
+        model_usd(item, size=size, spot_usd=spot, iv=iv, now_s=NOW_S)
+        for item, size, spot, iv in zip(listed, sizes, spots, ivs, strict=True)
+    ]
+    assert list(map(repr, found)) == list(map(repr, alone))
+    # Expired: intrinsic, 2 300 - 1 900 and 2 600 - 1 800; without a price it is not known.
+    assert (found[2], found[4]) == (3.0 * 400.0, 7.0 * 800.0)
+    assert math.isnan(found[3])
 
 
 def test_sale_and_settlement_fills():

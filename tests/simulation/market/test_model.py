@@ -146,7 +146,7 @@ def test_doubling_doubles_every_cost_and_the_skew():
 def test_a_wrong_market_file_is_refused_by_name(tmp_path, old, new, named):
     from importlib import resources
 
-    text = resources.files("bot.simulation").joinpath("market.toml").read_text()
+    text = resources.files("bot.simulation.market").joinpath("market.toml").read_text()
     assert old in text
     path = tmp_path / "mine.toml"
     path.write_text(text.replace(old, new))
