@@ -39,6 +39,7 @@ from bot.devnet.testnet_sender import Pace
 from bot.devnet.testnet_upkeep import live_boards, published_price_usd
 from bot.devnet.testnet_view import created_address, is_creation
 from bot.errors import ConfigError, InvariantError, VenueRejected
+from bot.model.units import HOUR_S
 from bot.settings import cache_dir, load_settings
 
 pytestmark = [pytest.mark.devnet, pytest.mark.xdist_group("testnet")]  # one chain for the module
@@ -268,7 +269,8 @@ async def test_boards_are_listed_when_they_are_due_and_settled_when_they_expired
     async with bench_of(deployed, cache_dir) as bench:
         before = await live_boards(bench, system)
         assert [round(board.expiry_s / DAY_S % 1 * 24, 6) for board in before] == [8.0] * 3  # 08:00 UTC
-        await chain.ask("evm_increaseTime", 9 * DAY_S)
+        past_s = before[0].expiry_s + HOUR_S - await bench.now_s()  # the same hour whenever this runs
+        await chain.ask("evm_increaseTime", int(past_s))
         await chain.ask("evm_mine")
         gas: list[int] = []
         done = await upkeep.boards(site, iv=IV, on_step=lambda _, ended: gas.append(ended.gas_used))

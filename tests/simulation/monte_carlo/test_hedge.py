@@ -187,18 +187,17 @@ def moved_tier(
 
 
 def test_a_tier_rises_at_once_and_falls_after_its_cooldown():
-    # steward: S24 -0.5..-2 sigma and S25 3..15 %, both in full is a fast mean of 1; 48 h, then down (R3).
+    # steward: S24 -0.5..-2 sigma and S25 3..15 %, both in full is a fast mean of 1; 72 h, then down (R3).
     calm = [0.0] * 4
-    assert moved_tier("steward", [0.0, 2.0, *calm], [0.0, 0.15, *calm]) == [0.0, 2.0, 2.0, 0.0, 0.0, 0.0]
+    assert moved_tier("steward", [0.0, 2.0, *calm], [0.0, 0.15, *calm]) == [0.0, 2.0, 2.0, 2.0, 0.0, 0.0]
 
 
 def test_a_tier_is_what_the_votes_ask_for():
-    """R1: TECHNICAL over 0.5, held to 0.35; the fast path: 0.84 x S24's score + 0.36 x S25's over 0.75."""
-    assert moved_tier("steward", [1.7], [0.06]) == [2.0]  # 0.84 x 0.8 + 0.36 x 0.25 = 0.762
-    assert moved_tier("steward", [1.7], [0.05]) == [0.0]  # 0.84 x 0.8 + 0.36 x 0.167 = 0.732
-    assert moved_tier("steward", [9.0], [0.3]) == [
-        2.0
-    ]  # two families have SEVERE alone, and R2's two sources
+    """R1: TECHNICAL over 0.5, held to 0.35; the fast path: 0.84 x S24's score + 0.36 x S25's over 0.6."""
+    assert moved_tier("steward", [1.4], [0.07]) == [2.0]  # 0.84 x 0.6 + 0.36 x 0.333 = 0.624
+    assert moved_tier("steward", [1.4], [0.06]) == [0.0]  # 0.84 x 0.6 + 0.36 x 0.25 = 0.594
+    # two families have SEVERE alone, and R2's two sources
+    assert moved_tier("steward", [9.0], [0.3]) == [2.0]
     assert moved_tier("classic", [9.0], [0.3]) == [0.0]  # it has no fast path
     assert moved_tier("steward", [0.0] * 3, [0.0] * 3, [0.51, 0.36, 0.34]) == [1.0, 1.0, 0.0]
 
