@@ -180,7 +180,7 @@ def test_a_node_that_is_not_there(untouched: Home):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     untouched.change(r'rpc_url = "[^"]*"', f'rpc_url = "http://127.0.0.1:{port}/secret-key"')
-    untouched.change("poll_s", "timeout_s = 0.3\npoll_s")
+    untouched.change("poll_s", "timeout_s = 2.0\npoll_s")
     for command in (("run", "--live", "--once"), ("plan",), ("monitor", "--once")):
         ended = untouched.alvh(*command)
         ended.refused(1, f"127.0.0.1:{port}")
