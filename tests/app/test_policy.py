@@ -148,7 +148,7 @@ async def test_check_prices_two_standard_exposures():
     assert (found.vol, len(found.exposures)) == (1.27, 2)
     assert "98 % quantile" in found.vol_source
     assert all(len(item.tiers) == 5 for item in found.exposures)
-    assert [row.tier for row in found.exposures[0].warnings] == [Tier.ELEVATED, Tier.SEVERE, Tier.CRISIS]
+    assert [row.tier for row in found.exposures[0].warnings] == [Tier.SEVERE, Tier.CRISIS]
 
 
 @pytest.mark.parametrize("vol", [0.0, 0.04, 10.1, 50.0, float("nan")])
