@@ -80,14 +80,7 @@ def set_up(
 ) -> Setup:
     """Return a run's numbers. Raises ConfigError for one that cannot be run."""
     _check_sizes(paths=paths, steps=steps, seed=seed)
-    for spec in specs:
-        if spec.underlying not in model.assets:
-            raise ConfigError(
-                f"the model has no asset {spec.underlying}, it has {', '.join(model.assets)}; add "
-                f"[assets.{spec.underlying}]"
-            )
-    last = max(list(model.assets).index(spec.underlying) for spec in specs)
-    names = list(model.assets)[: last + 1]
+    names = _simulated(model, specs)
     numbers = path_numbers(model, market, names, step_days=step_days)
     replay = NO_REPLAY
     if history is not None:
@@ -109,6 +102,18 @@ def set_up(
         points=fan_points(steps),
         replay=replay,
     )
+
+
+def _simulated(model: PathModel, specs: Sequence[ExposureSpec]) -> list[str]:
+    """Return the assets that paths are drawn for: those before the last that is exposed, and it."""
+    names = list(model.assets)
+    for spec in specs:
+        if spec.underlying not in model.assets:
+            raise ConfigError(
+                f"the model has no asset {spec.underlying}, it has {', '.join(names)}; add "
+                f"[assets.{spec.underlying}]"
+            )
+    return names[: max(names.index(spec.underlying) for spec in specs) + 1]
 
 
 def _check_sizes(*, paths: int, steps: int, seed: int) -> None:
