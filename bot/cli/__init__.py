@@ -62,6 +62,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     replay.replay,
     replay.release,
     download.download_data,
+    checks.show_config,
     checks.doctor,
     checks.check_addresses,
     venues.venues,

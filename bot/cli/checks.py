@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: doctor, check-addresses."""
+"""Commands that look and change nothing: show-config, doctor, check-addresses."""
 
 import asyncio
 from typing import Annotated
@@ -7,6 +7,25 @@ import typer
 
 from bot.cli.shared import DEFAULT_CONFIG, EXIT_ERROR, ConfigOption, JsonOption, out, settings_of
 from bot.output import write_json
+
+
+def show_config(
+    config: ConfigOption = DEFAULT_CONFIG,
+    network: Annotated[
+        str | None, typer.Option("--network", help="Whose sections hold, as alvh run --network takes it.")
+    ] = None,
+    changed: Annotated[bool, typer.Option("--changed", help="Leave out what stands at its default.")] = False,
+    json_to: JsonOption = None,
+) -> None:
+    """Show the configuration as it holds, secrets hidden, and where each value came from."""
+    from bot.settings import Origin, load_with_origins
+    from bot.terminal.settings import settings_document, settings_view
+
+    settings, found = load_with_origins(config, network=network)
+    shown = [item for item in found if not (changed and item.origin is Origin.DEFAULT)]
+    if json_to != "-":
+        out.print(settings_view(shown, settings.path))
+    write_json(settings_document(shown, settings.path), json_to)
 
 
 def doctor(config: ConfigOption = DEFAULT_CONFIG, json_to: JsonOption = None) -> None:

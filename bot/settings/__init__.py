@@ -22,6 +22,7 @@ from bot.settings import networks
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings
 from bot.settings.chains import ChainSettings
 from bot.settings.indicative import IndicativeSettings
+from bot.settings.origins import IN_TEXT, Origin, Setting, settings_by_origin
 from bot.settings.policies import PRESETS, PolicySource, bot_policy, named_policy, read_source
 from bot.settings.root import Settings
 from bot.settings.safe import SafeSettings
@@ -56,6 +57,7 @@ __all__ = [
     "LoanSettings",
     "LyraSettings",
     "ManagerSettings",
+    "Origin",
     "PerpSettings",
     "PolicyRegistrySettings",
     "PolicySettings",
@@ -64,6 +66,7 @@ __all__ = [
     "PositionSettings",
     "ReserveSettings",
     "SafeSettings",
+    "Setting",
     "Settings",
     "SignerSettings",
     "WatchSettings",
@@ -72,13 +75,13 @@ __all__ = [
     "keystore_password",
     "load_policy",
     "load_settings",
+    "load_with_origins",
     "named_policy",
     "password_of_environment",
     "read_source",
 ]
 
 DEFAULT_CONFIG = Path("alvh.toml")
-_ENV_IN_TEXT = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")
 _SECRET = re.compile(
     r"(^|\.)(\w*(url|urls|key|secret|password))(\.|$)|^chains?(\.\d+)?$"
 )  # a chain may be a bare URL
@@ -90,9 +93,24 @@ def load_settings(path: Path, *, network: str | None = None) -> Settings:
     ``network``: whose sections hold (bot/settings/networks.py); a process that this one starts takes it over.
     Raises ConfigError: one line with the field, the value found and what is allowed.
     """
+    return _checked(_file_table(path, network), path)
+
+
+def load_with_origins(path: Path, *, network: str | None = None) -> tuple[Settings, tuple[Setting, ...]]:
+    """Return the settings, and every value of them with where it came from. Raises as ``load_settings``."""
+    table = _file_table(path, network)
+    settings = _checked(table, path)
+    return settings, settings_by_origin(settings, table, os.environ)
+
+
+def _file_table(path: Path, network: str | None) -> dict[str, Any]:
     if network is not None:
         os.environ[networks.VARIABLE] = network
-    table = _expand(_of_network(_read_toml(path, what="configuration"), path), path)
+    return _of_network(_read_toml(path, what="configuration"), path)
+
+
+def _checked(table: Mapping[str, Any], path: Path) -> Settings:
+    table = _expand(table, path)
     try:
         return Settings(**table).read_from(path)
     except ValidationError as error:
@@ -153,9 +171,7 @@ def _expand(value: Any, path: Path) -> Any:
         return {key: _expand(item, path) for key, item in value.items()}
     if isinstance(value, list):
         return [_expand(item, path) for item in value]
-    return (
-        _ENV_IN_TEXT.sub(lambda match: _variable(match[1], path), value) if isinstance(value, str) else value
-    )
+    return IN_TEXT.sub(lambda match: _variable(match[1], path), value) if isinstance(value, str) else value
 
 
 def _variable(name: str, path: Path) -> str:

@@ -24,8 +24,8 @@ REFRESH = "write it again: alvh policy show steward > docs/policy-example.toml"
     ("name", "shares", "budgets"),
     [
         ("classic", (5, 15, 20, 25, 25), (3, 0.75, 3)),
-        ("steward", (5, 5, 5, 10, 30), (3, 1, 5)),  # ELEVATED, SEVERE: ADR 0012
-        ("fortress", (10, 10, 15, 20, 50), (8, 2, 11)),  # as steward's
+        ("steward", (3.5, 3.5, 3.5, 10, 30), (3, 1, 5)),  # CALM to SEVERE: ADR 0012
+        ("fortress", (8, 8, 12, 20, 50), (8, 2, 11)),  # as steward's
     ],
 )
 def test_presets_have_the_numbers_of_the_methods_table_and_of_the_search(name, shares, budgets):
@@ -54,8 +54,8 @@ def test_what_steward_and_fortress_share(name):
     tail = policy.layers.TAIL
     assert (tail.dte, tail.delta, tail.roll_at) == ((30 * DAY_S, 60 * DAY_S), (0.05, 0.10), 0.0)
     tiers = policy.tiers
-    assert (tiers.fast_vote, tiers.step_down) == (0.6, "straight")  # ADR 0012
-    assert (tiers.cooldown, tiers.cooldown_guarded) == (72 * HOUR_S, 6 * HOUR_S)
+    assert (tiers.vote, tiers.fast_vote, tiers.step_down) == (0.55, 0.65, "straight")  # ADR 0012
+    assert (tiers.cooldown, tiers.cooldown_guarded) == (48 * HOUR_S, 6 * HOUR_S)
 
 
 def test_a_preset_states_a_number_once():
@@ -133,10 +133,11 @@ def test_bounds_in_comments_are_those_of_the_readers():
 
 def test_diff_is_in_the_units_of_the_files(tmp_path):
     found = {item.key: (item.first, item.second) for item in diff("classic", "steward")}
-    assert found["tiers.cooldown"] == ("6 h", "72 h")
+    assert found["tiers.cooldown"] == ("6 h", "48 h")
     assert found["sizing.weight_bounds.TAIL"] == ("[10, 30]", "[20, 100]")
     assert found["budget.budget_30d"] == ("0.75 %", "1 %")
-    assert "sizing.shares.CALM" not in found
+    assert found["sizing.shares.CALM"] == ("5 %", "3.5 %")
+    assert "tiers.vote_off" not in found
     assert diff("classic", "classic") == ()
     same = tmp_path / "same.toml"
     same.write_text('name = "classic"\nextends = "classic"\ntiers.cooldown = "360 min"\ntiers.vote = 0.50\n')

@@ -46,7 +46,7 @@ class Gap:
 
     def __str__(self) -> str:
         return (
-            f"{self.file}: {self.missing_rows} row{'s' if self.missing_rows != 1 else ''} missing "
+            f"{self.file}: {self.missing_rows:,} row{'s' if self.missing_rows != 1 else ''} missing "
             f"between {iso_utc(self.from_s)} and {iso_utc(self.to_s)}"
         )
 

@@ -96,6 +96,7 @@ class TierRule:
     by_level: float
     by_rise: float
     by_fall: float
+    third_under: float
     fast_fall: float
     fast_rise: float
 
@@ -213,6 +214,7 @@ _BOUNDS = {
     "by_level": (0.0, 100.0),
     "by_rise": (0.0, 100.0),
     "by_fall": (0.0, 10.0),
+    "third_under": (0.0, 1.0),
     "fast_fall": (0.0, 5.0),
     "fast_rise": (0.0, 5.0),
 }

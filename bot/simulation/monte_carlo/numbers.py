@@ -272,7 +272,7 @@ def _policy_row(
     share = policy.near.delta_share
     row = np.zeros(hedge.POLICY_NUMBERS, np.float32)
     numbers = {
-        hedge.VOTE: tiers.vote,
+        hedge.VOTE: max(tiers.vote, tiers.vote_off + rule.third_under),  # both scores over theirs (R1)
         hedge.VOTE_OFF: tiers.vote_off,
         hedge.FAST: fast,
         hedge.FAST_OFF: 0.5 * fast,
