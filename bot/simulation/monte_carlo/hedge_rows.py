@@ -44,7 +44,7 @@ EXPOSURE_NUMBERS = 7
 
 # Numbers of a policy, float32.
 (
-    VOTE,
+    VOTE,  # of TECHNICAL's score, high enough that its third one is over vote_off too
     VOTE_OFF,
     FAST,  # NOBODY: no fast path
     FAST_OFF,

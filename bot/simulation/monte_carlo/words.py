@@ -6,7 +6,8 @@ from bot.simulation.monte_carlo.run import Setup
 
 SIMPLIFIED = (
     "Tiers come from the path alone: on-chain and fundamental signals are there and calm. TECHNICAL's score "
-    "follows the implied vol's level, the day's rise of it and the day's move; over `vote` it is GUARDED. "
+    "follows the implied vol's level, the day's rise of it and the day's move, its third score is less by a "
+    "fixed part; with these over `vote` and `vote_off` it is GUARDED. "
     "The fast mean follows S24 and S25 of the day; over `fast_vote` it is ELEVATED. Down after the cooldown, "
     "with both low (R3). SEVERE and CRISIS need another family's vote, or R2's two price sources: no path "
     "has them.",

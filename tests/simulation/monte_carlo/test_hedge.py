@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.engine.policy import Policy
 from bot.model.hedge import Layer
+from bot.model.units import HOUR_S
 from bot.quant import lp, options
 from bot.settings import named_policy
 from bot.simulation.exposures import parse_exposure
@@ -172,11 +174,18 @@ def test_a_range_is_opened_anew_each_week():
     np.testing.assert_allclose(opened.low, state.root * math.sqrt(0.8), rtol=1e-6)
 
 
+def voting(*, vote: float = 0.5, fast_vote: float | None = 0.6) -> Policy:
+    """Return steward with votes and a cooldown that stay: what the preset chooses moves no rule here."""
+    policy = named_policy("steward")
+    tiers = replace(policy.tiers, vote=vote, vote_off=0.35, fast_vote=fast_vote, cooldown=72 * HOUR_S)
+    return replace(policy, tiers=tiers)
+
+
 def moved_tier(
-    policy: str, falls: list[float], rises: list[float], technical: list[float] | None = None
+    policy: Policy, falls: list[float], rises: list[float], technical: list[float] | None = None
 ) -> list[float]:
     """Return the tier after each day of falls in deviations, rises of the implied vol, TECHNICAL's scores."""
-    setup = setup_of(policy, paths=1, days=1)
+    setup = set_up(MODEL, MARKET, [parse_exposure(V2)], [policy], paths=1, steps=1, seed=7)
     state, h, found = blank_state(1), blank_hedge(1), []
     for day, (fall, rise) in enumerate(zip(falls, rises, strict=True)):
         state.sigmas, state.rise = np.float32([-fall]), np.float32([rise])
@@ -187,26 +196,34 @@ def moved_tier(
 
 
 def test_a_tier_rises_at_once_and_falls_after_its_cooldown():
-    # steward: S24 -0.5..-2 sigma and S25 3..15 %, both in full is a fast mean of 1; 72 h, then down (R3).
+    # S24 -0.5..-2 sigma and S25 3..15 %, both in full is a fast mean of 1; 72 h, then down (R3).
     calm = [0.0] * 4
-    assert moved_tier("steward", [0.0, 2.0, *calm], [0.0, 0.15, *calm]) == [0.0, 2.0, 2.0, 2.0, 0.0, 0.0]
+    assert moved_tier(voting(), [0.0, 2.0, *calm], [0.0, 0.15, *calm]) == [0.0, 2.0, 2.0, 2.0, 0.0, 0.0]
 
 
 def test_a_tier_is_what_the_votes_ask_for():
-    """R1: TECHNICAL over 0.5, held to 0.35; the fast path: 0.84 x S24's score + 0.36 x S25's over 0.6."""
-    assert moved_tier("steward", [1.4], [0.07]) == [2.0]  # 0.84 x 0.6 + 0.36 x 0.333 = 0.624
-    assert moved_tier("steward", [1.4], [0.06]) == [0.0]  # 0.84 x 0.6 + 0.36 x 0.25 = 0.594
+    """R1: TECHNICAL's third score over 0.35, held to 0.35; 0.76 x S24's score + 0.72 x S25's over 0.6."""
+    assert moved_tier(voting(), [1.4], [0.06]) == [2.0]  # 0.76 x 0.6 + 0.72 x 0.25 = 0.636
+    assert moved_tier(voting(), [1.4], [0.05]) == [0.0]  # 0.76 x 0.6 + 0.72 x 0.167 = 0.576
     # two families have SEVERE alone, and R2's two sources
-    assert moved_tier("steward", [9.0], [0.3]) == [2.0]
-    assert moved_tier("classic", [9.0], [0.3]) == [0.0]  # it has no fast path
-    assert moved_tier("steward", [0.0] * 3, [0.0] * 3, [0.51, 0.36, 0.34]) == [1.0, 1.0, 0.0]
+    assert moved_tier(voting(), [9.0], [0.3]) == [2.0]
+    assert moved_tier(voting(fast_vote=None), [9.0], [0.3]) == [0.0]
+    assert moved_tier(voting(), [0.0] * 4, [0.0] * 4, [0.65, 0.67, 0.36, 0.34]) == [0.0, 1.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(("vote", "needed"), [(0.4, 0.66), (0.6, 0.66), (0.7, 0.7)])
+def test_technical_alone_needs_its_third_score_too(vote: float, needed: float):
+    """R1: the third is 0.31 under the score and must be over 0.35: a vote under 0.66 moves nothing."""
+    scores = [needed - 0.01, needed + 0.01]
+    assert moved_tier(voting(vote=vote), [0.0] * 2, [0.0] * 2, scores) == [0.0, 1.0]
 
 
 def test_a_score_that_is_not_low_keeps_the_tier():
     """R3: down only with every vote under vote_off and the fast mean under half of fast_vote."""
     quiet = [0.0] * 4
-    assert moved_tier("steward", [2.0, *quiet], [0.15, *quiet], [0.0, 0.4, 0.4, 0.4, 0.3])[1:] == [2, 2, 2, 0]
-    assert moved_tier("steward", [2.0, 1.3, 1.3, 1.3, 0.9], [0.15, *quiet])[1:] == [2, 2, 2, 0]
+    scores = [0.0, 0.4, 0.4, 0.4, 0.3]
+    assert moved_tier(voting(), [2.0, *quiet], [0.15, *quiet], scores)[1:] == [2, 2, 2, 0]
+    assert moved_tier(voting(), [2.0, 1.3, 1.3, 1.3, 0.9], [0.15, *quiet])[1:] == [2, 2, 2, 0]
 
 
 def test_budgets_hold_on_every_path():
