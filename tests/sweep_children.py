@@ -29,6 +29,20 @@ def die_once(link: Connection) -> None:
             os._exit(7)
 
 
+def die_idle(link: Connection) -> None:
+    """Answer with the first job and end before there is another; the next process answers all."""
+    study = link.recv()
+    while True:
+        try:
+            job = link.recv()
+        except EOFError:
+            return
+        link.send(("done", [job]))
+        if not (study["folder"] / "died").exists():
+            (study["folder"] / "died").touch()
+            os._exit(7)
+
+
 def hang(link: Connection) -> None:
     """Take a job, say so, and never answer."""
     study = link.recv()

@@ -337,7 +337,7 @@ def test_a_backtest_over_windows(server: CommandServer, tmp_path: Path, data: Da
     )
     ended = server.start(*given, "--policy", "classic", "--policy", "steward", cwd=tmp_path).wait()
     assert ended.code == 0, ended
-    for words in ("quiet", "crash", "classic", "steward", "false a year", "mean of 1 market crises"):
+    for words in ("quiet", "crash", "classic", "steward", "false a year", "mean of 1 market crisis"):
         assert words in ended.out
     document = server.start(*given, "--json", cwd=tmp_path).wait().document
     assert [item["id"] for item in document["policies"][0]["windows"]] == ["quiet", "crash"]

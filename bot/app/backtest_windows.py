@@ -98,11 +98,12 @@ def _study(request: WindowsRequest) -> _Study:
     refuse_one_name(request.policies)
     if checks.hold_out is not None:
         hold_out_from_s(0.0, 1.0, share=checks.hold_out)
+    over = stretches_of(request.history)
     if checks.folds is not None:
-        check_folds(checks.folds)
+        check_folds(checks.folds, over.segments)
     return _Study(
         request=request,
-        over=stretches_of(request.history),
+        over=over,
         policies={name: named_policy(name) for name in request.policies},
         market=load_market(request.market),
     )

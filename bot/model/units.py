@@ -41,8 +41,9 @@ def parse_utc_s(text: str, *, field: str) -> int:
     """Return an ISO date or time, UTC when no zone is given, as seconds since the epoch."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # the latter: its zone puts it outside the years 1 to 9999
         raise ConfigError(
             f"{field} must be an ISO 8601 date or time such as 2022-05-09, was {text!r}"
         ) from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    return int(moment.timestamp())

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bot.engine.policy import Policy
 from bot.engine.step import decide as engine_decide
@@ -73,19 +74,22 @@ async def run_backtest(
     records, path, final_positions = await _run_alvh(moments, policy, market, decide, progress)
     runs = [(ALVH, "This program: layered puts by tier.", path)]
     runs += await _run_benchmarks(history, spec, policy, market)
+    known = np.logical_and.reduce([np.isfinite(path.cash_usd + path.hedge_usd) for _, _, path in runs])
     return BacktestResult(
         spec=spec,
         policy_hash=policy.hash,
         times_s=times_s,
         spot_usd=np.array([item.exposures[0].spot_usd for item in moments]),
         position_usd=position_usd,
-        strategies={name: _result(name, about, path, times_s, position_usd) for name, about, path in runs},
+        strategies={
+            name: _result(name, about, path, times_s, position_usd, known=known) for name, about, path in runs
+        },
         records=records,
         tiers=tuple(tier_changes(records)),
         final_positions=final_positions,
         assumptions=market.assumptions(spec.underlying),
         found=history.found,
-        missing=history.missing,
+        missing=(*_unknown_words(times_s, known), *history.missing),
         gaps=tuple(item for item in history.gaps if item.in_range),
         shapes=shapes_of(item.exposures[0].shape for item in moments),
     )
@@ -270,11 +274,18 @@ async def _feed(moments: Sequence[Moment]) -> AsyncIterator[Moment]:
 
 
 def _result(
-    name: str, about: str, path: Path, times_s: FloatArray, position_usd: FloatArray
+    name: str,
+    about: str,
+    path: Path,
+    times_s: FloatArray,
+    position_usd: FloatArray,
+    *,
+    known: NDArray[np.bool_],
 ) -> StrategyResult:
+    """Return one strategy. ``known`` are the hours with a value of every strategy: falls are of these."""
     value_usd = position_usd + path.cash_usd + path.hedge_usd
-    known = np.flatnonzero(np.isfinite(value_usd))
-    last = int(known[-1]) if known.size else 0  # the first hour has no hedge and is always known
+    own = np.flatnonzero(np.isfinite(value_usd))
+    last = int(own[-1]) if own.size else 0  # the first hour has no hedge and is always known
     return StrategyResult(
         name=name,
         about=about,
@@ -286,9 +297,20 @@ def _result(
         perpetuals=path.perpetuals,
         final_value_usd=float(value_usd[last]),
         final_s=float(times_s[last]),
-        max_drawdown=max_drawdown(value_usd, times_s=times_s, hole_s=HOLE_S),
+        max_drawdown=max_drawdown(value_usd[known], times_s=times_s[known], hole_s=HOLE_S),
         cost_usd=float(position_usd[last] - value_usd[last]),
     )
+
+
+def _unknown_words(times_s: FloatArray, known: NDArray[np.bool_]) -> Iterator[str]:
+    """Yield a line where some hours leave the value of a hedge unknown: nothing is compared in them."""
+    unknown = np.flatnonzero(~known)
+    if unknown.size:
+        yield (
+            f"values: in {unknown.size:,} of {known.size:,} hours a hedge has no price, first at "
+            f"{iso_utc(times_s[unknown[0]])}; falls are of the other hours, for all alike, and a final value "
+            "is the last known"
+        )
 
 
 def _position_usd(moment: Moment) -> float:

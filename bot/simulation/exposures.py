@@ -8,6 +8,7 @@ from bot.model.exposure import Exposure, ExposureKind, LpShape
 from bot.quant import lp
 
 UNDERLYINGS = ("BTC", "ETH")
+_STABLES = ("DAI", "DOLA", "FRAX", "GHO", "MIM", "UST")  # of one dollar, with no USD in the name
 _FORM = "v2:ETH/USDC:1000000, v3:ETH/USDC:0.2:1000000 (half-width, value) or v3:ETH/USDC:1000000:-20%:+20%"
 _KINDS = {
     "v2": (ExposureKind.UNISWAP_V2, "uniswap-v2"),
@@ -125,9 +126,11 @@ def at_price(exposure: Exposure, spot_usd: float) -> Exposure:
 
 def _pair(text: str) -> tuple[str, str]:
     underlying, _, stable = text.partition("/")
-    if underlying not in UNDERLYINGS or not stable.isalnum():
+    # Any other token would count as one dollar, and every figure would be wrong.
+    is_stable = stable.isalnum() and ("USD" in stable.upper() or stable in _STABLES)
+    if underlying not in UNDERLYINGS or not is_stable:
         raise ConfigError(
-            f"--exposure: the pair must be {' or '.join(UNDERLYINGS)} over a stable, "
+            f"--exposure: the pair must be {' or '.join(UNDERLYINGS)} over a dollar stable, "
             f"such as ETH/USDC, was {text!r}"
         )
     return underlying, stable

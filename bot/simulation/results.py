@@ -31,7 +31,7 @@ class StrategyResult:
     outcomes: tuple[LegOutcome, ...]
     final_value_usd: float  # at the last hour with a known value
     final_s: float
-    max_drawdown: float  # fraction; none runs across a hole over 36 h
+    max_drawdown: float  # fraction, of hours with a value of every strategy; none crosses a hole over 36 h
     cost_usd: float  # paid for hedges, less received, less what the remaining ones are worth
     perpetuals: tuple[
         PerpetualOutcome, ...

@@ -43,6 +43,11 @@ def percent(value: float) -> str:
     return f"{100.0 * value:.1f} %" if math.isfinite(value) else UNKNOWN
 
 
+def crises_words(many: int) -> str:
+    """Return "1 market crisis", "7 market crises"."""
+    return f"{many} market cris{'is' if many == 1 else 'es'}"
+
+
 def when(at_s: float) -> str:
     """Return a time in UTC to the minute; "unknown" for NaN."""
     return iso_utc(at_s).replace("T", " ")[:16] if math.isfinite(at_s) else UNKNOWN

@@ -13,6 +13,8 @@ from rich.console import Console
 from bot.app.backtest_windows import backtest_windows
 from bot.errors import ConfigError
 from bot.simulation.requests import Checks, HistoryRequest, WindowsRequest
+from bot.simulation.windows.measures import Reached
+from bot.simulation.windows.report import windows_report
 from bot.simulation.windows.results import unseen_words
 from bot.simulation.windows.terminal import print_windows
 
@@ -182,6 +184,36 @@ def test_files_that_only_some_windows_lack_are_named_with_these(tmp_path):
 def test_what_cannot_be_meant_is_refused(data, tmp_path, changes, words):
     with pytest.raises(ConfigError, match=words):
         run(data, windows_file(tmp_path, CALM), **changes)
+
+
+def test_more_folds_than_the_history_has_room_for_are_refused_before_anything_is_run(data, tmp_path):
+    told = []
+    with pytest.raises(ConfigError, match=r"--walk-forward 6 needs 7 months of history, was 0\.7"):
+        run(
+            data,
+            windows_file(tmp_path, CRASH),
+            lead_days=None,
+            start="2022-04-10",
+            folds=6,
+            progress=lambda *hours: told.append(hours),
+        )
+    assert told == []
+
+
+def test_a_window_that_was_hardly_seen_has_no_share_on_the_page_either(both):
+    """The terminal and the JSON say unknown: the page and its CSV must not say when a tier stood."""
+    result, *_ = both
+    crash = replace(result.policies[0].windows[2], guarded=Reached(first_s=0.0, since_s=0.0, share=0.2))
+    seen, unseen = (
+        windows_report(replace(result, policies=(_with_last(result.policies[0], window),))).windows[2]
+        for window in (crash, replace(crash, hours_priced=crash.hours // 2))
+    )
+    assert seen.guarded == {"alvh_classic": 0.2}
+    assert math.isnan(unseen.guarded["alvh_classic"])
+
+
+def _with_last(item, window):
+    return replace(item, windows=(*item.windows[:-1], window))
 
 
 def test_windows_outside_the_history_are_refused(data, tmp_path):

@@ -23,6 +23,8 @@ from bot.simulation.backtest import benchmarks, cut_moments, run_backtest
 from bot.simulation.exposures import parse_exposure
 from bot.simulation.history.tables import load_history
 from bot.simulation.market.model import load_market, with_implied_vols
+from bot.simulation.metrics import max_drawdown
+from bot.simulation.report.data import from_backtest
 
 DAY_S, HOUR_S = 86_400, 3_600
 SPEC = parse_exposure("v2:ETH/USDC:1000000")
@@ -151,6 +153,23 @@ def test_a_day_without_index_trades_nothing_and_leaves_values_unknown(folder):
         assert not times & set(result.times_s[blind])
     assert not {item.at_s for item in result.strategies["alvh"].outcomes} & set(result.times_s[blind])
     assert [item.missing_rows for item in result.gaps] == [24]
+
+
+def test_a_fall_in_hours_that_a_hedge_has_no_price_in_is_no_fall_that_it_took_off(folder):
+    """The crash of day 40 to 42 is unknown to every option: the LP's part of it stands beside nothing."""
+    folder.dropped = {"btc_dvol_1h_deribit": set(range(39 * 24 + 20, 60 * 24))}
+    folder.write_all()
+    result = backtest(folder, to_s=START_S + 43 * DAY_S, market=closed_market())
+    assert max_drawdown(result.position_usd) > 0.1
+    alone = result.strategies["unhedged"].max_drawdown
+    assert alone < 0.05
+    assert result.strategies["pput"].max_drawdown == pytest.approx(alone, rel=0.5)
+    report = from_backtest(result)
+    assert (report.unhedged_drawdown, report.hedged_drawdown) == (
+        alone,
+        result.strategies["alvh"].max_drawdown,
+    )
+    assert any(line.startswith("values: in ") and "a hedge has no price" in line for line in result.missing)
 
 
 def test_a_range_that_ends_without_an_index_is_valued_at_its_last_known_hour(folder):

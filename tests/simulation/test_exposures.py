@@ -64,6 +64,11 @@ def test_a_position_without_a_range_is_opened_once():
     assert path.at(0.0, 2_000.0).shape == path.at(400 * DAY_S, 500.0).shape
 
 
+@pytest.mark.parametrize("stable", ["USDC", "DAI", "crvUSD", "FRAX", "UST"])
+def test_any_stable_of_one_dollar_may_be_the_other_side(stable):
+    assert parse_exposure(f"v2:ETH/{stable}:1").stable == stable
+
+
 def test_v2_has_no_range():
     spec = parse_exposure("v2:BTC/USDT:10")
     assert (spec.below, spec.above) == (-1.0, math.inf)
@@ -83,6 +88,8 @@ def test_v2_has_no_range():
         ("v3:ETH/USDC::1000000", "half the width"),
         ("v2:DOGE/USDC:1", "DOGE/USDC"),
         ("v2:ETH:1", "pair"),
+        ("v2:ETH/BTC:1", "over a dollar stable"),  # a bitcoin is no dollar
+        ("v3:BTC/WETH:0.2:1", "over a dollar stable"),
         ("v2:ETH/USDC:many", "many"),
         ("v2:ETH/USDC:nan", "nan"),
         ("v2:ETH/USDC:-5", "-5"),

@@ -64,6 +64,11 @@ class HistoryTable:
         return (*self.positive, *self.not_negative, *self.any_sign)
 
     @property
+    def is_hourly_close(self) -> bool:
+        """Whether each row is what an hour closed at: an hour has one."""
+        return self.step_s == HOUR_S and self.shift_s == _HOUR_END_S
+
+    @property
     def columns(self) -> tuple[str, ...]:
         return ("ts", *self.keep, *self.numeric)
 

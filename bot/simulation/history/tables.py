@@ -235,14 +235,14 @@ def _read_rows(path: Path, table: HistoryTable) -> tuple[Rows, tuple[str, ...]]:
         numbers[column] = values
     lines = frame.index[usable]
     numbers = {name: values[usable] for name, values in numbers.items()}
-    rows, bad = _in_order(numbers, lines, bad)
+    rows, bad = _in_order(numbers, lines, bad, is_hourly=table.is_hourly_close)
     return (table.prepare(rows) if rows["at_s"].size else rows), bad
 
 
 def _in_order(
-    rows: Mapping[str, FloatArray], lines: "pd.Index[int]", bad: tuple[str, ...]
+    rows: Mapping[str, FloatArray], lines: "pd.Index[int]", bad: tuple[str, ...], *, is_hourly: bool
 ) -> tuple[Rows, tuple[str, ...]]:
-    """Sort rows by time; of rows with one time the first in the file stays."""
+    """Sort rows by time; of rows with one time the first in the file stays, of an hour's closes the last."""
     late = np.concatenate([[False], np.diff(rows["at_s"]) < 0.0]) if rows["at_s"].size else np.zeros(0, bool)
     bad += _named(lines, late, "a time before the row above, sorted")
     order = np.argsort(rows["at_s"], kind="stable")
@@ -250,6 +250,10 @@ def _in_order(
     repeated = np.concatenate([[False], np.diff(at_s) == 0.0]) if at_s.size else np.zeros(0, dtype=bool)
     bad += _named(lines[order], repeated, "a time that an earlier row has")
     keep = order[~repeated]
+    if is_hourly and keep.size:
+        early = np.append(np.diff(np.ceil(rows["at_s"][keep] / HOUR_S)) == 0.0, False)
+        bad += _named(lines[keep], early, "an hour that a later row has")
+        keep = keep[~early]
     return {name: values[keep] for name, values in rows.items()}, bad
 
 

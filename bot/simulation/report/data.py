@@ -72,11 +72,16 @@ class ReportData:
 
     @property
     def unhedged_drawdown(self) -> float:
-        return max_drawdown(self.unhedged_usd, times_s=self.times_s, hole_s=HOLE_S)
+        return self._drawdown(self.unhedged_usd)
 
     @property
     def hedged_drawdown(self) -> float:
-        return max_drawdown(self.hedged_usd, times_s=self.times_s, hole_s=HOLE_S)
+        return self._drawdown(self.hedged_usd)
+
+    def _drawdown(self, values_usd: FloatArray) -> float:
+        """Return the deepest fall over the steps with both values: what one does not know is neither's."""
+        known = np.isfinite(self.unhedged_usd) & np.isfinite(self.hedged_usd)
+        return max_drawdown(values_usd[known], times_s=self.times_s[known], hole_s=HOLE_S)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from bot.simulation.report.terminal import WIDTH, Rows, hanging
 from bot.simulation.stress.description import Scenario
 from bot.simulation.stress.findings import Finding, Lead, Reproduced, totals
 from bot.simulation.stress.paths import PRICE
-from bot.simulation.wording import UNKNOWN, usd
+from bot.simulation.wording import UNKNOWN, crises_words, usd
 
 _NEVER = "none"
 _MOST_TOLD = 12
@@ -63,13 +63,14 @@ def _totals(mine: Sequence[Finding]) -> list[RenderableType]:
     found = totals(mine)
     alarmed = [f"{item.run.scenario.name} {item.false_alarms}" for item in mine if item.false_alarms]
     lines = [
-        f"Mean of {found['crises']:.0f} market crises: {_number(found['removed'])} % of the drawdown "
+        f"Mean of {crises_words(int(found['crises']))}: {_number(found['removed'])} % of the drawdown "
         f"removed, cost {_number(found['cost'], digits=2)} % of the position.",
         f"False alarms: {', '.join(alarmed) or 'none'}.",
     ]
     unmet = sum(not figure.is_met for item in mine for figure in item.figures)
     if unmet:
-        lines.append(f"{unmet} calibration figures are not met by this seed; --json names them.")
+        are = "figure is" if unmet == 1 else "figures are"
+        lines.append(f"{unmet} calibration {are} not met by this seed; --json names them.")
     return [Text(line) for line in lines]
 
 

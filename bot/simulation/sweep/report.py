@@ -9,7 +9,7 @@ from bot.simulation.report.inputs import Heat, SweepCell, SweepReport
 from bot.simulation.sweep.choice import Flatness
 from bot.simulation.sweep.results import Figures, HoldOut, Row, SweepResult
 from bot.simulation.sweep.space import spoken
-from bot.simulation.wording import UNKNOWN, percent, usd
+from bot.simulation.wording import UNKNOWN, crises_words, percent, usd
 
 _MOST_HEATS = 6
 
@@ -18,7 +18,7 @@ def sweep_report(result: SweepResult) -> SweepReport:
     """Return the report. Heat maps are of pairs of keys that were lists of values, at most six of them."""
     return SweepReport(
         title=f"{result.policy} varied in {len(result.space.keys)} keys by {result.method}, "
-        f"{usd(result.spec.value_usd)} in {result.spec.pool}, {result.crises} market crises",
+        f"{usd(result.spec.value_usd)} in {result.spec.pool}, {crises_words(result.crises)}",
         objective=result.objective.name,
         keys=result.space.keys,
         cells=tuple(map(_cell, result.rows)),
@@ -33,7 +33,7 @@ def sweep_report(result: SweepResult) -> SweepReport:
 
 
 def _rests_on(result: SweepResult) -> Iterator[str]:
-    yield f"{result.crises} market crises with a known hedge: magnitudes, not decimals."
+    yield f"{crises_words(result.crises)} with a known hedge: magnitudes, not decimals."
     yield (
         f"{result.samples} stretches of history, {result.folds} folds, {result.embargo_s / DAY_S:g} days of "
         "embargo after a tested stretch."

@@ -137,7 +137,10 @@ def _dimension(key: str, value: Any, known: Mapping[str, Reader | None]) -> Dime
         )
     for each in value:
         _check(key, each, reader, known)
-    return Choices(key=key, values=_different(key, value), is_ordered=all(map(_is_number, value)))
+    values, is_ordered = _different(key, value), all(map(_is_number, value))
+    return Choices(
+        key=key, values=tuple(sorted(values, key=_size)) if is_ordered else values, is_ordered=is_ordered
+    )
 
 
 def _check(key: str, value: Value, reader: Reader | None, known: Mapping[str, Reader | None]) -> None:
@@ -171,6 +174,12 @@ def _plain(value: Value) -> object:
 
 def _is_number(value: Value) -> bool:
     return quantity(value) is not None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _size(value: Value) -> float:
+    """Return a number as it counts, whatever its unit."""
+    found = quantity(value)
+    return found[0] if found else float(value)
 
 
 def _range(key: str, value: Table, reader: Reader | None) -> Dimension:

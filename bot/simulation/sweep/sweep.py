@@ -127,6 +127,11 @@ def _history(plan: Plan, study: Study) -> _History:
     seen = tuple(at for at, span in enumerate(spans) if span.to_s <= from_s)
     held_out = tuple(at for at, span in enumerate(spans) if span.from_s >= from_s)
     starts, ends = [spans[at].from_s for at in seen], [spans[at].to_s for at in seen]
+    if plan.hold_out and not held_out:
+        raise ConfigError(
+            f"--hold-out {plan.hold_out:g} holds no whole stretch of the {len(spans)} of this history; "
+            "give a larger share"
+        )
     if len(seen) < plan.folds:
         raise ConfigError(
             f"the history has {len(seen)} stretches to choose on, --folds {plan.folds} needs as many; "

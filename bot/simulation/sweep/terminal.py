@@ -12,7 +12,7 @@ from bot.simulation.sweep.choice import OBJECTIVES
 from bot.simulation.sweep.honesty import CrossValidation, Deflated
 from bot.simulation.sweep.results import Figures, Row, SweepResult
 from bot.simulation.sweep.space import spoken
-from bot.simulation.wording import when
+from bot.simulation.wording import crises_words, when
 
 _MOST_KEYS_ABREAST = 4  # columns of keys that 80 columns have room for
 _MOST_ROWS = 12  # of cells; all are in --json
@@ -93,7 +93,7 @@ def _worth(result: SweepResult) -> list[str]:
         )
     if result.hold_out:
         lines.append(f"Held out, seen by no choice: from {when(result.hold_out.from_s)} UTC.")
-    lines.append(f"All of it rests on {result.crises} market crises: magnitudes, not decimals.")
+    lines.append(f"All of it rests on {crises_words(result.crises)}: magnitudes, not decimals.")
     return lines
 
 

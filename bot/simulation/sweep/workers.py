@@ -6,6 +6,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -119,7 +120,7 @@ class LocalWorkers:
                     yield found
 
     def _hand_out(self, rounds: _Round) -> None:
-        for worker in self._workers:
+        for worker in tuple(self._workers):
             if worker.job is None and rounds.waiting:
                 self._give(worker, rounds)
         while rounds.waiting and len(self._workers) < self._processes:
@@ -128,14 +129,18 @@ class LocalWorkers:
 
     def _give(self, worker: _Worker, rounds: _Round) -> None:
         worker.job = rounds.waiting.popleft()
-        worker.link.send(rounds.jobs[worker.job])
+        try:
+            worker.link.send(rounds.jobs[worker.job])
+        except OSError:  # it ended while it had nothing to do
+            self._replace(worker, rounds)
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=self._serve, args=(theirs,), daemon=True)
         process.start()
         theirs.close()  # so that the end of the process is the end of the link
-        ours.send(self._study)
+        with suppress(OSError):  # one that has ended already is replaced when it is given its job
+            ours.send(self._study)
         return _Worker(process=process, link=ours)
 
     def _hear(self, worker: _Worker, rounds: _Round, on_hours: Hours) -> Done | None:

@@ -308,7 +308,7 @@ def _inside(times_s: FloatArray, windows: Sequence[Window]) -> NDArray[np.bool_]
 def _removed(window: Window, times_s: FloatArray, position: FloatArray, gains: FloatArray) -> float:
     """Return 1 - hedged / unhedged drawdown in a window, as ``measures`` reckons it."""
     known = (times_s >= window.start_s) & (times_s <= window.end_s) & np.isfinite(gains)
-    if int(known.sum()) < COVERAGE * (window.end_s - window.start_s) / HOUR_S:
+    if int((known & (times_s > window.start_s)).sum()) < COVERAGE * (window.end_s - window.start_s) / HOUR_S:
         return math.nan
     at_s, alone, gain = times_s[known], position[known], gains[known]
     unhedged = max_drawdown(alone, times_s=at_s, hole_s=HOLE_S)

@@ -175,12 +175,14 @@ def _window(track: Track, window: Window) -> WindowFinding:
     gains = {name: account_of(track, name).gain_usd[part] for name in names}
     position = track.position_usd[part]
     known = np.logical_and.reduce([np.isfinite(gain) for gain in gains.values()])
-    enough = int(known.sum()) >= COVERAGE * hours
+    counted = times_s > window.start_s  # the hour that ends at the start is a base, no hour of the window
+    hours_hedgeable = int((known & counted).sum())
+    enough = hours_hedgeable >= COVERAGE * hours
     return WindowFinding(
         window=window,
         hours=hours,
-        hours_priced=min(int(inside.size), hours),  # the hour that ends at the start is a base, no hour more
-        hours_hedgeable=min(int(known.sum()), hours),
+        hours_priced=min(int(counted.sum()), hours),
+        hours_hedgeable=min(hours_hedgeable, hours),
         fall=fall,
         peak_s=float(times_s[peak]),
         low_s=float(times_s[low]),

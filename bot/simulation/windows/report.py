@@ -9,7 +9,7 @@ from bot.simulation.report.inputs import ControlFigures, StrategyFigures, Window
 from bot.simulation.results import UNHEDGED
 from bot.simulation.windows.comparison import StrategyFinding, policy_name
 from bot.simulation.windows.intervals import MoneyRange
-from bot.simulation.windows.measures import MoneyFinding, Reached
+from bot.simulation.windows.measures import MoneyFinding, Reached, WindowFinding
 from bot.simulation.windows.results import WindowsResult, gap_words, unseen_words
 from bot.simulation.wording import percent, strategy_name, usd
 
@@ -83,13 +83,14 @@ def _window(result: WindowsResult, hedged: Sequence[StrategyFinding], at: int) -
         is_market_crisis=first.is_market_crisis,
         unhedged=first.unhedged,
         hedged={item.name: item.windows[at].hedged.get(item.account, math.nan) for item in hedged},
-        guarded={name: _share(item.guarded) for name, item in stood.items()},
-        elevated={name: _share(item.elevated) for name, item in stood.items()},
+        guarded={name: _share(item, item.guarded) for name, item in stood.items()},
+        elevated={name: _share(item, item.elevated) for name, item in stood.items()},
     )
 
 
-def _share(reached: Reached | None) -> float:
-    return reached.share if reached else math.nan
+def _share(item: WindowFinding, reached: Reached | None) -> float:
+    """Return the share of the fall at which a tier stood; of a window that was hardly seen it is unknown."""
+    return reached.share if reached and item.is_known else math.nan
 
 
 def _control(result: WindowsResult) -> ControlFigures | None:

@@ -14,7 +14,7 @@ from bot.simulation.windows.comparison import made_worse, policy_name
 from bot.simulation.windows.control import ControlFinding
 from bot.simulation.windows.measures import MoneyFinding, Reached, TierFinding, WindowFinding
 from bot.simulation.windows.results import PolicyFindings, WindowsResult, gap_words, unseen_words
-from bot.simulation.wording import strategy_name, when
+from bot.simulation.wording import crises_words, strategy_name, when
 
 _LATE = "none"
 _BLANK = "?"
@@ -48,7 +48,8 @@ def summary(result: WindowsResult) -> RenderableType:
 
 def _run_words(result: WindowsResult) -> str:
     if math.isfinite(result.lead_s):
-        return f"each stretch begun {result.lead_s / DAY_S:g} days before its window"
+        days = result.lead_s / DAY_S
+        return f"each stretch begun {days:g} day{'' if days == 1.0 else 's'} before its window"
     return f"{when(result.from_s)} to {when(result.to_s)}; nothing runs across a hole of over 36 h"
 
 
@@ -114,7 +115,7 @@ def _side_by_side(result: WindowsResult) -> list[RenderableType]:
             "Alarms outside crises: entries to ELEVATED",
             _table(_ALARMS, [(item.policy, item.tiers) for item in policies]),
         ),
-        (f"Money; removed is the mean of {many} market crises", _table(_MONEY, monies)),
+        (f"Money; removed is the mean of {crises_words(many)}", _table(_MONEY, monies)),
         *([("The same with spread and skew doubled", _table(_MONEY, doubled))] if doubled else []),
     )
     shown = [part for title, table in titled for part in (Text(title, style="bold"), table, Text(""))]

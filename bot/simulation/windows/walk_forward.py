@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bot.errors import ConfigError
+from bot.model.market import FloatArray
 from bot.model.units import DAY_S, iso_utc
 from bot.simulation.results import ALVH
 from bot.simulation.windows.comparison import or_none, policy_name
-from bot.simulation.windows.file import AFTER_CRISIS_S, Window
+from bot.simulation.windows.file import AFTER_CRISIS_S, Segment, Window
 from bot.simulation.windows.measures import MoneyFinding, money_finding, window_findings
 from bot.simulation.windows.run import Account, Track
 from bot.simulation.windows.splits import hold_out_from_s, walk_forward_splits
@@ -72,15 +73,9 @@ def walk_forward(
     Stretches of 10 days that end within a crisis's 7 days before the test are not learnt from. Raises
     ConfigError for more folds than the history has room for.
     """
-    check_folds(folds)
-    first_s, last_s = _range(tracks)
-    starts = np.arange(first_s, last_s - 0.5 * _SAMPLE_S, _SAMPLE_S)
-    needed = _LEAST_SAMPLES * (folds + 1)
-    if starts.size < needed:
-        raise ConfigError(
-            f"--walk-forward {folds} needs {folds + 1} months of history, was {starts.size / 3:.1f}; "
-            "give fewer"
-        )
+    first_s, last_s = _range(_segments(tracks))
+    check_folds(folds, _segments(tracks))
+    starts = _starts(first_s, last_s)
     ends = np.append(starts[1:], last_s)
     splits = walk_forward_splits(starts, ends, folds=folds, embargo_s=AFTER_CRISIS_S)
     return tuple(
@@ -94,15 +89,21 @@ def walk_forward(
     )
 
 
-def check_folds(folds: int) -> None:
-    """Raises ConfigError for a number of folds that no history has."""
+def check_folds(folds: int, segments: Sequence[Segment]) -> None:
+    """Raises ConfigError for a number of folds that no history has, or this one has no room for."""
     if not 1 <= folds <= MOST_FOLDS:
         raise ConfigError(f"--walk-forward must be between 1 and {MOST_FOLDS} folds, was {folds}")
+    samples = _starts(*_range(segments)).size
+    if samples < _LEAST_SAMPLES * (folds + 1):
+        raise ConfigError(
+            f"--walk-forward {folds} needs {folds + 1} months of history, was "
+            f"{samples / _LEAST_SAMPLES:.1f}; give fewer folds or more history"
+        )
 
 
 def hold_out(tracks: Mapping[str, Sequence[Track]], windows: Sequence[Window], *, share: float) -> HoldOut:
     """Return the figures before and after the cut that leaves the last ``share`` of the time aside."""
-    first_s, last_s = _range(tracks)
+    first_s, last_s = _range(_segments(tracks))
     cut_s = hold_out_from_s(first_s, last_s, share=share)
     return HoldOut(
         from_s=cut_s,
@@ -171,12 +172,17 @@ def _figures(
     return found
 
 
-def _range(tracks: Mapping[str, Sequence[Track]]) -> tuple[float, float]:
-    every = [track for mine in tracks.values() for track in mine]
-    return (
-        float(min(track.segment.start_s for track in every)),
-        float(max(track.segment.end_s for track in every)),
-    )
+def _segments(tracks: Mapping[str, Sequence[Track]]) -> list[Segment]:
+    return [track.segment for mine in tracks.values() for track in mine]
+
+
+def _range(segments: Sequence[Segment]) -> tuple[float, float]:
+    return float(min(item.start_s for item in segments)), float(max(item.end_s for item in segments))
+
+
+def _starts(first_s: float, last_s: float) -> FloatArray:
+    """Return where the samples begin that folds are made of."""
+    return np.arange(first_s, last_s - 0.5 * _SAMPLE_S, _SAMPLE_S)
 
 
 def _monies(found: Mapping[str, MoneyFinding]) -> dict[str, object]:

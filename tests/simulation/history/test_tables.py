@@ -265,6 +265,17 @@ def test_rows_out_of_order_are_sorted(folder):
     )
 
 
+def test_of_two_closes_of_one_hour_the_last_stays_and_the_other_is_named(folder):
+    """An hour has one price: a second one would be a second moment at the same time."""
+    lines = folder.lines(SPOT)
+    late = lines[41 * 24].replace(":00:00Z", ":00:20Z").replace(str(price_at(41 * 24 - 1)), "1.0")
+    folder.rewrite(SPOT, [*lines[: 41 * 24 + 1], late, *lines[41 * 24 + 1 :]])
+    history = load(folder)
+    assert history.found[0].bad_rows == ("1 row with an hour that a later row has, first at line 986",)
+    assert history.price.times_s.size == 50 * 24
+    assert history.price.values.min() > 1_000.0
+
+
 def test_a_gap_in_the_range_is_named_with_its_rows(folder):
     folder.dropped = {DVOL: set(range(40 * 24, 41 * 24))}
     folder.write_all()

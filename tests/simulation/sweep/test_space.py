@@ -65,6 +65,8 @@ def test_a_set_wins_over_the_file(tmp_path):
     [
         ("tiers.fast_vote=0.6,0.7", (0.6, 0.7)),
         ("tiers.fast_vote=0.6..0.8:0.1", (0.6, 0.7, 0.8)),
+        ("tiers.fast_vote=0.8,0.6,0.7", (0.6, 0.7, 0.8)),  # neighbours differ by one step of the number
+        ("tiers.cooldown=1 d,360 min,12 h", ("360 min", "12 h", "1 d")),
         ("tail.ladder=1..7:3", (1, 4, 7)),
         ("tiers.fast_vote=off,0.75", ("off", 0.75)),
         ("near.delta_share.ELEVATED=15 %,25%", ("15 %", "25%")),

@@ -162,6 +162,7 @@ def test_without_a_crisis_no_cell_is_chosen_and_it_says_so(tmp_path):
         ({"folds": 2}, "was 2"),
         ({"folds": 10}, "the history has 8 stretches to choose on, --folds 10 needs as many"),
         ({"hold_out": 0.95}, "--hold-out must be a share from 0 to under 0.9, was 0.95"),
+        ({"hold_out": 0.001}, "--hold-out 0.001 holds no whole stretch of the 8 of this history; give"),
         ({"hold_out": 0.8}, "the history has 1 stretches"),
         ({"objective": Objective(name="profit")}, "--objective must be one of .*was 'profit'"),
     ],

@@ -47,6 +47,16 @@ def test_a_job_whose_process_dies_is_run_again_by_another(tmp_path: Path):
     assert sorted(told) == [(at, 5) for at in range(4)]
 
 
+def test_a_process_that_dies_with_nothing_to_do_is_replaced_at_the_next_job(tmp_path: Path):
+    """A Bayesian search asks in rounds: between two of them a process may wait, and be ended."""
+    with LocalWorkers({"folder": tmp_path}, 1, serve=sweep_children.die_idle) as workers:  # type: ignore[arg-type]
+        first = dict(workers.run(["a"], ignored))  # type: ignore[list-item]
+        workers._workers[0].process.join(30.0)
+        second = dict(workers.run(["b", "c"], ignored))  # type: ignore[list-item]
+    assert first == {0: ["a"]}
+    assert second == {0: ["b"], 1: ["c"]}
+
+
 def test_a_job_that_ends_every_process_is_given_up(tmp_path: Path):
     words = "an evaluation ended its process 3 times, last with code 7; what is done is kept"
     with (

@@ -43,6 +43,8 @@ def test_windows_are_read_in_time_order(tmp_path, name):
         ((HEAD, CALM, "x,2022-04-09,2022-04-14,dev,panic"), "line 3: kind must be one of .* was 'panic'"),
         ((HEAD, ",2022-04-09,2022-04-14,dev,calm"), "line 2: id must name the window"),
         ((HEAD, "x,soon,2022-04-14,dev,calm"), "start_utc"),
+        ((HEAD, "x,0001-01-01T00:00:00+14:00,2022-04-14,dev,calm"), "start_utc must be an ISO 8601 date"),
+        ((HEAD, "x,2022-04-14,9999-12-31T23:00:00-12:00,dev,calm"), "end_utc_exclusive must be an ISO"),
         ((HEAD, "x,2022-04-14,2022-04-14,dev,calm"), "at least a day after"),
         ((HEAD, "x,2022-04-14,2022-04-09,dev,calm"), "at least a day after"),
         ((HEAD, CALM, CALM.replace("03-", "05-")), "quiet is used twice"),

@@ -114,12 +114,18 @@ def test_a_bridge_or_a_small_fall_is_no_market_crisis():
 
 
 def test_a_crisis_with_too_few_prices_is_counted_as_unseen_and_never_as_early():
-    item = track(FALL, [2] * 25, CRASH, keep=range(14))  # 14 of 24 hours
+    item = track(FALL, [2] * 25, CRASH, keep=range(14))  # 13 of 24 hours
     findings = window_findings([item], [CRASH])
     tiers = tier_finding([item], findings, price_of(item))
     assert not findings[0].is_known
     assert (tiers.crises, tiers.crises_unseen, tiers.guarded_early, tiers.elevated_half) == (1, 1, 0, 0)
-    assert "crash: 10 of 24 hours without a price; too few for a figure" in unseen_words(findings)
+    assert "crash: 11 of 24 hours without a price; too few for a figure" in unseen_words(findings)
+
+
+def test_an_hour_that_is_missing_is_not_made_up_for_by_the_hour_before_the_window():
+    item = track(FALL, [0] * 25, CRASH, keep=[*range(7), *range(8, 25)])
+    (found,) = window_findings([item], [CRASH])
+    assert (found.hours, found.hours_priced, found.hours_hedgeable) == (24, 23, 23)
 
 
 def test_a_window_that_was_not_run_is_unseen():
@@ -153,7 +159,7 @@ def test_hours_without_option_prices_are_left_out_on_both_sides():
     item = track(FALL, [0] * 25, CRASH, gain=gain)
     (found,) = window_findings([item], [CRASH])
     assert found.unhedged == found.hedged["alvh"] == pytest.approx(0.3)
-    assert "crash: 8 of 24 hours without an implied volatility" in unseen_words([found])
+    assert "crash: 9 of 24 hours without an implied volatility" in unseen_words([found])
 
 
 def test_a_hedge_known_in_under_60_percent_of_hours_is_unknown_not_nothing():
