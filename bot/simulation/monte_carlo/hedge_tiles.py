@@ -1,8 +1,7 @@
 """LP position, tiers, three put layers and a perpetual along many paths: the compiled loops.
 
 Money is in units of all exposures' value at the start, prices in units of their own start. ``hedge_twin``
-states
-the same in numpy. Nothing uses fast-math: both give the same bits, and so the same tiers and orders.
+states the same in numpy. Nothing uses fast-math: both give the same bits, and so the same tiers and orders.
 """
 
 from typing import Any

@@ -1,9 +1,8 @@
 """Random bits, normals, exponential and normal distribution in float32, compiled without calls or branches.
 
-``twin_maths`` states the same in numpy; without fused multiply-add both give the same bits. float32 halves
-the
-work of every lane, and its rounding (6e-8) is far under the sampling error of any number of paths that fits
-a machine.
+``path_twin`` states the same in numpy; without fused multiply-add both give the same bits. float32 halves the
+work of every lane, and its rounding (6e-8) is far under the sampling error of any number of paths that fits a
+machine.
 """
 
 from typing import Any
@@ -77,8 +76,7 @@ COS = tuple(
     )
 )
 
-# N(-y) = n(y) (b1 t + ... + b5 t**5), t = 1 / (1 + p y), y >= 0: Abramowitz and Stegun 26.2.17, |error| <
-# 7.5e-8.
+# N(-y) = n(y) (b1 t + ... + b5 t**5), t = 1 / (1 + p y), y >= 0: Abramowitz and Stegun 26.2.17, to 7.5e-8.
 TAIL_P = np.float32(0.2316419)
 TAIL = tuple(np.float32(x) for x in (0.319381530, -0.356563782, 1.781477937, -1.821255978, 1.330274429))
 INV_SQRT_2PI = np.float32(0.3989422804014327)
@@ -93,8 +91,7 @@ def mix(z: Any) -> Any:
 
 
 # Written out: a loop over the coefficients leaves numba's counter behind, for which the compiler peels the
-# first
-# lane off every tile and does the last ones one by one.
+# first lane off every tile and does the last ones one by one.
 
 
 @compiled_kernel(inline="always", fastmath=False)

@@ -32,20 +32,10 @@ from bot.simulation.monte_carlo.lane_maths import (
 LANES = 256  # paths of a tile
 
 # Rows of an asset, each LANES long at a fixed place of one flat array.
-X, ROOT, SPOT, SPOT_MOVE, MOVED = (
-    0,
-    1,
-    2,
-    3,
-    4,
-)  # log price, its root, price over its start, changes in this step
-IV, IV2, SIGMAS, RISE, PER_IV = (
-    5,
-    6,
-    7,
-    8,
-    9,
-)  # implied vol, its square, move in deviations of it, its rise, inverse
+# Log price, its root, price over its start; how price and log price changed in this step.
+X, ROOT, SPOT, SPOT_MOVE, MOVED = range(5)
+# Implied vol, its square, the move in deviations of it, its rise, its inverse.
+IV, IV2, SIGMAS, RISE, PER_IV = range(5, 10)
 SLOPE, FUNDING, STRESS = 10, 11, 12  # skew, funding a year and stress (0 to 1) that stand at the implied vol
 Y, Q = 13, 14  # log vol less its mean, variance a year
 E1, E2 = 15, 16  # standard normals of price and of vol
