@@ -1,8 +1,8 @@
 """``scripts/bench montecarlo``: 100,000 paths of 365 days with an LP, fees and three put layers.
 
 Ours is the program's own kernel on the packaged model (jumps, stochastic vol, two regimes), all three layers
-held all the time, rolled, marked every day, within budgets. numpy does the same job a step at a time on chunks
-that stay in the cache, with its own generator and functions, in float32 as we do; before timing, the means of
+held all the time, rolled, marked daily, within budgets. numpy does the same job a step at a time, on chunks
+that stay in cache, with its own generator and functions, in float32 as we do; before timing, the means of
 both must agree. QuantLib's side does less: plain geometric Brownian paths, options worth their payoff only.
 """
 
