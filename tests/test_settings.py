@@ -33,7 +33,7 @@ def test_a_variable_in_the_file_is_filled(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("id = 31337", "id = 31337\nspeed = 9", "unknown key chain.speed"),
+        ("id = 31337", "id = 31337\nspeed = 9", r"unknown key chain\.speed; there are id, rpc_url, "),
         ("id = 31337", "id = -1", r"chain\.id: .*greater than 0, was -1"),
         ("[chain]\nid = 31337", "[chain]", r"chain\.id is missing"),
         ("heartbeat_s = 3600", "heartbeat_s = 'soon'", r"feeds\.0\.heartbeat_s: .*was 'soon'"),
@@ -45,7 +45,9 @@ def test_a_variable_in_the_file_is_filled(tmp_path, monkeypatch):
         ("0x5FbDB2315678", "0x5fbDB2315678", "wrong checksum"),
         ("http://127.0.0.1:8545/secret-key", "${NOT_SET_ANYWHERE}", "NOT_SET_ANYWHERE"),
         ("[chain]", "[chain", "not valid TOML"),
-        ("[[feeds]]", "[surprise]\nx = 1\n[[feeds]]", "unknown key surprise"),
+        ("[[feeds]]", "[surprise]\nx = 1\n[[feeds]]", "unknown key surprise; there are chain, "),
+        ("[chain]", "[chian]", "unknown key chian; did you mean chain$"),
+        ("heartbeat_s", "hartbeat_s", r"unknown key feeds\.0\.hartbeat_s; did you mean heartbeat_s$"),
     ],
 )
 def test_each_bad_value_is_named(tmp_path, old, new, message):

@@ -39,6 +39,7 @@ from bot.settings.sections import (
     PositionSettings,
     WebSettings,
 )
+from bot.settings.shape import keys_at, nearest
 from bot.settings.signer import CapSettings, SignerSettings
 from bot.settings.watch import KINDS, WatchSettings
 
@@ -182,13 +183,15 @@ def _variable(name: str, path: Path) -> str:
 
 
 def _first_problem(error: ValidationError) -> str:
-    """Say the first problem in one line, without the value of a secret."""
-    problem = error.errors(include_url=False)[0]
+    """Say the first problem in one line, without the value of a secret; a wrong key before what it lacks."""
+    problems = error.errors(include_url=False)
+    problem = next((item for item in problems if item["type"] == "extra_forbidden"), problems[0])
     inner = problem["ctx"] if problem["type"] == "watch_field" else {}
     kind, given = inner.get("type", problem["type"]), inner.get("input", problem["input"])
     field = ".".join(str(part) for part in (*problem["loc"], inner.get("field", "")) if part != "")
     if kind == "extra_forbidden":
-        return f"unknown key {field}; see .env.example and docs/configuration.md for the keys"
+        *place, key = problem["loc"]
+        return f"unknown key {field}; {nearest(str(key), keys_at(Settings, place))}"
     if kind in ("missing", "missing_keyword_only_argument", "missing_argument"):
         return f"{field} is missing"
     shown = isinstance(given, str | int | float) and field and not _SECRET.search(field)

@@ -6,7 +6,7 @@ are walked alike, so that no section has to say which of its keys are addresses.
 
 import difflib
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -76,6 +76,26 @@ def field_names(kind: type) -> tuple[str, ...]:
     return tuple(item.name for item in fields(kind) if item.init)
 
 
+def keys_at(kind: Any, path: Sequence[int | str]) -> tuple[str, ...]:
+    """Return the keys that the table at a place may have; none where it is no table or its keys are free."""
+    for step in path:
+        if isinstance(step, int):
+            kind = next((get_args(arm)[0] for arm in _arms(kind) if get_origin(arm) in (tuple, list)), None)
+        else:
+            part = next((arm for arm in _arms(kind) if _is_part(arm)), None)
+            kind = _hints(part).get(step) if part is not None else _entry_kind(kind)
+    part = next((arm for arm in _arms(kind) if _is_part(arm)), None)
+    return tuple(_hints(part)) if part is not None else ()
+
+
+def nearest(key: str, allowed: Sequence[str]) -> str:
+    """Return the key that was meant, or all there are, as words."""
+    if not allowed:
+        return "see docs/configuration.md for the keys"
+    like = difflib.get_close_matches(key, allowed, n=1)
+    return f"did you mean {like[0]}" if like else f"there are {', '.join(allowed)}"
+
+
 def _reference(kind: Any, value: str, *, path: str, resolve: Resolve) -> Any:
     arms = _arms(kind)
     if value.startswith("@") and Address in arms:
@@ -104,9 +124,7 @@ def _refuse_unknown(part: Any, value: Mapping[str, Any], path: str) -> None:
     allowed = field_names(part)
     for key in value:
         if key not in allowed:
-            like = difflib.get_close_matches(str(key), allowed, n=1)
-            hint = f"did you mean {like[0]}" if like else f"there are {', '.join(allowed)}"
-            raise ConfigError(f"unknown key {path}.{key}; {hint}")
+            raise ConfigError(f"unknown key {path}.{key}; {nearest(str(key), allowed)}")
 
 
 def _entry_kind(kind: Any) -> Any:
