@@ -62,28 +62,20 @@ async def run_backtest(
 
     Raises ConfigError when the history has no hour in its range.
     """
-    priced = with_implied_vols(history, market)
-    moments = tuple(cut_moments(priced, spec, fee_apr=market.fee_apr, position=market.position(spec)))
-    if not moments:
-        raise ConfigError(
-            f"no hour with a price between {iso_utc(history.from_s)} and {iso_utc(history.to_s)}; "
-            "choose another --from and --to"
-        )
+    moments = _moments_of(history, spec, market)
     times_s = np.array([item.now_s for item in moments])
     position_usd = np.array([_position_usd(item) for item in moments])
     records, path, final_positions = await _run_alvh(moments, policy, market, decide, progress)
     runs = [(ALVH, "This program: layered puts by tier.", path)]
     runs += await _run_benchmarks(history, spec, policy, market)
-    known = np.logical_and.reduce([np.isfinite(path.cash_usd + path.hedge_usd) for _, _, path in runs])
+    strategies, known = _side_by_side(runs, times_s, position_usd)
     return BacktestResult(
         spec=spec,
         policy_hash=policy.hash,
         times_s=times_s,
         spot_usd=np.array([item.exposures[0].spot_usd for item in moments]),
         position_usd=position_usd,
-        strategies={
-            name: _result(name, about, path, times_s, position_usd, known=known) for name, about, path in runs
-        },
+        strategies=strategies,
         records=records,
         tiers=tuple(tier_changes(records)),
         final_positions=final_positions,
@@ -93,6 +85,17 @@ async def run_backtest(
         gaps=tuple(item for item in history.gaps if item.in_range),
         shapes=shapes_of(item.exposures[0].shape for item in moments),
     )
+
+
+def _moments_of(history: History, spec: ExposureSpec, market: Market) -> tuple[Moment, ...]:
+    priced = with_implied_vols(history, market)
+    moments = tuple(cut_moments(priced, spec, fee_apr=market.fee_apr, position=market.position(spec)))
+    if not moments:
+        raise ConfigError(
+            f"no hour with a price between {iso_utc(history.from_s)} and {iso_utc(history.to_s)}; "
+            "choose another --from and --to"
+        )
+    return moments
 
 
 async def _run_benchmarks(
@@ -273,6 +276,15 @@ async def _feed(moments: Sequence[Moment]) -> AsyncIterator[Moment]:
         yield moment
 
 
+def _side_by_side(
+    runs: Sequence[tuple[str, str, Path]], times_s: FloatArray, position_usd: FloatArray
+) -> tuple[dict[str, StrategyResult], NDArray[np.bool_]]:
+    """Return every strategy by name, and the hours with a value of all of them: falls are of these."""
+    known = np.logical_and.reduce([np.isfinite(path.cash_usd + path.hedge_usd) for _, _, path in runs])
+    found = {run[0]: _result(*run, times_s, position_usd, known=known) for run in runs}
+    return found, known
+
+
 def _result(
     name: str,
     about: str,
@@ -282,7 +294,6 @@ def _result(
     *,
     known: NDArray[np.bool_],
 ) -> StrategyResult:
-    """Return one strategy. ``known`` are the hours with a value of every strategy: falls are of these."""
     value_usd = position_usd + path.cash_usd + path.hedge_usd
     own = np.flatnonzero(np.isfinite(value_usd))
     last = int(own[-1]) if own.size else 0  # the first hour has no hedge and is always known
