@@ -5,15 +5,21 @@ from typing import Annotated
 
 import typer
 
-from bot.cli.shared import DEFAULT_CONFIG, EXIT_ERROR, ConfigOption, JsonOption, out, settings_of
+from bot.cli.shared import (
+    DEFAULT_CONFIG,
+    EXIT_ERROR,
+    ConfigOption,
+    JsonOption,
+    NetworkTableOption,
+    out,
+    settings_of,
+)
 from bot.output import write_json
 
 
 def show_config(
     config: ConfigOption = DEFAULT_CONFIG,
-    network: Annotated[
-        str | None, typer.Option("--network", help="Whose sections hold, as alvh run --network takes it.")
-    ] = None,
+    network: NetworkTableOption = None,
     changed: Annotated[bool, typer.Option("--changed", help="Leave out what stands at its default.")] = False,
     json_to: JsonOption = None,
 ) -> None:

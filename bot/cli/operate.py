@@ -17,6 +17,7 @@ from bot.cli.shared import (
     ConfigOption,
     JsonOption,
     ModeOption,
+    NetworkTableOption,
     err,
     out,
     settings_of,
@@ -114,10 +115,7 @@ def run(
     live: Annotated[
         bool, typer.Option("--live", help="Sign and send, on allow-listed test chains only.")
     ] = False,
-    network: Annotated[
-        str | None,
-        typer.Option("--network", help="Take the table networks.NAME of the configuration: sepolia, …"),
-    ] = None,
+    network: NetworkTableOption = None,
     once: OnceOption = False,
     record: RecordOption = None,
     json_to: JsonOption = None,

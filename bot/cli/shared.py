@@ -26,6 +26,10 @@ ConfigOption = Annotated[
 JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="[FILE]", help="Write JSON to FILE, or to the terminal.")
 ]
+NetworkTableOption = Annotated[
+    str | None,
+    typer.Option("--network", help="Take the table networks.NAME of the configuration: sepolia, …"),
+]
 ReportOption = Annotated[
     Path | None,
     typer.Option("--report", help="Write the report to this .html file, or to a folder with CSV and PNG."),

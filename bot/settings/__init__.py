@@ -22,7 +22,7 @@ from bot.settings import networks
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings
 from bot.settings.chains import ChainSettings
 from bot.settings.indicative import IndicativeSettings
-from bot.settings.origins import IN_TEXT, Origin, Setting, settings_by_origin
+from bot.settings.origins import VARIABLE_IN_TEXT, Origin, Setting, settings_by_origin
 from bot.settings.policies import PRESETS, PolicySource, bot_policy, named_policy, read_source
 from bot.settings.root import Settings
 from bot.settings.safe import SafeSettings
@@ -172,7 +172,9 @@ def _expand(value: Any, path: Path) -> Any:
         return {key: _expand(item, path) for key, item in value.items()}
     if isinstance(value, list):
         return [_expand(item, path) for item in value]
-    return IN_TEXT.sub(lambda match: _variable(match[1], path), value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return VARIABLE_IN_TEXT.sub(lambda match: _variable(match[1], path), value)
 
 
 def _variable(name: str, path: Path) -> str:

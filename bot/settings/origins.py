@@ -14,9 +14,9 @@ from bot.settings.watch import WatchSettings
 
 HIDDEN = "***"
 _HOSTED = ("http", "https", "ws", "wss", "postgresql")  # of other addresses, apprise's, the host is the token
-IN_TEXT = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")  # "${NAME}" in the file takes a variable's value
+VARIABLE_IN_TEXT = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")  # "${NAME}" in the file takes a variable's value
 
-Path = tuple[str, ...]
+KeyPath = tuple[str, ...]  # ("chain", "poll_s"); the items of a list are numbered, ("feeds", "0", "label")
 
 
 class Origin(Enum):
@@ -52,22 +52,26 @@ def settings_by_origin(
     )
 
 
-def _setting(path: Path, shown: str, table: Mapping[str, Any], overrides: Mapping[Path, str]) -> Setting:
+def _setting(
+    path: KeyPath, shown: str, table: Mapping[str, Any], overrides: Mapping[KeyPath, str]
+) -> Setting:
     key = ".".join(path)
     for length in range(len(path), 1, -1):
         if (variable := overrides.get(path[:length])) is not None:
             return Setting(key=key, value=shown, origin=Origin.ENVIRONMENT, said=variable)
     is_there, said = _said(table, path)
+    if said.startswith("@") and "0x" not in shown:  # no name of an address: it may be a secret
+        said = ""
     return Setting(key=key, value=shown, origin=Origin.FILE if is_there else Origin.DEFAULT, said=said)
 
 
-def _overrides(environment: Mapping[str, str]) -> dict[Path, str]:
+def _overrides(environment: Mapping[str, str]) -> dict[KeyPath, str]:
     """Return the variables that override a key, by its path: ALVH_CHAIN__POLL_S is chain.poll_s."""
     names = [name for name in environment if name.lower().startswith("alvh_") and "__" in name]
     return {tuple(name.lower().removeprefix("alvh_").split("__")): name for name in names}
 
 
-def _said(table: Any, path: Path) -> tuple[bool, str]:
+def _said(table: Any, path: KeyPath) -> tuple[bool, str]:
     """Return whether the file says a value, and its own words where they stand for something else."""
     for part in path:
         if isinstance(table, Mapping) and part in table:
@@ -84,12 +88,12 @@ def _said(table: Any, path: Path) -> tuple[bool, str]:
 def _words(value: Any) -> str:
     """Return "${NAME}" or "@name" of the file's text; nothing else of it, for it may be a secret."""
     texts = value if isinstance(value, list) else [value]
-    found = [match[0] for text in texts if isinstance(text, str) for match in IN_TEXT.finditer(text)]
+    found = [match[0] for text in texts if isinstance(text, str) for match in VARIABLE_IN_TEXT.finditer(text)]
     found += [text for text in texts if isinstance(text, str) and text.startswith("@")]
     return ", ".join(found)
 
 
-def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
+def _leaves(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, str]]:
     if isinstance(value, BaseModel):
         for name in type(value).model_fields:
             yield from _leaves((*path, name), getattr(value, name))
@@ -111,7 +115,7 @@ def _is_table(value: object) -> bool:
     return isinstance(value, BaseModel) or is_dataclass(value)
 
 
-def _fields(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
+def _fields(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, str]]:
     own = {"every_s"} if len(path) == 2 and path[0] == "watch" else set()  # its table has shown it
     for item in fields(value):
         if item.init and item.name not in own:
@@ -130,6 +134,8 @@ def _shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, Enum):
         return str(value.value)
+    if isinstance(value, str) and "://" in value:
+        return _masked(value)  # a source's own address may hold a key too
     return "none" if value is None or value == "" else str(value)
 
 

@@ -18,7 +18,7 @@ _STYLES = {Origin.ENVIRONMENT: "cyan", Origin.FILE: "", Origin.DEFAULT: "dim"}
 def settings_view(found: Sequence[Setting], path: Path) -> RenderableType:
     """One block per section, a row for each value; fits 80 columns."""
     parts: list[RenderableType] = []
-    for section, items in groupby(found, key=_section):
+    for section, items in groupby(found, key=lambda item: _place(item)[0]):
         parts += [Text(section, style="bold"), _rows(list(items)), Text("")]
     count = {origin: sum(item.origin is origin for item in found) for origin in Origin}
     words = f"{path}: {count[Origin.FILE]} values of the file, {count[Origin.ENVIRONMENT]} of the environment"
@@ -35,12 +35,14 @@ def settings_document(found: Sequence[Setting], path: Path) -> dict[str, Any]:
     }
 
 
-def _section(item: Setting) -> str:
-    """Return the table of a value as the file names it."""
-    parts = item.key.split(".")
-    if len(parts) == 1:
-        return "(top)"
-    return f"[[{parts[0]}]] {int(parts[1]) + 1}" if parts[1].isdigit() else f"[{parts[0]}]"
+def _place(item: Setting) -> tuple[str, str]:
+    """Return the table of a value as the file names it, and its key in there."""
+    section, *rest = item.key.split(".")
+    if not rest:
+        return "(top)", section
+    if rest[0].isdigit():
+        return f"[[{section}]] {int(rest[0]) + 1}", ".".join(rest[1:])
+    return f"[{section}]", ".".join(rest)
 
 
 def _rows(items: Sequence[Setting]) -> RenderableType:
@@ -49,11 +51,9 @@ def _rows(items: Sequence[Setting]) -> RenderableType:
     table.add_column(ratio=1, min_width=_ADDRESS, overflow="fold")
     table.add_column(width=11, no_wrap=True)  # "environment"
     for item in items:
-        parts = item.key.split(".")
-        name = ".".join(parts[2 if parts[1:] and parts[1].isdigit() else 1 :]) or parts[0]
         style = _STYLES[item.origin]
         value = Text(item.value, style=style)
         if item.said:
             value.append(f"\n{item.said}", style="dim")
-        table.add_row(Text(f"  {name}"), value, Text(item.origin.value, style=style))
+        table.add_row(Text(f"  {_place(item)[1]}"), value, Text(item.origin.value, style=style))
     return table

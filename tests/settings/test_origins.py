@@ -14,8 +14,6 @@ from bot.settings.root import Settings
 from bot.terminal.settings import settings_view
 
 MORE = """
-state_dir = "state"
-
 [[pools]]
 label = "v2:ETH/USDC"
 kind = "uniswap_v2"
@@ -42,7 +40,7 @@ feeds = [{ label = "ETH/USD", underlying = "ETH", address = "@chainlink.ETH/USD"
 id = 11155111
 rpc_url = "${SEPOLIA_URL}"
 """
-TEXT = MORE.replace('\nstate_dir = "state"\n', "") + GOOD
+TEXT = MORE + GOOD
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +99,12 @@ def test_no_secret_is_in_what_is_shown(tmp_path, monkeypatch, capsys):
     assert document["path"] == str(path)
     assert len(document["settings"]) == len(found) > 50
     assert "secret" not in json.dumps(document["settings"])
+
+
+def test_a_secret_that_looks_like_a_name_or_an_address_is_hidden_too(tmp_path):
+    for secret in ("@secret-name", "https://api.example/secret-path"):
+        shown = by_key(tmp_path, TEXT.replace("${FRED_KEY}", secret))["watch.0.api_key"]
+        assert (shown.value, shown.said) == ("***", "")
 
 
 def test_every_field_of_the_settings_is_there(tmp_path):

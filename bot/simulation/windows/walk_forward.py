@@ -73,8 +73,9 @@ def walk_forward(
     Stretches of 10 days that end within a crisis's 7 days before the test are not learnt from. Raises
     ConfigError for more folds than the history has room for.
     """
-    first_s, last_s = _range(_segments(tracks))
-    check_folds(folds, _segments(tracks))
+    segments = _segments(tracks)
+    check_folds(folds, segments)
+    first_s, last_s = _range(segments)
     starts = _starts(first_s, last_s)
     ends = np.append(starts[1:], last_s)
     splits = walk_forward_splits(starts, ends, folds=folds, embargo_s=AFTER_CRISIS_S)
