@@ -1,15 +1,19 @@
 """``alvh sweep`` as a person runs it: what it refuses, what it keeps, what it prints."""
 
+import gc
 import json
 import os
 import signal
 import time
+import warnings
 from pathlib import Path
 
 import pytest
+import typer
 from commands import CommandServer
 from history_builders import DataFolder
 
+from bot.cli.shared import keeping
 from bot.output import with_json_target
 
 WINDOWS = "id,start_utc,end_utc_exclusive,kind\n" + "".join(
@@ -119,6 +123,27 @@ def test_an_interrupted_backtest_says_what_it_keeps(server: CommandServer, tmp_p
     assert (ended.code, ended.out) == (1, "")
     said = "interrupted; finished parts are kept in kept: the same command goes on from there"
     assert ended.err.splitlines()[-1] == said
+
+
+def test_ctrl_c_before_a_coroutine_has_begun_is_one_line_too(capfd: pytest.CaptureFixture[str]):
+    """Python warns of a coroutine that is dropped before its first step, after the line of the command."""
+
+    async def segment() -> None: ...
+
+    def interrupted() -> None:
+        begun = segment()
+        try:
+            raise KeyboardInterrupt
+        finally:
+            assert begun.cr_frame is not None
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("default")
+        with pytest.raises(typer.Exit), keeping("parts are kept in kept"):
+            interrupted()
+        gc.collect()
+    assert seen == []
+    assert capfd.readouterr().err.startswith("interrupted; parts are kept in kept: ")
 
 
 def test_an_interrupted_run_that_keeps_nothing_says_one_word(server: CommandServer, tmp_path: Path):

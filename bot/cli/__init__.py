@@ -32,7 +32,16 @@ from bot.cli import (
     testnet,
     venues,
 )
-from bot.cli.shared import EXIT_CONFIG, EXIT_ERROR, EXIT_NOT_FOUND, EXIT_TIMEOUT, TYPER_INTERRUPTED, err, out
+from bot.cli.shared import (
+    EXIT_CONFIG,
+    EXIT_ERROR,
+    EXIT_NOT_FOUND,
+    EXIT_TIMEOUT,
+    TYPER_INTERRUPTED,
+    err,
+    out,
+    say_interrupted,
+)
 from bot.errors import BotError, ConfigError, DeadlineError, NotFoundError
 from bot.output import keep_stdout, usage_problem, with_json_target
 
@@ -126,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         err.print(f"error: {usage_problem(error.format_message(), given)}; see alvh --help", markup=False)
         code = EXIT_CONFIG
     except (typer.Abort, KeyboardInterrupt):
-        err.print("interrupted")
+        say_interrupted()
         code = EXIT_ERROR
     except BrokenPipeError:
         sys.stderr.close()

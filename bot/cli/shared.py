@@ -1,6 +1,7 @@
 """What every command shares: the two consoles, the exit codes, the options, the settings."""
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,13 +44,24 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 DEFAULT_CONFIG = Path("alvh.toml")
 
 
+def say_interrupted(kept: str = "") -> None:
+    """Say in one line that Ctrl-C ended the command, and what it ``kept``.
+
+    Nothing comes after it: that a coroutine was interrupted before its first step is what the user asked for.
+    """
+    warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
+    err.print(
+        f"interrupted; {kept}: the same command goes on from there" if kept else "interrupted", markup=False
+    )
+
+
 @contextmanager
 def keeping(what: str) -> Iterator[None]:
     """Say on Ctrl-C what of a long run is kept, and exit with 1."""
     try:
         yield
     except KeyboardInterrupt:
-        err.print(f"interrupted; {what}: the same command goes on from there", markup=False)
+        say_interrupted(what)
         raise typer.Exit(EXIT_ERROR) from None
 
 
