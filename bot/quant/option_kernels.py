@@ -110,14 +110,23 @@ def black76_implied_vol(
 def _rows(
     four: Sequence[ArrayLike], is_put: ArrayLike, two: Sequence[ArrayLike]
 ) -> tuple[_Inputs, tuple[int, ...]]:
-    """Return the inputs, each flat with one value or as many as there are options, and the common shape."""
+    """Return the inputs, each flat with one value or as many as there are options, and the common shape.
+
+    All are read-only, as broadcast ones are: arrays of another kind would have the kernel compiled anew.
+    """
     arrays: list[Any] = [np.asarray(item, dtype=np.float64) for item in four]
     arrays.append(np.asarray(is_put, dtype=np.bool_).view(np.uint8))
     arrays += [np.asarray(item, dtype=np.float64) for item in two]
     shape = np.broadcast_shapes(*(item.shape for item in arrays))
     full = [item if item.size == 1 else np.broadcast_to(item, shape) for item in arrays]
-    a, b, c, d, put, rate, growth = (np.ascontiguousarray(item).reshape(-1) for item in full)
+    a, b, c, d, put, rate, growth = (_read_only(np.ascontiguousarray(item).reshape(-1)) for item in full)
     return (a, b, c, d, put, rate, growth), shape
+
+
+def _read_only(values: Any) -> Any:
+    view = values.view()
+    view.flags.writeable = False
+    return view
 
 
 def _picked(inputs: _Inputs, places: Any) -> list[Any]:

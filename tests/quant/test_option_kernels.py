@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bot.errors import InvariantError
 from bot.quant import option_kernels, options
+from bot.quant.option_tiles import greeks_of_all, vols_of_all
 
 pytestmark = pytest.mark.xdist_group("option-kernels")  # compiled once
 
@@ -185,6 +186,18 @@ def test_everything_broadcasts():
     vols = option_kernels.implied_vol(table.price, spots, strikes, 0.1, is_put=is_put, rate=0.02)
     np.testing.assert_allclose(vols, np.full((2, 3), 0.8), rtol=1e-11)
     assert option_kernels.greeks(np.empty(0), 1.0, 1.0, 1.0, is_put=True).price.shape == (0,)
+
+
+def test_one_compilation_serves_every_kind_of_input():
+    """Some twenty seconds each: what is broadcast is read-only, what is handed over may be or not."""
+    strikes = np.array([90.0, 110.0])
+    fixed = strikes.copy()
+    fixed.flags.writeable = False
+    for given_strikes in (95.0, strikes, fixed, strikes[None, ::-1]):
+        for vol in (0.5, np.array([0.5]), np.array([0.4, 0.6])):
+            worth = option_kernels.greeks(100.0, given_strikes, 0.25, vol, is_put=True)
+            option_kernels.implied_vol(worth.price, 100.0, given_strikes, 0.25, is_put=[True, False])
+    assert len(greeks_of_all.signatures) == len(vols_of_all.signatures) == 1
 
 
 def test_a_result_may_be_written_over():
