@@ -21,24 +21,27 @@ REFRESH = "write it again: alvh policy show steward > docs/policy-example.toml"
 
 
 @pytest.mark.parametrize(
-    ("name", "shares", "budgets"),
+    ("name", "shares", "deltas", "budgets"),
     [
-        ("classic", (5, 15, 20, 25, 25), (3, 0.75, 3)),
-        ("steward", (3.5, 3.5, 3.5, 10, 30), (3, 1, 5)),  # CALM to SEVERE: ADR 0012
-        ("fortress", (8, 8, 12, 20, 50), (8, 2, 11)),  # as steward's
+        ("classic", (5, 15, 20, 25, 25), (0, 0, 0, 0, 0), (3, 0.75, 3)),
+        # Shares from CALM to SEVERE, deltas of ELEVATED and SEVERE, capital and budget of a year: ADR 0012
+        ("steward", (3.5, 3.5, 3.5, 10, 30), (0, 0, 30, 40, 50), (4, 1, 5)),
+        ("fortress", (7.5, 7.5, 7.5, 20, 50), (0, 0, 63, 84, 100), (8.4, 2, 10)),
     ],
 )
-def test_presets_have_the_numbers_of_the_methods_table_and_of_the_search(name, shares, budgets):
+def test_presets_have_the_numbers_of_the_methods_table_and_of_the_search(name, shares, deltas, budgets):
     policy = named_policy(name)
     assert policy.name == name
     assert [100 * policy.sizing.shares.of(tier) for tier in Tier] == pytest.approx(shares)
+    if policy.near.instrument == "perpetual":
+        assert [100 * policy.near.delta_share.of(tier) for tier in Tier] == pytest.approx(deltas)
     budget = policy.budget
     found = (budget.defined_risk_capital, budget.budget_30d, budget.budget_365d)
     assert [100 * item for item in found] == pytest.approx(budgets)
 
 
-@pytest.mark.parametrize(("name", "share"), [("classic", 0.5), ("steward", 0.33), ("fortress", 0.75)])
-def test_presets_have_the_methods_cost_guard(name, share):
+@pytest.mark.parametrize(("name", "share"), [("classic", 0.5), ("steward", 0.33), ("fortress", 0.66)])
+def test_presets_have_their_cost_guard(name, share):
     guard = named_policy(name).cost_guard
     assert (guard.max_carry_share, guard.carry_floor) == (share, 0.0025)
 
@@ -74,7 +77,7 @@ def test_promoter_is_for_simulation_only(tmp_path):
     with pytest.raises(ConfigError, match="rests on promoter, which is for simulation only"):
         load_policy(PolicySettings(file=file))
     file.write_text('name = "mine"\nextends = "fortress"\n')
-    assert load_policy(PolicySettings(file=file)).budget.defined_risk_capital == 0.08
+    assert load_policy(PolicySettings(file=file)).budget.defined_risk_capital == 0.084
 
 
 def test_a_file_of_ones_own_extends_a_preset_and_is_shown_whole(tmp_path):
