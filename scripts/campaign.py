@@ -1,9 +1,10 @@
 """Long checks. ``kill``: does an order survive kill -9 wherever it strikes (campaign_kill.py)? ``sweep``:
-does a sweep survive the death of a Ray node (campaign_sweep.py)? ``soak``: does the bot stay small while it
-polls for days?
+does a sweep survive the death of a Ray node (campaign_sweep.py)? ``tests``: those that are marked campaign.
+``soak``: does the bot stay small while it polls for days?
 
-One dry run on a devnet polls as fast as the machine allows, one mined block each. Memory of this process and
-its open files and sockets are printed at intervals; the growth over the last three quarters decides.
+For that one dry run on a devnet polls as fast as the machine allows, one mined block each. Memory of this
+process and its open files and sockets are printed at intervals; the growth over the last three quarters
+decides.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 from campaign_kill import kill
 from campaign_sweep import sweep_on_ray
 
@@ -122,8 +124,11 @@ def main() -> int:
     two.add_argument("--short", action="store_true", help="each point once, the actions by turns")
     three = commands.add_parser("sweep", help="a sweep on two Ray nodes, one killed half way")
     three.add_argument("--cells", type=int, default=12, help="policies beside the one as it is")
+    commands.add_parser("tests", help="the tests that are too long for scripts/test")
     three.add_argument("--windows", type=int, default=6, help="crises, each of three days of hours")
     given = parser.parse_args()
+    if given.command == "tests":
+        return pytest.main(["-m", "campaign", "--numprocesses", "3", "--dist", "loadgroup"])
     if given.command == "sweep":
         return sweep_on_ray(cells=given.cells, windows=given.windows)
     if given.command == "kill":

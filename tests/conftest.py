@@ -1,7 +1,8 @@
 """Shared fixtures: one devnet per test process, given back to each test as it was."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,16 @@ def home(devnet: Devnet, home_template: "Home", tmp_path: Path) -> "Iterator[Hom
     made = home_template.copy(tmp_path / "home")
     yield made
     made.server.end_all()
+
+
+@pytest.fixture
+def start_signer(home: "Home") -> "Iterator[Callable[[], None]]":
+    """Start the signer beside, once the configuration is as the test wants it.
+
+    A bot without one starts its own, which imports the program for two seconds, command after command.
+    """
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(home.signer())
 
 
 async def _ask(devnet: Devnet, method: str, *params: Any) -> Any:

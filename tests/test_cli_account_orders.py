@@ -4,7 +4,7 @@ import asyncio
 import math
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from fractions import Fraction
 from typing import Any
 
@@ -70,7 +70,10 @@ def v3(devnet: Devnet) -> str:
     return f"v3:{devnet.deployment.user_v3_token_id}"
 
 
-def test_positions_leave_and_a_loan_is_repaid_by_hand_while_paused(home: Home, devnet: Devnet):
+def test_positions_leave_and_a_loan_is_repaid_by_hand_while_paused(
+    home: Home, devnet: Devnet, start_signer: Callable[[], None]
+):
+    start_signer()
     assert home.alvh("run", "--live", "--once", "--json").code == 0
     home.alvh("pause", "--why", "a look at the market")
     name = v3(devnet)
@@ -127,7 +130,8 @@ async def mine(devnet: Devnet) -> None:
         await connection.request("evm_mine", [])
 
 
-def test_a_running_bot_does_the_order_itself(home: Home, devnet: Devnet):
+def test_a_running_bot_does_the_order_itself(home: Home, devnet: Devnet, start_signer: Callable[[], None]):
+    start_signer()
     running = home.start("run", "--live", "--json")
     running.until(lambda: running.out.count("\n") >= 1, within_s=60.0)
     asked = home.start("exit", "v2:ETH/USDC", "--part", "50%", "--yes", *LIVE)
@@ -160,7 +164,9 @@ async def debt_token(devnet: Devnet) -> str:
 
 
 @pytest.mark.parametrize("consent", ["pay without asking", "ask"])
-def test_a_bot_pays_for_a_loan_alone_where_the_policy_says_so(home: Home, devnet: Devnet, consent: str):
+def test_a_bot_pays_for_a_loan_alone_where_the_policy_says_so(
+    home: Home, devnet: Devnet, start_signer: Callable[[], None], consent: str
+):
     """R21: RESERVE's USDC, once in a session; health, debt and USDC are those of the chain."""
     at = devnet.deployment
     (home.folder / "mine.toml").write_text(
@@ -197,6 +203,7 @@ tokens = [
 ]
 """
     )
+    start_signer()
     first = home.alvh("run", "--live", "--once", "--json").document
     (wanted,) = [item for item in first["proposals"] if item["subject"] == "loan"]
     paid_usd = wanted["from_reserve_usd"]
@@ -322,7 +329,9 @@ def step_after(running: Running, change: Coroutine[Any, Any, None]) -> dict[str,
 
 
 @pytest.mark.parametrize("consent", ["withdraw without asking", "ask"])
-def test_a_running_bot_withdraws_alone_where_the_policy_says_so(home: Home, devnet: Devnet, consent: str):
+def test_a_running_bot_withdraws_alone_where_the_policy_says_so(
+    home: Home, devnet: Devnet, start_signer: Callable[[], None], consent: str
+):
     """R29: the policy's part, once in a session, for no less than the pool's mean price gives (REL-R13).
 
     The policy calls Perp v2's clearing house a part of uniswap-v3; its owner pauses it while the bot runs.
@@ -347,6 +356,7 @@ address = "{at.perp_clearing_house}"
 window_blocks = 20
 """
     )
+    start_signer()
     asyncio.run(push_pool(devnet, usdc=100_000 * 10**6))
     held, rights = asyncio.run(v3_liquidity(devnet)), asyncio.run(granted(devnet))
     name = v3(devnet)

@@ -115,7 +115,7 @@ def check_on_chain(document, keep):
     assert all(receipt["status"] == "0x1" for receipt in receipts.values())
 
 
-@pytest.mark.xdist_group("demo-calm")
+@pytest.mark.campaign
 def test_calm_stays_calm_and_buys_only_the_standing_tail(tmp_path):
     document = play(tmp_path, "calm", 1)
     assert [change["tier"] for change in document["tiers"]] == ["CALM"]

@@ -32,6 +32,8 @@ SETTLE_SENDS, SETTLE_WRITES = 4, 23
 STATES = 5  # of a transaction
 PARTS = 4
 OPENING = range(17, 23)  # writes while the trade itself may be on chain or not
+# scripts/test kills at every fourth point, `scripts/campaign tests` at the others.
+EACH_PART = [0, *(pytest.param(part, marks=pytest.mark.campaign) for part in range(1, PARTS))]
 CRASH_LOOP = ("after 3", "after 1", "before 2", "after 2", "after 1", "before 3", "after 4", "after 2")
 STEP = ("run", "--live", "--once", "--json")
 
@@ -47,10 +49,7 @@ async def test_the_first_step_buys_one_put_and_writes_so_often(home: Home, rpc: 
     await _check(home, rpc, devnet.deployment, before)
 
 
-@pytest.mark.parametrize(
-    "part",
-    [pytest.param(part, marks=pytest.mark.xdist_group(f"kill-{part % 2}")) for part in range(PARTS)],
-)
+@pytest.mark.parametrize("part", EACH_PART)
 async def test_killed_at_a_write_and_started_again(
     home: Home, rpc: Rpc, devnet: Devnet, tmp_path: Path, part: int
 ):
@@ -72,10 +71,7 @@ async def test_killed_at_a_write_and_started_again(
         assert await rpc.request("evm_revert", [undo])
 
 
-@pytest.mark.parametrize(
-    "part",
-    [pytest.param(part, marks=pytest.mark.xdist_group(f"kill-{part % 2}")) for part in range(PARTS)],
-)
+@pytest.mark.parametrize("part", EACH_PART)
 async def test_killed_while_it_settles_an_expired_put_that_pays(
     home: Home, rpc: Rpc, devnet: Devnet, tmp_path: Path, part: int
 ):
