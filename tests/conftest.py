@@ -86,6 +86,12 @@ def start_signer(home: "Home") -> "Iterator[Callable[[], None]]":
         yield lambda: stack.enter_context(home.signer())
 
 
+@pytest.fixture
+def signer(start_signer: "Callable[[], None]") -> None:
+    """Start the signer beside, by the configuration as it is."""
+    start_signer()
+
+
 async def _ask(devnet: Devnet, method: str, *params: Any) -> Any:
     async with Rpc(devnet.rpc_url, timeout_s=30) as connection:
         return await connection.request(method, params)

@@ -70,10 +70,8 @@ def v3(devnet: Devnet) -> str:
     return f"v3:{devnet.deployment.user_v3_token_id}"
 
 
-def test_positions_leave_and_a_loan_is_repaid_by_hand_while_paused(
-    home: Home, devnet: Devnet, start_signer: Callable[[], None]
-):
-    start_signer()
+@pytest.mark.usefixtures("signer")
+def test_positions_leave_and_a_loan_is_repaid_by_hand_while_paused(home: Home, devnet: Devnet):
     assert home.alvh("run", "--live", "--once", "--json").code == 0
     home.alvh("pause", "--why", "a look at the market")
     name = v3(devnet)
@@ -130,8 +128,8 @@ async def mine(devnet: Devnet) -> None:
         await connection.request("evm_mine", [])
 
 
-def test_a_running_bot_does_the_order_itself(home: Home, devnet: Devnet, start_signer: Callable[[], None]):
-    start_signer()
+@pytest.mark.usefixtures("signer")
+def test_a_running_bot_does_the_order_itself(home: Home, devnet: Devnet):
     running = home.start("run", "--live", "--json")
     running.until(lambda: running.out.count("\n") >= 1, within_s=60.0)
     asked = home.start("exit", "v2:ETH/USDC", "--part", "50%", "--yes", *LIVE)

@@ -38,6 +38,7 @@ def warp(devnet: Devnet, days: float) -> None:
     asyncio.run(_ask(devnet, "evm_mine"))
 
 
+@pytest.mark.usefixtures("signer")
 def test_the_life_of_a_cover_from_the_quote_to_its_last_day(home: Home, devnet: Devnet, tmp_path: Path):
     quote = home.alvh("cover", "quote", *COVER, "--days", "90", "--json").document
     assert quote["premium_usd"] == pytest.approx(50_000 * 0.03 * 90 / 365, rel=1e-3)

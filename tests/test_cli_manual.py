@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 from commands import Home
@@ -12,13 +11,6 @@ from bot.chain.rpc import Rpc
 
 pytestmark = pytest.mark.devnet
 LIVE = ("--mode", "live", "--json")
-
-
-@pytest.fixture
-def signer(home: Home) -> Iterator[None]:
-    """A signer that runs beside, as a service would."""
-    with home.signer():
-        yield
 
 
 def bought(home: Home) -> dict:
@@ -94,6 +86,7 @@ def test_while_paused_nothing_is_opened_and_closing_works(home: Home):
     assert home.alvh("resume", "--yes").out.strip() == "nothing is paused"
 
 
+@pytest.mark.usefixtures("signer")
 async def test_a_running_bot_does_the_order_itself(home: Home, rpc: Rpc):
     bought(home)
     await rpc.request("evm_mine")
@@ -120,6 +113,7 @@ SENSELESS = (
 )
 
 
+@pytest.mark.usefixtures("signer")
 def test_an_order_that_makes_no_sense_is_refused_before_anything_is_sent(home: Home):
     bought(home)
     for command, code, words in SENSELESS:

@@ -55,6 +55,7 @@ def held(home: Home) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.usefixtures("signer")
 def test_a_short_is_shown_and_closed_by_hand_in_part_and_whole_while_paused(home: Home):
     (short,) = held(home)
     assert (short["position"], short["group"], short["size"]) == (NAME, "ETH/USDC", -SIZE)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -125,6 +125,7 @@ async def test_a_signer_with_another_policy_is_refused(home: Home, rpc: Rpc, dev
     assert await sent(home, rpc, devnet) == before
 
 
+@pytest.mark.usefixtures("signer")
 async def test_a_pause_lets_nothing_open(home: Home, rpc: Rpc, devnet: Devnet):
     """REL-L2: the reason stands in the step; the next step after the pause buys."""
     before = await sent(home, rpc, devnet)
@@ -139,13 +140,16 @@ async def test_a_pause_lets_nothing_open(home: Home, rpc: Rpc, devnet: Devnet):
     assert [item["status"] for item in home.alvh(*STEP).document["orders"]] == ["filled"]
 
 
-async def test_a_purchase_over_the_cap_is_refused(home: Home, rpc: Rpc, devnet: Devnet):
+async def test_a_purchase_over_the_cap_is_refused(
+    home: Home, rpc: Rpc, devnet: Devnet, start_signer: Callable[[], None]
+):
     """REL-L1."""
     caps = "".join(
         USDC_CAP.format(token=token, decimals=decimals, most="0.01")
         for token, decimals in ((devnet.deployment.usdc, 6), (devnet.deployment.susd, 18))
     )
     home.config.write_text(home.config.read_text() + caps)
+    start_signer()
     before = await sent(home, rpc, devnet)
     (order,) = home.alvh(*STEP).document["orders"]
     assert order["status"] == "rejected"
