@@ -34,6 +34,14 @@ class _Job:
     market: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class Stressed:
+    """What came of the runs; ``unfinished`` names those that Ctrl-C ended or left out: "calm, steward"."""
+
+    findings: tuple[Finding, ...]
+    unfinished: tuple[str, ...]
+
+
 def stress(
     *,
     scenario: str,
@@ -43,11 +51,12 @@ def stress(
     market: Path | None,
     processes: int = 1,
     progress: Progress | None = None,
-) -> tuple[Finding, ...]:
+) -> Stressed:
     """Run every policy through a scenario, or through all of them: by scenario, then as policies were given.
 
-    Raises NotFoundError for an unknown scenario, ConfigError for a policy, market, exposure or seed that
-    cannot be used, and for a policy named twice.
+    What is finished when Ctrl-C comes is returned. Raises KeyboardInterrupt where that is nothing,
+    NotFoundError for an unknown scenario, ConfigError for a policy, market, exposure or seed that cannot be
+    used, and for a policy named twice.
     """
     if seed < 0:
         raise ConfigError(f"--seed must be a whole number of at least 0, was {seed}")
@@ -60,8 +69,9 @@ def stress(
     return _all(jobs, processes=processes, progress=progress)
 
 
-def _all(jobs: Sequence[_Job], *, processes: int, progress: Progress | None) -> tuple[Finding, ...]:
+def _all(jobs: Sequence[_Job], *, processes: int, progress: Progress | None) -> Stressed:
     """Run the jobs here or in so many processes; the same findings either way."""
+    found: dict[int, Finding] = {}
     total, done = sum(job.scenario.hours for job in jobs), 0.0
 
     def tell(hours: float) -> None:
@@ -71,8 +81,15 @@ def _all(jobs: Sequence[_Job], *, processes: int, progress: Progress | None) -> 
             progress(round(done), total)
 
     run = _in_processes if min(processes, len(jobs)) > 1 else _here
-    found = dict(run(jobs, processes, tell))
-    return tuple(found[at] for at in range(len(jobs)))
+    try:
+        found.update(run(jobs, processes, tell))  # one by one, as they are done
+    except KeyboardInterrupt:
+        if not found:
+            raise
+    return Stressed(
+        tuple(found[at] for at in sorted(found)),
+        tuple(f"{job.scenario.name}, {job.name}" for at, job in enumerate(jobs) if at not in found),
+    )
 
 
 def _here(jobs: Sequence[_Job], _: int, tell: Callable[[float], None]) -> Iterator[tuple[int, Finding]]:

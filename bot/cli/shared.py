@@ -45,14 +45,12 @@ DEFAULT_CONFIG = Path("alvh.toml")
 
 
 def say_interrupted(kept: str = "") -> None:
-    """Say in one line that Ctrl-C ended the command, and what it ``kept``.
+    """Say in one line that Ctrl-C ended the command, and what is ``kept`` of it.
 
     Nothing comes after it: that a coroutine was interrupted before its first step is what the user asked for.
     """
     warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
-    err.print(
-        f"interrupted; {kept}: the same command goes on from there" if kept else "interrupted", markup=False
-    )
+    err.print(f"interrupted; {kept}" if kept else "interrupted", markup=False)
 
 
 @contextmanager
@@ -61,7 +59,7 @@ def keeping(what: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say_interrupted(what)
+        say_interrupted(f"{what}: the same command goes on from there")
         raise typer.Exit(EXIT_ERROR) from None
 
 

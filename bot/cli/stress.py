@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bot.cli.shared import JsonOption, err, out
+from bot.cli.shared import EXIT_ERROR, JsonOption, err, out, say_interrupted
 from bot.errors import ConfigError
 from bot.output import refuse_lost_results, write_json
 
@@ -71,7 +71,7 @@ def _offline(
     from bot.terminal import hours_progress
 
     with hours_progress(err) as on_hour:
-        found = run(
+        done = run(
             scenario=scenario,
             policies=policies,
             exposure=exposure or "v2:ETH/USDC:1000000",
@@ -81,8 +81,12 @@ def _offline(
             progress=on_hour,
         )
     if json_to != "-":
-        print_findings(found, out)
-    write_json(stress_document(found), json_to)
+        print_findings(done.findings, out)
+    write_json(stress_document(done.findings, done.unfinished), json_to)
+    if done.unfinished:
+        whole = len(done.findings) + len(done.unfinished)
+        say_interrupted(f"{len(done.findings)} of {whole} runs were finished and are told")
+        raise typer.Exit(EXIT_ERROR)
 
 
 def _list(json_to: str | None) -> None:

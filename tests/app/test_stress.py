@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.app.stress import stress
+from bot.app.stress import _finding, stress
 from bot.cli import main
 from bot.errors import ConfigError, NotFoundError
 
@@ -47,7 +47,9 @@ def run(dip: Path, **changes):
         "seed": 1,
         "market": None,
     }
-    return stress(**{**asked, **changes})
+    done = stress(**{**asked, **changes})
+    assert done.unfinished == ()
+    return done.findings
 
 
 def test_a_file_of_ones_own_is_run_and_told(dip: Path) -> None:
@@ -131,6 +133,25 @@ def test_the_command_prints_json_alone(capsys, dip: Path) -> None:
     facts = json.loads(out)
     assert facts["exposure"] == {"pool": "v2:ETH/USDC", "value_usd": 1e6}
     assert facts["scenarios"]["dip"]["policies"]["steward"]["figures"][0]["is_met"]
+
+
+def test_what_is_finished_when_ctrl_c_comes_is_told(capsys, monkeypatch, tmp_path: Path, dip: Path) -> None:
+    def interrupted(job, on_step=None):
+        if job.name == "classic":
+            raise KeyboardInterrupt
+        return _finding(job, on_step)
+
+    monkeypatch.setattr("bot.app.stress._finding", interrupted)
+    asked = (str(dip), "--policy", "steward", "--policy", "classic", "--processes", "1")
+    file = tmp_path / "stress.json"
+    code, out, err = command(capsys, *asked, "--json", str(file))
+    assert (code, err.splitlines()[-1]) == (1, "interrupted; 1 of 2 runs were finished and are told")
+    assert "A dip of 20 %" in out
+    facts = json.loads(file.read_text())
+    assert list(facts["scenarios"]["dip"]["policies"]) == ["steward"]
+    assert facts["unfinished"] == ["dip, classic"]
+    code, out, err = command(capsys, str(dip), "--policy", "classic", "--processes", "1")
+    assert (code, out, err.splitlines()[-1]) == (1, "", "interrupted")
 
 
 def test_the_command_lists_what_there_is(capsys) -> None:

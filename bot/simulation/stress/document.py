@@ -12,7 +12,7 @@ from bot.simulation.stress.findings import Fallen, Finding, Lead, Reproduced, to
 Document = dict[str, object]
 
 
-def stress_document(findings: Sequence[Finding]) -> Document:
+def stress_document(findings: Sequence[Finding], unfinished: Sequence[str] = ()) -> Document:
     """Return the document of `alvh stress --json`: scenarios by name, and under each its policies."""
     scenarios: dict[str, Document] = {}
     for item in findings:
@@ -24,6 +24,7 @@ def stress_document(findings: Sequence[Finding]) -> Document:
     return {
         "exposure": {"pool": spec.pool, "value_usd": spec.value_usd},
         "seed": findings[0].run.seed,
+        "unfinished": list(unfinished),
         "scenarios": scenarios,
         "summary": {
             name: {
