@@ -224,7 +224,7 @@ def test_a_cell_becomes_a_policy_and_leaves_the_base_as_it_was():
 def test_a_swept_table_may_state_only_what_differs():
     table = policy_table(BASE, ("near.delta_share",), ({"CRISIS": "90 %"},))
     share = parse_policy(table).near.delta_share
-    assert (share.ELEVATED, share.CRISIS) == (0.25, 0.90)
+    assert (share.ELEVATED, share.CRISIS) == (0.30, 0.90)
 
 
 def test_values_are_spoken_as_a_policy_file_writes_them():

@@ -112,13 +112,13 @@ def test_trials_of_earlier_sweeps_on_the_same_history_count(tmp_path):
 
 
 def test_a_cell_that_breaks_a_rule_of_policies_is_refused_alone(tmp_path):
-    """Shares of delta may not fall with the tier: SEVERE is 35 %."""
-    result = swept(tmp_path, plan("near.delta_share.ELEVATED=30%,36%"))
+    """Shares of delta may not fall with the tier: SEVERE is 40 %."""
+    result = swept(tmp_path, plan("near.delta_share.ELEVATED=30%,41%"))
     assert [bool(row.refused) for row in result.rows] == [False, True]
     assert "near.delta_share" in result.rows[-1].refused
     assert result.row(0).neighbours == ()
     with pytest.raises(ConfigError, match=r"every cell of the sweep breaks a rule of policies, .*delta"):
-        swept(tmp_path, plan("near.delta_share.ELEVATED=36%,40%"))
+        swept(tmp_path, plan("near.delta_share.ELEVATED=41%,45%"))
 
 
 def test_what_is_held_out_moves_no_choice(tmp_path):
@@ -220,7 +220,7 @@ def test_a_heat_map_is_the_slice_through_the_chosen_cell(tmp_path):
 
 
 def test_a_refused_cell_is_a_hole_in_the_heat_map(tmp_path):
-    result = swept(tmp_path, plan("near.delta_share.ELEVATED=30%,36%", "tiers.fast_vote=0.6,0.75"))
+    result = swept(tmp_path, plan("near.delta_share.ELEVATED=30%,41%", "tiers.fast_vote=0.6,0.75"))
     found = result.heat_map("near.delta_share.ELEVATED", "tiers.fast_vote")
     assert [math.isnan(value) for value in found.values[0]] == [False, True]
 
