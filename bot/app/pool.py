@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -50,6 +51,17 @@ def in_processes(
 
 
 def _begin() -> None:
-    """Leave Ctrl-C to the parent, and its standard output too: it may be JSON, and HiGHS prints from C++."""
+    """Leave Ctrl-C to the parent, and its standard output too: it may be JSON, and HiGHS prints from C++.
+
+    A parent that is killed ends nobody: its processes wait for that themselves.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
