@@ -25,7 +25,7 @@ REFRESH = "write it again: alvh policy show steward > docs/policy-example.toml"
     [
         ("classic", (5, 15, 20, 25, 25), (0, 0, 0, 0, 0), (3, 0.75, 3)),
         # Shares from CALM to SEVERE, deltas of ELEVATED and SEVERE, capital and budget of a year: ADR 0012
-        ("steward", (3.5, 3.5, 3.5, 4, 30), (0, 0, 30, 40, 50), (4, 1, 5)),
+        ("steward", (3.5, 3.5, 3.5, 7, 30), (0, 0, 30, 40, 50), (4, 1, 5)),
         ("fortress", (7.5, 7.5, 7.5, 20, 50), (0, 0, 63, 84, 100), (8.4, 2, 10)),
     ],
 )
