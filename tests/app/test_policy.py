@@ -25,7 +25,7 @@ REFRESH = "write it again: alvh policy show steward > docs/policy-example.toml"
     [
         ("classic", (5, 15, 20, 25, 25), (0, 0, 0, 0, 0), (3, 0.75, 3)),
         # Shares from CALM to SEVERE, deltas of ELEVATED and SEVERE, capital and budget of a year: ADR 0012
-        ("steward", (3.5, 3.5, 3.5, 7, 30), (0, 0, 30, 40, 50), (4, 1, 5)),
+        ("steward", (3, 3, 3, 7, 30), (0, 0, 30, 40, 50), (4, 1, 5)),
         ("fortress", (7.5, 7.5, 7.5, 20, 50), (0, 0, 63, 84, 100), (8.4, 2, 10)),
     ],
 )
@@ -139,7 +139,7 @@ def test_diff_is_in_the_units_of_the_files(tmp_path):
     assert found["tiers.cooldown"] == ("6 h", "48 h")
     assert found["sizing.weight_bounds.TAIL"] == ("[10, 30]", "[20, 100]")
     assert found["budget.budget_30d"] == ("0.75 %", "1 %")
-    assert found["sizing.shares.CALM"] == ("5 %", "3.5 %")
+    assert found["sizing.shares.CALM"] == ("5 %", "3 %")
     assert "tiers.vote_off" not in found
     assert diff("classic", "classic") == ()
     same = tmp_path / "same.toml"

@@ -28,7 +28,7 @@ async def test_session_room_is_a_quarter_of_defined_risk_capital():
     assert [item.tier for item in found] == list(Tier)
     assert [item.session_usd for item in found] == pytest.approx([0.25 * 0.04 * 100_000] * 5)
     assert [item.month_usd for item in found] == pytest.approx([0.01 * 100_000] * 5)
-    assert [item.wanted_share for item in found] == [0.035, 0.035, 0.035, 0.07, 0.30]
+    assert [item.wanted_share for item in found] == [0.03, 0.03, 0.03, 0.07, 0.30]
     assert [item.value_usd for item in found] == pytest.approx([100_000] * 5)
     assert frame.exposures[0].value_usd == pytest.approx(100_000)
 
