@@ -124,8 +124,8 @@ def main() -> int:
     two.add_argument("--short", action="store_true", help="each point once, the actions by turns")
     three = commands.add_parser("sweep", help="a sweep on two Ray nodes, one killed half way")
     three.add_argument("--cells", type=int, default=12, help="policies beside the one as it is")
-    commands.add_parser("tests", help="the tests that are too long for scripts/test")
     three.add_argument("--windows", type=int, default=6, help="crises, each of three days of hours")
+    commands.add_parser("tests", help="the tests that are too long for scripts/test")
     given = parser.parse_args()
     if given.command == "tests":
         return pytest.main(["-m", "campaign", "--numprocesses", "3", "--dist", "loadgroup"])

@@ -53,7 +53,7 @@ def in_processes(
 def _begin() -> None:
     """Leave Ctrl-C to the parent, and its standard output too: it may be JSON, and HiGHS prints from C++.
 
-    A parent that is killed ends nobody: its processes wait for that themselves.
+    Python leaves the workers of a parent that is killed at work, so each waits for its parent's end itself.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
