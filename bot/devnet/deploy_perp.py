@@ -8,7 +8,7 @@ from bot.devnet.deploy_tokens import UNLIMITED, deploy_feed
 
 _POOL_FEE = 3000  # 0.3 %, tick spacing 60
 _TICK_SPACING = 60
-_CARDINALITY = 720
+_CARDINALITY = 300  # two weeks of hourly observations; anvil hashes every slot at every block
 _FEED_TIMEOUT_S = 40 * 60
 _FEED_TWAP_S = 30 * 60
 _MAX_TICKS_PER_BLOCK = 1000  # the contract's ceiling: about 10 % of price

@@ -14,7 +14,7 @@ from bot.errors import InvariantError
 FEE_VOLATILE = 500  # hundredths of a basis point: 0.05 %
 FEE_STABLE = 100  # 0.01 %
 _TICK_SPACING = {FEE_STABLE: 1, FEE_VOLATILE: 10}
-_CARDINALITY = 720  # a month of hourly observations
+_CARDINALITY = 300  # two weeks of hourly observations; anvil hashes every slot at every block
 _NEVER = 2**40
 _NOBODY = "0x" + "00" * 20
 _INCREASE_LIQUIDITY = "0x" + keccak(text="IncreaseLiquidity(uint256,uint128,uint256,uint256)").hex()
