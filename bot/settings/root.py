@@ -16,6 +16,7 @@ from pydantic_settings import (
 from bot.deployments import known
 from bot.errors import ConfigError
 from bot.model.base_layers import BaseHoldings
+from bot.settings.alerts import AlertSettings
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings, base_holdings
 from bot.settings.chains import ChainSettings
 from bot.settings.derive import DeriveSettings
@@ -26,7 +27,6 @@ from bot.settings.perp_v2 import PerpV2Settings
 from bot.settings.safe import SafeSettings
 from bot.settings.sections import (
     AccountSettings,
-    AlertSettings,
     ExecutionSettings,
     FeedSettings,
     LyraSettings,
