@@ -72,6 +72,11 @@ class Condition:
         return body_of(self.happened, self.did, self.could_not, self.act, kind=self.kind)
 
 
+def sentence(text: str) -> str:
+    """Return a text that came from elsewhere with a full stop at its end, and one only."""
+    return f"{text.strip().rstrip('.')}."
+
+
 def kind_of_key(key: str) -> str:
     """Return the kind that a key begins with."""
     return key.partition(":")[0]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from bot.alerts.condition import Condition as Condition
 from bot.alerts.condition import Severity as Severity
+from bot.alerts.condition import sentence
 from bot.alerts.orders import of_orders
 from bot.errors import ConfigError
 from bot.model.base_layers import Action, Proposal
@@ -104,7 +105,7 @@ def _of_hold(reason: str) -> Condition:
         key=f"hold:{kind_of(reason)}",
         severity=Severity.WARNING,
         title="HOLD: nothing new is opened",
-        happened=f"{reason}.",
+        happened=sentence(reason),
         did="keeps every hedge that it holds, and goes on closing, rolling down and settling.",
         could_not="open or add protection, or raise a tier, while the reason lasts.",
         act="look at the reason: alvh doctor names what is wrong. It ends by itself when the reason does.",
@@ -131,7 +132,7 @@ def _of_group(group: GroupDecision) -> Iterator[Condition]:
             title=f"{short.layer} of {group.group} is not fully protected",
             happened=f"{short.missing:.0%} of its target is missing.",
             did="holds what it has and asks for the rest again in each step.",
-            could_not=f"buy what is missing: {short.reason}.",
+            could_not=sentence(f"buy what is missing: {short.reason}"),
             act="raise the budget or cap that bound, if one did, add a venue, or take it as it is.",
         )
 
@@ -142,7 +143,7 @@ def _of_tier(group: GroupDecision) -> Condition:
         key=f"tier:{group.group}",
         severity=_TIER_SEVERITY[group.tier],
         title=f"{group.tier.name} for {group.group}",
-        happened=group.because,
+        happened=sentence(group.because),
         did=(
             f"holds {_share(group.covered_share)} of the value at risk protected, "
             f"of {_share(group.wanted_share)} wanted."
@@ -164,7 +165,7 @@ def _of_protocol(item: ProtocolDecision) -> Condition:
         key=f"protocol:{item.protocol}",
         severity=_TIER_SEVERITY[item.tier],
         title=f"{item.tier.name} for the protocol {item.protocol}",
-        happened=f"{asked + '. ' if asked else ''}{behind}",
+        happened=f"{sentence(asked) + ' ' if asked else ''}{behind}",
         did="buys no option for it; a cover that is held goes on.",
         could_not="hedge it: no option pays for what happens to a protocol.",
         act="see alvh explain; leave the position (alvh exit) if you do not trust it.",
@@ -178,7 +179,7 @@ def _of_information(item: Reading) -> Condition:
         key=f"informs:{item.signal}:{item.subject}:{item.source}",
         severity=Severity.INFO,
         title=f"{item.signal} {item.name} of {item.subject} is {item.value:.3g} {item.unit}".rstrip(),
-        happened=f"{item.because}.",
+        happened=sentence(item.because),
         did="nothing: it moves no tier.",
         could_not="say more than the figure does.",
         act="nothing is due; think of it when you choose sizes.",
@@ -191,10 +192,10 @@ def _of_ending(item: Proposal) -> Condition:
         key=f"cover:{item.subject}",
         severity=Severity.WARNING,
         title=f"cover {item.subject} ends on {iso_utc(item.due_s)[:10]}",
-        happened=f"{item.because}.",
+        happened=sentence(item.because),
         did="proposes to renew it.",
         could_not="renew it: nothing does that by itself.",
-        act=f"{item.follows}.",
+        act=sentence(item.follows),
     )
 
 

@@ -113,11 +113,11 @@ class Deliveries:
         late_s = now_s - message.at_s
         if not late_s >= LATE_S or message.kind == "digest":
             return message
-        failed = f": this target took nothing since {clock_words(target.failing_since_s, self.zone)}"
-        return message.with_line(
-            f"Delayed by {lasting_words(late_s)}, it is of {clock_words(message.at_s, self.zone)}"
-            f"{f'{failed} ({target.why})' if target.is_failing else ''}."
-        )
+        line = f"Delayed by {lasting_words(late_s)}, it is of {clock_words(message.at_s, self.zone)}"
+        if target.is_failing:
+            since = clock_words(target.failing_since_s, self.zone)
+            line = f"{line}: this target took nothing since {since} ({target.why})"
+        return message.with_line(f"{line}.")
 
     def _bound(self, target: TargetState) -> None:
         """Drop the oldest that are not critical, then the oldest, and count them."""

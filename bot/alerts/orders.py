@@ -1,6 +1,6 @@
 """What became of orders, as events that are told once: options, perpetuals, positions and loans, cover."""
 
-from bot.alerts.condition import Condition, Severity
+from bot.alerts.condition import Condition, Severity, sentence
 from bot.model.account_order import AccountOutcome
 from bot.model.cover import CoverOutcome
 from bot.model.hedge import LegOutcome, LegStatus, Side
@@ -82,7 +82,7 @@ def _event(key: str, status: LegStatus, *, what: str, done: str, asked: str, sai
             key=key,
             severity=Severity.INFO,
             title=done,
-            happened=asked or said or "an order was done.",
+            happened=sentence(asked or said or "an order was done"),
             did=f"{done}." if status is LegStatus.FILLED else f"{done}: a part of the order.",
             could_not="name anything left open." if status is LegStatus.FILLED else "fill the rest.",
             act="nothing; alvh history has the order with its costs.",
@@ -93,7 +93,7 @@ def _event(key: str, status: LegStatus, *, what: str, done: str, asked: str, sai
             key=key,
             severity=Severity.CRITICAL,
             title=f"the outcome of {what} is unknown",
-            happened=f"{said or _NO_REASON}.",
+            happened=sentence(said or _NO_REASON),
             did="keeps its budget reserved and opens nothing in its place until the chain tells.",
             could_not="prove whether it happened.",
             act="keep the bot running, it looks at each step; if it lasts, look for it on a block explorer.",
@@ -105,7 +105,7 @@ def _event(key: str, status: LegStatus, *, what: str, done: str, asked: str, sai
         key=key,
         severity=Severity.WARNING,
         title=f"{what} was {status}",
-        happened=f"{said or _NO_REASON}.",
+        happened=sentence(said or _NO_REASON),
         did="counts nothing as held, and decides anew at the next step; after two refusals it waits longer.",
         could_not=f"do the order: {what}.",
         act="look for the reason in the runbook; often the market moved and nothing is to do.",
@@ -119,7 +119,7 @@ def _pending(key: str, status: LegStatus, *, what: str, said: str) -> Condition:
         key=key,
         severity=Severity.WARNING if proposed else Severity.INFO,
         title=f"{what} {'awaits signatures' if proposed else 'waits for its venue'}",
-        happened=f"{said or _NO_REASON}.",
+        happened=sentence(said or _NO_REASON),
         did="proposed it to the Safe." if proposed else "did its first part and goes on by itself.",
         could_not="do it without the owners." if proposed else "go on before the venue lets it.",
         act="sign or reject it: alvh safe list." if proposed else "nothing.",

@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import socket
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import ThreadedResolver
 
@@ -23,7 +23,10 @@ Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 def checked_address(url: str, *, what: str) -> str:
     """Return an http(s) address as it is. Raises ConfigError, with no more than its host."""
+    if any(letter.isspace() or not letter.isprintable() for letter in url):
+        raise ConfigError(f"{what} has a space or an unprintable character in it; remove it")
     parts = _parts(url, what)
+    _check_port(parts, what)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(f"{what} must be https://host/…, was {redact_url(url)}")
     return refuse_unsafe(url, what=what)
@@ -89,12 +92,18 @@ def resolver() -> GuardedResolver:
     return GuardedResolver(loop=asyncio.get_running_loop())
 
 
-def _parts(url: str, what: str) -> Any:
-    if any(letter.isspace() or not letter.isprintable() for letter in url):
-        raise ConfigError(f"{what} has a space or an unprintable character in it; remove it")
+def _parts(url: str, what: str) -> SplitResult:
     try:
         parts = urlsplit(url)
+        _ = parts.hostname
+    except ValueError:
+        raise ConfigError(f"{what} is no address: its host is malformed") from None
+    return parts
+
+
+def _check_port(parts: SplitResult, what: str) -> None:
+    """Only of http: where others have a port, apprise may have a part of a token."""
+    try:
         _ = parts.port
     except ValueError:
-        raise ConfigError(f"{what} is no address: its host or port is malformed") from None
-    return parts
+        raise ConfigError(f"{what} is no address: its port is malformed") from None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from zoneinfo import ZoneInfo
 
-from bot.alerts.condition import Condition, Severity, body_of, section_of
+from bot.alerts.condition import Condition, Severity, body_of, section_of, sentence
 from bot.alerts.message import Message
 from bot.alerts.news import Change, Turn
 from bot.alerts.schedule import clock_words, lasting_words
@@ -112,7 +112,7 @@ def channel_condition(target: TargetState, key: str, failing_s: float, zone: Zon
         key=f"channel:{key}",
         severity=Severity.WARNING,
         title=f"{target.name} takes no alerts",
-        happened=f"it fails since {since}, for {lasting_words(failing_s)}: {target.why}.",
+        happened=sentence(f"it fails since {since}, for {lasting_words(failing_s)}: {target.why}"),
         did=f"keeps the {len(target.waiting)} messages that wait for it, and tries again every few minutes.",
         could_not="reach whoever reads there.",
         act="look at the service and its token; alvh alerts test says whether it works again.",
@@ -125,7 +125,7 @@ def silence_condition(silent_s: float, why: str) -> Condition:
         key="silence",
         severity=Severity.CRITICAL,
         title="silence: the bot decides nothing",
-        happened=f"the last decision is {silent_s:.0f} s old: {why}.",
+        happened=sentence(f"the last decision is {silent_s:.0f} s old: {why}"),
         did="keeps held hedges as they are, and goes on asking for the next block.",
         could_not="see the market, open, roll or settle anything meanwhile.",
         act="check the node with alvh doctor; exercise by hand what expires before it is back.",
@@ -138,7 +138,7 @@ def disagreement_condition(said: str) -> Condition:
         key="disagreement",
         severity=Severity.WARNING,
         title="sources disagree",
-        happened=f"{said}.",
+        happened=sentence(said),
         did="does not use who is contradicted for a while, and decides nothing that too few vouch for.",
         could_not="tell which of them is right.",
         act="look at each provider with alvh doctor; replace one that is contradicted again and again.",
@@ -151,7 +151,7 @@ def stall_condition(stalled_s: float, where: str) -> Condition:
         key="stall",
         severity=Severity.CRITICAL,
         title=f"the program stands still for {stalled_s:.0f} s",
-        happened=f"its loop does not come round: {where}.",
+        happened=sentence(f"its loop does not come round: {where}"),
         did="nothing: while it stands it neither watches nor sends.",
         could_not="decide, sign or follow a transaction meanwhile.",
         act="if it lasts, end the process (SIGKILL is safe) and start it again; report where it stood.",
@@ -165,7 +165,7 @@ def stopped_condition(error: Exception) -> Condition:
         key="stopped",
         severity=Severity.CRITICAL,
         title="the bot has stopped",
-        happened=f"{error}.",
+        happened=sentence(str(error)),
         did="left everything that it decided in the journal.",
         could_not="go on: held hedges stay on chain and are not managed until it is started again.",
         act="mend the reason and start it again; exit codes 1 and 5 are safe to restart by a supervisor.",
