@@ -145,13 +145,14 @@ def disagreement_condition(said: str) -> Condition:
     )
 
 
-def stall_condition(stalled_s: float, where: str) -> Condition:
-    """Return that the program's loop did not come round."""
+def stall_condition(stalled_s: float, where: str, *, is_over: bool) -> Condition:
+    """Return that the program's loop does not come round, or did not."""
+    did = "did not" if is_over else "does not"
     return Condition(
         key="stall",
         severity=Severity.CRITICAL,
-        title=f"the program stands still for {stalled_s:.0f} s",
-        happened=sentence(f"its loop does not come round: {where}"),
+        title=f"the program {'stood' if is_over else 'stands'} still for {stalled_s:.0f} s",
+        happened=sentence(f"its loop {did} come round: {where}"),
         did="nothing: while it stands it neither watches nor sends.",
         could_not="decide, sign or follow a transaction meanwhile.",
         act="if it lasts, end the process (SIGKILL is safe) and start it again; report where it stood.",

@@ -128,7 +128,7 @@ class Alerting:
 
     def stalled(self, stalled_s: float, where: str) -> None:
         """Tell that the loop stood still, once it comes round again."""
-        self.desk.observe([stall_condition(stalled_s, where)], about="stall")
+        self.desk.observe([stall_condition(stalled_s, where, is_over=True)], about="stall")
 
     def _lasting(self) -> tuple[Condition, ...]:
         """Return the disagreement for as long as it was heard of lately."""

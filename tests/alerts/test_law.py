@@ -68,7 +68,7 @@ def everything():
     yield from of_positions([position(2_190.0)], health(2.0), limits=Limits(range_margin=0.02), active=())
     yield silence_condition(61.0, "the node refused the connection")
     yield disagreement_condition("two nodes, two answers")
-    yield stall_condition(5.0, "in sleep")
+    yield stall_condition(5.0, "in sleep", is_over=False)
     yield stopped_condition(InvariantError("the journal is full"))
     yield channel_condition(TargetState(name="1 test", failing_since_s=0.0, why="down"), "x", 400.0, UTC)
 
