@@ -53,7 +53,7 @@ V4ManagerOption = Annotated[str | None, typer.Option(help="v4 PositionManager, w
 StateViewOption = Annotated[str | None, typer.Option(help="v4 StateView, with --rpc-url.")]
 MetricsOption = Annotated[
     int | None,
-    typer.Option("--metrics", metavar="PORT", min=1, max=65_535, help="Serve /metrics and /health."),
+    typer.Option("--metrics", metavar="PORT", min=1, max=65_535, help="Serve /metrics, /health."),
 ]
 LogFileOption = Annotated[Path | None, typer.Option("--log-file", help="Write JSON lines to this file.")]
 OnceOption = Annotated[bool, typer.Option("--once", help="One step, then stop.")]

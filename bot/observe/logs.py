@@ -7,6 +7,7 @@ redaction. A log that cannot be written stops nothing: that is said once, and co
 import logging
 import math
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
@@ -43,12 +44,23 @@ class LogFile(RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         opened = os.open(self.baseFilename, flags, 0o600)
-        os.fchmod(opened, 0o600)
+        if stat.S_ISREG(os.fstat(opened).st_mode):
+            os.fchmod(opened, 0o600)
         return open(opened, "a", encoding="utf-8")
+
+    def close(self) -> None:
+        """Close it; what a full disk did not take of the last line is lost, and counted."""
+        try:
+            super().close()
+        except OSError:
+            self._lost()
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Count a line that was not written, and say so when it begins."""
         del record
+        self._lost()
+
+    def _lost(self) -> None:
         self.failures += 1
         if self.failures > 1:
             return

@@ -20,13 +20,16 @@ _SECRET_FIELD = re.compile(
     r"pass(word|phrase)?$|secret|token$|mnemonic|seed|private|api_?key|authorization", re.IGNORECASE
 )
 _WEB = ("http", "https", "ws", "wss", "postgresql")  # of others, apprise's, the host is the token
+_LONGEST = 8_000  # characters of one value
 _LEAST = 6  # characters of a known secret; a shorter one would be found in every word
 
 _URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>]+")
 _PAIRS = re.compile(r"(?<![0-9a-fA-F])(?:[0-9a-fA-F]{2}[\s:,.-]{1,2}){31,63}[0-9a-fA-F]{2}(?![0-9a-fA-F])")
 _HEX = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?[0-9a-fA-F]{64,}(?![0-9a-zA-Z])")
 _DECIMAL = re.compile(r"(?<!\d)\d{70,}(?!\d)")
-_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])(?=[^\s]*[0-9A-Z])[A-Za-z0-9+/_-]{43}(?:=|(?![A-Za-z0-9+/_=-]))")
+_BASE64 = re.compile(
+    r"(?<![A-Za-z0-9+/_-])(?=[A-Za-z0-9+/_-]{0,42}[0-9A-Z])[A-Za-z0-9+/_-]{43}(?:=|(?![A-Za-z0-9+/_=-]))"
+)
 _BYTES = re.compile(r"\bb(?:'(?:[^'\\\n]|\\.){12,}'|\"(?:[^\"\\\n]|\\.){12,}\")")
 _LIST = re.compile(r"(?<!\d)(?:\d{1,3},\s?){31}\d{1,3}(?!\d)")
 _BOT_TOKEN = re.compile(r"\b\d{8,10}:[A-Za-z0-9_-]{30,}")
@@ -34,8 +37,8 @@ _ASSIGNED = re.compile(r"(?i)\b(password|passphrase|secret|token|mnemonic|api_?k
 _WORD = re.compile(r"[a-z]{3,8}")
 _ROW = re.compile(r"[a-z]{3,8}(?:[ ,]{1,2}[a-z]{3,8}){11,}")
 # Words of English that no list of seed words has: a sentence has one of them among twelve.
-_SPOKEN = frozenset(
-    "the and for not are was with from its but has were been than them which because his her".split(" ")  # noqa: SIM905
+_SPOKEN = re.compile(
+    r"((?:the|and|for|not|are|was|with|from|its|but|has|were|been|than|them|which|because|his|her))"
 )
 _SHAPES = (_PAIRS, _HEX, _BASE64, _DECIMAL, _BYTES, _LIST, _BOT_TOKEN)
 
@@ -71,7 +74,7 @@ class Redactor:
         if isinstance(value, int):
             return value if abs(value) < 10**69 else HIDDEN
         text = value if isinstance(value, str) else repr(value)
-        return text if name in PUBLISHED and _is_hash(text) else self.text(text)
+        return text if name in PUBLISHED and _is_hash(text) else _cut(self.text(text))
 
 
 def forms_of(secret: str) -> Iterable[str]:
@@ -91,12 +94,15 @@ def _shown_url(url: str) -> str:
 
 
 def _row(text: str) -> str:
-    """Return a row of words, hidden where twelve of them follow each other as no sentence has them."""
-    run = longest = 0
-    for word in _WORD.findall(text):
-        run = 0 if word in _SPOKEN else run + 1
-        longest = max(longest, run)
-    return HIDDEN if longest >= 12 else text
+    """Return a row of words; of twelve or more that no sentence would have in a row nothing stays."""
+    parts = _SPOKEN.split(text)  # every other one is what was spoken
+    kept = (HIDDEN if len(_WORD.findall(part)) >= 12 else part for part in parts[::2])
+    spoken = [*parts[1::2], ""]
+    return "".join(part + word for part, word in zip(kept, spoken, strict=True))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
 
 
 def _is_hash(text: str) -> bool:

@@ -44,7 +44,9 @@ async def serving(
     app = web.Application(middlewares=[_only_for(allowed)], client_max_size=_LONGEST_REQUEST)
     app.router.add_get("/metrics", answer_metrics)
     app.router.add_get("/health", answer_health)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=15.0)
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, keepalive_timeout=15.0, shutdown_timeout=1.0
+    )
     await runner.setup()
     try:
         await _bind(runner, host, port)
@@ -55,7 +57,7 @@ async def serving(
 
 async def _bind(runner: web.AppRunner, host: str, port: int) -> None:
     try:
-        await web.TCPSite(runner, host, port, shutdown_timeout=1.0).start()
+        await web.TCPSite(runner, host, port).start()
     except OSError as error:
         why = (
             "another program uses it"

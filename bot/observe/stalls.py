@@ -24,7 +24,8 @@ class StallWatch:
     on_stall: Callable[[float, str], None]
     on_end: Callable[[float, str], None]
     stall_s: float = STALL_S
-    _beat_s: float = field(default_factory=time.monotonic, init=False)
+    beat_s: float = BEAT_S
+    _last_s: float = field(default_factory=time.monotonic, init=False)
     _where: str = field(default="", init=False)
     _done: threading.Event = field(default_factory=threading.Event, init=False)
 
@@ -32,16 +33,16 @@ class StallWatch:
         """Show until cancelled that the loop comes round."""
         while True:
             now_s = time.monotonic()
-            stood_s, self._beat_s = now_s - self._beat_s - BEAT_S, now_s
+            stood_s, self._last_s = now_s - self._last_s - self.beat_s, now_s
             where, self._where = self._where, ""
             if where:
                 self.on_end(max(stood_s, self.stall_s), where)
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(self.beat_s)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch the loop of this thread while the body runs. ``beat`` must run in it."""
-        self._beat_s = time.monotonic()
+        self._last_s = time.monotonic()
         thread = threading.Thread(
             target=self._watch, args=(threading.get_ident(),), name="stall-watch", daemon=True
         )
@@ -53,8 +54,8 @@ class StallWatch:
             thread.join(timeout=1.0)
 
     def _watch(self, loop_thread: int) -> None:
-        while not self._done.wait(BEAT_S):
-            late_s = time.monotonic() - self._beat_s
+        while not self._done.wait(self.beat_s):
+            late_s = time.monotonic() - self._last_s
             if late_s >= self.stall_s and not self._where:
                 self._where = _where(loop_thread)
                 self.on_stall(late_s, self._where)
