@@ -38,7 +38,7 @@ _WORD = re.compile(r"[a-z]{3,8}")
 _ROW = re.compile(r"[a-z]{3,8}(?:[ ,]{1,2}[a-z]{3,8}){11,}")
 # Words of English that no list of seed words has: a sentence has one of them among twelve.
 _SPOKEN = re.compile(
-    r"((?:the|and|for|not|are|was|with|from|its|but|has|were|been|than|them|which|because|his|her))"
+    r"(\b(?:the|and|for|not|are|was|with|from|its|but|has|were|been|than|them|which|because|his|her)\b)"
 )
 _SHAPES = (_PAIRS, _HEX, _BASE64, _DECIMAL, _BYTES, _LIST, _BOT_TOKEN)
 
