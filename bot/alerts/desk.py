@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +60,6 @@ class AlertDesk:
     news: News = field(init=False)
     deliveries: Deliveries = field(init=False)
     _state: AlertState = field(init=False)
-    _sent: deque[tuple[float, str]] = field(default_factory=deque, init=False)  # within the last hour
     _saved_at_s: float = field(default=-math.inf, init=False)
 
     def __post_init__(self) -> None:
@@ -115,7 +113,7 @@ class AlertDesk:
         messages = tuple(self._message(change, now_s, not_to) for change in changes)
         for message in messages:
             self.tell(message)
-        if messages or now_s - self._saved_at_s >= _SAVED_AGAIN_AFTER_S:
+        if messages or self.news.is_unsaved or now_s - self._saved_at_s >= _SAVED_AGAIN_AFTER_S:
             self._save()
         return messages
 
@@ -179,12 +177,12 @@ class AlertDesk:
             return quiet_until_s
         if message.severity is Severity.INFO and manners.digest is not None:
             return manners.digest.next(now_s)
-        while self._sent and self._sent[0][0] <= now_s - HOUR_S:
-            self._sent.popleft()
-        same = sum(1 for _, key in self._sent if key == message.key)
-        if same >= REPEATS or len(self._sent) >= manners.max_per_hour:
+        sent = self._state.sent
+        sent[:] = [item for item in sent if now_s - HOUR_S < item[0] <= now_s]
+        same = sum(1 for _, key in sent if key == message.key)
+        if same >= REPEATS or len(sent) >= manners.max_per_hour:
             return (manners.digest or Every(seconds=HOUR_S)).next(now_s)
-        self._sent.append((now_s, message.key))
+        sent.append((now_s, message.key))
         return now_s
 
     def _send_digests(self, now_s: float) -> None:
@@ -200,6 +198,7 @@ class AlertDesk:
     def _save(self) -> None:
         """Write the state. A disk that is full is said, and tried again with the next change."""
         self._saved_at_s = self.clock()
+        self.news.is_unsaved = False
         try:
             write_alert_state(self.path, self._state)
         except InvariantError as error:

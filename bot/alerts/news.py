@@ -44,6 +44,7 @@ class Standing:
     told_at_s: float
     better_since_s: float = math.nan  # all that was seen since was better than what was told; NaN: it is not
     worst: Rank = GONE  # of that time
+    worst_title: str = ""  # empty where it was gone all the time
     recheck: bool = False  # nothing was watched for a while, and it was not seen since
 
     @property
@@ -53,7 +54,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A real change. ``condition`` is what was seen; None where it is over."""
+    """A real change. ``condition`` is what was seen; None where it is over, or eased before a restart."""
 
     turn: Turn
     key: str
@@ -77,8 +78,9 @@ class News:
     gap_s: float = math.inf
     standing: dict[str, Standing] = field(default_factory=dict)
     watched_at_s: float = math.nan  # of the last look that saw everything
+    is_unsaved: bool = False  # something that a restart must know changed; whoever keeps it clears this
     _unwatched_s: float = field(default=0.0, init=False)
-    _seen: dict[str, Condition] = field(default_factory=dict, init=False)  # the newest of each that stands
+    _worst: dict[str, Condition] = field(default_factory=dict, init=False)  # as this process saw it
 
     def take(
         self,
@@ -98,7 +100,7 @@ class News:
         now = {item.key: item for item in conditions}
         changes = [change for item in now.values() if (change := self._seen_now(item, now_s)) is not None]
         missing = [key for key in self.standing if key.startswith(about) and key not in now]
-        ended = (self._better(key, GONE, now_s) for key in missing if not unsure(key))
+        ended = (self._better(key, None, now_s) for key in missing if not unsure(key))
         return (*changes, *(change for change in ended if change is not None))
 
     def _watched(self, now_s: float) -> None:
@@ -114,16 +116,16 @@ class News:
         told = self.standing.get(item.key)
         if item.once:
             return _change(Turn.NEW, item)
-        self._seen[item.key] = item
         rank = (item.severity.value, item.level)
         if told is None or rank > told.rank:
             return self._tell(Turn.NEW if told is None else Turn.WORSE, item, now_s)
         if told.recheck:
             return self._tell(Turn.AGAIN, item, now_s)
         if rank == told.rank:
-            told.better_since_s, told.worst = math.nan, GONE
+            self.is_unsaved |= not math.isnan(told.better_since_s)
+            told.better_since_s = math.nan
             return None
-        return self._better(item.key, rank, now_s)
+        return self._better(item.key, item, now_s)
 
     def _tell(self, turn: Turn, item: Condition, now_s: float) -> Change:
         told = self.standing.get(item.key)
@@ -136,27 +138,36 @@ class News:
         )
         return _change(turn, item, unwatched_s=self._unwatched_s if turn is Turn.AGAIN else 0.0)
 
-    def _better(self, key: str, rank: Rank, now_s: float) -> Change | None:
-        """Note that something is better than what was told, and return that once it has settled."""
+    def _better(self, key: str, seen: Condition | None, now_s: float) -> Change | None:
+        """Note that something is better than what was told, or gone, and return that once it has settled."""
         told = self.standing[key]
-        if math.isnan(told.better_since_s) or now_s < told.better_since_s:  # the latter: a clock set back
-            told.better_since_s, told.worst = now_s, rank
-        told.worst = max(told.worst, rank)
+        rank = GONE if seen is None else (seen.severity.value, seen.level)
+        begins = (
+            math.isnan(told.better_since_s) or now_s < told.better_since_s
+        )  # the latter: a clock set back
+        if begins:
+            told.better_since_s = now_s
+        if begins or rank > told.worst:
+            told.worst, told.worst_title = rank, "" if seen is None else seen.title
+            self.is_unsaved = True
+            self._worst.pop(key, None)
+            if seen is not None:
+                self._worst[key] = seen
         if now_s - told.better_since_s < self.settle_s:
             return None
+        worst = self._worst.pop(key, None)
         if told.worst == GONE:
             del self.standing[key]
-            self._seen.pop(key, None)
-            return _end(Turn.OVER, key, told, None, now_s)
-        return self._eased(key, told, now_s)
-
-    def _eased(self, key: str, told: Standing, now_s: float) -> Change:
+            return _end(Turn.OVER, key, told, worst, now_s)
         severity, level = told.worst
-        seen = self._seen[key]
         self.standing[key] = Standing(
-            severity=Severity(severity), level=level, title=seen.title, since_s=told.since_s, told_at_s=now_s
+            severity=Severity(severity),
+            level=level,
+            title=told.worst_title,
+            since_s=told.since_s,
+            told_at_s=now_s,
         )
-        return _end(Turn.EASED, key, told, seen, now_s)
+        return _end(Turn.EASED, key, told, worst, now_s)
 
 
 def _change(turn: Turn, item: Condition, *, unwatched_s: float = 0.0) -> Change:
@@ -175,7 +186,7 @@ def _end(turn: Turn, key: str, told: Standing, seen: Condition | None, now_s: fl
     return Change(
         turn=turn,
         key=key,
-        title=told.title if seen is None else seen.title,
+        title=told.worst_title if turn is Turn.EASED else told.title,
         about=told.severity,
         severity=Severity.INFO,
         condition=seen,

@@ -60,6 +60,7 @@ class AlertState:
     targets: dict[str, TargetState] = field(default_factory=dict)
     watched_at_s: float = math.nan  # when everything was last looked at
     alive_at_s: float = math.nan  # when the daily word was last sent
+    sent: list[tuple[float, str]] = field(default_factory=list)  # time and key of messages of the last hour
     heartbeat: HeartbeatState | None = None
     orphans: list[Message] = field(default_factory=list)  # of a version that had one queue for all targets
 
@@ -118,6 +119,7 @@ def _table_of(state: AlertState) -> dict[str, Any]:
         "version": VERSION,
         "watched_at_s": _number(state.watched_at_s),
         "alive_at_s": _number(state.alive_at_s),
+        "sent": state.sent,
         "standing": {key: _standing_table(item) for key, item in sorted(state.standing.items())},
         "targets": {key: _target_table(item) for key, item in state.targets.items()},
         "heartbeat": None if state.heartbeat is None else _heartbeat_table(state.heartbeat),
@@ -131,6 +133,7 @@ def _state_of(table: Mapping[str, Any]) -> AlertState:
         targets={str(key): _target_of(item) for key, item in table["targets"].items()},
         watched_at_s=_float(table["watched_at_s"]),
         alive_at_s=_float(table["alive_at_s"]),
+        sent=[(float(at_s), str(key)) for at_s, key in table["sent"]],
         heartbeat=None if heartbeat is None else _heartbeat_of(heartbeat),
     )
 
@@ -159,6 +162,7 @@ def _standing_table(item: Standing) -> dict[str, Any]:
         "told_at_s": item.told_at_s,
         "better_since_s": _number(item.better_since_s),
         "worst": list(item.worst),
+        "worst_title": item.worst_title,
         "recheck": item.recheck,
     }
 
@@ -173,6 +177,7 @@ def _standing_of(table: Mapping[str, Any]) -> Standing:
         told_at_s=float(table["told_at_s"]),
         better_since_s=_float(table["better_since_s"]),
         worst=(int(severity), int(level)),
+        worst_title=str(table["worst_title"]),
         recheck=bool(table["recheck"]),
     )
 

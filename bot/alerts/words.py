@@ -51,6 +51,13 @@ def message_of(
 def _parts(change: Change) -> tuple[str, str, str, str]:
     """Return what happened, was done, could not be done and is to be done."""
     item = change.condition
+    if item is None and change.turn is Turn.EASED:
+        return (
+            f"it was {change.about.name.lower()} and is better now.",
+            "goes on with what is left of it.",
+            "look at it any more: it was seen before the last start.",
+            "look at alvh status for what holds now.",
+        )
     if item is None:
         return (
             f"this {change.about.name.lower()} has ended, it stood for {lasting_words(change.stood_s)}.",

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from alerts.outbox import Clock, Outbox, condition, desk, titles
@@ -103,3 +104,31 @@ def test_a_gap_is_told_with_the_rise_where_it_is_worse_now():
         (Turn.WORSE, "tier:ETH/USDC"),
         (Turn.OVER, "range:a"),
     }
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_restarts_and_a_failing_channel_in_a_storm_repeat_and_lose_nothing(tmp_path, seed):
+    """400 random states; the program ends and starts anew at random, the target works at random."""
+    choose = random.Random(seed)
+    states = [choose.randrange(4) for _ in range(400)] + [0] * 10
+    told = []
+    for is_calm in (True, False):
+        clock, outbox, path = Clock(), Outbox(), tmp_path / f"{is_calm}.json"
+        one = desk(tmp_path, outbox, path=path, clock=clock, settle_s=60.0, max_per_hour=1_000)
+        for state in states:
+            seen = [] if LEVELS[state] is None else [replace(LEVELS[state], title=f"level {state}")]
+            if not is_calm and choose.random() < 0.2:
+                one = desk(tmp_path, outbox, path=path, clock=clock, settle_s=60.0, max_per_hour=1_000)
+            outbox.works = is_calm or choose.random() < 0.3
+            one.observe(seen)
+            await one.flush()
+            one.tick()
+            clock.now_s += 12.0
+        outbox.works = True
+        clock.now_s += 3_600.0
+        one.tick()
+        assert await one.flush()
+        told.append([item.title for item in outbox.sent])
+        assert len({item.id for item in outbox.sent}) == len(outbox.sent)
+    assert told[0] == told[1]
+    assert len(told[0]) >= 2

@@ -151,7 +151,7 @@ EXPRESSIONS = list(expressions())
 def test_every_metric_that_a_board_or_rule_names_exists_and_expressions_are_balanced(where, expression):
     metrics = Metrics()
     asked = set(re.findall(r"\balvh_\w+", expression))
-    assert asked
+    assert asked or expression.startswith("up{"), "the bot itself says nothing when it is gone"
     assert asked <= metrics.names, where
     for opening, closing in ("()", "{}", "[]"):
         depth = 0
