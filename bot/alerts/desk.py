@@ -146,6 +146,7 @@ class AlertDesk:
         said_s = self._state.alive_at_s
         if math.isnan(said_s) or last_s > said_s:
             self._state.alive_at_s = last_s
+            self.news.is_unsaved = True
             return not math.isnan(said_s) and self.clock() - last_s < DAY_S / 2.0
         return False
 
@@ -170,7 +171,7 @@ class AlertDesk:
     def _due_s(self, message: Message) -> float:
         """Return when a message is to be told: now, or with a digest."""
         now_s, manners = self.clock(), self.manners
-        if message.severity is Severity.CRITICAL or message.kind in ("alive", "digest", "channel"):
+        if message.severity is Severity.CRITICAL or message.kind == "alive":
             return now_s
         quiet_until_s = manners.quiet.until_s(now_s) if manners.quiet is not None else None
         if quiet_until_s is not None:

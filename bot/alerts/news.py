@@ -142,9 +142,8 @@ class News:
         """Note that something is better than what was told, or gone, and return that once it has settled."""
         told = self.standing[key]
         rank = GONE if seen is None else (seen.severity.value, seen.level)
-        begins = (
-            math.isnan(told.better_since_s) or now_s < told.better_since_s
-        )  # the latter: a clock set back
+        began_s = told.better_since_s
+        begins = math.isnan(began_s) or now_s < began_s  # the latter: a clock was set back
         if begins:
             told.better_since_s = now_s
         if begins or rank > told.worst:

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -17,6 +17,7 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
     nullcontext,
+    suppress,
 )
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -39,7 +40,12 @@ from bot.observe.supervisor import Supervisor
 from bot.observe.tracing import tracing
 from bot.pipeline.loop import Moment
 from bot.ports.spans import Span
-from bot.settings import Settings, password_of_environment, supervisor_of_environment
+from bot.settings import (
+    Settings,
+    password_of_environment,
+    supervisor_of_environment,
+)
+from bot.settings.secret_values import secrets_in
 
 if TYPE_CHECKING:
     from bot.app.live import Bot
@@ -227,17 +233,20 @@ class Observing:
         self.metrics.providers(self._providers())
         self.metrics.journal_writable(self._journal_writable())
         self.metrics.log_failures(self.log.failures if self.log is not None else 0)
-        if self._bot is not None:
-            journal = self._bot.pipeline.journal
-            self.metrics.open_orders(
-                {
-                    "option": len(journal.open_legs()),
-                    "perpetual": len(journal.open_perpetuals()),
-                    "account": len(journal.open_account_orders()),
-                    "cover": len(journal.open_covers()),
-                }
-            )
+        with suppress(BotError):  # a journal that cannot be read now is told by the loop
+            self.metrics.open_orders(self._open_orders())
         return self.metrics.text()
+
+    def _open_orders(self) -> Mapping[str, int]:
+        if self._bot is None:
+            return {}
+        journal = self._bot.pipeline.journal
+        return {
+            "option": len(journal.open_legs()),
+            "perpetual": len(journal.open_perpetuals()),
+            "account": len(journal.open_account_orders()),
+            "cover": len(journal.open_covers()),
+        }
 
     def _targets(self) -> Sequence[TargetFigures]:
         if self.alerting is None:
@@ -287,7 +296,7 @@ def open_observing(settings: Settings, *, mode: str, listener: Listener) -> Iter
                     level=settings.logs.level,
                     max_bytes=int(settings.logs.max_mb * 1e6),
                     keep=settings.logs.keep,
-                    redactor=Redactor(secrets_in(settings)),
+                    redactor=Redactor(_secrets(settings)),
                     on_trouble=listener.on_trouble,
                 )
             )
@@ -300,16 +309,9 @@ def open_observing(settings: Settings, *, mode: str, listener: Listener) -> Iter
         yield made
 
 
-def secrets_in(settings: Settings) -> tuple[str, ...]:
-    """Return every secret of the settings as it is, for the redaction alone."""
-    alerts = settings.alerts
-    hidden = [*alerts.urls, *(item.url for item in alerts.targets), alerts.heartbeat_url]
-    hidden += [*(item.secret for item in alerts.targets), settings.tracing.endpoint, settings.journal_url]
-    hidden += [password_of_environment()]
-    found = [item.get_secret_value() for item in hidden if item is not None]
-    for chain in settings.all_chains:
-        found += [*chain.urls, *(item.get_secret_value() for item in (chain.ws_url, chain.send_url) if item)]
-    return tuple(item for item in found if item)
+def _secrets(settings: Settings) -> tuple[str, ...]:
+    password = password_of_environment()
+    return (*secrets_in(settings), *((password.get_secret_value(),) if password is not None else ()))
 
 
 def _heard(observing: Observing) -> Callable[[BotError], None]:

@@ -15,6 +15,7 @@ from bot.errors import ConfigError
 from bot.observe.metrics import COUNTERS, GAUGES
 from bot.settings import load_settings
 from bot.settings.alerts import AlertSettings
+from bot.settings.secret_values import secrets_in
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -129,3 +130,24 @@ def test_the_documents_name_every_kind_field_and_metric_and_no_other():
     named = set(re.findall(r"`([a-z_]+)`", "".join(row.split("|")[1] for row in table.splitlines()[2:])))
     shown = {*GAUGES, *(f"{name}_total" for name in COUNTERS), "stage_duration_seconds", "build_info"}
     assert named == shown
+
+
+def test_every_secret_of_the_settings_is_known_to_the_redaction(tmp_path):
+    text = """
+[alerts]
+urls = ["tgram://first-secret/chat"]
+heartbeat_url = "https://beat.example/second-secret"
+[[alerts.targets]]
+url = "https://hook.example/third-secret"
+secret = "a fourth one, of sixteen letters"
+[[watch]]
+kind = "fred"
+series_id = "SP500"
+metric = "index_close"
+subject = "SPX"
+api_key = "fifth-secret"
+"""
+    found = " ".join(secrets_in(load_settings(write(tmp_path, GOOD + text))))
+    for word in ("first-secret", "second-secret", "third-secret", "fourth one", "fifth-secret", "secret-key"):
+        assert word in found
+    assert "SP500" not in found
