@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from dataclasses import dataclass
 
 import apprise
@@ -12,6 +13,8 @@ from bot.alerts.web_address import refuse_unsafe
 from bot.errors import ConfigError
 
 DEADLINE_S = 30.0
+# It logs addresses that it cannot read, paths included: only a log that takes secrets out may hear of them.
+logging.getLogger("apprise").addHandler(logging.NullHandler())
 _TYPES = {
     Severity.INFO: apprise.NotifyType.INFO,
     Severity.WARNING: apprise.NotifyType.WARNING,
@@ -47,7 +50,7 @@ class AppriseSender:
             scheme = url.partition("://")[0] if "://" in url else "?"
             raise ConfigError(
                 f"{where} ({scheme}://…) is not an address that apprise knows; see its list of services, "
-                "for example tgram://token/chat; a webhook of your own needs a secret beside it"
+                "for example tgram://token/chat; for a webhook of your own see docs/alerts.md"
             )
         service = str(next(iter(target)).service_name or "webhook")
         return cls(f"{number} {service}", target_id(service, url), target)

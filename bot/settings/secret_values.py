@@ -11,6 +11,8 @@ from bot.settings.watch import WatchSettings
 
 _SECRET_NAME = re.compile(r"(key|secret|password|token)$")  # of a source's field that is plain text
 
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")  # of a token, which is no secret
+
 
 def secrets_in(settings: Settings) -> tuple[str, ...]:
     """Return the secrets of all sections and sources."""
@@ -21,7 +23,7 @@ def _secrets(name: str, value: object) -> Iterator[str]:
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
     elif isinstance(value, str):
-        if _SECRET_NAME.search(name):
+        if _SECRET_NAME.search(name) and not _ADDRESS.fullmatch(value):
             yield value
     else:
         for own, part in _parts(name, value):

@@ -211,10 +211,11 @@ async def test_a_name_that_leads_to_a_metadata_service_is_refused_when_it_is_loo
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "nosuch://token@host", "http//x"])
-def test_an_address_that_apprise_does_not_know_is_refused_without_showing_it(url):
+def test_an_address_that_apprise_does_not_know_is_refused_without_showing_it(url, capsys):
     with pytest.raises(ConfigError, match=r"alerts.urls entry 2") as refused:
         targets_of(AlertSettings(urls=("json://127.0.0.1/x", url)))
     assert "token@host" not in str(refused.value)
+    assert capsys.readouterr() == ("", ""), "nor does the library show it"
 
 
 def test_targets_of_both_spellings_are_numbered_through_each_with_its_own_severity():
@@ -240,7 +241,7 @@ def test_targets_of_both_spellings_are_numbered_through_each_with_its_own_severi
     [
         ([{"url": "http://127.0.0.1/b", "secret": "short"}], "at least 16 characters"),
         ([{"url": "http://10.1.2.3/b", "secret": SECRET}], "use https://"),
-        ([{"url": "https://hooks.example/b"}], "needs a secret"),
+        ([{"url": "https://hooks.example/b"}], "see docs/alerts.md"),
         ([{"url": "json://127.0.0.1/a"}] * 2, "target 2 is the same address"),
     ],
 )

@@ -146,8 +146,14 @@ series_id = "SP500"
 metric = "index_close"
 subject = "SPX"
 api_key = "fifth-secret"
+[[perps]]
+underlying = "ETH"
+exchange = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+base_token = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+config = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 """
     found = " ".join(secrets_in(load_settings(write(tmp_path, GOOD + text))))
     for word in ("first-secret", "second-secret", "third-secret", "fourth one", "fifth-secret", "secret-key"):
         assert word in found
     assert "SP500" not in found
+    assert "0x" not in found, "a token's address is no secret"
