@@ -6,38 +6,19 @@ Every text says what happened, what the bot did, what it could not do, and what 
 import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from enum import IntEnum
 
+from bot.alerts.condition import Condition as Condition
+from bot.alerts.condition import Severity as Severity
+from bot.alerts.condition import sentence
+from bot.alerts.orders import of_orders
 from bot.errors import ConfigError
 from bot.model.base_layers import Action, Proposal
-from bot.model.cover import CoverOutcome
 from bot.model.exposure import Exposure
-from bot.model.hedge import LegOutcome, LegStatus, Side
 from bot.model.market import Columns, Metric
 from bot.model.reasons import kind_of
 from bot.model.record import GroupDecision, ProtocolDecision, StepRecord
 from bot.model.tier import Reading, Tier
 from bot.model.units import iso_utc
-
-
-class Severity(IntEnum):
-    """How urgent; the order is that of urgency."""
-
-    INFO = 0
-    WARNING = 1
-    CRITICAL = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """Something that holds now. While its key stands, only another severity or level is news."""
-
-    key: str  # stable name, "tier:ETH/USDC"
-    severity: Severity
-    title: str  # one line
-    text: str = ""  # what happened, was done, could not be done, is to be done
-    level: int = 0  # orders conditions of one severity: SEVERE and CRISIS are both critical
-    once: bool = False  # an event: told once, it has no end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,25 +53,14 @@ _TIER_SEVERITY = {
 
 def of_step(record: StepRecord) -> tuple[Condition, ...]:
     """Return the conditions that a step's record shows, and its trades as events."""
-    found: list[Condition] = [
-        Condition(
-            key=f"hold:{kind_of(reason)}",
-            severity=Severity.WARNING,
-            title="HOLD: nothing new is opened",
-            text=f"{reason}. Held hedges stay; closing and settling go on.",
-        )
-        for reason in record.decision.holds
-    ]
-    for group in record.decision.groups:
+    decision = record.decision
+    found: list[Condition] = [_of_hold(reason) for reason in decision.holds]
+    for group in decision.groups:
         found.extend(_of_group(group))
-    found.extend(_of_protocol(item) for item in record.decision.protocols if item.tier > Tier.CALM)
-    found.extend(
-        _of_information(item) for item in record.decision.readings if item.informs and item.score > 0.0
-    )
-    found.extend(_of_ending(item) for item in record.decision.proposals if item.action is Action.RENEW_COVER)
-    found.extend(_of_outcome(outcome) for outcome in record.outcomes)
-    found.extend(_of_cover(outcome) for outcome in record.covers)
-    return tuple(found)
+    found.extend(_of_protocol(item) for item in decision.protocols if item.tier > Tier.CALM)
+    found.extend(_of_information(item) for item in decision.readings if item.informs and item.score > 0.0)
+    found.extend(_of_ending(item) for item in decision.proposals if item.action is Action.RENEW_COVER)
+    return (*found, *of_orders(record))
 
 
 def of_positions(
@@ -130,50 +100,75 @@ def unsure_of(
     return False
 
 
-def of_trouble(kind: str, text: str, *, severity: Severity = Severity.WARNING) -> Condition:
-    """Return a condition of the program itself: a provider that fails, no block for too long."""
-    return Condition(key=f"trouble:{kind}", severity=severity, title=f"trouble: {kind}", text=text)
+def _of_hold(reason: str) -> Condition:
+    return Condition(
+        key=f"hold:{kind_of(reason)}",
+        severity=Severity.WARNING,
+        title="HOLD: nothing new is opened",
+        happened=sentence(reason),
+        did="keeps every hedge that it holds, and goes on closing, rolling down and settling.",
+        could_not="open or add protection, or raise a tier, while the reason lasts.",
+        act="look at the reason: alvh doctor names what is wrong. It ends by itself when the reason does.",
+    )
 
 
 def _of_group(group: GroupDecision) -> Iterator[Condition]:
     if group.tier is not Tier.CALM:
-        yield Condition(
-            key=f"tier:{group.group}",
-            severity=_TIER_SEVERITY[group.tier],
-            title=f"{group.tier.name} for {group.group}",
-            text=group.because,
-            level=group.tier.value,
-        )
+        yield _of_tier(group)
     for family in group.degraded:
         yield Condition(
             key=f"degraded:{group.group}:{family}",
             severity=Severity.WARNING,
             title=f"GUARDED (data): {family} signals of {group.group} are missing",
-            text=(
-                f"Fewer than half of the configured {family} signals are live, so stress that only they "
-                "would show is not seen. The tier is not lowered meanwhile. See alvh explain and alvh doctor."
-            ),
+            happened=f"fewer than half of the configured {family} signals are live.",
+            did="does not lower the tier meanwhile, and decides by the signals that are left.",
+            could_not="see stress that only the missing ones would show.",
+            act="look which source fails with alvh explain, and why with alvh doctor.",
         )
     for short in group.shortfalls:
         yield Condition(
             key=f"shortfall:{group.group}:{short.layer}:{short.cap}",
             severity=Severity.WARNING if group.tier >= Tier.ELEVATED else Severity.INFO,
             title=f"{short.layer} of {group.group} is not fully protected",
-            text=f"{short.missing:.0%} of its target is missing: {short.reason}.",
+            happened=f"{short.missing:.0%} of its target is missing.",
+            did="holds what it has and asks for the rest again in each step.",
+            could_not=sentence(f"buy what is missing: {short.reason}"),
+            act="raise the budget or cap that bound, if one did, add a venue, or take it as it is.",
         )
+
+
+def _of_tier(group: GroupDecision) -> Condition:
+    missing = ", ".join(f"{item.layer} ({item.reason})" for item in group.shortfalls)
+    return Condition(
+        key=f"tier:{group.group}",
+        severity=_TIER_SEVERITY[group.tier],
+        title=f"{group.tier.name} for {group.group}",
+        happened=sentence(group.because),
+        did=(
+            f"holds {_share(group.covered_share)} of the value at risk protected, "
+            f"of {_share(group.wanted_share)} wanted."
+        ),
+        could_not=f"protect {missing}." if missing else "name anything that is missing: all layers stand.",
+        act="nothing, where what is held is what you want; alvh explain says what led to it.",
+        level=group.tier.value,
+    )
+
+
+def _share(value: float) -> str:
+    return "an unknown part" if math.isnan(value) else f"{value:.1%}"
 
 
 def _of_protocol(item: ProtocolDecision) -> Condition:
     asked = "; ".join(found.because for found in item.findings if found.tier is not None and found.fired)
-    behind = f"{', '.join(item.groups)} depends on it. " if item.groups else ""
+    behind = f"{', '.join(item.groups)} depends on it." if item.groups else "No position depends on it."
     return Condition(
         key=f"protocol:{item.protocol}",
         severity=_TIER_SEVERITY[item.tier],
         title=f"{item.tier.name} for the protocol {item.protocol}",
-        text=(
-            f"{asked + '. ' if asked else ''}{behind}No option pays for what happens to a protocol, so none "
-            "is bought for it. See alvh explain; leave the position if you do not trust it."
-        ),
+        happened=f"{sentence(asked) + ' ' if asked else ''}{behind}",
+        did="buys no option for it; a cover that is held goes on.",
+        could_not="hedge it: no option pays for what happens to a protocol.",
+        act="see alvh explain; leave the position (alvh exit) if you do not trust it.",
         level=item.tier.value,
     )
 
@@ -184,33 +179,10 @@ def _of_information(item: Reading) -> Condition:
         key=f"informs:{item.signal}:{item.subject}:{item.source}",
         severity=Severity.INFO,
         title=f"{item.signal} {item.name} of {item.subject} is {item.value:.3g} {item.unit}".rstrip(),
-        text=f"{item.because}. It moves no tier.",
-    )
-
-
-def _of_outcome(outcome: LegOutcome) -> Condition:
-    leg = outcome.leg
-    verb = {Side.BUY: "bought", Side.SELL: "sold", Side.SETTLE: "settled"}[leg.side]
-    what = f"{leg.layer} {leg.instrument.label}"
-    if outcome.status in (LegStatus.FILLED, LegStatus.PARTIAL):
-        title = f"{verb} {outcome.filled_size:.4g} {what} for {outcome.premium_usd:,.0f} USD"
-        return Condition(
-            key=f"leg:{leg.key}", severity=Severity.INFO, title=title, text=leg.because, once=True
-        )
-    if outcome.status is LegStatus.UNKNOWN:
-        return Condition(
-            key=f"leg:{leg.key}",
-            severity=Severity.CRITICAL,
-            title=f"the outcome of {leg.side} {what} is unknown",
-            text=f"{outcome.because}. Its layer waits and its budget stays reserved until the chain tells.",
-            once=True,
-        )
-    return Condition(
-        key=f"leg:{leg.key}",
-        severity=Severity.WARNING,
-        title=f"{leg.side} {what} was {outcome.status}",
-        text=outcome.because,
-        once=True,
+        happened=sentence(item.because),
+        did="nothing: it moves no tier.",
+        could_not="say more than the figure does.",
+        act="nothing is due; think of it when you choose sizes.",
     )
 
 
@@ -220,36 +192,17 @@ def _of_ending(item: Proposal) -> Condition:
         key=f"cover:{item.subject}",
         severity=Severity.WARNING,
         title=f"cover {item.subject} ends on {iso_utc(item.due_s)[:10]}",
-        text=f"{item.because}. Nothing renews it by itself: {item.follows}.",
+        happened=sentence(item.because),
+        did="proposes to renew it.",
+        could_not="renew it: nothing does that by itself.",
+        act=sentence(item.follows),
     )
-
-
-def _of_cover(outcome: CoverOutcome) -> Condition:
-    order, key = outcome.order, f"bought-cover:{outcome.order.key}"
-    what = f"cover of {order.group}"
-    if outcome.status is LegStatus.FILLED:
-        title = f"bought {what}, {order.amount_usd:,.0f} USD, for {outcome.premium_usd:,.0f} USD"
-        return Condition(key=key, severity=Severity.INFO, title=title, text=order.because, once=True)
-    if outcome.status is LegStatus.UNKNOWN:
-        return Condition(
-            key=key,
-            severity=Severity.CRITICAL,
-            title=f"the outcome of a purchase of {what} is unknown",
-            text=f"{outcome.because}. Its budget stays reserved until the chain tells.",
-            once=True,
-        )
-    title = f"the purchase of {what} was {outcome.status}"
-    return Condition(key=key, severity=Severity.WARNING, title=title, text=outcome.because, once=True)
 
 
 def _out_of_range(item: Exposure, *, limits: Limits, active: Collection[str]) -> Condition | None:
     key = f"range:{item.chain_id}:{item.id}"
     if not item.spot_usd > 0.0:  # unknown: neither in range nor out of it, what stands goes on standing
-        return (
-            Condition(key=key, severity=Severity.WARNING, title=f"the price of {item.id} is unknown")
-            if key in active
-            else None
-        )
+        return _unpriced(item, key) if key in active else None
     margin = limits.range_margin + (limits.rearm if key in active else 0.0)
     lower, upper = item.shape.lower_usd * (1.0 + margin), item.shape.upper_usd * (1.0 - margin)
     if lower < item.spot_usd < upper:
@@ -260,15 +213,29 @@ def _out_of_range(item: Exposure, *, limits: Limits, active: Collection[str]) ->
         key=key,
         severity=Severity.WARNING if outside else Severity.INFO,
         title=f"{item.id} is {'out of range' if outside else 'close to the end of its range'}",
-        text=(
+        happened=(
             f"{item.underlying} is at {item.spot_usd:,.6g} USD, {side if outside else 'close to'} the range "
-            f"{item.shape.lower_usd:,.6g} to {item.shape.upper_usd:,.6g}. "
-            + (
-                "It earns no fees and holds one token only. Move it, or wait for the price to come back."
-                if outside
-                else "Outside of it the position earns no fees."
-            )
+            f"{item.shape.lower_usd:,.6g} to {item.shape.upper_usd:,.6g}."
         ),
+        did=f"{'hedges what it is worth now' if outside else 'hedges it as before'}; it moves no position.",
+        could_not=(
+            "make it earn: it gets no fees and holds one token only."
+            if outside
+            else "keep it in range: outside of it the position earns no fees."
+        ),
+        act="move the position, or wait for the price to come back.",
+    )
+
+
+def _unpriced(item: Exposure, key: str) -> Condition:
+    return Condition(
+        key=key,
+        severity=Severity.WARNING,
+        title=f"the price of {item.id} is unknown",
+        happened=f"no price of {item.underlying} is known now.",
+        did="goes on as if it stood where it was last seen.",
+        could_not="say whether the position is in its range.",
+        act="look at the price's source: alvh doctor.",
     )
 
 
@@ -276,19 +243,27 @@ def _health(subject: str, value: float, *, limits: Limits, active: Collection[st
     key = f"health:{subject}"
     limit = limits.health_factor * (1.0 + limits.rearm if key in active else 1.0)
     if math.isnan(value):  # unknown is no recovery: what stands goes on standing
-        return (
-            Condition(key=key, severity=Severity.CRITICAL, title=f"health factor of {subject} is unknown")
-            if key in active
-            else None
-        )
+        return _unread_health(subject, key) if key in active else None
     if value >= limit:
         return None
     return Condition(
         key=key,
         severity=Severity.CRITICAL,
         title=f"health factor of {subject} is {value:.3f}",
-        text=(
-            f"The limit is {limits.health_factor:g}; under 1 it is liquidated. "
-            "Add collateral or repay: the bot does not do that by itself."
-        ),
+        happened=f"the limit is {limits.health_factor:g}; under 1 it is liquidated.",
+        did="proposes what lifts it, where [[loans]] states the loan (R21).",
+        could_not="add collateral or repay by itself, unless the policy lets it.",
+        act="add collateral or repay: alvh top-up, alvh repay, or at the protocol itself.",
+    )
+
+
+def _unread_health(subject: str, key: str) -> Condition:
+    return Condition(
+        key=key,
+        severity=Severity.CRITICAL,
+        title=f"health factor of {subject} is unknown",
+        happened="it was too low when it was last read, and cannot be read now.",
+        did="takes it as too low still.",
+        could_not="read it.",
+        act="look at the loan at its protocol, and at the node: alvh doctor.",
     )

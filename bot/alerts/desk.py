@@ -1,56 +1,98 @@
-"""Decides what is news: once per change, again only when worse, and a notice when it is over."""
+"""Tells what is news to each target: at once, in a digest, or after quiet hours. Nothing twice or lost."""
 
-import asyncio
-import json
-import os
-from collections.abc import Callable, Iterable
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
-from bot.alerts.conditions import Condition, Severity
-from bot.alerts.sender import Message, Sender
-from bot.errors import BotError, ConfigError, InvariantError, TransientError
+from bot.alerts.condition import Condition, Severity
+from bot.alerts.delivery import Deliveries
+from bot.alerts.message import Message, Target
+from bot.alerts.news import Change, News
+from bot.alerts.schedule import Daily, Every, Quiet
+from bot.alerts.state import AlertState, read_alert_state, write_alert_state
+from bot.alerts.templates import Templates
+from bot.alerts.words import channel_condition, digests_of, message_of
+from bot.errors import BotError, InvariantError
+from bot.model.units import DAY_S, HOUR_S
 
-MAX_WAITING = 200  # messages kept while no target takes them; the oldest go first
-RETRY_S = 30.0
+REPEATS = 3  # messages on one condition within an hour; what comes after is gathered
+CHANNEL_AFTER_S = 300.0  # a target that takes nothing for so long is told to the others
+_SAVED_AGAIN_AFTER_S = 60.0  # where nothing changed but that everything was looked at
+_UTC = ZoneInfo("UTC")
 
 
-class _Told(NamedTuple):
-    """What a person was last told of a condition that stands."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manners:
+    """When and how much is told. Times in seconds; see bot/alerts/news.py for the first two."""
 
-    severity: Severity
-    level: int
-    title: str
+    settle_s: float = 0.0
+    gap_s: float = math.inf
+    max_per_hour: int = 30  # messages that are not critical; the rest is gathered
+    zone: ZoneInfo = _UTC
+    quiet: Quiet | None = None
+    digest: Daily | Every | None = None  # when what is INFO is told; None: at once
+    alive: Daily | None = None
+    templates: Templates = Templates()  # noqa: RUF009 - frozen
 
 
 @dataclass(slots=True, kw_only=True)
 class AlertDesk:
-    """Tells news of conditions to a sender, in the background, so that no delivery delays a step.
+    """Takes conditions, and delivers messages in the background, so that no delivery delays a step.
 
-    What was told and what waits is kept in ``path``, so that a restart neither repeats nor loses any. A
-    message that no target took waits and is tried again every ``retry_s``; ``on_trouble`` hears of that.
+    Critical messages go out at once. Others wait for the end of quiet hours, or are gathered for a digest:
+    those of INFO where a digest is wished for, those on a condition that was told ``REPEATS`` times within
+    an hour, and those beyond ``max_per_hour``; the last two go out at the next digest, hourly without one.
+
+    What was told and what waits is kept in ``path``, so that a restart neither repeats nor loses any. A full
+    disk stops no alert: ``on_trouble`` hears of it, and of targets that fail.
     """
 
-    sender: Sender
+    targets: Sequence[Target]
     path: Path
     mode: str
-    least: Severity = Severity.WARNING
+    manners: Manners = Manners()
     on_trouble: Callable[[BotError], None] = lambda _: None
-    retry_s: float = RETRY_S
-    _standing: dict[str, _Told] = field(init=False)
-    _waiting: list[Message] = field(default_factory=list, init=False)
-    _news: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    on_told: Callable[[Message], None] = lambda _: None  # hears each message as it is made
+    clock: Callable[[], float] = time.time
+    news: News = field(init=False)
+    deliveries: Deliveries = field(init=False)
+    _state: AlertState = field(init=False)
+    _saved_at_s: float = field(default=-math.inf, init=False)
 
     def __post_init__(self) -> None:
-        self._standing, self._waiting = _load(self.path)
-        if self._waiting:
-            self._news.set()
+        self._state = state = read_alert_state(self.path)
+        self.news = News(
+            settle_s=self.manners.settle_s,
+            gap_s=self.manners.gap_s,
+            standing=state.standing,
+            watched_at_s=state.watched_at_s,
+        )
+        self.deliveries = Deliveries(
+            targets=self.targets,
+            state=state,
+            zone=self.manners.zone,
+            on_trouble=self.on_trouble,
+            on_change=self._save,
+            clock=self.clock,
+        )
+
+    @property
+    def state(self) -> AlertState:
+        """All that is remembered, as it is in the file."""
+        return self._state
 
     @property
     def active(self) -> frozenset[str]:
         """The keys of the conditions that stand."""
-        return frozenset(self._standing)
+        return frozenset(self.news.standing)
+
+    @property
+    def least(self) -> Severity:
+        """The least severity that anybody hears of."""
+        return min((item.least for item in self.targets), default=Severity.CRITICAL)
 
     def observe(
         self,
@@ -58,105 +100,107 @@ class AlertDesk:
         *,
         about: str = "",
         unsure: Callable[[str], bool] = lambda _: False,
+        not_to: str = "",
     ) -> tuple[Message, ...]:
-        """Take the conditions that hold now and queue what is news; return it.
+        """Take the conditions that hold now and queue what is news; return it. See ``News.take``.
 
-        ``about`` limits what can end here to keys with this prefix, for callers that see a part only;
-        ``unsure`` names keys of which nothing is known now, which therefore go on standing.
+        ``not_to`` is the id of a target that does not hear of it.
         """
-        news: list[Message] = []
-        now = {item.key: item for item in conditions if item.severity >= self.least}
-        for item in now.values():
-            told, rank = self._standing.get(item.key), (item.severity, item.level)
-            if told is None or rank > (told.severity, told.level):
-                news.append(self._message(item.severity, item.title, item.text))
-            elif rank < (told.severity, told.level):
-                news.append(self._message(Severity.INFO, f"eased: {item.title}", item.text))
-            if not item.once:
-                self._standing[item.key] = _Told(item.severity, item.level, item.title)
-        gone = [key for key in self._standing if key.startswith(about) and key not in now]
-        for key in [key for key in gone if not unsure(key)]:
-            told = self._standing.pop(key)
-            text = f"This {told.severity.name.lower()} has ended."
-            news.append(self._message(Severity.INFO, f"over: {told.title}", text))
-        if news:
-            self._queue(news)
+        now_s, least = self.clock(), self.least
+        wanted = [item for item in conditions if item.severity >= least]
+        changes = self.news.take(wanted, now_s=now_s, about=about, unsure=unsure)
+        self._state.watched_at_s = self.news.watched_at_s
+        messages = tuple(self._message(change, now_s, not_to) for change in changes)
+        for message in messages:
+            self.tell(message)
+        if messages or self.news.is_unsaved or now_s - self._saved_at_s >= _SAVED_AGAIN_AFTER_S:
             self._save()
-        return tuple(news)
+        return messages
+
+    def tell(self, message: Message) -> None:
+        """Queue one message at each target that wants it, now or for a digest."""
+        self.on_told(message)
+        due_s = self._due_s(message)
+        for target in self.targets:
+            if target.wants(message):
+                self.deliveries.put(target.sender.id, message, due_s=due_s)
+
+    def tick(self) -> None:
+        """Send the digests that are due, and tell of targets that fail. Call it every second or so."""
+        now_s = self.clock()
+        quiet = self.manners.quiet
+        if quiet is None or quiet.until_s(now_s) is None:
+            self._send_digests(now_s)
+        for key, target in self._state.targets.items():
+            failing_s = now_s - target.failing_since_s  # NaN: it does not fail
+            lasts = failing_s >= CHANNEL_AFTER_S
+            condition = channel_condition(target, key, failing_s, self.manners.zone) if lasts else None
+            if condition is not None or f"channel:{key}" in self.news.standing:
+                self.observe([condition] if condition else [], about=f"channel:{key}", not_to=key)
+
+    def alive_due(self) -> bool:
+        """Say, once a day, that the daily word is due. The first day of all waits for its time."""
+        if self.manners.alive is None:
+            return False
+        last_s = self.manners.alive.last(self.clock())
+        said_s = self._state.alive_at_s
+        if math.isnan(said_s) or last_s > said_s:
+            self._state.alive_at_s = last_s
+            self.news.is_unsaved = True
+            return not math.isnan(said_s) and self.clock() - last_s < DAY_S / 2.0
+        return False
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
-        while True:
-            await self._news.wait()
-            try:
-                done = await self.flush()
-            except InvariantError as error:  # the state cannot be written: said, and tried again
-                self.on_trouble(error)
-                done = False
-            if not done:
-                await asyncio.sleep(self.retry_s)
+        """Deliver until cancelled, to each target at its own pace."""
+        await self.deliveries.run()
 
     async def flush(self) -> bool:
-        """Deliver what waits, oldest first; return whether all of it got through to at least one target."""
-        while self._waiting:
-            message = self._waiting[0]
-            results = await self.sender.send(message)
-            failed = [f"{item.target}: {item.why}" for item in results if not item.ok]
-            if failed:
-                self.on_trouble(
-                    TransientError(f"alert {message.title!r} was not taken by {'; '.join(failed)}")
-                )
-            if results and len(failed) == len(results):
-                return False
-            if self._waiting and self._waiting[0] is message:
-                del self._waiting[0]
-                self._save()
-        self._news.clear()
-        return True
+        """Deliver what waits, oldest first; return whether every target took all of it."""
+        return await self.deliveries.flush()
 
-    def _queue(self, news: list[Message]) -> None:
-        self._waiting.extend(news)
-        if (lost := len(self._waiting) - MAX_WAITING) > 0:
-            del self._waiting[:lost]
-            self.on_trouble(TransientError(f"{lost} alerts were dropped, no target takes any"))
-        self._news.set()
+    def _message(self, change: Change, now_s: float, not_to: str) -> Message:
+        return message_of(
+            change,
+            mode=self.mode,
+            at_s=now_s,
+            zone=self.manners.zone,
+            templates=self.manners.templates,
+            not_to=not_to,
+        )
+
+    def _due_s(self, message: Message) -> float:
+        """Return when a message is to be told: now, or with a digest."""
+        now_s, manners = self.clock(), self.manners
+        if message.severity is Severity.CRITICAL or message.kind == "alive":
+            return now_s
+        quiet_until_s = manners.quiet.until_s(now_s) if manners.quiet is not None else None
+        if quiet_until_s is not None:
+            return quiet_until_s
+        if message.severity is Severity.INFO and manners.digest is not None:
+            return manners.digest.next(now_s)
+        sent = self._state.sent
+        sent[:] = [item for item in sent if now_s - HOUR_S < item[0] <= now_s]
+        same = sum(1 for _, key in sent if key == message.key)
+        if same >= REPEATS or len(sent) >= manners.max_per_hour:
+            return (manners.digest or Every(seconds=HOUR_S)).next(now_s)
+        sent.append((now_s, message.key))
+        return now_s
+
+    def _send_digests(self, now_s: float) -> None:
+        for key, target in self._state.targets.items():
+            due = [item.message for item in target.gathered if item.due_s <= now_s]
+            if not due:
+                continue
+            target.gathered = [item for item in target.gathered if item.due_s > now_s]
+            for message in digests_of(due, mode=self.mode, at_s=now_s, zone=self.manners.zone):
+                self.deliveries.put(key, message, due_s=now_s)
+            self._save()
 
     def _save(self) -> None:
-        _save(self.path, self._standing, self._waiting)
-
-    def _message(self, severity: Severity, title: str, text: str) -> Message:
-        return Message(severity=severity, title=f"[alvh {self.mode}] {title}", text=text)
-
-
-def _load(path: Path) -> tuple[dict[str, _Told], list[Message]]:
-    try:
-        table = json.loads(path.read_text("utf-8"))
-        standing = {
-            str(key): _Told(Severity(severity), int(level), str(title))
-            for key, (severity, level, title) in table["standing"].items()
-        }
-        waiting = [
-            Message(severity=Severity(severity), title=str(title), text=str(text))
-            for severity, title, text in table["waiting"]
-        ]
-    except FileNotFoundError:
-        return {}, []
-    except OSError as error:
-        raise ConfigError(f"alert state {path} cannot be read: {error.strerror}; check its rights") from None
-    except (ValueError, TypeError, AttributeError, KeyError):
-        return {}, []  # damaged: what stands is told once more, which loses nothing
-    return standing, waiting
-
-
-def _save(path: Path, standing: dict[str, _Told], waiting: list[Message]) -> None:
-    told = [[item.severity, item.title, item.text] for item in waiting]
-    text = json.dumps({"standing": dict(sorted(standing.items())), "waiting": told})
-    draft = path.with_suffix(".new")
-    try:
-        draft.touch(mode=0o600)
-        draft.write_text(text, encoding="utf-8")
-        os.replace(draft, path)
-    except OSError as error:
-        raise InvariantError(
-            f"alert state {path} could not be written: {error.strerror}; free space and start again"
-        ) from None
+        """Write the state. A disk that is full is said, and tried again with the next change."""
+        self._saved_at_s = self.clock()
+        self.news.is_unsaved = False
+        try:
+            write_alert_state(self.path, self._state)
+        except InvariantError as error:
+            self.on_trouble(error)

@@ -7,23 +7,25 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from bot.alerts.conditions import (
-    Condition,
-    Limits,
-    Severity,
-    of_positions,
-    of_step,
-    of_trouble,
-    unsure_of,
-)
+from bot.alerts.condition import Condition
+from bot.alerts.conditions import Limits, of_positions, of_step, unsure_of
 from bot.alerts.desk import AlertDesk
-from bot.alerts.sender import AppriseSender, Delivery, Message
+from bot.alerts.heartbeat import Heartbeat
+from bot.alerts.message import Message
+from bot.alerts.state import alert_state_path
+from bot.alerts.words import (
+    alive_message,
+    disagreement_condition,
+    silence_condition,
+    stall_condition,
+    stopped_condition,
+)
+from bot.app.alert_parts import manners_of, targets_of
 from bot.app.follow import Listener
-from bot.errors import BotError, ConfigError, DeadlineError, DisagreementError, InvariantError, TransientError
+from bot.errors import BotError, DeadlineError, DisagreementError, TransientError
 from bot.model.record import StepRecord
 from bot.pipeline.loop import Moment
 from bot.settings import Settings
-from bot.settings.sections import AlertSettings
 
 _CHECK_S = 1.0
 _LAST_WORDS_S = 60.0  # at the end, for what still waits
@@ -42,8 +44,11 @@ class Alerting:
     desk: AlertDesk
     limits: Limits
     silent_after_s: float
+    heartbeat: Heartbeat | None = None
     clock: Callable[[], float] = time.monotonic
     _last_step_s: float = field(init=False)
+    _has_stepped: bool = field(default=False, init=False)
+    _last: StepRecord | None = field(default=None, init=False)
     _last_trouble: str = field(default="", init=False)
     _disagreement: Condition | None = field(default=None, init=False)
     _disagreed_at_s: float = field(default=-math.inf, init=False)
@@ -62,7 +67,7 @@ class Alerting:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if isinstance(error, BotError):
-            self.desk.observe([_stopped(error)], about="stopped")
+            self.desk.observe([stopped_condition(error)], about="stopped")
         try:
             async with asyncio.timeout(_LAST_WORDS_S):
                 await self.desk.flush()
@@ -80,7 +85,7 @@ class Alerting:
 
     def step(self, record: StepRecord, moment: Moment) -> None:
         """Take what a step shows. Conditions that it does not show have ended; silence and trouble too."""
-        self._last_step_s = self.clock()
+        self._last_step_s, self._has_stepped, self._last = self.clock(), True, record
         self._last_trouble = ""
         self._revive()
         active, exposures = self.desk.active, moment.exposures
@@ -88,12 +93,22 @@ class Alerting:
         holds = (*record.decision.holds, *moment.holds)
         self.desk.observe(
             (*of_step(record), *positions, *self._lasting()),
-            unsure=lambda key: unsure_of(key, record, exposures, active_holds=holds),
+            unsure=lambda key: (
+                key.startswith("channel:") or unsure_of(key, record, exposures, active_holds=holds)
+            ),
         )
 
     @property
+    def is_fresh(self) -> bool:
+        """Whether a decision was made lately; false before the first one."""
+        return self._has_stepped and self.clock() - self._last_step_s < self.silent_after_s
+
+    @property
     def _works(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
-        return self.desk.run, self._watch
+        works = [self.desk.run, self._watch]
+        if (heartbeat := self.heartbeat) is not None:
+            works.append(lambda: heartbeat.run(lambda: self.is_fresh))
+        return tuple(works)
 
     def _revive(self) -> None:
         """Start anew what died in the background, and say so: without alerts a run looks quiet."""
@@ -108,8 +123,12 @@ class Alerting:
         self._last_trouble = str(error)
         if isinstance(error, DisagreementError):
             self._disagreed_at_s = self.clock()
-            self._disagreement = of_trouble("sources disagree", str(error))
+            self._disagreement = disagreement_condition(str(error))
             self.desk.observe([self._disagreement], about=self._disagreement.key)
+
+    def stalled(self, stalled_s: float, where: str) -> None:
+        """Tell that the loop stood still, once it comes round again."""
+        self.desk.observe([stall_condition(stalled_s, where, is_over=True)], about="stall")
 
     def _lasting(self) -> tuple[Condition, ...]:
         """Return the disagreement for as long as it was heard of lately."""
@@ -119,22 +138,32 @@ class Alerting:
     def check_silence(self) -> None:
         """Tell silence once it has lasted."""
         silent_s = self.clock() - self._last_step_s
-        if silent_s < self.silent_after_s:
-            return
-        why = self._last_trouble or "no new block came"
-        text = (
-            f"The last decision is {silent_s:.0f} s old: {why}. Held hedges stay as they are and nothing is "
-            "opened or rolled meanwhile. Check the node with alvh doctor."
-        )
-        self.desk.observe([of_trouble("silence", text, severity=Severity.CRITICAL)], about="trouble:silence")
+        if silent_s >= self.silent_after_s:
+            why = self._last_trouble or "no new block came"
+            self.desk.observe([silence_condition(silent_s, why)], about="silence")
+
+    def check_alive(self) -> None:
+        """Say once a day that the bot is there, while it decides."""
+        if self.desk.alive_due() and self.is_fresh and self._last is not None:
+            self.desk.tell(self._alive(self._last))
+
+    def _alive(self, record: StepRecord) -> Message:
+        words = [
+            f"{item.shown_tier.name} {item.group}: {item.covered_share:.1%} of the value at risk protected, "
+            f"{item.wanted_share:.1%} wanted"
+            for item in record.decision.groups
+        ]
+        words += [f"HOLD: {reason}" for reason in record.decision.holds]
+        words.append(f"hedges worth {record.hedge_value_usd:,.0f} USD, step {record.sequence}")
+        desk = self.desk
+        return alive_message(words, desk.state, mode=desk.mode, at_s=desk.clock(), zone=desk.manners.zone)
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_CHECK_S)
-            try:
-                self.check_silence()
-            except InvariantError as error:  # its state cannot be written: said, and tried again
-                self.desk.on_trouble(error)
+            self.check_silence()
+            self.check_alive()
+            self.desk.tick()
 
 
 def both(first: Callable[[BotError], None], second: Callable[[BotError], None]) -> Callable[[BotError], None]:
@@ -147,45 +176,52 @@ def both(first: Callable[[BotError], None], second: Callable[[BotError], None]) 
     return tell
 
 
+def silent_after_s(settings: Settings) -> float:
+    """Return after how long without a decision the bot counts as silent: at least three polls."""
+    return max(settings.alerts.silent_after_s, 3.0 * settings.chain.poll_s)
+
+
 def open_alerting(
-    settings: Settings, *, mode: str, on_trouble: Callable[[BotError], None]
+    settings: Settings,
+    *,
+    mode: str,
+    on_trouble: Callable[[BotError], None],
+    on_told: Callable[[Message], None] = lambda _: None,
 ) -> Alerting | None:
-    """Return what tells of a run; None where no target is configured. Raises ConfigError."""
+    """Return what tells of a run; None where nobody is to be told. Raises ConfigError."""
     alerts = settings.alerts
-    if not alerts.urls:
+    targets = targets_of(alerts)
+    if not targets and alerts.heartbeat_url is None:
         return None
     desk = AlertDesk(
-        sender=_sender(alerts),
-        path=settings.state_dir / f"alerts-{mode}.json",
+        targets=targets,
+        path=alert_state_path(settings.state_dir, mode=mode),
         mode=mode,
-        least=Severity[alerts.least.upper()],
+        manners=manners_of(alerts),
         on_trouble=on_trouble,
+        on_told=on_told,
     )
     limits = Limits(health_factor=alerts.health_factor, range_margin=alerts.range_margin, rearm=alerts.rearm)
-    silent_after_s = max(alerts.silent_after_s, 3.0 * settings.chain.poll_s)
-    return Alerting(desk=desk, limits=limits, silent_after_s=silent_after_s)
-
-
-async def send_test(alerts: AlertSettings) -> tuple[Delivery, ...]:
-    """Send one message to every target. Raises ConfigError when there is none."""
-    if not alerts.urls:
-        raise ConfigError(
-            "alerts.urls names no target; add an address that apprise knows, for example "
-            'urls = ["${ALERT_URL}"] under [alerts]'
-        )
-    text = "This is a test. Alerts of the bot will come here."
-    return await _sender(alerts).send(Message(severity=Severity.INFO, title="[alvh] test", text=text))
-
-
-def _sender(alerts: AlertSettings) -> AppriseSender:
-    return AppriseSender([url.get_secret_value() for url in alerts.urls])
-
-
-def _stopped(error: BotError) -> Condition:
-    return Condition(
-        key="stopped",
-        severity=Severity.CRITICAL,
-        title="the bot has stopped",
-        text=f"{error}. Held hedges stay on chain and are not managed until it is started again.",
-        once=True,
+    return Alerting(
+        desk=desk,
+        limits=limits,
+        silent_after_s=silent_after_s(settings),
+        heartbeat=_heartbeat(settings, desk, on_trouble),
     )
+
+
+def _heartbeat(
+    settings: Settings, desk: AlertDesk, on_trouble: Callable[[BotError], None]
+) -> Heartbeat | None:
+    url = settings.alerts.heartbeat_url
+    if url is None:
+        desk.state.heartbeat = None
+        return None
+    beat = Heartbeat(
+        url=url.get_secret_value(),
+        every_s=settings.alerts.heartbeat_every_s,
+        clock=desk.clock,
+        on_trouble=on_trouble,
+    )
+    desk.state.heartbeat = beat.state
+    return beat

@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from bot.alerts.sender import AppriseSender
 from bot.app.addresses import AddressCheck, check_all, wanted_addresses
+from bot.app.alert_parts import targets_of
 from bot.app.chain_checks import check_chain
 from bot.app.checks import Check, Health, checked, failed, healthy, ok, one_line, skipped, warn
 from bot.app.parts import one_position_reader, watchers, web_client, web_sources
@@ -215,13 +215,12 @@ async def _book(shown: IndicativeSettings, underlying: str, client: WebClient) -
 
 def _alerts(settings: Settings) -> Check:
     """Say whether somebody would be told; only ``alvh alerts test`` sends."""
-    urls = [item.get_secret_value() for item in settings.alerts.urls]
-    if not urls:
-        return warn("alerts", "nobody is told of anything", "add alerts.urls, then: alvh alerts test")
     try:
-        targets = AppriseSender(urls).targets
+        targets = [item.sender.name for item in targets_of(settings.alerts)]
     except ConfigError as error:
-        return failed("alerts", one_line(str(error)), "correct alerts.urls")
+        return failed("alerts", one_line(str(error)), "correct [alerts]; see docs/alerts.md")
+    if not targets:
+        return warn("alerts", "nobody is told of anything", "add alerts.urls, then: alvh alerts test")
     return ok("alerts", f"{one_line(', '.join(targets))}; alvh alerts test sends to each")
 
 

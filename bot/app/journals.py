@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.alerts.state import AlertState, alert_state_path, read_alert_state
 from bot.app.policy import keys_decided_by
 from bot.app.stores import open_journal
 from bot.errors import ConfigError, NotFoundError
@@ -22,6 +23,7 @@ class Status:
     last: StepRecord
     last_full: StepRecord
     running: bool
+    alerts: AlertState
 
 
 def status(settings: Settings, *, mode: str) -> Status:
@@ -32,7 +34,8 @@ def status(settings: Settings, *, mode: str) -> Status:
         if last is None:
             raise NotFoundError(f"the {mode} journal in {settings.state_dir} has no step yet; start alvh run")
         full = journal.step_until(full=True)
-    return Status(last=last, last_full=full or last, running=running)
+    alerts = read_alert_state(alert_state_path(settings.state_dir, mode=mode))
+    return Status(last=last, last_full=full or last, running=running, alerts=alerts)
 
 
 def journal_report(settings: Settings, *, mode: str) -> ReportData:

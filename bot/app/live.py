@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bot.app.account_parts import with_withdrawals
-from bot.app.alerting import open_alerting
 from bot.app.follow import (
     Listener,
     StepNews,
@@ -19,6 +18,7 @@ from bot.app.follow import (
     side_chains,
     web_feeds,
 )
+from bot.app.observing import open_observing
 from bot.app.parts import open_chain, position_readers, scheduled, web_client
 from bot.app.policy_vote import registry_watch
 from bot.app.quoting import Market, open_quoting
@@ -297,14 +297,11 @@ async def run(
     record: Path | None = None,
 ) -> AsyncIterator[StepRecord]:
     """Yield a record per block until ``stop`` is set; the step under way is finished first."""
-    listener = listener or Listener()
-    alerting = open_alerting(settings, mode=mode, on_trouble=listener.on_trouble)
-    if alerting is not None:
-        listener = alerting.beside(listener)
     async with AsyncExitStack() as stack:
+        observing = stack.enter_context(open_observing(settings, mode=mode, listener=listener or Listener()))
+        listener = observing.beside()
         bot = await stack.enter_async_context(open_bot(settings, mode=mode, listener=listener, record=record))
-        if alerting is not None:
-            bot.on_step = (await stack.enter_async_context(alerting)).step
+        await stack.enter_async_context(observing.around(bot))
         await bot.prepare(stop)
         events = await stack.enter_async_context(
             heads_of(

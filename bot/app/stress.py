@@ -126,7 +126,7 @@ def _alarms(record: StepRecord, scenario: Scenario) -> Iterable[tuple[str, Told]
     """Return what the bot's alerts would tell of a step; trades are orders, not alarms."""
     at_h = (record.decision.now_s - scenario.start_s) / HOUR_S
     return [
-        (item.key, Told(at_h, item.severity.name.lower(), item.title, item.text))
+        (item.key, Told(at_h, item.severity.name.lower(), item.title, item.happened))
         for item in of_step(record)
         if not item.once
     ]

@@ -14,7 +14,7 @@ alerts_cli = typer.Typer(help="Who is told of what happens.", no_args_is_help=Tr
 @alerts_cli.command("test")
 def alerts_test(config: ConfigOption = DEFAULT_CONFIG, json_to: JsonOption = None) -> None:
     """Send one message to every target of alerts.urls and say which took it."""
-    from bot.app.alerting import send_test
+    from bot.app.alert_parts import send_test
 
     deliveries = asyncio.run(send_test(settings_of(config).alerts))
     if json_to is None:

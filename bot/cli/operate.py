@@ -51,6 +51,11 @@ PollOption = Annotated[float, typer.Option(min=0.1, help="Seconds between looks,
 V3ManagerOption = Annotated[str | None, typer.Option(help="v3 position manager, with --rpc-url.")]
 V4ManagerOption = Annotated[str | None, typer.Option(help="v4 PositionManager, with --rpc-url.")]
 StateViewOption = Annotated[str | None, typer.Option(help="v4 StateView, with --rpc-url.")]
+MetricsOption = Annotated[
+    int | None,
+    typer.Option("--metrics", metavar="PORT", min=1, max=65_535, help="Serve /metrics, /health."),
+]
+LogFileOption = Annotated[Path | None, typer.Option("--log-file", help="Write JSON lines to this file.")]
 OnceOption = Annotated[bool, typer.Option("--once", help="One step, then stop.")]
 
 
@@ -118,10 +123,12 @@ def run(
     network: NetworkTableOption = None,
     once: OnceOption = False,
     record: RecordOption = None,
+    metrics: MetricsOption = None,
+    log_file: LogFileOption = None,
     json_to: JsonOption = None,
 ) -> None:
     """Watch, decide and hedge; a dry run on paper unless --live is given."""
-    settings = settings_of(config, network)
+    settings = _observed(settings_of(config, network), metrics=metrics, log_file=log_file)
     if live:
         from bot.app.live import refuse_real_money
 
@@ -135,16 +142,21 @@ def status(
     config: ConfigOption = DEFAULT_CONFIG, mode: ModeOption = "dry-run", json_to: JsonOption = None
 ) -> None:
     """Say what is held, what is wanted and why, from the journal of a running bot."""
+    from bot.alerts_document import alerts_document
     from bot.app.journals import status as read_status
     from bot.documents import step_document
     from bot.terminal import status_view
+    from bot.terminal.alerts import alert_lines
 
     found = read_status(settings_of(config), mode=mode)
     if json_to is None:
         out.print(status_view(found.last, full=found.last_full))
+        for line in alert_lines(found.alerts):
+            out.print(line)
         if not found.running:
             err.print(f"no {mode} bot is running; this is its last record")
-    write_json({"running": found.running, **step_document(found.last, full=found.last_full)}, json_to)
+    document = step_document(found.last, full=found.last_full)
+    write_json({"running": found.running, **document, "alerts": alerts_document(found.alerts)}, json_to)
     if not found.running:
         raise typer.Exit(EXIT_NOT_RUNNING)
 
@@ -186,6 +198,16 @@ def explain(
     if json_to is None:
         out.print(explain_view(found))
     write_json(explain_document(found), json_to)
+
+
+def _observed(settings: "Settings", *, metrics: int | None, log_file: Path | None) -> "Settings":
+    """Return the settings with what the command line says of metrics and log in their place."""
+    if metrics is not None:
+        served = settings.metrics.model_copy(update={"port": metrics})
+        settings = settings.model_copy(update={"metrics": served})
+    if log_file is not None:
+        settings = settings.model_copy(update={"logs": settings.logs.model_copy(update={"file": log_file})})
+    return settings
 
 
 def _watch(

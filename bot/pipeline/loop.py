@@ -27,6 +27,7 @@ from bot.pipeline.options import Options, OptionsSeen
 from bot.pipeline.perpetuals import Perpetuals, PerpetualsSeen
 from bot.pipeline.records import frame_hash, heartbeat, is_news, mark_usd, told
 from bot.ports import AccountVenue, CoverVenue, Journal, MarketView, PerpetualVenue, Venue, VenuePosition
+from bot.ports.spans import Span, no_span
 
 Decide = Callable[[Policy, EngineState, Frame], tuple[EngineState, Decision]]
 
@@ -81,6 +82,7 @@ class Pipeline:
     perpetual_venues: Mapping[str, PerpetualVenue] = field(default_factory=dict)
     account_venue: AccountVenue | None = None  # acts on positions and loans (R21, R29)
     cover_venue: CoverVenue | None = None  # covers protocols (R20)
+    span: Span = no_span  # times and traces the stages of a step
     _state: EngineState = field(init=False)
     _last: StepRecord | None = field(init=False)
     _last_full_s: float = field(init=False, default=-math.inf)
@@ -116,6 +118,10 @@ class Pipeline:
 
         Raises InvariantError when the moment is not later than the last one of the journal.
         """
+        with self.span("step"):
+            return await self._step(moment)
+
+    async def _step(self, moment: Moment) -> StepRecord:
         self._must_be_later(moment)
         asked = self.desk.asked() if self.desk is not None else Asked()
         moment = replace(moment, holds=(*moment.holds, *asked.holds))
@@ -125,13 +131,16 @@ class Pipeline:
         await self._accounts.reconcile(view)
         await self._covers.reconcile(view)
         moment = await self._covers.seen(moment, view)
-        seen = await self._look(moment, view)
+        with self.span("quote"):
+            seen = await self._look(moment, view)
         # Marks are taken before this step's legs, so the cash flow beside them is too.
         parts = (self._options, self._perpetuals, self._accounts, self._covers)
         cash_flow_usd = sum(part.cash_flow_usd for part in parts)
         policy = self._policy_under(moment.vote)
-        self._state, decision = self.decide(policy, self._state, seen.frame)
-        outcomes, traded = await self._act(asked, decision, seen.frame, view)
+        with self.span("decide"):
+            self._state, decision = self.decide(policy, self._state, seen.frame)
+        with self.span("execute"):
+            outcomes, traded = await self._act(asked, decision, seen.frame, view)
         record = self._record(
             seen,
             decision,
@@ -142,12 +151,13 @@ class Pipeline:
             covers=self._covers.news(),
             vote=moment.vote,
         )
-        self._figures.flush()
         requests = tuple(request for _, request in asked.requests)
-        self.before_record(
-            Step(moment=moment, frame=seen.frame, decision=decision, record=record, asked=requests)
-        )
-        self.journal.append_step(record)
+        with self.span("journal"):
+            self._figures.flush()
+            self.before_record(
+                Step(moment=moment, frame=seen.frame, decision=decision, record=record, asked=requests)
+            )
+            self.journal.append_step(record)
         self._last = record
         return record
 

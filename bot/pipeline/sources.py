@@ -20,6 +20,7 @@ from bot.pipeline.loop import Moment
 from bot.pipeline.side_chains import SideChain
 from bot.pipeline.web_feeds import WebFeeds
 from bot.ports import ChainReader, PositionReader, Watcher
+from bot.ports.spans import Span, no_span
 
 MAX_CLOCK_SKEW_S = MINUTE_S  # design.md: a skew over 60 s is HOLD
 MAX_AHEAD_S = DAY_S  # a clock that is behind by hours is a mistake, a block from another day is a lie
@@ -52,6 +53,7 @@ class LiveSource:
     guard: Callable[[], Awaitable[None]] | None = (
         None  # beside each reading; raises on another chain (REL-R1)
     )
+    span: Span = no_span  # times and traces each cut
     _observer: ChainObserver = field(init=False)
     _log: HeadLog = field(init=False)
     _beside: tuple["asyncio.Task[None]", ...] = field(default=(), init=False)
@@ -135,7 +137,8 @@ class LiveSource:
             if now_s <= after_s:
                 continue
             try:
-                moment = await self.cut(block, now_s=now_s)
+                with self.span("cut"):
+                    moment = await self.cut(block, now_s=now_s)
             except (StaleDataError, TransientError) as error:
                 # The block was reorganised away while it was read, or nobody vouches for it: the next head
                 # replaces it.

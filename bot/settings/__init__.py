@@ -80,11 +80,12 @@ __all__ = [
     "named_policy",
     "password_of_environment",
     "read_source",
+    "supervisor_of_environment",
 ]
 
 DEFAULT_CONFIG = Path("alvh.toml")
 _SECRET = re.compile(
-    r"(^|\.)(\w*(url|urls|key|secret|password))(\.|$)|^chains?(\.\d+)?$"
+    r"(^|\.)(\w*(url|urls|key|secret|password|endpoint))(\.|$)|^chains?(\.\d+)?$"
 )  # a chain may be a bare URL
 
 
@@ -142,6 +143,14 @@ def keystore_password(account: AccountSettings) -> SecretStr | None:
 def password_of_environment() -> SecretStr | None:
     value = os.environ.get("ALVH_KEYSTORE_PASSWORD")
     return None if value is None else SecretStr(value)
+
+
+def supervisor_of_environment() -> tuple[str, float]:
+    """Return where systemd listens for this process, "" for nowhere, and its watchdog's seconds, 0: none."""
+    watchdog_us = os.environ.get("WATCHDOG_USEC", "")
+    is_ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    watchdog_s = int(watchdog_us) / 1e6 if watchdog_us.isdigit() and is_ours else 0.0
+    return os.environ.get("NOTIFY_SOCKET", ""), watchdog_s
 
 
 def cache_dir() -> Path:

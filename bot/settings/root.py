@@ -16,17 +16,18 @@ from pydantic_settings import (
 from bot.deployments import known
 from bot.errors import ConfigError
 from bot.model.base_layers import BaseHoldings
+from bot.settings.alerts import AlertSettings
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings, base_holdings
 from bot.settings.chains import ChainSettings
 from bot.settings.derive import DeriveSettings
 from bot.settings.exit import ExitSettings
 from bot.settings.indicative import IndicativeSettings
+from bot.settings.metrics import LogSettings, MetricsSettings, TracingSettings
 from bot.settings.option_venues import HegicSettings, NexusSettings, OpynSettings, PanopticSettings
 from bot.settings.perp_v2 import PerpV2Settings
 from bot.settings.safe import SafeSettings
 from bot.settings.sections import (
     AccountSettings,
-    AlertSettings,
     ExecutionSettings,
     FeedSettings,
     LyraSettings,
@@ -77,6 +78,9 @@ class Settings(BaseSettings):
     exit: ExitSettings = ExitSettings()
     web: WebSettings = WebSettings()
     alerts: AlertSettings = AlertSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    logs: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     signer: SignerSettings = SignerSettings()
     execution: ExecutionSettings = ExecutionSettings()
     policy: PolicySettings = PolicySettings()

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
 from bot.chain.address import Address
 from bot.errors import ConfigError
@@ -216,17 +216,6 @@ class ExecutionSettings(Part):
     wait_s: float = Field(default=180.0, gt=0.0)  # for one transaction; past it its outcome is unknown
     accept_nonce: int = Field(default=0, ge=0)  # nonces below it were used by hand, and a person knows
     fill_nonces: bool = False  # use up those of them that nobody used, by transfers of nothing to ourselves
-
-
-class AlertSettings(Part):
-    """Who is told, and from which severity on."""
-
-    urls: tuple[SecretStr, ...] = ()  # of apprise; they hold tokens, so they are never printed
-    least: Literal["info", "warning", "critical"] = "warning"
-    health_factor: float = Field(default=1.25, ge=1.0, le=100.0)
-    range_margin: float = Field(default=0.0, ge=0.0, lt=1.0)  # fraction of price before a range end
-    rearm: float = Field(default=0.01, ge=0.0, lt=1.0)  # fraction past a limit before its alert ends
-    silent_after_s: float = Field(default=60.0, ge=1.0, le=86_400.0)
 
 
 class PolicyRegistrySettings(Part):

@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from alerts.outbox import Outbox, titles
+from alerts.outbox import Clock, Outbox, desk, titles
 from pipeline_builders import EXPOSURE, moment, record_of
 
-from bot.alerts.conditions import Limits, Severity
-from bot.alerts.desk import AlertDesk
+from bot.alerts.condition import Severity
+from bot.alerts.conditions import Limits
 from bot.app.alerting import Alerting
 from bot.app.follow import Listener
 from bot.errors import DisagreementError, InvariantError, TransientError
@@ -16,16 +16,9 @@ from bot.model.exposure import LpShape
 from bot.model.tier import Tier
 
 
-class Clock:
-    now_s = 100.0
-
-    def __call__(self):
-        return self.now_s
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture
@@ -35,8 +28,7 @@ def outbox():
 
 @pytest.fixture
 def alerting(tmp_path, clock, outbox):
-    desk = AlertDesk(sender=outbox, path=tmp_path / "a.json", mode="dry-run", least=Severity.WARNING)
-    return Alerting(desk=desk, limits=Limits(), silent_after_s=60.0, clock=clock)
+    return Alerting(desk=desk(tmp_path, outbox), limits=Limits(), silent_after_s=60.0, clock=clock)
 
 
 async def sent(alerting, outbox):
@@ -52,17 +44,17 @@ async def test_silence_is_told_once_with_the_last_trouble_and_ends_with_a_step(a
     clock.now_s += 2.0
     alerting.check_silence()
     alerting.check_silence()
-    assert await sent(alerting, outbox) == ["trouble: silence"]
+    assert await sent(alerting, outbox) == ["silence: the bot decides nothing"]
     assert outbox.sent[0].severity is Severity.CRITICAL
     assert "refused the connection" in outbox.sent[0].text
     assert "61 s" in outbox.sent[0].text
     alerting.step(record_of(), moment(1))
-    assert (await sent(alerting, outbox))[1:] == ["over: trouble: silence"]
+    assert (await sent(alerting, outbox))[1:] == ["over: silence: the bot decides nothing"]
 
 
 async def test_sources_that_disagree_are_told_at_once(alerting, outbox):
     alerting.trouble(DisagreementError("two nodes, two answers"))
-    assert await sent(alerting, outbox) == ["trouble: sources disagree"]
+    assert await sent(alerting, outbox) == ["sources disagree"]
 
 
 async def test_one_failed_poll_is_no_alert(alerting, outbox):
@@ -105,10 +97,10 @@ async def test_a_disagreement_lasts_until_it_was_not_heard_of_for_a_while(alerti
         for _ in range(5):
             clock.now_s += 12.0
             alerting.step(record_of(), moment(1))
-    assert await sent(alerting, outbox) == ["trouble: sources disagree"]
+    assert await sent(alerting, outbox) == ["sources disagree"]
     clock.now_s += 180.0
     alerting.step(record_of(), moment(1))
-    assert (await sent(alerting, outbox))[1:] == ["over: trouble: sources disagree"]
+    assert (await sent(alerting, outbox))[1:] == ["over: sources disagree"]
 
 
 async def test_what_is_out_of_sight_has_not_ended(alerting, outbox):
@@ -157,7 +149,7 @@ async def test_while_the_history_is_filled_the_bot_is_not_silent(alerting, clock
     listener.on_trouble(TransientError("the node went away"))
     clock.now_s += 61.0
     alerting.check_silence()
-    assert await sent(alerting, outbox) == ["trouble: silence"]
+    assert await sent(alerting, outbox) == ["silence: the bot decides nothing"]
     assert (len(done), len(heard)) == (4, 1)
     assert "went away" in outbox.sent[0].text
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from pipeline_builders import START_S, filled, leg, record_of
 
-from bot.alerts.conditions import Limits, Severity, of_positions, of_step, unsure_of
+from bot.alerts.condition import Severity
+from bot.alerts.conditions import Limits, of_positions, of_step, unsure_of
 from bot.errors import ConfigError
 from bot.model.base_layers import Action, BaseLayer, Proposal
 from bot.model.cover import CoverOrder, CoverOutcome, CoverProduct
@@ -66,7 +67,7 @@ def by_key(conditions):
 def test_a_tier_above_calm_is_a_condition_with_its_reason(tier, severity):
     found = by_key(of_step(record_of(tier=tier, because="funding at 2.4 sigma")))["tier:ETH/USDC"]
     assert (found.severity, found.level) == (severity, tier.value)
-    assert found.text == "funding at 2.4 sigma"
+    assert found.happened == "funding at 2.4 sigma."
 
 
 def test_a_protocol_tier_names_the_protocol_who_depends_on_it_and_why():
@@ -243,7 +244,7 @@ def test_a_cover_that_ends_soon_is_told_until_it_is_renewed_and_a_heartbeat_does
     ("status", "severity", "words"),
     [
         (LegStatus.FILLED, Severity.INFO, "bought cover of uniswap-v3, 1,000 USD, for 9 USD"),
-        (LegStatus.REJECTED, Severity.WARNING, "the purchase of cover of uniswap-v3 was rejected"),
+        (LegStatus.REJECTED, Severity.WARNING, "a purchase of cover of uniswap-v3 was rejected"),
         (LegStatus.UNKNOWN, Severity.CRITICAL, "the outcome of a purchase of cover of uniswap-v3 is unknown"),
     ],
 )

@@ -1,0 +1,1 @@
+"""What an operator sees of a run beside its alerts: metrics, health, logs, traces, a watchdog."""
