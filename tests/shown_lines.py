@@ -1,7 +1,7 @@
 """The lines of shell that the README and the pages show, and what a test does with each.
 
-``LINES`` names every line by how it begins; the longest beginning counts. A line that begins like none of them
-fails test_shown_lines.py, so that a new line in a page is run, or says here why it is not.
+``LINES`` names every line by how it begins; the longest beginning counts. A line that begins like none fails
+test_shown_lines.py, so that a new line in a page is run, or says here why it is not.
 """
 
 import re
@@ -26,10 +26,9 @@ SCRIPTS: Final = {"scripts/demo": ("alvh", "demo"), ".venv/bin/alvh": ("alvh",)}
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """It is run on a devnet: ``put`` words take the place of others, ``add`` ends what would go on."""
+    """It is run on a devnet, with the words of ``add`` too, such as what ends it by itself."""
 
     code: int = 0  # with which it has to end
-    put: tuple[tuple[str, str], ...] = ()
     add: tuple[str, ...] = ()
     said: str = ""  # words that it has to say
 
@@ -57,6 +56,8 @@ NETWORK = "asks the internet; its own tests bring a local server"
 DEVNET = "starts or ends a devnet; this one is there already, and its own tests start others"
 SYSTEM = "changes the machine it runs on"
 
+MANAGER: Final = "<the devnet's own position manager>"
+
 LINES: Final[dict[str, How]] = {
     # a local chain
     "alvh demo": Read(LONG),
@@ -65,9 +66,9 @@ LINES: Final[dict[str, How]] = {
     "alvh devnet status": Read(DEVNET),
     "alvh devnet prepare": Read(DEVNET),
     # watching and trading
-    "alvh plan": Runs(said="SEVERE"),
+    "alvh plan": Runs(said="now at CALM"),
     "alvh monitor": Runs(add=("--once",)),
-    "alvh monitor --rpc-url": Runs(add=("--once",)),
+    "alvh monitor --rpc-url": Runs(add=("--once", "--v3-manager", MANAGER), said="v3:4"),
     "alvh run": Runs(add=("--once",)),
     "alvh run --live --network": Read(PERSON),
     "alvh status": Runs(code=3, said="TAIL"),  # a run that was there once: its last record
@@ -176,7 +177,7 @@ def lines_of(page: Path) -> Iterator[Line]:
 
 
 def read_by_the_program(words: Sequence[str]) -> dict[str, Any]:
-    """Return the values of a command's parameters, read as by ``alvh``, with nothing run. Raises its error."""
+    """Return the values of a command's parameters, read as by ``alvh``; nothing runs. Raises its error."""
     given = with_json_target(list(words[1:]))
     command: Any = ALVH
     context = command.make_context("alvh", given)

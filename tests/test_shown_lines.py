@@ -1,4 +1,4 @@
-"""Every line of shell in the README and the pages: run on a devnet, or read by the program, or named as neither."""
+"""Every line of shell in the README and the pages: run on a devnet, read by the program, or named."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from commands import Home
-from shown_lines import LINES, ROOT, Line, Read, Runs, Shell, lines_of, read_by_the_program
+from shown_lines import LINES, MANAGER, ROOT, Line, Read, Runs, Shell, lines_of, read_by_the_program
 from typer.exceptions import TyperException
 
 from bot.errors import BotError
@@ -17,6 +17,12 @@ RPC_URLS = ("https://...", "https://…")  # that a reader puts a node of theirs
 
 def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
+
+
+@pytest.fixture(autouse=True)
+def a_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a page asks the reader to export."""
+    monkeypatch.setenv("ALVH_TESTNET_RPC_URL", "https://node.example")
 
 
 def problem_of(line: Line) -> str:
@@ -91,8 +97,9 @@ def runnable() -> Iterator[tuple[Line, Runs]]:
     seen = set()
     for page in PAGES:
         for line in lines_of(page):
-            if isinstance(line.how, Runs) and line.command not in seen:
-                seen.add(line.command)
+            same = line.command.replace("devnet/", "")
+            if isinstance(line.how, Runs) and same not in seen:
+                seen.add(same)
                 yield line, line.how
 
 
@@ -101,11 +108,12 @@ def runnable() -> Iterator[tuple[Line, Runs]]:
 def test_the_shown_lines_work_one_after_the_other(home: Home, start_signer, devnet):
     prepared(home, devnet.rpc_url)
     start_signer()
-    places = dict.fromkeys(RPC_URLS, devnet.rpc_url) | {"0x...": devnet.deployment.exposure_holder}
+    here = dict.fromkeys(RPC_URLS, devnet.rpc_url)
+    here |= {"0x...": devnet.deployment.accounts[1], MANAGER: devnet.deployment.v3_position_manager}
     failed = {}
     for line, how in runnable():
-        words = [places.get(word, dict(how.put).get(word, word)) for word in line.words[1:]]
-        ended = home.alvh(*words, *(word for word in how.add if word not in words))
+        added = [word for word in how.add if word not in line.words]
+        ended = home.alvh(*(here.get(word, word) for word in (*line.words[1:], *added)))
         if ended.code != how.code or how.said not in ended.out + ended.err:
             failed[f"{line.page}:{line.number} {line.text}"] = (
                 ended.code,
