@@ -21,7 +21,11 @@ ALVH = get_command(cli)
 _BLOCK = re.compile(r"^```(\S*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _SHELL = ("sh", "bash", "console", "shell")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*=.*")
-SCRIPTS: Final = {"scripts/demo": ("alvh", "demo"), ".venv/bin/alvh": ("alvh",)}  # what they become
+SCRIPTS: Final = {
+    "scripts/demo": ("alvh", "demo"),
+    ".venv/bin/alvh": ("alvh",),
+    "/opt/alvh/bin/alvh": ("alvh",),
+}  # what they become
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +150,8 @@ class Line:
     def words(self) -> tuple[str, ...]:
         """Its words without comment, variables before the command, ``sudo``; scripts as what they become."""
         found = shlex.split(self.text, comments=True)
-        while found and (_VARIABLE.fullmatch(found[0]) or found[0] == "sudo"):
+        while found and (_VARIABLE.fullmatch(found[0]) or found[0].startswith(("sudo", "--user="))):
             del found[0]
-            if found[:1] == ["-u"]:
-                del found[:2]
         return (*SCRIPTS.get(found[0], (found[0],)), *found[1:])
 
     @property

@@ -75,7 +75,7 @@ def test_a_service_stays_stopped_where_a_person_must_look(path: Path):
 @pytest.mark.parametrize("path", UNITS, ids=name_of)
 def test_secrets_of_a_service_are_credentials_and_nothing_else(path: Path):
     unit = unit_of(path)
-    assert all(re.fullmatch(r"[A-Z_]+:/etc/alvh/[a-z-]+", item) for item in unit["LoadCredential"])
+    assert all(re.fullmatch(r"([A-Z_]+):/etc/alvh/credentials/\1", item) for item in unit["LoadCredential"])
     said = " ".join(unit["Environment"])
     assert not re.search(r"password|secret|token|://", said, re.IGNORECASE)
     names = {item.partition(":")[0] for item in unit["LoadCredential"]}
@@ -151,6 +151,18 @@ def test_systemd_reads_the_units_and_finds_them_closed(tmp_path: Path):
             ["systemd-analyze", *check, *copies], capture_output=True, text=True, timeout=60, check=False
         )
         assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+
+
+def test_the_commands_of_a_person_see_what_the_bot_sees():
+    script = PACKAGING / "systemd" / "alvh-as-service"
+    subprocess.run(["sh", "-n", script], check=True)
+    words = script.read_text().partition("exec ")[2].replace("\\\n", " ").split()
+    unit = unit_of(BOT)
+    assert words[:3] == ["sudo", f"--user={unit['User'][0]}", "env"]
+    assert set(words) >= {item for line in unit["Environment"] for item in line.split()}
+    sources = {Path(item.partition(":")[2]).parent for item in unit["LoadCredential"]}
+    assert {f"CREDENTIALS_DIRECTORY={folder}" for folder in sources} <= set(words)
+    assert words[-2:] == ["/opt/alvh/bin/alvh", '"$@"']
 
 
 # the image

@@ -67,7 +67,7 @@ def test_every_block_says_what_it_is(page: Path):
         ("scripts/demo --sede 3", "No such option"),
         ("scripts/bench", ""),
         ("ALVH_RPC_URL=https://... alvh monitor --config your.toml  # watch", ""),
-        ("sudo -u alvh alvh pause --why 'looks odd'", ""),
+        ("sudo --user=alvh /opt/alvh/bin/alvh pause --why 'looks odd'", ""),
     ],
 )
 def test_a_line_that_would_not_work_is_found(text: str, words: str):
