@@ -129,6 +129,7 @@ def test_the_dashboard_reaches_neither_the_signer_nor_the_world():
     unit = unit_of(DASHBOARD)
     assert unit["InaccessiblePaths"] == [f"-/var/lib/{unit_of(SIGNER)['StateDirectory'][0]}"]
     assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == (["any"], ["localhost"])
+    assert unit["StandardOutput"] == ["null"], "how to sign in would stand in the system's log"
 
 
 def test_every_user_of_a_service_is_made():
