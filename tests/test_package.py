@@ -120,6 +120,8 @@ def test_method_md_names_every_signal_rule_and_policy_section():
     text = (DOCS / "method.md").read_text()
     for name in (*SIGNALS, *RULES):
         assert re.search(rf"^\| {name} \|", text, re.MULTILINE), name
+    for name in (*(f"S{number}" for number in range(1, 27)), *(f"R{number}" for number in range(1, 30))):
+        assert re.search(rf"\b{name}\b", text), name
     for key in policy_keys(Policy):
         section = key.split(".")[0]
         assert f"`{section}" in text, key
