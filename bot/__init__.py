@@ -1,3 +1,3 @@
 """ALVH-style layered option protection for DeFi liquidity positions."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,5 +1,6 @@
 """Long checks. ``kill``: does an order survive kill -9 wherever it strikes (campaign_kill.py)? ``sweep``:
-does a sweep survive the death of a Ray node (campaign_sweep.py)? ``tests``: those that are marked campaign.
+does a sweep survive the death of a Ray node (campaign_sweep.py)? ``stopwatch``: does the README keep
+what it says, in an empty home (campaign_stopwatch.py)? ``tests``: those that are marked campaign.
 ``soak``: does the bot stay small while it polls for days?
 
 For that one dry run on a devnet polls as fast as the machine allows, one mined block each. Memory of this
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from campaign_kill import kill
+from campaign_stopwatch import stopwatch
 from campaign_sweep import sweep_on_ray
 
 from bot.app.live import Bot, open_bot
@@ -125,10 +127,14 @@ def main() -> int:
     three = commands.add_parser("sweep", help="a sweep on two Ray nodes, one killed half way")
     three.add_argument("--cells", type=int, default=12, help="policies beside the one as it is")
     three.add_argument("--windows", type=int, default=6, help="crises, each of three days of hours")
+    four = commands.add_parser("stopwatch", help="the README's own commands from a clone in an empty home")
+    four.add_argument("--skip-tests", action="store_true", help="all but scripts/test")
     commands.add_parser("tests", help="the tests that are too long for scripts/test")
     given = parser.parse_args()
     if given.command == "tests":
         return pytest.main(["-m", "campaign", "--numprocesses", "3", "--dist", "loadgroup"])
+    if given.command == "stopwatch":
+        return stopwatch(skip_tests=given.skip_tests)
     if given.command == "sweep":
         return sweep_on_ray(cells=given.cells, windows=given.windows)
     if given.command == "kill":

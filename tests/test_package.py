@@ -1,11 +1,7 @@
-"""What is shipped: the wheel, the lock files, and documents that name everything there is."""
+"""The lock files, and documents that name everything there is. What is built: test_distribution.py."""
 
-import os
 import re
-import subprocess
-import sys
 import tomllib
-import zipfile
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -25,78 +21,6 @@ from bot.signals import SIGNALS
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-node.lock")
-SHIPPED = (
-    "bot/py.typed",
-    "bot/policies/classic.toml",
-    "bot/policies/steward.toml",
-    "bot/policies/fortress.toml",
-    "bot/policies/promoter.toml",
-    "bot/simulation/market/market.toml",
-    "bot/simulation/report/report.css",
-    "bot/devnet/packages.lock.json",
-    "bot/contracts_abi/UniswapV3Pool.json",
-)
-USE = """\
-from pathlib import Path
-import bot
-from bot.chain.abi import Abi
-from bot.devnet.packages import read_lock
-from bot.settings import PolicySettings, load_policy
-from bot.simulation.market.model import load_market
-Abi.load("UniswapV3Pool").function("slot0")
-assert read_lock() and load_market() and load_policy(PolicySettings()).name == "classic"
-print(Path(bot.__file__).parent)
-"""
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("wheel")
-    built = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", target],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert built.returncode == 0, built.stderr
-    return next(target.glob("*.whl"))
-
-
-def data_files() -> set[str]:
-    """Everything that lies beside the code and is not code, as the wheel should name it."""
-    inside = [
-        path
-        for path in (ROOT / "bot").rglob("*")
-        if path.suffix != ".py" and path.parent.name != "__pycache__"  # numba keeps compiled code there
-    ]
-    shipped = {str(path.relative_to(ROOT)) for path in inside if path.is_file()}
-    return shipped | {f"bot/contracts_abi/{path.name}" for path in (ROOT / "contracts_abi").glob("*.json")}
-
-
-def test_the_wheel_holds_all_code_and_data_and_nothing_else(wheel: Path):
-    names = set(zipfile.ZipFile(wheel).namelist())
-    assert names.issuperset(SHIPPED)
-    assert names.issuperset(data_files())
-    assert names.issuperset(str(path.relative_to(ROOT)) for path in (ROOT / "bot").rglob("*.py"))
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"bot", "alvh_bot"}
-    assert any(name.endswith("licenses/LICENSE") for name in names)
-
-
-def test_the_program_works_from_the_wheel_alone(wheel: Path, tmp_path: Path):
-    zipfile.ZipFile(wheel).extractall(tmp_path)
-    ran = subprocess.run(
-        [sys.executable, "-c", USE],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert Path(ran.stdout.strip()) == tmp_path / "bot"
 
 
 def pinned(name: str) -> dict[str, str]:
@@ -196,6 +120,8 @@ def test_method_md_names_every_signal_rule_and_policy_section():
     text = (DOCS / "method.md").read_text()
     for name in (*SIGNALS, *RULES):
         assert re.search(rf"^\| {name} \|", text, re.MULTILINE), name
+    for name in (*(f"S{number}" for number in range(1, 27)), *(f"R{number}" for number in range(1, 30))):
+        assert re.search(rf"\b{name}\b", text), name
     for key in policy_keys(Policy):
         section = key.split(".")[0]
         assert f"`{section}" in text, key

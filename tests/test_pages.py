@@ -1,6 +1,7 @@
 """What the README and the pages of docs/ show exists: commands with their options, files, venues, anchors."""
 
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typer.main import get_command
 
 from bot.cli import cli
 from bot.deployments.places import venue_places
-from bot.settings import Settings
+from bot.settings import Settings, read_source
 from bot.venues.capabilities import CAPABILITIES
 
 ROOT = Path(__file__).parents[1]
@@ -98,6 +99,14 @@ def test_venues_md_has_a_part_for_every_venue_and_its_section():
         assert f"\n## {title}" in text, title
         if name in Settings.model_fields:
             assert f"`[{name}]`" in text, name
+
+
+def test_the_policy_reference_is_what_its_script_writes():
+    script = runpy.run_path(str(ROOT / "scripts" / "policy_page.py"))
+    page = script["page"]()
+    assert (ROOT / "docs" / "policy-reference.md").read_text() == page, "run scripts/policy_page.py"
+    for key in read_source("steward").table:
+        assert f"`{key}`" in page or f"`{key}." in page, key
 
 
 def test_every_venue_has_a_place_where_it_stands():

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 
+from bot.app.signer_place import signer_place
 from bot.chain.derive_signer import DeriveSignerClient
 from bot.chain.signer_client import SignerClient
 from bot.chain.signing.derive import DeriveDesk, services_of
@@ -36,7 +37,7 @@ def session_key_services(
         return
     rule = derive.rule()
     key = open_keystore(account.keystore, _password(account, ask), address=account.session_key)
-    path = settings.state_dir / f"signer-derive-{account.session_key.lower()}.log"
+    path = signer_place(settings).folder / f"signer-derive-{account.session_key.lower()}.log"
     with closing(SignerMemory(path)) as memory:
         yield services_of(DeriveDesk(key, rule, memory))
 

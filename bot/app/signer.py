@@ -20,11 +20,11 @@ from bot.app.policy_signing import (
     signatures_path,
     verify,
 )
+from bot.app.signer_place import SignerPlace, signer_place
 from bot.app.trading import Trading, trading_venues
 from bot.chain.fees import GWEI
 from bot.chain.pause import read_pause
 from bot.chain.reader import JsonRpcReader
-from bot.chain.signer_wire import SOCKET_NAME
 from bot.chain.signing.desk import SigningDesk
 from bot.chain.signing.hardening import harden
 from bot.chain.signing.keys import Key, RemoteKey
@@ -43,10 +43,6 @@ _MOST_AHEAD_S = 7 * DAY_S  # a proposal waits for its owners
 AskPassword = Callable[[], str | None]  # None: there is nobody to ask
 
 
-def socket_path(settings: Settings) -> Path:
-    return settings.state_dir / SOCKET_NAME
-
-
 def serve(
     settings: Settings,
     *,
@@ -62,15 +58,23 @@ def serve(
     harden()
     account = _account(settings)
     policy = load_policy(settings.policy)
-    rules = signing_rules(settings, policy, expires_s=asyncio.run(_granted_until_s(settings, policy)))
-    memory_path = settings.state_dir / f"signer-{account.address.lower()}.log"
+    place = _own_place(settings)
+    granted_s = asyncio.run(_granted_until_s(settings, policy, place.folder))
+    rules = signing_rules(settings, policy, expires_s=granted_s)
     with (
-        closing(SignerMemory(memory_path)) as memory,
+        closing(SignerMemory(place.memory(account.address))) as memory,
         _key(settings, account, ask=ask, password_file=password_file) as key,
         session_key_services(settings, settings.derive, ask=ask) as services,
     ):
         desk = SigningDesk(key, rules, memory, paused=lambda: _paused(settings.state_dir))
-        server = SignerServer(desk, memory, socket_path(settings), policy_hash=policy.hash, services=services)
+        server = SignerServer(
+            desk,
+            memory,
+            place.socket,
+            policy_hash=policy.hash,
+            services=services,
+            group_id=place.group_id,
+        )
         threading.Thread(target=server.serve, daemon=True).start()
         ready(desk.address)
         try:
@@ -124,8 +128,22 @@ def _trading(settings: Settings, policy: Policy) -> Trading:
     return trading_venues(settings, reader, policy, custody=None)
 
 
-async def _granted_until_s(settings: Settings, policy: Policy) -> float:
-    """Return when the owners' grant ends, inf where no owners are named (R22). Raises ConfigError."""
+def _own_place(settings: Settings) -> SignerPlace:
+    """Return this process's place. Raises ConfigError when it runs under another user than is configured."""
+    place = signer_place(settings)
+    if place.user_id not in (None, os.getuid()):
+        raise ConfigError(
+            f"signer.user is {settings.signer.user!r}, this process runs as user {os.getuid()}: start it as "
+            "that user (its service does), or remove signer.folder, user and group"
+        )
+    return place
+
+
+async def _granted_until_s(settings: Settings, policy: Policy, folder: Path) -> float:
+    """Return when the owners' grant ends, inf where no owners are named (R22). Raises ConfigError.
+
+    Which sequence number is in force is kept in the signer's own ``folder``.
+    """
     named = settings.policy
     if not named.owners:
         return float("inf")
@@ -140,7 +158,7 @@ async def _granted_until_s(settings: Settings, policy: Policy) -> float:
         owners=named.owners,
         threshold=named.threshold,
         now_s=time.time(),
-        least_sequence=recorded_sequence(settings.state_dir, found.grant.account),
+        least_sequence=recorded_sequence(folder, found.grant.account),
         settings=settings,
     )
     if not done.is_valid:
@@ -149,7 +167,7 @@ async def _granted_until_s(settings: Settings, policy: Policy) -> float:
             f"policy {source.name} is not in force, nothing is signed under it: "
             f"{'; '.join(done.refusals) or count}; see alvh policy verify"
         )
-    record_sequence(settings.state_dir, found.grant)
+    record_sequence(folder, found.grant)
     return float(found.grant.valid_until_s)
 
 

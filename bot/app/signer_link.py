@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from bot.app.signer import socket_path
+from bot.app.signer_place import signer_place
 from bot.chain.signer_client import SignerClient
 from bot.errors import ConfigError, TransientError
 from bot.settings import Settings
@@ -20,21 +20,26 @@ _COMMAND = "from bot.cli import main; main()"
 async def open_signer(settings: Settings, *, policy_hash: str, who: str) -> AsyncIterator[SignerClient]:
     """Lead the signer that answers on the socket, or start one and end it afterwards.
 
-    Raises ConfigError when it serves another process, has another policy or account, or cannot start.
+    Raises ConfigError when it serves another process, has another policy or account, or cannot start;
+    TransientError when nobody answers and it runs under a user of its own, who has to start it.
     """
     if settings.account is None:
         raise ConfigError("signing needs an [account] with address and keystore in the configuration")
+    place = signer_place(settings)
     client = SignerClient(
-        socket_path(settings),
+        place.socket,
         address=settings.account.address,
         who=who,
         policy_hash=policy_hash,
         timeout_s=settings.signer.timeout_s + 1.0,
+        user_id=place.user_id,
     )
     try:
         await client.connect()
         own = None
     except TransientError:  # nobody answers
+        if place.user_id is not None:  # this process has no right to be that user
+            raise
         own = await _started(settings)
     try:
         if own is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from bot.app.live import TEST_CHAINS
 from bot.chain.abi import Abi
 from bot.chain.fees import GWEI, FeePolicy
 from bot.chain.rpc import Node, Rpc, hex_bytes, quantity
-from bot.chain.signing.keystore import MIN_SCRYPT_N, open_keystore, read_password_file
+from bot.chain.signing.keystore import MIN_SCRYPT_N, open_keystore, read_password_file, write_keystore
 from bot.deployments import known
 from bot.devnet.deploy_bench import Bench
 from bot.devnet.packages import fetch
@@ -97,6 +98,13 @@ def address_in(keystore: Path) -> str:
     if not isinstance(found, str) or not is_address(found):
         raise ConfigError(f"keystore {keystore} is no keystore of version 3 that names its address")
     return str(to_checksum_address(found))
+
+
+def new_account(keystore: Path, password: str) -> str:
+    """Write a new key, encrypted, and return its address. Blocks for about a second. Raises ConfigError."""
+    if not password:
+        raise ConfigError(f"the password of the new keystore {keystore} is empty; choose one")
+    return write_keystore(keystore, secrets.token_bytes(32), password)
 
 
 def known_password(password_file: Path | None) -> str | None:

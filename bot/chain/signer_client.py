@@ -40,11 +40,16 @@ class SignerClient:
         who: str,
         policy_hash: str = "",
         timeout_s: float = _NOW_S,
+        user_id: int | None = None,
     ) -> None:
-        """``who`` is what the signer calls this process when it refuses another."""
+        """``who`` is what the signer calls this process when it refuses another.
+
+        ``user_id``: whose signer alone is believed; that of this process's own user without it.
+        """
         self.address = address
         self._path, self._who, self._policy_hash = path, who, policy_hash
         self._timeout_s = timeout_s
+        self._user_id = os.getuid() if user_id is None else user_id
         self._epoch = 0
         self._stale = ""
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -181,7 +186,7 @@ class SignerClient:
     def _check_peer(self) -> None:
         link = self._streams[1].get_extra_info("socket") if self._streams else None
         _, user = peer(link) if link is not None else (0, -1)
-        if user not in (os.getuid(), 0):
+        if user not in (self._user_id, 0):
             raise ConfigError(f"the socket {self._path} belongs to a process of another user, {user}")
 
     def _drop(self) -> None:

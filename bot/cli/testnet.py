@@ -39,6 +39,7 @@ RpcOption = Annotated[
     ),
 ]
 KeystoreOption = Annotated[Path, typer.Option(help="Keystore (version 3) of the account that pays and owns.")]
+NewKeystoreOption = Annotated[Path, typer.Option(help="File of the new keystore; it must not be there yet.")]
 PasswordOption = Annotated[
     Path | None,
     typer.Option(help="File with its password; else ALVH_KEYSTORE_PASSWORD, else it is asked for."),
@@ -60,6 +61,32 @@ ExposureOption = Annotated[float | None, typer.Option(help="LP position that the
 BotUsdcOption = Annotated[float | None, typer.Option(help="USDC that the bot gets.")]
 BotCoinOption = Annotated[float | None, typer.Option(help="Coin that the bot gets for gas.")]
 IvOption = Annotated[float, typer.Option(min=0.1, max=5.0, help="Vol of the boards, a fraction a year.")]
+
+
+@testnet_cli.command("key")
+def new_key(
+    keystore: Annotated[
+        Path, typer.Option(help="File of the new keystore; it must not be there yet.")
+    ] = Path("deployer.json"),
+    password_file: PasswordOption = None,
+    json_to: JsonOption = None,
+) -> None:
+    """Make a new account for a deployment: an encrypted keystore, and the address that you fund."""
+    from bot.app.testnet_site import known_password, new_account
+
+    password = known_password(password_file)
+    if password is None:
+        if not sys.stdin.isatty():
+            raise ConfigError(
+                f"a password for the new keystore {keystore} is needed: export ALVH_KEYSTORE_PASSWORD, or "
+                "give --password-file"
+            )
+        words = f"Password of the new {keystore}"
+        password = str(typer.prompt(words, hide_input=True, confirmation_prompt=True, err=True))
+    address = new_account(keystore, password)
+    if json_to is None:
+        out.print(f"{address} is in {keystore}: send it coin of the test chain", soft_wrap=True)
+    write_json({"address": address, "keystore": str(keystore)}, json_to)
 
 
 @testnet_cli.command("deploy")

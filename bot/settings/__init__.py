@@ -1,7 +1,8 @@
 """Settings: one TOML file plus the environment, into frozen values. The only reader of os.environ.
 
 Order of precedence, highest first: environment (``ALVH_CHAIN__POLL_S=5``), the TOML file, defaults.
-Secrets come from the environment or from a file of their own, never from the TOML file.
+Secrets come from the environment, from a credential of systemd (credentials.py) or from a file of their own,
+never from the TOML file.
 """
 
 import os
@@ -21,6 +22,7 @@ from bot.errors import ConfigError
 from bot.settings import networks
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings
 from bot.settings.chains import ChainSettings
+from bot.settings.credentials import secret
 from bot.settings.indicative import IndicativeSettings
 from bot.settings.origins import VARIABLE_IN_TEXT, Origin, Setting, settings_by_origin
 from bot.settings.policies import PRESETS, PolicySource, bot_policy, named_policy, read_source
@@ -90,7 +92,7 @@ _SECRET = re.compile(
 
 
 def load_settings(path: Path, *, network: str | None = None) -> Settings:
-    """Read the TOML file, fill ``${NAME}`` from the environment, and check every key.
+    """Read the TOML file, fill ``${NAME}`` from the environment or a credential, and check every key.
 
     ``network``: whose sections hold (bot/settings/networks.py); a process that this one starts takes it over.
     Raises ConfigError: one line with the field, the value found and what is allowed.
@@ -129,7 +131,7 @@ def load_policy(settings: PolicySettings) -> Policy:
 
 
 def keystore_password(account: AccountSettings) -> SecretStr | None:
-    """Return the password from the environment or its file; None when it must be asked for."""
+    """Return the password from the environment, a credential or its file; None when it must be asked for."""
     if (value := password_of_environment()) is not None:
         return value
     if account.password_file is None:
@@ -141,7 +143,8 @@ def keystore_password(account: AccountSettings) -> SecretStr | None:
 
 
 def password_of_environment() -> SecretStr | None:
-    value = os.environ.get("ALVH_KEYSTORE_PASSWORD")
+    """Return the variable, or the credential of its name. Raises ConfigError for one that cannot be read."""
+    value = secret("ALVH_KEYSTORE_PASSWORD")
     return None if value is None else SecretStr(value)
 
 
@@ -187,9 +190,12 @@ def _expand(value: Any, path: Path) -> Any:
 
 
 def _variable(name: str, path: Path) -> str:
-    value = os.environ.get(name, "")
+    value = secret(name) or ""
     if not value or value != value.strip():
-        raise ConfigError(f"{path} refers to ${{{name}}}, which is not set, empty or padded; export {name}")
+        raise ConfigError(
+            f"{path} refers to ${{{name}}}, which is not set, empty or padded; export {name}, or give "
+            "its service the credential of that name"
+        )
     return value
 
 

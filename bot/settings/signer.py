@@ -1,6 +1,7 @@
 """How the signer's process holds its key, and what it lets purchases take."""
 
 from decimal import ROUND_DOWN, Decimal
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
@@ -38,17 +39,29 @@ class CapSettings(Part):
 
 
 class SignerSettings(Part):
-    """The signer's own section. Without ``caps`` purchases are bounded by their orders alone."""
+    """The signer's own section. Without ``caps`` purchases are bounded by their orders alone.
+
+    ``folder``, ``user`` and ``group`` stand together: a signer under a user of its own keeps its memory where
+    the bot cannot write, and lets in whom the group holds.
+    """
 
     url: SecretStr | None = None  # of a Web3Signer that holds the key, in place of account.keystore
     timeout_s: float = Field(default=5.0, gt=0.0, le=60.0)  # for one signature
     caps: tuple[CapSettings, ...] = ()
+    folder: Path | None = None  # of its memory and socket, in place of state_dir
+    user: str = ""  # that it runs under, where that is not the bot's
+    group: str = ""  # whose members may ask it
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         tokens = [cap.token for cap in self.caps]
         if len(set(tokens)) != len(tokens):
             raise ValueError("caps: a token stands there twice; keep one cap for each")
+        if len({bool(self.folder), bool(self.user), bool(self.group)}) != 1:
+            raise ValueError(
+                "folder, user and group stand together: a signer under a user of its own needs a folder that "
+                "the bot cannot write to, and a group that lets the bot in"
+            )
         if self.url is not None:
             try:
                 url = self.url.get_secret_value()

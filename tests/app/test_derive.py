@@ -28,6 +28,7 @@ from bot.model.hedge import HedgeLeg, Layer, LegStatus, Side
 from bot.model.market import Block, Columns
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.ports import MarketView
+from bot.settings import SignerSettings
 from bot.settings.derive import DeriveSettings
 from bot.venues.derive_replies import instrument_named
 from bot.venues.planned import PlannedVenue
@@ -35,6 +36,7 @@ from bot.venues.planned import PlannedVenue
 SESSION = bytes([0x11]) * 32
 MAIN = LocalKey(bytes([0x44]) * 32)
 DAY_S = 86_400
+BESIDE = SignerSettings()  # the signer keeps its state beside the bot's
 
 
 class Reader:
@@ -82,7 +84,9 @@ async def running(folder: Path) -> AsyncIterator[tuple[Any, PlannedVenue, SqlJou
                 "max_fee_usd": 50.0,
             },
         )
-        settings: Any = SimpleNamespace(state_dir=folder, account=SimpleNamespace(address=MAIN.address))
+        settings: Any = SimpleNamespace(
+            state_dir=folder, account=SimpleNamespace(address=MAIN.address), signer=BESIDE
+        )
         identity = JournalIdentity(mode="live", chain_id=11155111, account=MAIN.address)
         with (
             SqlJournal(folder / "journal.db", identity=identity) as journal,
@@ -187,7 +191,9 @@ async def test_bought_and_sold_through_the_signers_process_and_the_database(tmp_
 async def test_the_session_key_is_not_the_accounts_own(tmp_path: Path) -> None:
     async with running(tmp_path) as (_, _, journal, site):
         settings: Any = SimpleNamespace(
-            state_dir=tmp_path / "other", account=SimpleNamespace(address=LocalKey(SESSION).address)
+            state_dir=tmp_path / "other",
+            account=SimpleNamespace(address=LocalKey(SESSION).address),
+            signer=BESIDE,
         )
         with pytest.raises(ConfigError, match="register another"):
             async with trading_derive(
@@ -197,7 +203,7 @@ async def test_the_session_key_is_not_the_accounts_own(tmp_path: Path) -> None:
 
 
 def test_without_an_account_the_signer_has_no_more_to_answer(tmp_path: Path) -> None:
-    settings: Any = SimpleNamespace(state_dir=tmp_path)
+    settings: Any = SimpleNamespace(state_dir=tmp_path, signer=BESIDE)
     for derive in (None, DeriveSettings(network="mainnet")):
         with session_key_services(settings, derive, ask=lambda: None) as services:
             assert services == {}
@@ -219,7 +225,7 @@ def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
             "max_fee_usd": 50.0,
         },
     )
-    settings: Any = SimpleNamespace(state_dir=tmp_path)
+    settings: Any = SimpleNamespace(state_dir=tmp_path, signer=BESIDE)
     for ask, match in ((lambda: "wrong", "cannot be opened"), (lambda: None, "password_file")):
         with pytest.raises(ConfigError, match=match), session_key_services(settings, derive, ask=ask):
             pass

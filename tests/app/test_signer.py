@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import grp
 import json
 import os
 import pty
+import pwd
 import signal
 import socket
 import subprocess
@@ -20,8 +22,9 @@ from eth_account import Account
 from signer_process import occurs
 
 from bot.app.policy_signing import key_signature, signatures_path, with_signature
-from bot.app.signer import signing_rules, socket_path
+from bot.app.signer import signing_rules
 from bot.app.signer_link import open_signer
+from bot.app.signer_place import signer_place
 from bot.chain.pause import Pause, end_pause, write_pause
 from bot.chain.policy_signature import Grant
 from bot.chain.rpc import Rpc
@@ -90,7 +93,7 @@ async def test_a_signer_of_its_own_serves_one_run_after_another(home: Home, rpc:
         assert home.alvh(*STEP).code == 0
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
-    assert not socket_path(load_settings(home.config)).exists()
+    assert not signer_place(load_settings(home.config)).socket.exists()
 
 
 async def test_two_bots_with_one_key_are_refused_by_name(home: Home, rpc: Rpc, devnet: Devnet):
@@ -188,7 +191,7 @@ async def test_a_policy_without_its_owners_signatures_signs_nothing(home: Home, 
 async def test_the_signer_ends_with_the_bot_that_started_it(home: Home):
     """However the bot ends: here by SIGKILL. Its memory never held the key (REL-Y1)."""
     bot = home.start("run", "--live", "--json")
-    path = socket_path(load_settings(home.config))
+    path = signer_place(load_settings(home.config)).socket
     bot.until(lambda: path.exists() and bot.out)
     with socket.socket(socket.AF_UNIX) as link:
         link.connect(str(path))
@@ -206,7 +209,7 @@ async def test_the_signer_ends_with_the_bot_that_started_it(home: Home):
 async def test_the_signer_outlives_the_signal_that_stops_the_bot(home: Home):
     """Ctrl-C reaches both; the step under way may still need signatures."""
     bot = home.start("run", "--live", "--json")
-    path = socket_path(load_settings(home.config))
+    path = signer_place(load_settings(home.config)).socket
     bot.until(lambda: path.exists() and bot.out)
     with socket.socket(socket.AF_UNIX) as link:
         link.connect(str(path))
@@ -319,3 +322,16 @@ async def test_a_signer_that_went_away_is_a_hold_and_not_an_end(home: Home, rpc:
         bot.until(lambda: '"filled"' in bot.out)
         os.kill(bot.pid, signal.SIGTERM)
         assert bot.wait().code == 0
+
+
+def test_a_signer_that_runs_as_another_user_than_configured_is_refused(home: Home):
+    user = next(item.pw_name for item in pwd.getpwall() if item.pw_uid not in (os.getuid(), 0))
+    group = grp.getgrall()[0].gr_name
+    part = f'[signer]\nfolder = "{home.folder}/own"\nuser = "{user}"\ngroup = "{group}"\n'
+    home.config.write_text(home.config.read_text() + part)
+    home.alvh("signer").refused(4, f"signer.user is '{user}', this process runs as user {os.getuid()}")
+    home.alvh(*STEP).refused(1, "the signer does not answer at", "own/signer.sock")
+    home.change(f'user = "{user}"', 'user = "nobody-here"')
+    home.alvh("signer").refused(4, "signer.user: 'nobody-here' is no user of this machine")
+    home.change(r'user = "nobody-here"\ngroup = [^\n]*', f'user = "{user}"\ngroup = "no-such-group"')
+    home.alvh("signer").refused(4, "signer.group: 'no-such-group' is no group of this machine")

@@ -9,6 +9,7 @@ import stat
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -502,3 +503,28 @@ asyncio.run(main())
 def _core_limit(pid: int) -> str:
     limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
     return next(line.split()[4] for line in limits if "core file" in line)
+
+
+# a signer under a user of its own
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start processes of other users")
+def test_a_signer_of_another_user_lets_in_its_group_and_the_bot_believes_only_that_user():
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders let no other user in
+        folder = Path(name)
+        folder.chmod(0o755)
+        ended = subprocess.run(
+            [sys.executable, TESTS / "signer_user_child.py", folder],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS / "chain")])},
+        )
+    found = json.loads(ended.stdout)
+    assert found["mode"] == "660"
+    assert found["the bot"] == f"signed by {ADDRESS.lower()}"
+    assert found["a stranger"].startswith("TransientError: the signer does not answer")
+    assert found["a bot that believes another"].startswith("ConfigError: the socket")
+    assert found["paused"].startswith("paused by nobody known")  # a private file of the bot's user
+    assert found["memory"].startswith("PermissionError")

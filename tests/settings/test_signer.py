@@ -49,3 +49,18 @@ def test_what_cannot_be_meant_is_refused(tmp_path, text, words):
     with pytest.raises(ConfigError, match=words) as caught:
         load_settings(write(tmp_path, GOOD + text))
     assert "secret-key" not in str(caught.value)
+
+
+OWN_USER = '[signer]\nfolder = "/var/lib/alvh-signer"\nuser = "alvh-signer"\ngroup = "alvh"\n'
+
+
+def test_a_signer_under_a_user_of_its_own_has_a_folder_a_user_and_a_group(tmp_path):
+    signer = load_settings(write(tmp_path, GOOD + OWN_USER)).signer
+    assert (str(signer.folder), signer.user, signer.group) == ("/var/lib/alvh-signer", "alvh-signer", "alvh")
+
+
+@pytest.mark.parametrize("left_out", ["folder", "user", "group"])
+def test_folder_user_and_group_stand_together(tmp_path, left_out):
+    text = "\n".join(line for line in OWN_USER.splitlines() if not line.startswith(left_out))
+    with pytest.raises(ConfigError, match="signer: folder, user and group stand together"):
+        load_settings(write(tmp_path, GOOD + text))

@@ -1,4 +1,5 @@
-"""The signer's socket: one leader at a time may ask for signatures, and only over a socket of its own user.
+"""The signer's socket: one leader at a time may ask for signatures, and only over a socket of its own user,
+or of a group that was named for a bot under another user.
 
 A client says hello and gets an epoch, higher than any before it and on disk. Every request names its epoch;
 who was overtaken is refused for ever, also after a stop of minutes (REL-P8). Whatever comes over the socket
@@ -50,7 +51,7 @@ class _Link:
 
 
 class SignerServer:
-    """Serves a desk on a Unix socket of mode 0600, a thread for each connection, one request at a time."""
+    """Serves a desk on a Unix socket, a thread for each connection, one request at a time."""
 
     def __init__(
         self,
@@ -60,8 +61,12 @@ class SignerServer:
         *,
         policy_hash: str = "",
         services: Mapping[str, Service] | None = None,
+        group_id: int | None = None,
     ) -> None:
-        """``services`` answer further kinds of request, for keys of another sort. Raises ConfigError."""
+        """``services`` answer further kinds of request, for keys of another sort.
+
+        ``group_id``: whose members may ask; without it only this process's own user. Raises ConfigError.
+        """
         self._desk, self._memory, self._path = desk, memory, path
         self._policy_hash = policy_hash
         self._services = dict(services or {})
@@ -70,7 +75,8 @@ class SignerServer:
         self._leader: _Link | None = None
         self._leader_name = ""
         self._closed = False
-        self._listener = _listening(path)
+        self._has_group = group_id is not None  # then the kernel lets in by the socket's mode
+        self._listener = _listening(path, group_id)
 
     def serve(self) -> None:
         """Take connections until ``close``."""
@@ -93,7 +99,8 @@ class SignerServer:
 
     def _take(self, found: socket.socket) -> None:
         process, user = peer(found)
-        if user not in (os.getuid(), 0) or len(self._links) >= _MOST_LINKS:
+        is_known = self._has_group or user in (os.getuid(), 0)
+        if not is_known or len(self._links) >= _MOST_LINKS:
             found.close()
             return
         link = _Link(found, process)
@@ -206,8 +213,8 @@ def _overtaken(epoch: int, current: int) -> str:
     )
 
 
-def _listening(path: Path) -> socket.socket:
-    """Return a listening socket that no other user can connect to. The caller holds the signer's lock."""
+def _listening(path: Path, group_id: int | None) -> socket.socket:
+    """Return a listening socket that no user outside the group can connect to. The caller holds the lock."""
     found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -218,6 +225,9 @@ def _listening(path: Path) -> socket.socket:
                 found.bind(address)
         finally:
             os.umask(before)
+        if group_id is not None:
+            os.chown(path, -1, group_id)
+            path.chmod(0o660)
         found.listen(_MOST_LINKS)
     except OSError as error:
         found.close()
