@@ -3,6 +3,8 @@
 Only the standard library, so that every command starts fast.
 """
 
+import codecs
+import io
 import json
 import os
 import re
@@ -13,6 +15,15 @@ from typing import Any
 
 from bot.errors import ConfigError
 
+# What stands for a letter where the terminal has none.
+_PLAIN = str.maketrans(
+    "—–−‘’“”·•×↑↓►▶★✗─━═╸╺│┃║├└█▇░▒▓",
+    "---''\"\".*x^v>>*x-----|||++##.:#",
+) | str.maketrans(
+    {"…": "...", "→": "->", "←": "<-", "≥": ">=", "≤": "<=", "≈": "~", "±": "+-", "σ": "sigma", "∞": "inf"}
+    | {"Δ": "delta", "Γ": "gamma", "√": "sqrt", "✓": "ok", "°": " deg", "€": "EUR", "₮": "T"}
+)
+_LETTERS = "alvh-letters"
 _ALONE = {"--json": "-", "--ray": "here"}  # what an option means that stands without its value
 
 
@@ -51,10 +62,31 @@ def keep_stdout() -> None:
     sys.stdout = sys.__stdout__ = ours  # type: ignore[misc]  # of which a terminal's width is asked
 
 
+def keep_letters() -> None:
+    """Let every text be printed: what a terminal cannot show becomes what stands for it, never an error.
+
+    A locale that is C by word (``LC_ALL=C``) knows ASCII alone, whatever Python makes of it.
+    """
+    codecs.register_error(_LETTERS, _stand_in)
+    wanted = os.environ.get("LC_ALL", "") in ("C", "POSIX") and "PYTHONIOENCODING" not in os.environ
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="ascii" if wanted else None, errors=_LETTERS)
+
+
+def _stand_in(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    plain = error.object[error.start : error.end].translate(_PLAIN)
+    return "".join(letter if letter.isascii() else "?" for letter in plain), error.end
+
+
 def write_json(document: Any, to: str | None, *, lines: bool = False) -> None:
+    """Write a document; letters stay what they are, escaped where the terminal has none for them."""
     if to is None:
         return
-    text = json.dumps(document, indent=None if lines else 2, allow_nan=False, ensure_ascii=False)
+    escaped = to == "-" and not str(sys.stdout.encoding).lower().startswith("utf")
+    text = json.dumps(document, indent=None if lines else 2, allow_nan=False, ensure_ascii=escaped)
     if to == "-":
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
