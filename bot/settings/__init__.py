@@ -23,7 +23,15 @@ from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSetting
 from bot.settings.chains import ChainSettings
 from bot.settings.indicative import IndicativeSettings
 from bot.settings.origins import VARIABLE_IN_TEXT, Origin, Setting, settings_by_origin
-from bot.settings.policies import PRESETS, PolicySource, bot_policy, named_policy, read_source
+from bot.settings.policies import (
+    BOT_PRESETS,
+    PRESETS,
+    PolicySource,
+    bot_policy,
+    named_policy,
+    policy_of_text,
+    read_source,
+)
 from bot.settings.root import Settings
 from bot.settings.safe import SafeSettings
 from bot.settings.sections import (
@@ -44,6 +52,7 @@ from bot.settings.signer import CapSettings, SignerSettings
 from bot.settings.watch import KINDS, WatchSettings
 
 __all__ = [
+    "BOT_PRESETS",
     "DEFAULT_CONFIG",
     "KINDS",
     "PRESETS",
@@ -73,13 +82,17 @@ __all__ = [
     "WatchSettings",
     "WebSettings",
     "cache_dir",
+    "check_text",
     "keystore_password",
     "load_policy",
     "load_settings",
     "load_with_origins",
     "named_policy",
     "password_of_environment",
+    "policy_of_text",
     "read_source",
+    "read_table",
+    "rpc_url_of_environment",
 ]
 
 DEFAULT_CONFIG = Path("alvh.toml")
@@ -95,6 +108,24 @@ def load_settings(path: Path, *, network: str | None = None) -> Settings:
     Raises ConfigError: one line with the field, the value found and what is allowed.
     """
     return _checked(_file_table(path, network), path)
+
+
+def check_text(text: str, path: Path, variables: Mapping[str, str]) -> Settings:
+    """Check a configuration that is to be written to ``path``, as ``load_settings`` will.
+
+    ``variables`` are set in this process's environment, as the person is told to. Raises ConfigError.
+    """
+    os.environ.update(variables)
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"configuration file {path} is not valid TOML: {error}") from None
+    return _checked(_of_network(table, path), path)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Return a configuration as it is written, no variable filled. Raises ConfigError."""
+    return _read_toml(path, what="configuration")
 
 
 def load_with_origins(path: Path, *, network: str | None = None) -> tuple[Settings, tuple[Setting, ...]]:
@@ -142,6 +173,12 @@ def keystore_password(account: AccountSettings) -> SecretStr | None:
 def password_of_environment() -> SecretStr | None:
     value = os.environ.get("ALVH_KEYSTORE_PASSWORD")
     return None if value is None else SecretStr(value)
+
+
+def rpc_url_of_environment() -> list[str]:
+    """Return the node of ALVH_RPC_URL, if there is one: ``alvh init`` starts from it."""
+    value = os.environ.get("ALVH_RPC_URL", "").strip()
+    return [value] if value else []
 
 
 def cache_dir() -> Path:

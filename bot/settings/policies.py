@@ -14,6 +14,7 @@ from bot.errors import ConfigError
 
 PRESETS = ("classic", "steward", "fortress", "promoter")
 SIMULATION_ONLY = frozenset({"promoter"})  # method.md, vocabulary
+BOT_PRESETS = tuple(name for name in PRESETS if name not in SIMULATION_ONLY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,11 @@ def bot_policy(name: str | Path) -> Policy:
             "use it with alvh backtest, or name another policy"
         )
     return parse_policy(source.table)
+
+
+def policy_of_text(text: str, name: str) -> Policy:
+    """Return the policy of a file that is not written yet. Raises ConfigError."""
+    return parse_policy(merged(lineage(_parsed(text, name), PRESETS, lambda it: _parsed(_preset(it), it))))
 
 
 def _preset(name: str) -> str:
