@@ -20,14 +20,16 @@ from bot.app.init_tables import (
     pool_tables,
     position_tables,
     sort_out,
+    watched_beside,
 )
 from bot.app.init_text import text_of
 from bot.app.lp import configured_chains, lp_now, node_chains, parse_request
 from bot.app.lp_view import LpView
-from bot.app.parts import position_readers, watchers
+from bot.app.parts import position_readers, watchers, web_sources
 from bot.chain.node_url import is_private_host
 from bot.errors import ConfigError
 from bot.model.lp_position import DEFAULT_LOOK_BACK
+from bot.pipeline.cadence import check_series
 from bot.settings import (
     BOT_PRESETS,
     Settings,
@@ -142,9 +144,7 @@ def compose(found: Found, choices: Choices) -> Draft:
     policy = _policy_text(found, choices)
     text = text_of(tables)
     settings = check_text(text, choices.target, secrets)
-    for chain in settings.all_chains:  # what is built of it must build, too
-        position_readers(settings, chain.id)
-        watchers(settings, chain.id)
+    _build(settings)
     if policy:
         policy_of_text(policy, str(choices.policy_file))
     return Draft(
@@ -156,6 +156,16 @@ def compose(found: Found, choices: Choices) -> Draft:
         left_out=found.left_out,
         chains=tuple(chain.id for chain in settings.all_chains),
     )
+
+
+def _build(settings: Settings) -> None:
+    """Build what commands build of it. Raises ConfigError."""
+    for chain in settings.all_chains:
+        position_readers(settings, chain.id)
+    series = [
+        (item.name, item.series) for chain in settings.all_chains for item in watchers(settings, chain.id)
+    ]
+    check_series([*series, *((item.name, item.series) for item in web_sources(settings))])
 
 
 def write(draft: Draft) -> tuple[Path, ...]:
@@ -182,6 +192,8 @@ def _tables(found: Found, choices: Choices, secrets: dict[str, str]) -> dict[str
     tables["feeds"] = [*rest.get("feeds", []), *feed_tables(found.fits, home, rest.get("feeds", []))]
     pools, labels = pool_tables(found.fits, home, rest.get("pools", []), found.base)
     tables["pools"] = [*rest.get("pools", []), *pools]
+    if "watch" in rest:
+        tables["watch"] = watched_beside(rest["watch"], pools)
     if managers := managers_table(found.fits, home, rest.get("managers", {})):
         tables["managers"] = managers
     if found.where.like is None:

@@ -113,6 +113,17 @@ def pool_tables(
     return tables, names
 
 
+def watched_beside(there: Sequence[Mapping[str, Any]], pools: Sequence[Table]) -> list[Mapping[str, Any]]:
+    """Return the [[watch]] tables without those of a pool that is under [[pools]] now, where it is watched."""
+    labels = {table["label"] for table in pools}
+    return [item for item in there if _watched_label(item) not in labels]
+
+
+def _watched_label(table: Mapping[str, Any]) -> str:
+    pool = table.get("pool") if table.get("kind") == "uniswap_v4" else None
+    return str(pool.get("label")) if isinstance(pool, Mapping) else ""
+
+
 def _key(position: LpPosition) -> tuple[Any, ...]:
     """Return what tells two pools apart."""
     if (v4 := position.v4_key) is None:
