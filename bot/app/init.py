@@ -3,9 +3,11 @@
 What it writes is checked as every command will check it, before anything is written.
 """
 
+import asyncio
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from bot.app.lp import configured_chains, lp_now, node_chains, parse_request
 from bot.app.lp_view import LpView
 from bot.app.parts import position_readers, watchers, web_sources
 from bot.chain.node_url import is_private_host
+from bot.chain.rpc import Rpc
 from bot.errors import ConfigError
 from bot.model.lp_position import DEFAULT_LOOK_BACK
 from bot.pipeline.cadence import check_series
@@ -42,6 +45,7 @@ from bot.settings import (
 
 __all__ = ["Choices", "Draft", "Found", "Where", "compose", "find", "write"]
 
+_TIMEOUT_S = 10.0  # of the first question to a node
 _POLL_S = 2.0  # of chains whose blocks come faster than Ethereum's
 # Sections of another configuration that are about its owner, not about chains and contracts.
 _OWN = frozenset(
@@ -129,12 +133,20 @@ async def find(where: Where) -> Found:
         )
     base = load_settings(where.like) if where.like is not None else None
     chains = configured_chains(base) if base is not None else node_chains(where.urls, poll_s=_POLL_S)
+    await _ask_nodes(where.urls)
     request = parse_request(wallet=where.wallet, positions=where.positions, look_back=where.look_back)
     view = await lp_now(chains, replace(request, with_deposits=False))
     fits, left_out = sort_out(view, base)
     if not fits:
         raise ConfigError(f"none of the positions can be protected: {'; '.join(left_out)}")
     return Found(where=where, base=base, view=view, fits=fits, left_out=left_out)
+
+
+async def _ask_nodes(urls: Sequence[str]) -> None:
+    """Ask each node once: who mistyped one shall not wait until reads were tried again."""
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(Rpc(url, timeout_s=_TIMEOUT_S)) for url in urls]
+        await asyncio.gather(*(node.request("eth_chainId") for node in nodes))
 
 
 def compose(found: Found, choices: Choices) -> Draft:

@@ -24,18 +24,22 @@ def write_private(path: Path, text: str, *, force: bool) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _write(draft, text)
-            if force:
-                draft.replace(path)
-            else:
-                os.link(draft, path)  # fails where a file is, also one that came since we looked
-        finally:
-            draft.unlink(missing_ok=True)
-    except FileExistsError:
-        raise ConfigError(f"{path} is there already; name another file, or replace it with --force") from None
+        _write(draft, text)
+        _put(draft, path, force=force)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}; name another place") from None
+
+
+def _put(draft: Path, path: Path, *, force: bool) -> None:
+    try:
+        if force:
+            draft.replace(path)
+        else:
+            os.link(draft, path)  # fails where a file is, also one that came since we looked
+    except FileExistsError:
+        raise ConfigError(f"{path} is there already; name another file, or replace it with --force") from None
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _write(path: Path, text: str) -> None:

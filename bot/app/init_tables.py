@@ -114,7 +114,7 @@ def pool_tables(
 
 
 def watched_beside(there: Sequence[Mapping[str, Any]], pools: Sequence[Table]) -> list[Mapping[str, Any]]:
-    """Return the [[watch]] tables without those of a pool that is under [[pools]] now, where it is watched."""
+    """Return the [[watch]] tables without those of a pool that is watched as one of [[pools]] now."""
     labels = {table["label"] for table in pools}
     return [item for item in there if _watched_label(item) not in labels]
 

@@ -121,7 +121,7 @@ def blind_spot(contracts: LpContracts, chain_id: int) -> str:
         return ""
     return (
         f"no position manager is known on chain {chain_id}, so no v3 or v4 position is found: name one with "
-        "--v3-manager or --v4-manager, or under [managers] in a configuration"
+        "--v3-manager or --v4-manager, or under [managers] in a configuration (alvh init: --like FILE)"
     )
 
 
