@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from bot.app.init_files import env_text, refuse_existing, write_private
 from bot.app.init_tables import (
@@ -28,7 +27,7 @@ from bot.app.init_text import text_of
 from bot.app.lp import configured_chains, lp_now, node_chains, parse_request
 from bot.app.lp_view import LpView
 from bot.app.parts import position_readers, watchers, web_sources
-from bot.chain.node_url import is_private_host
+from bot.chain.node_url import is_plain_local
 from bot.chain.rpc import Rpc
 from bot.errors import ConfigError
 from bot.model.lp_position import DEFAULT_LOOK_BACK
@@ -55,7 +54,6 @@ _OWN = frozenset(
     ]
 )
 _BUDGET = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?) ?(?P<unit>%|USD)")
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +238,7 @@ def _chain_tables(found: Found, secrets: dict[str, str]) -> dict[str, Any]:
 
 
 def _chain_table(url: str, chain_id: int, home: int, secrets: dict[str, str]) -> dict[str, Any]:
-    if not _is_plain(url):
+    if not is_plain_local(url):
         name = "ALVH_RPC_URL" if chain_id == home else f"ALVH_RPC_URL_{chain_id}"
         secrets[name] = url
         url = f"${{{name}}}"
@@ -252,13 +250,6 @@ def _tables_like(path: Path) -> dict[str, Any]:
     """Return chains, contracts, venues and sources of another configuration, as they are written there."""
     table = read_table(path)
     return {name: item for name, item in table.items() if name not in _OWN}
-
-
-def _is_plain(url: str) -> bool:
-    """Whether a URL holds nothing that could be a key: this machine, and nothing after its port."""
-    parts = urlsplit(url)
-    bare = not (parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"))
-    return bare and is_private_host(url) and (parts.hostname or "") in _LOCAL
 
 
 def _alerts(choices: Choices, secrets: dict[str, str]) -> dict[str, Any]:

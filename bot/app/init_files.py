@@ -24,8 +24,11 @@ def write_private(path: Path, text: str, *, force: bool) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(draft, text)
-        _put(draft, path, force=force)
+        try:
+            _write(draft, text)
+            _put(draft, path, force=force)
+        finally:
+            draft.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}; name another place") from None
 
@@ -38,8 +41,6 @@ def _put(draft: Path, path: Path, *, force: bool) -> None:
             os.link(draft, path)  # fails where a file is, also one that came since we looked
     except FileExistsError:
         raise ConfigError(f"{path} is there already; name another file, or replace it with --force") from None
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _write(path: Path, text: str) -> None:

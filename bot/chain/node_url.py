@@ -9,6 +9,7 @@ from bot.errors import ConfigError
 
 _SECRET_LENGTH = 8  # shorter pieces of a URL are words such as "v2", not keys
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _PRIVATE_NAMES = ("localhost", "local", "internal", "lan", "home.arpa")
 
 
@@ -54,6 +55,13 @@ def is_private_host(url: str) -> bool:
     except ValueError:
         return "." not in host or host.endswith(tuple(f".{name}" for name in _PRIVATE_NAMES))
     return address.is_private or address.is_loopback
+
+
+def is_plain_local(url: str) -> bool:
+    """Whether a URL holds nothing that could be a key: this machine, and nothing after its port."""
+    parts = urlsplit(url)
+    bare = not (parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"))
+    return bare and (parts.hostname or "") in _THIS_MACHINE
 
 
 def endpoint(url: str) -> Endpoint:
