@@ -23,7 +23,7 @@ _PLAIN = str.maketrans(
     {"…": "...", "→": "->", "←": "<-", "≥": ">=", "≤": "<=", "≈": "~", "±": "+-", "σ": "sigma", "∞": "inf"}
     | {"Δ": "delta", "Γ": "gamma", "√": "sqrt", "✓": "ok", "°": " deg", "€": "EUR", "₮": "T"}
 )
-_LETTERS = "alvh-letters"
+_LETTERS = "alvh_letters"  # how to encode what a terminal has no letter for
 _ALONE = {"--json": "-", "--ray": "here"}  # what an option means that stands without its value
 
 
@@ -68,10 +68,26 @@ def keep_letters() -> None:
     A locale that is C by word (``LC_ALL=C``) knows ASCII alone, whatever Python makes of it.
     """
     codecs.register_error(_LETTERS, _stand_in)
-    wanted = os.environ.get("LC_ALL", "") in ("C", "POSIX") and "PYTHONIOENCODING" not in os.environ
+    codecs.register(_plain_codec)
+    said = os.environ.get("LC_ALL", "") in ("C", "POSIX") and "PYTHONIOENCODING" not in os.environ
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="ascii" if wanted else None, errors=_LETTERS)
+            is_plain = said or codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding=_LETTERS if is_plain else None, errors=_LETTERS)
+
+
+def _plain_codec(name: str) -> codecs.CodecInfo | None:
+    """Return ASCII by a name of ours: typer takes plain ASCII for a mistake and writes UTF-8 past it."""
+    if name != _LETTERS:
+        return None
+    plain = codecs.lookup("ascii")
+    return codecs.CodecInfo(
+        plain.encode,
+        plain.decode,
+        incrementalencoder=plain.incrementalencoder,
+        incrementaldecoder=plain.incrementaldecoder,
+        name=_LETTERS,
+    )
 
 
 def _stand_in(error: UnicodeError) -> tuple[str, int]:

@@ -105,11 +105,12 @@ cli = typer.Typer(
     cls=PanelPage,
     help="Watch on-chain stress and protect liquidity positions with layered option hedges.",
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help, which folds, needs no box and no second to import one
 )
 for panel, members in PANELS.items():
     for member in members:
         if isinstance(member, typer.Typer):
-            cli.add_typer(member, name=_NAMES[member], rich_help_panel=panel)
+            cli.add_typer(member, name=_NAMES[member], cls=PanelPage, rich_help_panel=panel)
         else:
             cli.command(_NAMES.get(member), rich_help_panel=panel)(member)
 
@@ -151,8 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         err.print(f"error: {error}", markup=False)
         code = _exit_code(error)
     except TyperException as error:
-        if problem := usage_problem(error.format_message(), given):  # else its help was shown
-            err.print(f"error: {problem}; see alvh --help", markup=False)
+        err.print(f"error: {usage_problem(error.format_message(), given)}; see alvh --help", markup=False)
         code = EXIT_CONFIG
     except (typer.Abort, KeyboardInterrupt):
         say_interrupted()

@@ -10,6 +10,7 @@ import typer
 
 from bot.cli.shared import DEFAULT_CONFIG, JsonOption, confirm, err, out
 from bot.errors import BotError, ConfigError
+from bot.model.lp_position import DEFAULT_LOOK_BACK
 from bot.output import write_json
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def init(
     like: LikeOption = None,
     wallet: WalletOption = None,
     position: PositionsOption = None,
-    look_back: LookBackOption = 1_000_000,
+    look_back: LookBackOption = DEFAULT_LOOK_BACK,
     preset: PresetOption = "steward",
     budget: BudgetOption = None,
     alert_url: AlertOption = None,

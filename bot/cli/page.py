@@ -1,7 +1,4 @@
-"""The first page of help: what there is to do, in panels, one line each.
-
-Written here, not by typer, whose own page takes a third of a second to import what it draws boxes with.
-"""
+"""The pages of help that list commands: what there is to do, in panels, one line each."""
 
 import re
 import textwrap
@@ -29,13 +26,12 @@ _LAST = "alvh COMMAND --help says more of each. No position yet? alvh demo shows
 
 
 class PanelPage(TyperGroup):
-    """The group of all commands, whose help is one page."""
+    """A group of commands whose help is one page."""
 
     def format_help(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         """Write the page: headings bold where a person reads it on a terminal that can."""
-        del ctx
         with out.capture() as captured:
-            for line, is_heading in _lines(self, min(out.width, _WIDEST)):
+            for line, is_heading in _lines(self, ctx, min(out.width, _WIDEST)):
                 out.print(line, style="bold" if is_heading else "", markup=False, soft_wrap=True)
         formatter.write(captured.get())
 
@@ -57,13 +53,13 @@ def panels_of(group: TyperGroup) -> dict[str, list["Command"]]:
     found: dict[str, list[Command]] = {}
     for command in group.commands.values():
         if not command.hidden:
-            found.setdefault(getattr(command, "rich_help_panel", None) or "More", []).append(command)
+            found.setdefault(getattr(command, "rich_help_panel", None) or "Commands", []).append(command)
     return found
 
 
-def _lines(group: TyperGroup, width: int) -> Iterator[tuple[str, bool]]:
+def _lines(group: TyperGroup, ctx: "Context", width: int) -> Iterator[tuple[str, bool]]:
     """Yield each line, and whether it is a heading."""
-    yield from _plain("alvh COMMAND [OPTIONS]", width)
+    yield from _plain(f"Usage: {ctx.command_path} COMMAND [OPTIONS]", width)
     yield "", False
     yield from _plain(group.help or "", width)
     for panel, commands in panels_of(group).items():
@@ -71,6 +67,11 @@ def _lines(group: TyperGroup, width: int) -> Iterator[tuple[str, bool]]:
         yield panel, True
         for command in commands:
             yield from _entry(command.name or "", first_sentence(command.help or ""), width, _INDENT)
+    if ctx.parent is None:
+        yield from _foot(width)
+
+
+def _foot(width: int) -> Iterator[tuple[str, bool]]:
     yield "", False
     yield "Options", True
     for name, text in _OPTIONS.items():
