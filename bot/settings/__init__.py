@@ -21,6 +21,7 @@ from bot.errors import ConfigError
 from bot.settings import networks
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings
 from bot.settings.chains import ChainSettings
+from bot.settings.formerly import became
 from bot.settings.indicative import IndicativeSettings
 from bot.settings.origins import VARIABLE_IN_TEXT, Origin, Setting, settings_by_origin
 from bot.settings.policies import (
@@ -96,6 +97,7 @@ __all__ = [
 ]
 
 DEFAULT_CONFIG = Path("alvh.toml")
+_MOST_BYTES = 1_000_000  # of a configuration; the longest is some ten thousand
 _SECRET = re.compile(
     r"(^|\.)(\w*(url|urls|key|secret|password))(\.|$)|^chains?(\.\d+)?$"
 )  # a chain may be a bare URL
@@ -188,13 +190,34 @@ def cache_dir() -> Path:
 
 def _read_toml(path: Path, *, what: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(_text(path, what))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{what} file {path} is not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{what} file {path} is not valid TOML: its lists are nested too deep") from None
+
+
+def _text(path: Path, what: str) -> str:
+    """Return a file's text, with or without a byte order mark. Raises ConfigError."""
+    if str(path) == "-":
+        raise ConfigError(
+            f"{what} cannot come from a pipe: several processes read it; name a file with --config"
+        )
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ConfigError(f"{what} file {path} is no regular file; name another with --config")
+        with path.open("rb") as file:
+            found = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError(
             f"{what} file {path} cannot be read: {error.strerror}; name another with --config"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{what} file {path} is not valid TOML: {error}") from None
+    if len(found) > _MOST_BYTES:
+        raise ConfigError(f"{what} file {path} is over {_MOST_BYTES:,} bytes; name another with --config")
+    try:
+        return found.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{what} file {path} is not valid TOML: {error}; save it as UTF-8") from None
 
 
 def _of_network(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -229,14 +252,24 @@ def _first_problem(error: ValidationError) -> str:
     kind, given = inner.get("type", problem["type"]), inner.get("input", problem["input"])
     field = ".".join(str(part) for part in (*problem["loc"], inner.get("field", "")) if part != "")
     if kind == "extra_forbidden":
+        if words := became(problem["loc"]):
+            return f"unknown key {field}; {words}"
         *place, key = problem["loc"]
         return f"unknown key {field}; {nearest(str(key), keys_at(Settings, place))}"
     if kind in ("missing", "missing_keyword_only_argument", "missing_argument"):
         return f"{field} is missing"
+    if kind in _SHAPES:
+        return f"{field}: {_SHAPES[kind].format(field)}"
     shown = isinstance(given, str | int | float) and field and not _SECRET.search(field)
     found = f", was {_short(given)}" if shown else ""
     words = problem["msg"].removeprefix("Value error, ")
     return f"{field}{': ' if field else ''}{words.removeprefix('Value error, ')}{found}"
+
+
+_SHAPES = {  # of a section that is written as another kind of thing
+    "model_type": "must be a table, written as [{}]",
+    "tuple_type": "must be a list; a list of tables is written as [[{}]], each",
+}
 
 
 def _short(value: object) -> str:
