@@ -115,8 +115,14 @@ def write_json(document: Any, to: str | None, *, lines: bool = False) -> None:
 
 
 def usage_problem(words: str, given: Sequence[str]) -> str:
-    """Return the parser's words, with the value found where they leave it out."""
+    """Return the parser's words, with the value found where they leave it out.
+
+    What follows an option that is none is not shown: it may be a key, which has no place there.
+    """
     words = words.rstrip(".")
     names = {name for name in re.findall(r"--[a-z][a-z-]*", words) if name in given[:-1]}
+    if words.startswith("No such option"):
+        is_key = any(re.search("key|mnemonic|seed|secret|password", name) for name in names)
+        return words + ("; a key is never an argument, where other processes see it" if is_key else "")
     found = [given[given.index(name) + 1] for name in sorted(names)]
     return words + "".join(f", was {value!r}" for value in found if repr(value) not in words)

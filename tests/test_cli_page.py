@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import typer
 from commands import ALVH, environment
+from printed import printed
 
-from bot.cli import cli, main
+from bot.cli import cli
 from bot.cli.page import first_sentence, panels_of
-from bot.cli.shared import err, out
 from bot.output import keep_letters
 
 ROOT = Path(__file__).parents[1]
@@ -197,27 +197,6 @@ def test_a_pipe_that_closes_early_is_no_crash():
         running.stdout.close()
         assert running.wait(timeout=30) == 1
         assert running.stderr.read() == b""
-
-
-class Printed:
-    def __init__(self, code: int, text: str) -> None:
-        self.code, self.text = code, text
-
-
-def printed(*arguments: str, width: int = 80, encoding: str = "utf-8") -> Printed:
-    """Run a command here, in a terminal of that width whose letters are those of an encoding."""
-    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
-    widths = out._width, err._width
-    out.width = err.width = width
-    try:
-        with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
-            keep_letters()
-            with pytest.raises(SystemExit) as ended:
-                main(list(arguments))
-    finally:
-        out._width, err._width = widths
-    code = ended.value.code
-    return Printed(int(code or 0), stream.buffer.getvalue().decode(encoding))  # type: ignore[attr-defined]
 
 
 def alvh(*arguments: str, env: dict[str, str] | None = None, raw: bool = False) -> Any:

@@ -91,7 +91,7 @@ def _preset(name: str) -> str:
 
 def _file(name: str | Path) -> str:
     try:
-        return Path(name).read_text("utf-8")
+        return Path(name).read_text("utf-8-sig")
     except OSError as error:
         near = suggestion(str(name), PRESETS)
         raise ConfigError(
@@ -106,3 +106,5 @@ def _parsed(text: str, name: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"policy file {name} is not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"policy file {name} is not valid TOML: its lists are nested too deep") from None
