@@ -22,12 +22,12 @@ from bot.app.init_tables import (
     position_tables,
     sort_out,
     watched_beside,
+    without_keys,
 )
 from bot.app.init_text import text_of
 from bot.app.lp import configured_chains, lp_now, node_chains, parse_request
 from bot.app.lp_view import LpView
 from bot.app.parts import position_readers, watchers, web_sources
-from bot.chain.node_url import is_plain_local
 from bot.chain.rpc import Rpc
 from bot.errors import ConfigError
 from bot.model.lp_position import DEFAULT_LOOK_BACK
@@ -196,8 +196,8 @@ def _tables(found: Found, choices: Choices, secrets: dict[str, str]) -> dict[str
     """Return every section; variables that it refers to are put into ``secrets``."""
     folder = choices.target.absolute().parent
     tables: dict[str, Any] = {"state_dir": str((choices.state_dir or folder / "alvh-state").absolute())}
-    rest = _chain_tables(found, secrets) if found.where.like is None else _tables_like(found.where.like)
-    home = _home(found)
+    home, like = _home(found), found.where.like
+    rest = _chain_tables(found, secrets) if like is None else _tables_like(like, home, secrets)
     tables |= rest
     tables["feeds"] = [*rest.get("feeds", []), *feed_tables(found.fits, home, rest.get("feeds", []))]
     pools, labels = pool_tables(found.fits, home, rest.get("pools", []), found.base)
@@ -238,18 +238,20 @@ def _chain_tables(found: Found, secrets: dict[str, str]) -> dict[str, Any]:
 
 
 def _chain_table(url: str, chain_id: int, home: int, secrets: dict[str, str]) -> dict[str, Any]:
-    if not is_plain_local(url):
-        name = "ALVH_RPC_URL" if chain_id == home else f"ALVH_RPC_URL_{chain_id}"
-        secrets[name] = url
-        url = f"${{{name}}}"
     table: dict[str, Any] = {"id": chain_id, "rpc_url": url}
-    return table if chain_id == 1 else table | {"poll_s": _POLL_S}
+    return without_keys(table if chain_id == 1 else table | {"poll_s": _POLL_S}, home, secrets)
 
 
-def _tables_like(path: Path) -> dict[str, Any]:
-    """Return chains, contracts, venues and sources of another configuration, as they are written there."""
-    table = read_table(path)
-    return {name: item for name, item in table.items() if name not in _OWN}
+def _tables_like(path: Path, home: int, secrets: dict[str, str]) -> dict[str, Any]:
+    """Return chains, contracts, venues and sources of another configuration, as they are written there.
+
+    But an address that may hold a key is not copied.
+    """
+    found = {name: item for name, item in read_table(path).items() if name not in _OWN}
+    found["chain"] = without_keys(found["chain"], home, secrets)
+    if "chains" in found:
+        found["chains"] = [without_keys(item, home, secrets) for item in found["chains"]]
+    return found
 
 
 def _alerts(choices: Choices, secrets: dict[str, str]) -> dict[str, Any]:

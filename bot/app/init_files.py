@@ -51,6 +51,10 @@ def _write(path: Path, text: str) -> None:
         os.fsync(handle)
 
 
+def _name_of(line: str) -> str:
+    return line.partition("=")[0].strip().removeprefix("export ").strip()
+
+
 def env_text(path: Path, values: Mapping[str, str]) -> str:
     """Return an .env file for a shell, with what else an existing one says kept as it is.
 
@@ -60,5 +64,5 @@ def env_text(path: Path, values: Mapping[str, str]) -> str:
         before = path.read_text("utf-8") if path.exists() else "# Secrets of alvh. Take them with: set -a\n"
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}; name another file with --env-file") from None
-    kept = [line for line in before.splitlines() if line.partition("=")[0].strip() not in values]
+    kept = [line for line in before.splitlines() if _name_of(line) not in values]
     return "\n".join([*kept, *(f"{name}={shlex.quote(value)}" for name, value in values.items())]) + "\n"

@@ -9,6 +9,7 @@ from typing import Any
 from bot.app.lp_chain import usd_prices
 from bot.app.lp_parts import managers_of
 from bot.app.lp_view import LpView
+from bot.chain.node_url import is_plain_local
 from bot.deployments import known
 from bot.model.exposure import ExposureKind
 from bot.model.lp_position import LpPosition
@@ -199,6 +200,28 @@ def _position(position: LpPosition, label: str, home: int) -> Table:
     if position.staker_pool is not None:
         table["pid"] = position.staker_pool
     return table | _chain(position.chain_id, home)
+
+
+def without_keys(chain: Table, home: int, secrets: dict[str, str]) -> Table:
+    """Return a chain's table with a variable for each URL that may hold a key, its value in ``secrets``."""
+    suffix = "" if chain.get("id") == home else f"_{chain.get('id')}"
+    found = dict(chain)
+    for key in ("rpc_url", "ws_url", "send_url"):
+        if key in found:
+            found[key] = _hidden(found[key], f"ALVH_{key.upper()}{suffix}", secrets)
+    if "rpc_urls" in found:
+        found["rpc_urls"] = [
+            _hidden(url, f"ALVH_NODE{suffix}_{number}", secrets)
+            for number, url in enumerate(found["rpc_urls"], start=1)
+        ]
+    return found
+
+
+def _hidden(url: str, name: str, secrets: dict[str, str]) -> str:
+    if "${" in url or is_plain_local(url):
+        return url
+    secrets[name] = url
+    return f"${{{name}}}"
 
 
 def managers_table(fits: Sequence[Fit], home: int, there: Mapping[str, Any]) -> Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.cli.shared import DEFAULT_CONFIG, JsonOption, confirm, err, out
+from bot.cli.shared import DEFAULT_CONFIG, JsonOption, err, out
 from bot.errors import BotError, ConfigError
 from bot.model.lp_position import DEFAULT_LOOK_BACK
 from bot.output import write_json
@@ -121,7 +121,7 @@ def _with_questions(where: "Where", choices: "Choices", *, said: bool) -> "Draft
             choices = replace(choices, env_file=path)
             choices.refuse()
             draft = replace(draft, choices=choices)
-    confirm(f"Write {choices.target}?", yes=False)
+    typer.confirm(f"Write {choices.target}?", default=True, abort=True, err=True)
     return draft
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bot.app.init import Choices, Found, Where, compose, next_commands, write
 from bot.app.init_files import env_text, write_private
-from bot.app.init_tables import sort_out
+from bot.app.init_tables import sort_out, without_keys
 from bot.app.init_text import text_of
 from bot.app.lp_view import ChainLp, LpRow, LpView
 from bot.chain.address import checksummed
@@ -197,10 +197,22 @@ def test_a_local_node_stands_in_the_file_and_any_other_does_not(tmp_path):
         assert tomllib.loads(draft.config)["chain"]["rpc_url"] == shown
 
 
+def test_keys_of_another_configuration_are_not_copied():
+    secrets: dict[str, str] = {}
+    chain = {"id": 1, "rpc_urls": ["${A}", URLS[0], "http://127.0.0.1:1"], "ws_url": "wss://one.example/key"}
+    assert without_keys(chain, 1, secrets)["rpc_urls"] == ["${A}", "${ALVH_NODE_2}", "http://127.0.0.1:1"]
+    assert without_keys({"id": 10, "rpc_url": URLS[1]}, 1, secrets)["rpc_url"] == "${ALVH_RPC_URL_10}"
+    assert secrets == {
+        "ALVH_NODE_2": URLS[0],
+        "ALVH_WS_URL": "wss://one.example/key",
+        "ALVH_RPC_URL_10": URLS[1],
+    }
+
+
 def test_secrets_go_to_a_file_that_a_shell_takes_and_the_next_commands_say_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / ".env"
-    path.write_text("KEPT=1\nALVH_RPC_URL=old\n")
+    path.write_text("KEPT=1\nexport ALVH_RPC_URL=old\n")
     url = "https://one.example/v2/it's $HOME"
     assert env_text(path, {"ALVH_RPC_URL": url}).splitlines()[0] == "KEPT=1"
     choices = Choices(target=tmp_path / "alvh.toml", env_file=path)
