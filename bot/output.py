@@ -3,6 +3,8 @@
 Only the standard library, so that every command starts fast.
 """
 
+import codecs
+import io
 import json
 import os
 import re
@@ -13,6 +15,15 @@ from typing import Any
 
 from bot.errors import ConfigError
 
+# What stands for a letter where the terminal has none.
+_PLAIN = str.maketrans(
+    "—–−‘’“”·•×↑↓►▶★✗─━═╸╺│┃║├└█▇░▒▓",
+    "---''\"\".*x^v>>*x-----|||++##.:#",
+) | str.maketrans(
+    {"…": "...", "→": "->", "←": "<-", "≥": ">=", "≤": "<=", "≈": "~", "±": "+-", "σ": "sigma", "∞": "inf"}
+    | {"Δ": "delta", "Γ": "gamma", "√": "sqrt", "✓": "ok", "°": " deg", "€": "EUR", "₮": "T"}
+)
+_LETTERS = "alvh_letters"  # how to encode what a terminal has no letter for
 _ALONE = {"--json": "-", "--ray": "here"}  # what an option means that stands without its value
 
 
@@ -51,10 +62,47 @@ def keep_stdout() -> None:
     sys.stdout = sys.__stdout__ = ours  # type: ignore[misc]  # of which a terminal's width is asked
 
 
+def keep_letters() -> None:
+    """Let every text be printed: what a terminal cannot show becomes what stands for it, never an error.
+
+    A locale that is C by word (``LC_ALL=C``) knows ASCII alone, whatever Python makes of it.
+    """
+    codecs.register_error(_LETTERS, _stand_in)
+    codecs.register(_plain_codec)
+    said = os.environ.get("LC_ALL", "") in ("C", "POSIX") and "PYTHONIOENCODING" not in os.environ
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            is_plain = said or codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding=_LETTERS if is_plain else None, errors=_LETTERS)
+
+
+def _plain_codec(name: str) -> codecs.CodecInfo | None:
+    """Return ASCII by a name of ours: typer takes plain ASCII for a mistake and writes UTF-8 past it."""
+    if name != _LETTERS:
+        return None
+    plain = codecs.lookup("ascii")
+    return codecs.CodecInfo(
+        plain.encode,
+        plain.decode,
+        incrementalencoder=plain.incrementalencoder,
+        incrementaldecoder=plain.incrementaldecoder,
+        name=_LETTERS,
+    )
+
+
+def _stand_in(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    plain = error.object[error.start : error.end].translate(_PLAIN)
+    return "".join(letter if letter.isascii() else "?" for letter in plain), error.end
+
+
 def write_json(document: Any, to: str | None, *, lines: bool = False) -> None:
+    """Write a document; letters stay what they are, escaped where the terminal has none for them."""
     if to is None:
         return
-    text = json.dumps(document, indent=None if lines else 2, allow_nan=False, ensure_ascii=False)
+    escaped = to == "-" and not str(sys.stdout.encoding).lower().startswith("utf")
+    text = json.dumps(document, indent=None if lines else 2, allow_nan=False, ensure_ascii=escaped)
     if to == "-":
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
@@ -67,8 +115,14 @@ def write_json(document: Any, to: str | None, *, lines: bool = False) -> None:
 
 
 def usage_problem(words: str, given: Sequence[str]) -> str:
-    """Return the parser's words, with the value found where they leave it out."""
+    """Return the parser's words, with the value found where they leave it out.
+
+    What follows an option that is none is not shown: it may be a key, which has no place there.
+    """
     words = words.rstrip(".")
     names = {name for name in re.findall(r"--[a-z][a-z-]*", words) if name in given[:-1]}
+    if words.startswith("No such option"):
+        is_key = any(re.search("key|mnemonic|seed|secret|password", name) for name in names)
+        return words + ("; a key is never an argument, where other processes see it" if is_key else "")
     found = [given[given.index(name) + 1] for name in sorted(names)]
     return words + "".join(f", was {value!r}" for value in found if repr(value) not in words)

@@ -87,7 +87,7 @@ class CommandServer:
             [sys.executable, str(TESTS / "command_server.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_environment(),
+            env=environment(),
             text=True,
         )
 
@@ -206,7 +206,7 @@ def console_script(*arguments: str, cwd: Path, timeout_s: float = 60.0) -> Ended
     done = subprocess.run(
         [str(ALVH), *arguments],
         cwd=cwd,
-        env=_environment(),
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=timeout_s,
@@ -222,7 +222,7 @@ def strict_json(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """A terminal of 80 columns, no settings from outside, and no threads before a fork."""
     kept = {
         name: value

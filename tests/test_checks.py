@@ -60,6 +60,7 @@ async def test_a_good_configuration_is_healthy(home: Home):
     assert re.fullmatch(r"(\d\d) of \1 answer as configured", rows["addresses"].found)
     assert "worth" in rows["positions.0"].found
     assert rows["chain 31337 clock"].health is Health.SKIPPED
+    assert re.fullmatch(r"options on ETH: [1-9]\d*", rows["venue lyra"].found)
 
 
 # configuration and files

@@ -18,7 +18,7 @@ from bot.errors import BotError
 from bot.model.lp_position import LpPosition
 from bot.model.market import Block
 from bot.ports import ChainReader
-from bot.settings import ChainSettings, Settings
+from bot.settings import ChainSettings, FeedSettings, Settings
 from bot.watchers.chainlink import ChainlinkWatcher
 from bot.watchers.pools import Pool
 from bot.watchers.positions.finder import LpContracts, V4Contracts
@@ -121,7 +121,7 @@ def blind_spot(contracts: LpContracts, chain_id: int) -> str:
         return ""
     return (
         f"no position manager is known on chain {chain_id}, so no v3 or v4 position is found: name one with "
-        "--v3-manager or --v4-manager, or under [managers] in a configuration"
+        "--v3-manager or --v4-manager, or under [managers] in a configuration (alvh init: --like FILE)"
     )
 
 
@@ -201,15 +201,19 @@ def _configured_feeds(
         for symbol, address in ((pool.base_symbol, pool.base), (pool.quote_symbol, pool.quote)):
             feed = feeds.get(symbol)
             if feed is not None:
-                yield (
-                    address.lower(),
-                    ChainlinkWatcher(
-                        label=feed.label,
-                        underlying=feed.underlying,
-                        address=feed.address,
-                        heartbeat_s=feed.heartbeat_s,
-                    ),
-                )
+                yield address.lower(), _configured_feed(feed)
+    coin = feeds.get(COINS.get(chain_id, "ETH"))
+    if coin is not None:
+        yield NATIVE, _configured_feed(coin)
+
+
+def _configured_feed(item: FeedSettings) -> ChainlinkWatcher:
+    return ChainlinkWatcher(
+        label=item.label,
+        underlying=item.underlying,
+        address=item.address,
+        heartbeat_s=item.heartbeat_s,
+    )
 
 
 def _feed(item: Contract) -> ChainlinkWatcher:

@@ -78,6 +78,8 @@ class ChainMonitor:
         return list(readers.values()), left_out
 
     async def _deposits(self, position: LpPosition, block: Block, *, whole: bool) -> Deposits:
+        if not self._request.with_deposits:
+            return position.deposits
         price = self._request.entry_price(position)
         if price is not None:
             return deposits_at(position, price)

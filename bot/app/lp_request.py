@@ -23,6 +23,7 @@ class LpRequest:
     positions: tuple[NamedPosition, ...] = ()
     entry_prices: Mapping[str, float] = field(default_factory=dict)  # by position id, "" for every one
     look_back: int = DEFAULT_LOOK_BACK
+    with_deposits: bool = True  # read the logs of what was put in, too
 
     def entry_price(self, position: LpPosition) -> float | None:
         return self.entry_prices.get(position.id, self.entry_prices.get(""))

@@ -7,8 +7,10 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from bot.errors import ConfigError
 
+LINK_LOCAL = "a link-local address, where clouds keep the keys of their machines"
 _SECRET_LENGTH = 8  # shorter pieces of a URL are words such as "v2", not keys
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _PRIVATE_NAMES = ("localhost", "local", "internal", "lan", "home.arpa")
 
 
@@ -35,6 +37,8 @@ def checked_url(url: str, *, schemes: tuple[str, str], allow_plain: bool, what: 
     """Return a URL as it is, or raise ConfigError. ``schemes`` are the plain one and the encrypted one."""
     _refuse_spaces(url, what)
     where = redact_url(url)
+    if is_link_local(url):
+        raise ConfigError(f"{what} {where} is {LINK_LOCAL}; name another host")
     plain, secure = schemes
     if not where.startswith((f"{plain}://", f"{secure}://")) or "//?" in where:
         raise ConfigError(f"{what} must be {plain}(s)://host[:port]/…, was {where}")
@@ -54,6 +58,21 @@ def is_private_host(url: str) -> bool:
     except ValueError:
         return "." not in host or host.endswith(tuple(f".{name}" for name in _PRIVATE_NAMES))
     return address.is_private or address.is_loopback
+
+
+def is_plain_local(url: str) -> bool:
+    """Whether a URL holds nothing that could be a key: this machine, and nothing after its port."""
+    parts = urlsplit(url)
+    bare = not (parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"))
+    return bare and (parts.hostname or "") in _THIS_MACHINE
+
+
+def is_link_local(url: str) -> bool:
+    """Whether the host of a URL is a link-local address. False for what is no URL."""
+    try:
+        return ipaddress.ip_address((urlsplit(url).hostname or "").partition("%")[0]).is_link_local
+    except ValueError:
+        return False
 
 
 def endpoint(url: str) -> Endpoint:

@@ -1,11 +1,11 @@
 """The command line. Exit codes: 0 ok, 1 error, 2 not found, 3 not running, 4 configuration, 5 timeout.
 
-Commands lie in the modules beside this file, by what they work on; ``COMMANDS`` is their order in the help.
+Commands lie in the modules beside this file, by what they work on; ``PANELS`` is their order in the help.
 Each imports what it runs inside its own function, so that every command starts fast.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +19,7 @@ from bot.cli import (
     devnet,
     download,
     health,
+    init,
     manual,
     monte_carlo,
     operate,
@@ -33,6 +34,7 @@ from bot.cli import (
     testnet,
     venues,
 )
+from bot.cli.page import PanelPage
 from bot.cli.shared import (
     EXIT_CONFIG,
     EXIT_ERROR,
@@ -44,58 +46,75 @@ from bot.cli.shared import (
     say_interrupted,
 )
 from bot.errors import BotError, ConfigError, DeadlineError, NotFoundError
-from bot.output import keep_stdout, usage_problem, with_json_target
+from bot.output import keep_letters, keep_stdout, usage_problem, with_json_target
 
-COMMANDS: tuple[Callable[..., Any], ...] = (
-    operate.plan,
-    simulate.demo,
-    operate.monitor,
-    operate.run,
-    operate.status,
-    health.health,
-    operate.explain,
-    report.report,
-    manual.positions,
-    manual.quote,
-    manual.close,
-    manual.roll,
-    manual.exercise,
-    manual.top_up,
-    manual.repay,
-    manual.pause,
-    manual.resume,
-    manual.history,
-    simulate.backtest,
-    simulate.look_ahead,
-    stress.stress,
-    sweep.sweep,
-    monte_carlo.montecarlo,
-    replay.replay,
-    replay.release,
-    download.download_data,
-    checks.show_config,
-    checks.doctor,
-    checks.check_addresses,
-    venues.venues,
-    signer.signer,
-)
+# What a person does, in the order of the help: commands, and groups of commands.
+PANELS: Mapping[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
+    "Start here": (simulate.demo, init.init, checks.doctor, checks.show_config),
+    "Watch": (
+        operate.monitor,
+        operate.plan,
+        operate.status,
+        operate.explain,
+        report.report,
+        manual.history,
+        alerts.alerts_cli,
+    ),
+    "Hedge": (
+        operate.run,
+        manual.positions,
+        manual.quote,
+        manual.close,
+        manual.roll,
+        manual.exercise,
+        cover.cover_cli,
+    ),
+    "Positions and loans": (manual.exit_position, manual.top_up, manual.repay),
+    "Simulate": (
+        simulate.backtest,
+        stress.stress,
+        sweep.sweep,
+        monte_carlo.montecarlo,
+        replay.replay,
+        simulate.look_ahead,
+        download.download_data,
+    ),
+    "Operate": (
+        health.health,
+        manual.pause,
+        manual.resume,
+        replay.release,
+        policy.policy_cli,
+        signer.signer,
+        safe.safe_cli,
+        venues.venues,
+        checks.check_addresses,
+    ),
+    "Test chains": (devnet.devnet_cli, testnet.testnet_cli),
+}
+_NAMES: Mapping[Callable[..., Any] | typer.Typer, str] = {
+    manual.exit_position: "exit",  # a function of that name would hide Python's own
+    alerts.alerts_cli: "alerts",
+    cover.cover_cli: "cover",
+    devnet.devnet_cli: "devnet",
+    policy.policy_cli: "policy",
+    safe.safe_cli: "safe",
+    testnet.testnet_cli: "testnet",
+}
 
 cli = typer.Typer(
     name="alvh",
+    cls=PanelPage,
     help="Watch on-chain stress and protect liquidity positions with layered option hedges.",
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help, which folds, needs no box and no second to import one
 )
-for command in COMMANDS:
-    cli.command()(command)
-cli.command("exit")(manual.exit_position)  # a function of that name would hide Python's own
-cli.add_typer(alerts.alerts_cli, name="alerts")
-cli.add_typer(cover.cover_cli, name="cover")
-cli.add_typer(devnet.devnet_cli, name="devnet")
-cli.add_typer(policy.policy_cli, name="policy")
-cli.add_typer(safe.safe_cli, name="safe")
-cli.add_typer(testnet.testnet_cli, name="testnet")
+for panel, members in PANELS.items():
+    for member in members:
+        if isinstance(member, typer.Typer):
+            cli.add_typer(member, name=_NAMES[member], cls=PanelPage, rich_help_panel=panel)
+        else:
+            cli.command(_NAMES.get(member), rich_help_panel=panel)(member)
 
 
 def _exit_code(error: BotError) -> int:
@@ -125,9 +144,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; every refusal is one line on standard error and an exit code."""
     if arguments is None:
         keep_stdout()
+        keep_letters()
     given = with_json_target(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = cli(args=given, standalone_mode=False)
+        code = cli(args=given, prog_name="alvh", standalone_mode=False)
         if code == TYPER_INTERRUPTED:
             raise KeyboardInterrupt
     except BotError as error:

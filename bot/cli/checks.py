@@ -11,6 +11,7 @@ from bot.cli.shared import (
     ConfigOption,
     JsonOption,
     NetworkTableOption,
+    err,
     out,
     settings_of,
 )
@@ -23,7 +24,7 @@ def show_config(
     changed: Annotated[bool, typer.Option("--changed", help="Leave out what stands at its default.")] = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Show the configuration as it holds, secrets hidden, and where each value came from."""
+    """Show the configuration, and where each value came from. Secrets are hidden."""
     from bot.settings import Origin, load_with_origins
     from bot.terminal.settings import settings_document, settings_view
 
@@ -35,11 +36,12 @@ def show_config(
 
 
 def doctor(config: ConfigOption = DEFAULT_CONFIG, json_to: JsonOption = None) -> None:
-    """Check everything a good run needs, and name what mends each. Exit code 0 means healthy."""
+    """Check everything that a good run needs, and say what mends it. Exit code 0 means healthy."""
     from bot.app.doctor import doctor as examine
     from bot.terminal_checks import checks_document, checks_view
 
-    checks = asyncio.run(examine(config))
+    with err.status("asking every provider, contract and source"):
+        checks = asyncio.run(examine(config))
     document = checks_document(checks)
     if json_to != "-":
         out.print(checks_view(checks))
@@ -60,7 +62,9 @@ def check_addresses(
     from bot.app.check_addresses import check
     from bot.terminal_checks import addresses_document, addresses_view
 
-    checks = asyncio.run(check(settings_of(config), chain_id=chain, is_known=known))
+    settings = settings_of(config)
+    with err.status("asking every address"):
+        checks = asyncio.run(check(settings, chain_id=chain, is_known=known))
     document = addresses_document(checks)
     if json_to != "-":
         out.print(addresses_view(checks))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bot.app.look import Look
 
 cover_cli = typer.Typer(
-    help="Cover against the failure of a protocol: quote, buy, list, claim.", no_args_is_help=True
+    help="Cover against a protocol's failure: quote, buy, list, claim.", no_args_is_help=True
 )
 
 _T = TypeVar("_T")

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from bot.cli.shared import EXIT_NOT_RUNNING, JsonOption, out
+from bot.cli.shared import EXIT_NOT_RUNNING, JsonOption, err, out
 from bot.output import write_json
 
 devnet_cli = typer.Typer(
-    help="A local chain with the real Uniswap, Lyra and Perp v2 contracts.", no_args_is_help=True
+    help="A local chain with real Uniswap, Lyra and Perp v2 contracts.", no_args_is_help=True
 )
 
 DirectoryOption = Annotated[Path, typer.Option("--dir", help="Where its configuration and state go.")]
@@ -27,7 +27,8 @@ def devnet_up(
     """Start the devnet in the background and write a configuration for it."""
     from bot.app import devnet
 
-    started = asyncio.run(devnet.up(directory, port=port))
+    with err.status("starting the devnet; the first time fetches packages and deploys them"):
+        started = asyncio.run(devnet.up(directory, port=port))
     if json_to is None:
         out.print(f"devnet is up at {started['rpc_url']}, process {started['pid']}")
         out.print(f"configuration: {started['config']}", soft_wrap=True)
@@ -67,4 +68,6 @@ def devnet_prepare() -> None:
     """Fetch the pinned packages and deploy once, so that later starts need no network."""
     from bot.app import devnet
 
-    out.print(f"devnet is ready ({asyncio.run(devnet.prepare()):.1f} s)")
+    with err.status("fetching packages and deploying them once"):
+        took_s = asyncio.run(devnet.prepare())
+    out.print(f"devnet is ready ({took_s:.1f} s)")

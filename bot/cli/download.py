@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from bot.cli.shared import EXIT_ERROR, JsonOption, err, out
 from bot.output import write_json
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from bot.app.download import DownloadResult
     from bot.app.download import Progress as OnProgress
 
@@ -69,6 +70,8 @@ def _print(result: "DownloadResult") -> None:
 @contextmanager
 def _bars() -> "Iterator[OnProgress]":
     """Show one bar for each source, with the time left."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

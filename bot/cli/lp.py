@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.live import Live
-
 from bot.cli.shared import err, out, settings_of
 from bot.errors import BotError, ConfigError
 from bot.output import write_json
@@ -76,6 +74,8 @@ def _show(view: "LpView", json_to: str | None, *, lines: bool) -> None:
 
 
 def _live(chains: "Sequence[LpChain]", request: "LpRequest") -> None:
+    from rich.live import Live
+
     from bot.terminal import lp_view
 
     with Live(console=out, auto_refresh=False, vertical_overflow="ellipsis") as screen:

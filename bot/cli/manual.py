@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from bot.model.base_layers import Action
     from bot.pipeline.desk import Request
 
+_LOOKING = "reading chain, journal and venues"
+
 PositionArgument = Annotated[
     str, typer.Argument(help="A position as alvh positions names it: lyra:7, perp-v2:vETH.")
 ]
@@ -45,7 +47,7 @@ UsdOption = Annotated[float, typer.Option("--usd", help="What to pay, USD.")]
 def positions(
     config: ConfigOption = DEFAULT_CONFIG, mode: ModeOption = "dry-run", json_to: JsonOption = None
 ) -> None:
-    """What is held, what it cost, what a sale would bring now, and what is due of it."""
+    """List what is held: cost, what a sale would bring, what is due."""
     from bot.manual_document import positions_document
     from bot.terminal.manual import positions_view
 
@@ -55,7 +57,7 @@ def positions(
 def quote(
     config: ConfigOption = DEFAULT_CONFIG, mode: ModeOption = "dry-run", json_to: JsonOption = None
 ) -> None:
-    """What each layer could be filled with now, side by side over all venues, at net cost."""
+    """Compare what each layer could be filled with, over all venues. Prices are net cost, now."""
     from bot.manual_document import offers_document
     from bot.terminal.manual import offers_view
 
@@ -96,7 +98,7 @@ def roll(
     yes: YesOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Buy a layer's replacement with a later expiry and, once that is filled, sell the hedge."""
+    """Replace a hedge by one of a later expiry. The old one is sold once the new one is filled."""
     from bot.app import manual
 
     _order(config, mode, lambda look: manual.rolling(look, position, to=to), yes, json_to)
@@ -109,7 +111,7 @@ def exercise(
     yes: YesOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Collect what a hedge pays: exercise before expiry, settle or redeem after it. Works while paused."""
+    """Collect what a hedge pays, before expiry or after it. Works while paused."""
     from bot.app import manual
 
     _order(config, mode, lambda look: manual.exercising(look, position), yes, json_to)
@@ -123,7 +125,7 @@ def exit_position(
     yes: YesOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Withdraw a protected position to the account, whole or in part (R29). Works while paused."""
+    """Withdraw a protected position to the account (R29). Whole or in part; works while paused."""
     from bot.app import account_orders
 
     account_orders.check_mode(mode, "withdraws")
@@ -164,7 +166,7 @@ def repay(
 def history(
     config: ConfigOption = DEFAULT_CONFIG, mode: ModeOption = "dry-run", json_to: JsonOption = None
 ) -> None:
-    """Every order that was made, what became of it, and what is still open."""
+    """List every order, what became of it, and what is still open."""
     from bot.app.orders import history as read_history
     from bot.manual_document import history_document
     from bot.terminal.manual import history_view
@@ -179,7 +181,7 @@ def pause(
     why: Annotated[str, typer.Option(help="What the log should say of it.")] = "asked for by hand",
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Stop opening anything, in bot and signer alike, across restarts. Closing stays possible."""
+    """Stop opening anything, in bot and signer, across restarts. Closing stays possible."""
     from bot.app.orders import pause as put_pause
 
     out.print(str(put_pause(settings_of(config), why=why)), markup=False)
@@ -210,13 +212,15 @@ def _show(
     """Look once, and show what was seen to a person or to a program."""
     from bot.app.look import open_look
 
-    async def look() -> None:
+    async def look() -> tuple["RenderableType | None", dict[str, Any]]:
         async with open_look(settings_of(config), mode=mode) as found:
-            if json_to is None:
-                out.print(view(found))
-            write_json(document(found), json_to)
+            return view(found) if json_to is None else None, document(found)
 
-    asyncio.run(look())
+    with err.status(_LOOKING):
+        shown, seen = asyncio.run(look())
+    if shown is not None:
+        out.print(shown)
+    write_json(seen, json_to)
 
 
 def _order(
@@ -228,9 +232,10 @@ def _order(
     from bot.terminal.manual import outcome_line, request_view
 
     async def order() -> bool:
-        async with open_look(settings_of(config), mode=mode) as look:
-            request = make(look)
-            err.print(request_view(request))
+        with err.status(_LOOKING):
+            async with open_look(settings_of(config), mode=mode) as look:
+                request = make(look)
+        err.print(request_view(request))
         confirm("Do it?", yes=yes)
         outcomes = await carry_out(look, request)
         for outcome in outcomes if json_to is None else ():
@@ -268,9 +273,10 @@ def _account_order(
     from bot.terminal.account import account_line, asked_view
 
     async def order() -> bool:
-        async with open_look(settings_of(config), mode=mode) as look:
-            asked = await make(look)
-            err.print(asked_view(asked))
+        with err.status(_LOOKING):
+            async with open_look(settings_of(config), mode=mode) as look:
+                asked = await make(look)
+        err.print(asked_view(asked))
         confirm("Do it?", yes=yes)
         outcome = await carry_out(look, asked)
         if json_to is None:

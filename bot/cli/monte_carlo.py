@@ -47,10 +47,10 @@ def montecarlo(
     json_to: JsonOption = None,
     report: ReportOption = None,
 ) -> None:
-    """Say what a hedge is worth over many made-up markets, and how sure so many make each figure.
+    """Say what a hedge is worth over many made-up markets.
 
-    Paths jump, their vol moves, crises come and go; or days of real history are drawn in blocks. Policies and
-    the unhedged position see the same paths.
+    And how sure so many make each figure. Paths jump, their vol moves, crises come and go; or days of real
+    history are drawn in blocks. Policies and the unhedged position see the same paths.
     """
     if fit is not None:
         _fit(data, model, fit, start)
@@ -84,8 +84,12 @@ def _run(request: MonteCarloRequest, json_to: str | None) -> None:
     refuse_lost_results(json_to, None)
     for target in targets:
         refuse_lost_results(None, target)
-    with hours_progress(err) as on_hour:
-        result = monte_carlo(request, progress=on_hour if request.exact else None)
+    if request.exact:
+        with hours_progress(err) as on_hour:
+            result = monte_carlo(request, progress=on_hour)
+    else:
+        with err.status(f"{request.made.paths:,} paths"):
+            result = monte_carlo(request, progress=None)
     if json_to != "-":
         print_monte_carlo(result, out)
         for target in targets:

@@ -67,12 +67,14 @@ def plan(
     wallet: Annotated[str | None, typer.Option(help="Protect every position of this address.")] = None,
     json_to: JsonOption = None,
 ) -> None:
-    """What would protection cost now? Needs no key and keeps no state."""
+    """Say what protection would cost now. Needs no key and keeps no state."""
     from bot.app.plan import plan as make_plan
     from bot.documents import plan_document
     from bot.terminal import plan_view
 
-    result = asyncio.run(make_plan(settings_of(config), positions=position or [], wallet=wallet))
+    settings = settings_of(config)
+    with err.status("reading positions, asking venues for prices"):
+        result = asyncio.run(make_plan(settings, positions=position or [], wallet=wallet))
     if json_to is None:
         out.print(plan_view(result))
     write_json(plan_document(result), json_to)
@@ -93,7 +95,7 @@ def monitor(
     record: RecordOption = None,
     json_to: JsonOption = None,
 ) -> None:
-    """Watch and decide, or show LP positions (--wallet, --position). Trades nothing, needs no key."""
+    """Watch and decide, or show LP positions (--wallet). Trades nothing, needs no key."""
     if wallet is None and not position and not rpc_url:
         _watch(settings_of(config), mode="monitor", once=once, record=record, json_to=json_to)
         return
@@ -127,7 +129,7 @@ def run(
     log_file: LogFileOption = None,
     json_to: JsonOption = None,
 ) -> None:
-    """Watch, decide and hedge; a dry run on paper unless --live is given."""
+    """Watch, decide and hedge: on paper, unless --live is given."""
     settings = _observed(settings_of(config, network), metrics=metrics, log_file=log_file)
     if live:
         from bot.app.live import refuse_real_money
@@ -141,7 +143,7 @@ def run(
 def status(
     config: ConfigOption = DEFAULT_CONFIG, mode: ModeOption = "dry-run", json_to: JsonOption = None
 ) -> None:
-    """Say what is held, what is wanted and why, from the journal of a running bot."""
+    """Say what is held, what is wanted and why. Read from the journal of a running bot."""
     from bot.alerts_document import alerts_document
     from bot.app.journals import status as read_status
     from bot.documents import step_document
@@ -180,7 +182,7 @@ def explain(
     ] = None,
     json_to: JsonOption = None,
 ) -> None:
-    """Say what led to a decision, now or then, and the smallest change that would move its tier."""
+    """Say what led to a decision, and what would change it. Of now, or of any time in a journal."""
     from bot.app import explain as app
     from bot.explain_document import explain_document
     from bot.terminal import explain_view
@@ -191,10 +193,13 @@ def explain(
     if journal is not None or recording is not None:
         settings = settings_of(config) if config.is_file() else None
         read = app.explain_file if journal is not None else app.explain_recording
-        found = read(journal or recording or Path(), which, settings=settings, policy=policy)
+        with err.status("working the decision out again"):
+            found = read(journal or recording or Path(), which, settings=settings, policy=policy)
     else:
         chosen = mode if live is None else "live" if live else "dry-run"
-        found = app.explain_journal(settings_of(config), which, mode=chosen, policy=policy)
+        settings = settings_of(config)
+        with err.status("working the decision out again"):
+            found = app.explain_journal(settings, which, mode=chosen, policy=policy)
     if json_to is None:
         out.print(explain_view(found))
     write_json(explain_document(found), json_to)

@@ -2,16 +2,18 @@
 
 import asyncio
 import math
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bot.cli.shared import DEFAULT_CONFIG, ConfigOption, JsonOption, err, out, settings_of
 from bot.errors import ConfigError
-from bot.model.record import StepRecord
-from bot.model.units import iso_utc, parse_utc_s
 from bot.output import write_json
+
+if TYPE_CHECKING:
+    from bot.model.record import StepRecord
 
 
 def replay(
@@ -29,7 +31,7 @@ def replay(
     ] = None,
     json_to: JsonOption = None,
 ) -> None:
-    """Decide again over a recording, or over a block range, and say what differs."""
+    """Decide again over a recording or blocks; say what differs."""
     by_block = from_block is not None or to_block is not None
     if (recording is not None) == by_block:
         raise ConfigError("replay needs either --recording DIR or --from-block and --to-block")
@@ -43,7 +45,7 @@ def replay(
 
 
 def release(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Let the bot open hedges again after a deep reorganisation that you have looked at."""
+    """End a halt after a deep reorganisation that you looked at. The bot may then open hedges again."""
     from bot.app.stores import release_halts
 
     for why in release_halts(settings_of(config)):
@@ -55,21 +57,20 @@ def _over_recording(
     folder: Path, start: str | None, end: str | None, policy: str | None, config: Path, *, quiet: bool
 ) -> dict[str, Any]:
     from bot.app.replay import replay_recording
+    from bot.model.units import iso_utc, parse_utc_s
     from bot.settings import load_policy, named_policy
     from bot.simulation.parity import parity_document
     from bot.terminal import state_line
     from bot.terminal.parity import parity_lines
 
     chosen = named_policy(policy) if policy is not None else load_policy(settings_of(config).policy)
-    found = asyncio.run(
-        replay_recording(
-            folder,
-            policy=chosen,
-            from_s=parse_utc_s(start, field="--from") if start else -math.inf,
-            to_s=parse_utc_s(end, field="--to") if end else math.inf,
-            on_step=(lambda _: None) if quiet else _Changes(lambda record: out.print(state_line(record))),
+    from_s = parse_utc_s(start, field="--from") if start else -math.inf
+    to_s = parse_utc_s(end, field="--to") if end else math.inf
+    on_step = (lambda _: None) if quiet else _Changes(lambda record: out.print(state_line(record)))
+    with err.status("deciding again over the recording") if quiet else nullcontext():
+        found = asyncio.run(
+            replay_recording(folder, policy=chosen, from_s=from_s, to_s=to_s, on_step=on_step)
         )
-    )
     if not quiet:
         if not found.same_policy:
             err.print(
@@ -137,7 +138,7 @@ class _Changes:
         self._show = show
         self._tiers: dict[str, str] | None = None
 
-    def __call__(self, record: StepRecord) -> None:
+    def __call__(self, record: "StepRecord") -> None:
         tiers = {group.group: group.tier.name for group in record.decision.groups}
         if tiers != self._tiers:
             self._show(record)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.cli.shared import DEFAULT_CONFIG, ConfigOption, ModeOption, ReportOption, out, settings_of
+from bot.cli.shared import DEFAULT_CONFIG, ConfigOption, ModeOption, ReportOption, err, out, settings_of
 from bot.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TARGET = Path("alvh-report.html")
 _WIDTH = 80
+_WRITING = "writing the report"
 
 
 def report(
@@ -28,7 +29,7 @@ def report(
     mode: ModeOption = "dry-run",
     target: ReportOption = None,
 ) -> None:
-    """Write the report of a journal, of a saved run, or of two runs side by side.
+    """Write the report of a journal or a run, or compare two runs.
 
     --report FILE.html is one page; --report FOLDER also has each table as CSV, each figure as PNG, and the
     run, for later reports and comparisons.
@@ -53,7 +54,10 @@ def report(
 def _journal(config: Path, mode: str, target: Path) -> None:
     from bot.app.report import report_journal
 
-    _print(report_journal(settings_of(config), mode=mode, target=target), "")
+    settings = settings_of(config)
+    with err.status(_WRITING):
+        written = report_journal(settings, mode=mode, target=target)
+    _print(written, "")
 
 
 def _run(path: Path, target: Path) -> None:
@@ -61,7 +65,9 @@ def _run(path: Path, target: Path) -> None:
     from bot.simulation.report.target import refuse_bad_target
 
     refuse_bad_target(target)
-    _print(*report_run(path, target=target))
+    with err.status(_WRITING):
+        written = report_run(path, target=target)
+    _print(*written)
 
 
 def _compare(paths: list[Path], target: Path) -> None:
@@ -70,7 +76,8 @@ def _compare(paths: list[Path], target: Path) -> None:
     from bot.simulation.report.terminal import Rows
 
     refuse_bad_target(target)
-    found = compare_runs(paths, target=target)
+    with err.status(_WRITING):
+        found = compare_runs(paths, target=target)
     out.print(found.headline, style="bold", markup=False, width=min(out.width, _WIDTH))
     head = ("figure", "first", "second", "difference")
     out.print(Rows(head=head, rows=found.differences, wraps=(0,)), width=min(out.width, _WIDTH))

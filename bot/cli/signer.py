@@ -23,7 +23,7 @@ def signer(
         bool, typer.Option("--lifeline", hidden=True, help="End when standard input is closed.")
     ] = False,
 ) -> None:
-    """Hold the key and sign within the rules, for one bot on this machine, until a signal."""
+    """Hold the key and sign within the rules, until a signal. For one bot on this machine."""
     from bot.app.signer import serve
 
     say = _on_standard_output if lifeline else _on_standard_error

@@ -67,7 +67,10 @@ def demo(
         Path | None, typer.Option(help="Leave chain, journal and configuration in this folder.")
     ] = None,
 ) -> None:
-    """Take an LP position through a market on a local chain and report hedged against unhedged."""
+    """Take an LP position through a crash on a local chain, hedged.
+
+    The report holds it against the same position unhedged.
+    """
     from bot.app.demo import demo as play
     from bot.documents import demo_document
     from bot.simulation.report.terminal import print_report
@@ -109,7 +112,9 @@ def backtest(
     json_to: JsonOption = None,
     report: ReportOption = None,
 ) -> None:
-    """Run the same engine over real history, against static and Cboe-like hedges and a delta hedge.
+    """Run the same engine over real history, against plain hedges.
+
+    Those are static and Cboe-like ones and a delta hedge.
 
     With --from and --to one stretch and one policy. With --windows the whole history, or the part from --from
     to --to, and every crisis and calm window in it, policies side by side: how early each tier came, what

@@ -40,10 +40,10 @@ def stress(
     ] = None,
     json_to: JsonOption = None,
 ) -> None:
-    """Take the same engine through crashes, depegs, drained bridges, halts, outages and false alarms.
+    """Take the engine through crashes, depegs, outages, false alarms.
 
-    Offline and seeded: how early each tier stood, what hedging removed and cost, what was bought, what the
-    base layers propose, and why.
+    Drained bridges and halts too. Offline and seeded: how early each tier stood, what hedging removed and
+    cost, what was bought, what the base layers propose, and why.
     """
     refuse_lost_results(json_to, report)
     if report is not None and not devnet:

@@ -75,7 +75,7 @@ def sweep(
     json_to: JsonOption = None,
     report: ReportOption = None,
 ) -> None:
-    """Try many policies over history and say what the best is worth unseen.
+    """Try many policies over history; what is the best worth unseen?
 
     Any policy key can be varied. Finished evaluations are kept: the same command goes on from there.
     """

@@ -15,7 +15,7 @@ def venues(
     ] = None,
     json_to: JsonOption = None,
 ) -> None:
-    """List the venues: what each can do, on which chains, and which this configuration has."""
+    """List the venues: what each can do, where, which you have."""
     from bot.app.venues import list_venues
     from bot.settings import load_settings
     from bot.terminal.venues import venues_document, venues_view

@@ -63,6 +63,16 @@ class Deposits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class V4PoolKey:
+    """What names a v4 pool beside its tokens."""
+
+    pool_manager: str
+    fee: int  # millionths of the input; 8388608 where the hook sets it
+    tick_spacing: int
+    hooks: str  # the zero address: none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LpPosition:
     """One position at one block. Prices are quote tokens per base token, like the range of ``shape``."""
 
@@ -75,11 +85,13 @@ class LpPosition:
     fee: float  # of a swap, fraction; NaN: unknown, or set by a hook
     owner: str  # who may withdraw: of a staked position, whom the staker names
     staker: str = ""  # contract that holds it for the owner
+    staker_pool: int | None = None  # v2 with a MasterChef: its pid
     base: LpToken
     quote: LpToken
     shape: LpShape
     liquidity_raw: int  # as the contracts count it; v2: LP tokens
     ticks: TickRange | None = None  # None: v2
+    v4_key: V4PoolKey | None = None  # None: v2, v3
     spot: float
     units: float  # base tokens held, fees left out (v2: they are part of what is held)
     quote_units: float

@@ -23,9 +23,18 @@ from bot.settings import networks
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings
 from bot.settings.chains import ChainSettings
 from bot.settings.credentials import secret
+from bot.settings.formerly import became
 from bot.settings.indicative import IndicativeSettings
 from bot.settings.origins import VARIABLE_IN_TEXT, Origin, Setting, settings_by_origin
-from bot.settings.policies import PRESETS, PolicySource, bot_policy, named_policy, read_source
+from bot.settings.policies import (
+    BOT_PRESETS,
+    PRESETS,
+    PolicySource,
+    bot_policy,
+    named_policy,
+    policy_of_text,
+    read_source,
+)
 from bot.settings.root import Settings
 from bot.settings.safe import SafeSettings
 from bot.settings.sections import (
@@ -46,6 +55,7 @@ from bot.settings.signer import CapSettings, SignerSettings
 from bot.settings.watch import KINDS, WatchSettings
 
 __all__ = [
+    "BOT_PRESETS",
     "DEFAULT_CONFIG",
     "KINDS",
     "PRESETS",
@@ -75,17 +85,22 @@ __all__ = [
     "WatchSettings",
     "WebSettings",
     "cache_dir",
+    "check_text",
     "keystore_password",
     "load_policy",
     "load_settings",
     "load_with_origins",
     "named_policy",
     "password_of_environment",
+    "policy_of_text",
     "read_source",
+    "read_table",
+    "rpc_url_of_environment",
     "supervisor_of_environment",
 ]
 
 DEFAULT_CONFIG = Path("alvh.toml")
+_MOST_BYTES = 1_000_000  # of a configuration; the longest is some ten thousand
 _SECRET = re.compile(
     r"(^|\.)(\w*(url|urls|key|secret|password|endpoint))(\.|$)|^chains?(\.\d+)?$"
 )  # a chain may be a bare URL
@@ -98,6 +113,24 @@ def load_settings(path: Path, *, network: str | None = None) -> Settings:
     Raises ConfigError: one line with the field, the value found and what is allowed.
     """
     return _checked(_file_table(path, network), path)
+
+
+def check_text(text: str, path: Path, variables: Mapping[str, str]) -> Settings:
+    """Check a configuration that is to be written to ``path``, as ``load_settings`` will.
+
+    ``variables`` are set in this process's environment, as the person is told to. Raises ConfigError.
+    """
+    os.environ.update(variables)
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"configuration file {path} is not valid TOML: {error}") from None
+    return _checked(_of_network(table, path), path)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Return a configuration as it is written, no variable filled. Raises ConfigError."""
+    return _read_toml(path, what="configuration")
 
 
 def load_with_origins(path: Path, *, network: str | None = None) -> tuple[Settings, tuple[Setting, ...]]:
@@ -156,6 +189,12 @@ def supervisor_of_environment() -> tuple[str, float]:
     return os.environ.get("NOTIFY_SOCKET", ""), watchdog_s
 
 
+def rpc_url_of_environment() -> list[str]:
+    """Return the node of ALVH_RPC_URL, if there is one: ``alvh init`` starts from it."""
+    value = os.environ.get("ALVH_RPC_URL", "").strip()
+    return [value] if value else []
+
+
 def cache_dir() -> Path:
     """Return where downloaded packages and dumped devnets lie; ALVH_CACHE_DIR moves it."""
     return Path(os.environ.get("ALVH_CACHE_DIR") or user_cache_dir("alvh-bot"))
@@ -163,13 +202,34 @@ def cache_dir() -> Path:
 
 def _read_toml(path: Path, *, what: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(_text(path, what))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{what} file {path} is not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{what} file {path} is not valid TOML: its lists are nested too deep") from None
+
+
+def _text(path: Path, what: str) -> str:
+    """Return a file's text, with or without a byte order mark. Raises ConfigError."""
+    if str(path) == "-":
+        raise ConfigError(
+            f"{what} cannot come from a pipe: several processes read it; name a file with --config"
+        )
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ConfigError(f"{what} file {path} is no regular file; name another with --config")
+        with path.open("rb") as file:
+            found = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError(
             f"{what} file {path} cannot be read: {error.strerror}; name another with --config"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{what} file {path} is not valid TOML: {error}") from None
+    if len(found) > _MOST_BYTES:
+        raise ConfigError(f"{what} file {path} is over {_MOST_BYTES:,} bytes; name another with --config")
+    try:
+        return found.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{what} file {path} is not valid TOML: {error}; save it as UTF-8") from None
 
 
 def _of_network(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -207,14 +267,24 @@ def _first_problem(error: ValidationError) -> str:
     kind, given = inner.get("type", problem["type"]), inner.get("input", problem["input"])
     field = ".".join(str(part) for part in (*problem["loc"], inner.get("field", "")) if part != "")
     if kind == "extra_forbidden":
+        if words := became(problem["loc"]):
+            return f"unknown key {field}; {words}"
         *place, key = problem["loc"]
         return f"unknown key {field}; {nearest(str(key), keys_at(Settings, place))}"
     if kind in ("missing", "missing_keyword_only_argument", "missing_argument"):
         return f"{field} is missing"
+    if kind in _SHAPES:
+        return f"{field}: {_SHAPES[kind].format(field)}"
     shown = isinstance(given, str | int | float) and field and not _SECRET.search(field)
     found = f", was {_short(given)}" if shown else ""
     words = problem["msg"].removeprefix("Value error, ")
     return f"{field}{': ' if field else ''}{words.removeprefix('Value error, ')}{found}"
+
+
+_SHAPES = {  # of a section that is written as another kind of thing
+    "model_type": "must be a table, written as [{}]",
+    "tuple_type": "must be a list; a list of tables is written as [[{}]], each",
+}
 
 
 def _short(value: object) -> str:

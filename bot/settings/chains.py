@@ -17,7 +17,7 @@ _HTTP, _WEBSOCKET = ("http", "https"), ("ws", "wss")
 class ChainSettings(Part):
     """Which chain, and how it is read."""
 
-    id: int = Field(gt=0)
+    id: int = Field(gt=0, lt=2**63)
     rpc_url: SecretStr | None = None  # one provider, or
     rpc_urls: tuple[SecretStr, ...] = ()  # several
     agreement: int = Field(default=1, ge=1, le=10)  # providers that must give the same answer

@@ -14,6 +14,7 @@ from bot.errors import ConfigError
 
 PRESETS = ("classic", "steward", "fortress", "promoter")
 SIMULATION_ONLY = frozenset({"promoter"})  # method.md, vocabulary
+BOT_PRESETS = tuple(name for name in PRESETS if name not in SIMULATION_ONLY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +80,18 @@ def bot_policy(name: str | Path) -> Policy:
     return parse_policy(source.table)
 
 
+def policy_of_text(text: str, name: str) -> Policy:
+    """Return the policy of a file that is not written yet. Raises ConfigError."""
+    return parse_policy(merged(lineage(_parsed(text, name), PRESETS, lambda it: _parsed(_preset(it), it))))
+
+
 def _preset(name: str) -> str:
     return (resources.files("bot") / "policies" / f"{name}.toml").read_text("utf-8")
 
 
 def _file(name: str | Path) -> str:
     try:
-        return Path(name).read_text("utf-8")
+        return Path(name).read_text("utf-8-sig")
     except OSError as error:
         near = suggestion(str(name), PRESETS)
         raise ConfigError(
@@ -100,3 +106,5 @@ def _parsed(text: str, name: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"policy file {name} is not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"policy file {name} is not valid TOML: its lists are nested too deep") from None

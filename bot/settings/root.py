@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from platformdirs import user_state_dir
-from pydantic import Field, PrivateAttr, SecretStr, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -13,6 +13,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from bot.chain.node_url import LINK_LOCAL, is_link_local
 from bot.deployments import known
 from bot.errors import ConfigError
 from bot.model.base_layers import BaseHoldings
@@ -129,6 +130,20 @@ class Settings(BaseSettings):
     @classmethod
     def _resolve_names(cls, data: Any) -> Any:
         return _resolved(cls, data) if isinstance(data, Mapping) else data
+
+    @field_validator("state_dir", mode="before")
+    @classmethod
+    def _check_state_dir(cls, value: Any) -> Any:
+        if value == "":
+            raise ValueError("must name a folder; leave it out for the user's own")
+        return value
+
+    @model_validator(mode="after")
+    def _check_alerts(self) -> Self:
+        for number, url in enumerate(self.alerts.urls):
+            if is_link_local(url.get_secret_value()):
+                raise ValueError(f"alerts.urls.{number}: {LINK_LOCAL}; name another host")
+        return self
 
     @model_validator(mode="after")
     def _check_base(self) -> Self:

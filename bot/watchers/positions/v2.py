@@ -105,6 +105,7 @@ class V2PositionReader:
             fee=self.fee,
             owner=self.holder,
             staker=self.staker.address if self.staker else "",
+            staker_pool=self.staker.pool_id if self.staker else None,
             base=base_token,
             quote=quote_token,
             shape=shape,

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.chain.abi import Abi
+from bot.chain.address import checksummed
 from bot.errors import ConfigError, NotFoundError
 from bot.model.exposure import Exposure, ExposureKind
-from bot.model.lp_position import LpPosition
+from bot.model.lp_position import LpPosition, V4PoolKey
 from bot.model.market import Block
 from bot.ports import Call, ChainReader
 from bot.watchers.pools import ERC20
@@ -85,7 +86,18 @@ class V4PositionReader:
         state = self._state(slot0, packed, held, holder)
         kind, pool_id = ExposureKind.UNISWAP_V4, "0x" + self.pool.pool_id.hex()
         position = range_position(self.what, kind, self.protocol, self.pool.pair, pool_id, state, block)
+        position = replace(position, v4_key=self._pool_key)
         return await self._with_fees(chain, position, state, block)
+
+    @property
+    def _pool_key(self) -> V4PoolKey:
+        pool = self.pool
+        return V4PoolKey(
+            pool_manager=checksummed(pool.manager),
+            fee=pool.fee,
+            tick_spacing=pool.tick_spacing,
+            hooks=checksummed(pool.hooks),
+        )
 
     def _state(self, slot0: tuple[Any, ...] | None, packed: int, held: int, holder: str) -> RangeState:
         sqrt_price, tick, _, lp_fee = self.pool.slot0(slot0)
