@@ -47,8 +47,8 @@ _SUPERSEDE = sa.text(
 )
 _ADD_HEAD = sa.text(
     "INSERT INTO heads (writer, chain_id, number, hash, parent_hash, timestamp_s) VALUES (:writer, "
-    ":chain_id, :number, :hash, :parent_hash, :timestamp_s) ON CONFLICT (writer, chain_id, number) DO UPDATE SET "
-    "hash = excluded.hash, parent_hash = excluded.parent_hash, timestamp_s = excluded.timestamp_s"
+    ":chain_id, :number, :hash, :parent_hash, :timestamp_s) ON CONFLICT (writer, chain_id, number) DO UPDATE "
+    "SET hash = excluded.hash, parent_hash = excluded.parent_hash, timestamp_s = excluded.timestamp_s"
 )
 _DROP_HEADS = sa.text(
     "DELETE FROM heads WHERE writer = :writer AND chain_id = :chain_id AND number >= :number"
