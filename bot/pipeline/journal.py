@@ -16,7 +16,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from bot.errors import BotError, ConfigError, InvariantError
+from bot.errors import ConfigError, InvariantError
 from bot.model.account_order import AccountOrder, AccountOutcome
 from bot.model.cover import CoverOrder, CoverOutcome
 from bot.model.hedge import HedgeLeg, LegOutcome
@@ -88,7 +88,7 @@ class SqlJournal:
         except DBAPIError as error:
             self._store.close(discard_new=True)
             raise ConfigError(f"journal {self._store.name} cannot be used: {reason(error)}") from None
-        except BotError:
+        except BaseException:
             self._store.close(discard_new=True)
             raise
 

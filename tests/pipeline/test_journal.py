@@ -17,53 +17,18 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from journal_builders import IDENTITY, ME, event, step
 from postgres_server import empty_postgres
 from send_builders import filled, leg
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from bot.errors import ConfigError, InvariantError, NotFoundError
-from bot.model.hedge import HedgePlan, Layer, LegStatus
-from bot.model.intent import CLOSED_STATES, IntentEvent
+from bot.model.hedge import Layer, LegStatus
+from bot.model.intent import CLOSED_STATES
 from bot.model.intent import IntentState as S
-from bot.model.record import Decision, EngineState, StepRecord
-from bot.pipeline.journal import JournalIdentity, SqlJournal
+from bot.pipeline.journal import SqlJournal
 from bot.pipeline.memory_journal import MemoryJournal
-
-ME = "0x" + "aa" * 20
-IDENTITY = JournalIdentity(mode="live", chain_id=31337, account=ME)
-
-
-def event(state: S, *, number: int = 1, nonce: int = 0, leg_key: str = "leg", **changes) -> IntentEvent:
-    values = {
-        "key": f"{leg_key}/{number}-open", "leg_key": leg_key, "purpose": "open", "state": state, "at_s": 1.5,
-        "chain_id": 31337, "sender": ME, "nonce": nonce,
-    }  # fmt: skip
-    return IntentEvent(**{**values, **changes})
-
-
-def step(sequence: int, *, now_s: float | None = None) -> StepRecord:
-    at_s = float(sequence) if now_s is None else now_s
-    return StepRecord(
-        sequence=sequence,
-        mode="live",
-        decision=Decision(
-            now_s=at_s,
-            blocks={1: 5},
-            policy_hash="p",
-            readings=(),
-            groups=(),
-            plan=HedgePlan(key="k", created_at_s=at_s),
-        ),
-        state=EngineState(),
-        outcomes=(),
-        frame_hash="f",
-        spot_usd={"ETH": 2_000.0},
-        exposure_value_usd={},
-        hedge_value_usd=0.0,
-        cash_flow_usd=0.0,
-    )
-
 
 # the three journals
 
@@ -491,7 +456,7 @@ def test_a_full_disk_at_creation_leaves_no_half_journal(path, size):
     script = (
         "import resource, signal, sys\n"
         "from bot.errors import ConfigError\n"
-        "from bot.pipeline.journal import JournalIdentity, SqlJournal\n"
+        "from bot.pipeline.journal import SqlJournal\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
         "try:\n"
@@ -529,7 +494,7 @@ def test_a_reader_that_holds_on_does_not_stop_the_writer(path):
 def test_a_writer_that_was_killed_frees_the_journal(path):
     script = (
         "import os, signal, sys\n"
-        "from bot.pipeline.journal import JournalIdentity, SqlJournal\n"
+        "from bot.pipeline.journal import SqlJournal\n"
         f"identity = JournalIdentity(mode='live', chain_id=31337, account='{ME}')\n"
         "journal = SqlJournal(sys.argv[1], identity=identity)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

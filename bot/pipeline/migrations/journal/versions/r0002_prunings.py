@@ -32,7 +32,7 @@ def upgrade() -> None:
 def _table(big: str) -> tuple[str, ...]:
     return (
         f"CREATE TABLE prunings (seq {big} NOT NULL, body TEXT NOT NULL, previous_hash VARCHAR(64) NOT NULL, "
-        f"row_hash VARCHAR(64) NOT NULL, first_seq {big} NOT NULL, last_seq {big} NOT NULL, at_s FLOAT(53) "
+        f"row_hash VARCHAR(64) NOT NULL, first_seq {big} NOT NULL, last_seq {big} NOT NULL, at_s FLOAT "
         "NOT NULL, PRIMARY KEY (seq), UNIQUE (row_hash))",
         "CREATE INDEX prunings_by_first ON prunings (first_seq)",
     )
