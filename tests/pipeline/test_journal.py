@@ -456,7 +456,7 @@ def test_a_full_disk_at_creation_leaves_no_half_journal(path, size):
     script = (
         "import resource, signal, sys\n"
         "from bot.errors import ConfigError\n"
-        "from bot.pipeline.journal import SqlJournal\n"
+        "from bot.pipeline.journal import JournalIdentity, SqlJournal\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
         "try:\n"
@@ -494,7 +494,7 @@ def test_a_reader_that_holds_on_does_not_stop_the_writer(path):
 def test_a_writer_that_was_killed_frees_the_journal(path):
     script = (
         "import os, signal, sys\n"
-        "from bot.pipeline.journal import SqlJournal\n"
+        "from bot.pipeline.journal import JournalIdentity, SqlJournal\n"
         f"identity = JournalIdentity(mode='live', chain_id=31337, account='{ME}')\n"
         "journal = SqlJournal(sys.argv[1], identity=identity)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -50,10 +50,12 @@ def driven(url: str) -> str:
 
 def run_sql(url: str, statements) -> None:
     engine = create_engine(driven(url))
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+    finally:
+        engine.dispose()
 
 
 def schema_of(url: str) -> dict:
