@@ -31,6 +31,7 @@ from bot.cli import (
     sweep,
     testnet,
     venues,
+    watch,
 )
 from bot.cli.shared import (
     EXIT_CONFIG,
@@ -50,6 +51,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     simulate.demo,
     operate.monitor,
     operate.run,
+    watch.watch,
     operate.status,
     operate.explain,
     report.report,

@@ -101,7 +101,11 @@ def postgresql_engine(
 
 
 def make_schema(connection: Connection, schema: str) -> None:
-    """Make the schema that a connection sees, where it is not there yet."""
+    """Make the schema that a connection sees, where it is not there yet.
+
+    Until the transaction ends no other process makes or fills it.
+    """
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": schema})
     if connection.execute(text("SELECT to_regnamespace(:name)"), {"name": schema}).scalar() is None:
         connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
 

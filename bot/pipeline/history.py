@@ -144,6 +144,10 @@ class History:
             self._newest_s = max(self._newest_s, series.last_s)
         self._trimmed_s = self._cutoff_s()
 
+    def kept_since(self, newest_s: float) -> float:
+        """Return the time from which rows are kept once the newest is of ``newest_s``."""
+        return _day_of(max(self._newest_s, newest_s) - self._keep_s)
+
     def columns(self, *, until_s: float = math.inf) -> Columns:
         """Return all series observed at or before ``until_s``, as views."""
         series = dict(self._columns)

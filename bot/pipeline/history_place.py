@@ -106,10 +106,6 @@ class HistoryPlace:
     def _prepare(self, connection: Connection) -> None:
         if self.path is None:
             databases.make_schema(connection, self.schema)
-            # Two processes that begin side by side make the tables once.
-            connection.exec_driver_sql(
-                "SELECT pg_advisory_xact_lock(hashtext(current_schema() || ' history'))"
-            )
         found = self._found(connection)
         if found == _NEW:
             METADATA.create_all(connection)

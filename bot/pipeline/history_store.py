@@ -81,7 +81,7 @@ _GAPS = sa.text(
 )
 _HALTS = sa.text("SELECT chain_id, since_s, why FROM halts WHERE released_at_s IS NULL ORDER BY id")
 
-_METRICS = frozenset(item.value for item in Metric)
+METRICS = frozenset(item.value for item in Metric)
 
 Statement: TypeAlias = tuple[sa.TextClause, Mapping[str, Any]]
 
@@ -229,8 +229,10 @@ class HistoryStore:
     def rows(self, *, since_s: float) -> Iterator[StoredRows]:
         with self._reading() as connection:
             for key, series_id in sorted(self._ids.items()):
+                if key in self._elsewhere:
+                    continue  # who reads along begins with them
                 found = connection.execute(_ROWS, {"series_id": series_id, "since_s": since_s}).fetchall()
-                yield _stored(key, found)
+                yield stored_rows(key, found)
 
     def newest_s(self) -> float:
         """Return the time of the newest row, -inf when there is none."""
@@ -299,10 +301,10 @@ def _named(key: SeriesKey) -> dict[str, str]:
 
 def _ids_of(connection: sa.Connection) -> dict[SeriesKey, int]:
     found = connection.execute(_ALL_SERIES)
-    return {SeriesKey(Metric(row[1]), row[2], row[3]): row[0] for row in found if row[1] in _METRICS}
+    return {SeriesKey(Metric(row[1]), row[2], row[3]): row[0] for row in found if row[1] in METRICS}
 
 
-def _stored(key: SeriesKey, found: Sequence[Any]) -> StoredRows:
+def stored_rows(key: SeriesKey, found: Sequence[Any]) -> StoredRows:
     times_s = np.array([row[0] for row in found], dtype=np.float64)
     values = np.array([math.nan if row[1] is None else row[1] for row in found], dtype=np.float64)
     blocks = np.array([NO_BLOCK if row[2] is None else row[2] for row in found], dtype=np.int64)
