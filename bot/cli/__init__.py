@@ -16,6 +16,7 @@ from bot.cli import (
     alerts,
     checks,
     cover,
+    database,
     devnet,
     download,
     manual,
@@ -73,6 +74,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     replay.replay,
     replay.release,
     download.download_data,
+    database.export,
     checks.show_config,
     checks.doctor,
     checks.check_addresses,
@@ -92,6 +94,7 @@ for command in COMMANDS:
 cli.command("exit")(manual.exit_position)  # a function of that name would hide Python's own
 cli.add_typer(alerts.alerts_cli, name="alerts")
 cli.add_typer(cover.cover_cli, name="cover")
+cli.add_typer(database.db_cli, name="db")
 cli.add_typer(devnet.devnet_cli, name="devnet")
 cli.add_typer(policy.policy_cli, name="policy")
 cli.add_typer(safe.safe_cli, name="safe")

@@ -108,6 +108,11 @@ class SqlJournal:
         return self._identity
 
     @property
+    def where(self) -> str:
+        """The file or database, without a password."""
+        return self._store.name
+
+    @property
     def revision(self) -> str:
         """Which schema it has (bot/pipeline/migrations)."""
         return self._revision
