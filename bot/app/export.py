@@ -117,8 +117,10 @@ def export(
         if set(tables) - {Exported.OBSERVATIONS}:
             journal = stack.enter_context(open_journal(settings, mode=mode, read_only=True))
         for table, path in paths.items():
-            from_journal = journal is not None and table is not Exported.OBSERVATIONS
-            found = _of_journal(table, journal, span) if from_journal else _observations(settings, span)
+            if journal is None or table is Exported.OBSERVATIONS:
+                found = _observations(settings, span)
+            else:
+                found = _of_journal(table, journal, span)
             rows = write_table(found, path, form, force=force)
             done.append(Written(table=table.value, path=path, rows=rows))
             tell(done[-1])

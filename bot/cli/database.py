@@ -1,4 +1,4 @@
-"""alvh db: the schema of every store, its upgrade and check, and what may leave a journal; and alvh export."""
+"""alvh db: schema, upgrade, check and pruning of every store; and alvh export."""
 
 import math
 from pathlib import Path
@@ -102,7 +102,7 @@ def prune(
     ] = None,
     json_to: JsonOption = None,
 ) -> None:
-    """Let old heartbeats leave a journal, once they are in an archive. Orders and full steps stay for ever."""
+    """Let old heartbeats leave a journal, once they are in an archive. Orders and full steps stay."""
     from bot.app.databases import prune as prune_journal
 
     with err.status("checking the journal, then archiving"):
