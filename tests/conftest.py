@@ -14,6 +14,7 @@ from bot.devnet.node import Devnet, start_devnet
 
 if TYPE_CHECKING:
     from commands import CommandServer, Home
+    from postgres_server import PostgresServer
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +47,20 @@ async def rpc(devnet: Devnet) -> AsyncIterator[Rpc]:
     """A connection to the devnet."""
     async with Rpc(devnet.rpc_url, timeout_s=30) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator["PostgresServer"]:
+    """A PostgreSQL server for this process; whoever stops it starts it again."""
+    from postgres_server import running_server
+
+    with running_server() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: "PostgresServer") -> str:
+    return postgres_server.url
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from bot.app.parts import open_chain, position_readers, scheduled, web_sources
+from bot.app.parts import open_chain, own_watchers, position_readers, web_sources
 from bot.chain.heads import FinalityError, HeadFollower, NewHead, final_block_of
 from bot.chain.provider_pool import ProviderStatus
 from bot.chain.providers import Providers
@@ -20,13 +20,13 @@ from bot.model.record import StepRecord
 from bot.model.tier import Family, Quality, Reading
 from bot.model.units import DAY_S
 from bot.pipeline.backfill import Backfill, Filled, LookBack, Problem, lacks_state, look_backs
-from bot.pipeline.cadence import ChainObserver
+from bot.pipeline.cadence import ChainObserver, Scheduled
 from bot.pipeline.gaps import BETWEEN_POLLS, Gap
 from bot.pipeline.history import History
 from bot.pipeline.side_chains import Link, SideChain
 from bot.pipeline.sources import MAX_AHEAD_S
 from bot.pipeline.web_feeds import WebFeeds
-from bot.ports import WebReader
+from bot.ports import PositionReader, WebReader
 from bot.settings import ChainSettings, Settings
 from bot.signals import metric_lookbacks_s
 from bot.signals.macd import regime_lookback_s
@@ -189,19 +189,27 @@ def guard_of(node: Node, reader: JsonRpcReader) -> Callable[[], Awaitable[None]]
 def side_chains(
     settings: Settings, policy: Policy, history: History, listener: Listener
 ) -> tuple[SideChain, ...]:
-    """Return what follows every chain beside the home chain."""
-    return tuple(_side_chain(settings, chain, policy, history, listener) for chain in settings.chains)
+    """Return what follows every chain beside the home chain; one of which others give all needs nothing."""
+    found = []
+    for chain in settings.chains:
+        positions = position_readers(settings, chain.id, with_deposits=True)
+        if positions or not chain.watched_elsewhere:
+            watched = own_watchers(settings, chain.id)
+            found.append(follow_chain(settings, chain, policy, history, listener, watched, positions))
+    return tuple(found)
 
 
-def _side_chain(
-    settings: Settings, chain: ChainSettings, policy: Policy, history: History, listener: Listener
+def follow_chain(
+    settings: Settings,
+    chain: ChainSettings,
+    policy: Policy,
+    history: History,
+    listener: Listener,
+    watchers: Sequence[Scheduled],
+    positions: Sequence[PositionReader] = (),
 ) -> SideChain:
-    observer = ChainObserver(
-        chain=None,
-        watchers=scheduled(settings, chain.id),
-        positions=position_readers(settings, chain.id, with_deposits=True),
-        deadline_s=chain.timeout_s,
-    )
+    """Return what follows one chain by itself and fills what its look-back lacks."""
+    observer = ChainObserver(chain=None, watchers=watchers, positions=positions, deadline_s=chain.timeout_s)
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Link]:

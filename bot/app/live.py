@@ -19,11 +19,11 @@ from bot.app.follow import (
     web_feeds,
 )
 from bot.app.observing import open_observing
-from bot.app.parts import open_chain, position_readers, scheduled, web_client
+from bot.app.parts import open_chain, own_watchers, position_readers, web_client
 from bot.app.policy_vote import registry_watch
 from bot.app.quoting import Market, open_quoting
 from bot.app.signer_link import open_signer
-from bot.app.stores import open_figures, open_history, open_journal
+from bot.app.stores import open_figures, open_history, open_journal, store_feed
 from bot.app.trading import cover_venue, open_trading
 from bot.chain.account_view import Head
 from bot.chain.heads import NewHead
@@ -43,6 +43,7 @@ from bot.pipeline.loop import Moment, Pipeline, Step
 from bot.pipeline.recorded_venue import RecordedPerpetualVenue, RecordedVenue
 from bot.pipeline.recording import Recorder
 from bot.pipeline.sources import LiveSource, chain_clock, until, with_stalls
+from bot.pipeline.store_feed import StoreFeed
 from bot.ports import AccountVenue, CoverVenue, WebReader
 from bot.settings import Settings, load_policy
 
@@ -135,6 +136,10 @@ async def open_bot(
         node, reader = await stack.enter_async_context(open_chain(settings, on_trouble=listener.on_trouble))
         journal = stack.enter_context(open_journal(settings, mode=mode))
         history = stack.enter_context(closing(open_history(settings, policy)))
+        fed = store_feed(settings, policy, history)
+        if fed is not None:
+            stack.enter_context(closing(fed))
+            fed.begin()
         figures = stack.enter_context(closing(open_figures(settings, policy, journal, mode=mode)))
         web = await stack.enter_async_context(web_client(settings))
         fills = await stack.enter_async_context(
@@ -149,7 +154,7 @@ async def open_bot(
             settings=settings,
             node=node,
             reader=reader,
-            source=_live_source(settings, policy, node, reader, web, history, listener, journal),
+            source=_live_source(settings, policy, node, reader, web, history, listener, journal, fed),
             pipeline=_live_pipeline(
                 settings, policy, fills, journal, figures, _before_record(history, recorder), mode=mode
             ),
@@ -241,10 +246,11 @@ def _live_source(
     history: History,
     listener: Listener,
     journal: SqlJournal,
+    fed: StoreFeed | None,
 ) -> LiveSource:
     return LiveSource(
         chain=reader,
-        watchers=scheduled(settings),
+        watchers=own_watchers(settings, settings.chain.id),
         positions=with_withdrawals(
             settings, position_readers(settings, with_deposits=True), journal.account_outcomes
         ),
@@ -254,6 +260,7 @@ def _live_source(
         on_gap=listener.gap,
         others=side_chains(settings, policy, history, listener),
         web=web_feeds(settings, web, listener),
+        fed=fed,
         base=settings.base,
         registry=registry_watch(settings, policy, listener, last=journal.last_step()),
         deadline_s=settings.chain.timeout_s,

@@ -37,6 +37,11 @@ def scheduled(settings: Settings, chain_id: int | None = None) -> tuple[Schedule
     return (*own, *(_scheduled(item) for item in tables))
 
 
+def own_watchers(settings: Settings, chain_id: int) -> tuple[Scheduled, ...]:
+    """Return the watchers of a chain that this process reads itself: none where others watch it."""
+    return () if settings.chain_named(chain_id).watched_elsewhere else scheduled(settings, chain_id)
+
+
 def web_sources(settings: Settings) -> tuple[WebSource, ...]:
     """Return the configured HTTP sources."""
     return tuple(item.source for item in settings.watch if item.is_web)
@@ -63,6 +68,20 @@ def all_series(settings: Settings) -> list[SeriesKey]:
         key for chain in settings.all_chains for item in watchers(settings, chain.id) for key in item.series
     ]
     return [*on_chains, *(key for source in web_sources(settings) for key in source.series)]
+
+
+def fed_series(settings: Settings) -> dict[int, tuple[SeriesKey, ...]]:
+    """Return, by chain, the series that processes of `alvh watch` write."""
+    return {
+        chain.id: tuple(key for item in watchers(settings, chain.id) for key in item.series)
+        for chain in settings.all_chains
+        if chain.watched_elsewhere
+    }
+
+
+def series_elsewhere(settings: Settings) -> frozenset[SeriesKey]:
+    """Return every series that this process takes from the store."""
+    return frozenset(key for keys in fed_series(settings).values() for key in keys)
 
 
 def _scheduled(table: WatchSettings) -> Scheduled:

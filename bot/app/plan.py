@@ -9,7 +9,7 @@ from bot.app.lp_parts import managers_of, one_position_reader, pair_terms, pools
 from bot.app.one_moment import moment_at
 from bot.app.parts import open_chain, web_client
 from bot.app.quoting import open_quoting
-from bot.app.stores import history_path
+from bot.app.stores import history_place
 from bot.chain.address import Address
 from bot.chain.reader import JsonRpcReader
 from bot.engine.group import Group, read_group
@@ -89,7 +89,7 @@ def _columns(settings: Settings, policy: Policy, moment: Moment) -> tuple[Column
     try:
         found = with_stored_prices(
             moment.columns,
-            history_path(settings),
+            history_place(settings),
             sorted(names),
             now_s=moment.now_s,
             look_back_s=(policy.sizing.history_days + 1) * DAY_S,

@@ -16,6 +16,7 @@ from bot.cli import (
     alerts,
     checks,
     cover,
+    database,
     devnet,
     download,
     health,
@@ -33,6 +34,7 @@ from bot.cli import (
     sweep,
     testnet,
     venues,
+    watch,
 )
 from bot.cli.page import PanelPage
 from bot.cli.shared import (
@@ -58,6 +60,7 @@ PANELS: Mapping[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
         operate.explain,
         report.report,
         manual.history,
+        database.export,
         alerts.alerts_cli,
     ),
     "Hedge": (
@@ -81,6 +84,7 @@ PANELS: Mapping[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
     ),
     "Operate": (
         health.health,
+        watch.watch,
         manual.pause,
         manual.resume,
         replay.release,
@@ -89,6 +93,7 @@ PANELS: Mapping[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
         safe.safe_cli,
         venues.venues,
         checks.check_addresses,
+        database.db_cli,
     ),
     "Test chains": (devnet.devnet_cli, testnet.testnet_cli),
 }
@@ -96,6 +101,7 @@ _NAMES: Mapping[Callable[..., Any] | typer.Typer, str] = {
     manual.exit_position: "exit",  # a function of that name would hide Python's own
     alerts.alerts_cli: "alerts",
     cover.cover_cli: "cover",
+    database.db_cli: "db",
     devnet.devnet_cli: "devnet",
     policy.policy_cli: "policy",
     safe.safe_cli: "safe",

@@ -229,7 +229,7 @@ def _watch(
     from bot.terminal import fill_progress
 
     async def watch(listener: Listener) -> None:
-        stop = _stop_at_signals()
+        stop = stop_at_signals()
         shown = False
         async for step in live.run(settings, mode=mode, stop=stop, listener=listener, record=record):
             _show_step(step, json_to, is_first=not shown)
@@ -240,14 +240,14 @@ def _watch(
 
     with fill_progress(err) as progress:
         listener = Listener(
-            on_trouble=_say_once(),
+            on_trouble=say_once(),
             on_notice=lambda text: err.print(text, markup=False),
             on_progress=progress,
         )
         asyncio.run(watch(listener))
 
 
-def _stop_at_signals() -> asyncio.Event:
+def stop_at_signals() -> asyncio.Event:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -269,7 +269,7 @@ def _show_step(step: "StepRecord", json_to: str | None, *, is_first: bool) -> No
             out.print(line)
 
 
-def _say_once() -> Callable[[BotError], None]:
+def say_once() -> Callable[[BotError], None]:
     """Return what says a trouble on standard error, and again only after it was over for a while.
 
     Numbers in it, such as an age that grows, do not make it another one.

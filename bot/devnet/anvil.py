@@ -32,8 +32,8 @@ _POLL_S = 0.01
 _LOOKS = 5  # that find no node before it counts as ended
 _PORTS_TRIED = 3
 _BALANCE_ETH = 1_000_000
-# What the contracts need. Later forks keep the hash of each block in the state (EIP-2935), and anvil hashes the
-# whole state at every block: after some thousand blocks that alone is half of its work.
+# What the contracts need. Later forks keep the hash of each block in the state (EIP-2935), and anvil hashes
+# the whole state at every block: after some thousand blocks that alone is half of its work.
 _HARDFORK = "cancun"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # Old states are kept for reorgs only; without a bound every block makes the next one slower.

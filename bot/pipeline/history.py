@@ -11,14 +11,13 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bot.model.market import Block, Column, Columns, FloatArray, Observation, SeriesKey
+from bot.model.market import Block, Column, Columns, Observation, SeriesKey
 from bot.model.units import DAY_S
 from bot.pipeline.gaps import Gap, Halt, join_gaps
+from bot.pipeline.history_place import HistoryPlace
+from bot.pipeline.history_series import Series
 from bot.pipeline.history_store import NO_BLOCK, HistoryStore, StoredRows
 
 _PENDING_AT_MOST = 2_000  # rows of other sources do not pile up while the home chain stalls
@@ -45,96 +44,12 @@ class Change(NamedTuple):
     before_s: float = 0.0  # TRIM
 
 
-class _Series:
-    """Parallel arrays that grow at the end. A column that was handed out never changes.
-
-    All columns share one memo for as long as rows only join at the end; any other change begins a new one.
-    """
-
-    __slots__ = ("_blocks", "_memo", "_times_s", "_values", "column", "last_s", "size")
-
-    def __init__(self) -> None:
-        self.load(np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
-
-    def load(self, times_s: FloatArray, values: FloatArray, blocks: NDArray[np.int64]) -> None:
-        self._times_s, self._values, self._blocks = times_s, values, blocks
-        self._memo: dict[Any, Any] = {}
-        self._resize(int(times_s.size))
-
-    def place(self, at_s: float) -> int:
-        """Return the position of the first row at or after ``at_s``."""
-        if at_s > self.last_s:
-            return self.size
-        return int(np.searchsorted(self._times_s[: self.size], at_s, side="left"))
-
-    def find(self, place: int) -> tuple[float, float]:
-        """Return (time, value) of a row; infinity and NaN past the end."""
-        if place >= self.size:
-            return math.inf, math.nan
-        return float(self._times_s[place]), float(self._values[place])
-
-    def is_unknown_from(self, place: int) -> bool:
-        return not bool(np.isfinite(self._values[place : self.size]).any())
-
-    def first_on(self, block: int) -> int:
-        """Return the position of the first row that stands on ``block`` or a later one."""
-        later = np.flatnonzero(self._blocks[: self.size] >= block)
-        return int(later[0]) if later.size else self.size
-
-    def put(self, place: int, at_s: float, value: float, block: int) -> None:
-        """Let the series end with this row, at ``place``."""
-        if place < self.size:
-            self._memo = {}
-        if place < self.size or place == self._times_s.size:
-            self._copy(slice(0, place), capacity=max(64, 2 * place))
-        self._times_s[place], self._values[place], self._blocks[place] = at_s, value, block
-        self._resize(place + 1)
-
-    def insert(self, place: int, at_s: float, value: float, block: int) -> None:
-        self.load(
-            np.insert(self._times_s[: self.size], place, at_s),
-            np.insert(self._values[: self.size], place, value),
-            np.insert(self._blocks[: self.size], place, block),
-        )
-
-    def replace(self, place: int, value: float, block: int) -> None:
-        self._copy(slice(0, self.size), capacity=self._times_s.size)
-        self._memo = {}
-        self._values[place], self._blocks[place] = value, block
-        self._resize(self.size)
-
-    def stored(self, key: SeriesKey) -> StoredRows:
-        """Return all rows, as views."""
-        part = slice(0, self.size)
-        return StoredRows(key, self._times_s[part], self._values[part], self._blocks[part])
-
-    def keep(self, part: slice) -> None:
-        """Keep only these rows."""
-        first, end, _ = part.indices(self.size)
-        self._copy(part, capacity=max(64, end - first))
-        self._memo = {}
-        self._resize(end - first)
-
-    def _copy(self, part: slice, *, capacity: int) -> None:
-        first, end, _ = part.indices(self.size)
-        times_s, values = np.empty(capacity), np.empty(capacity)
-        blocks = np.empty(capacity, dtype=np.int64)
-        times_s[: end - first] = self._times_s[first:end]
-        values[: end - first] = self._values[first:end]
-        blocks[: end - first] = self._blocks[first:end]
-        self._times_s, self._values, self._blocks = times_s, values, blocks
-
-    def _resize(self, size: int) -> None:
-        self.size = size
-        self.last_s = float(self._times_s[size - 1]) if size else -math.inf
-        self.column = Column(times_s=self._times_s[:size], values=self._values[:size], memo=self._memo)
-
-
 class History:
-    """Trailing observations of every configured series; kept in a file when one is given.
+    """Trailing observations of every configured series; kept in a file or another store when one is given.
 
     ``keep_s`` is how far back the longest look-back reaches: older rows leave, a whole day at a time, so
-    that when they leave depends on the rows alone. Memory is ahead of the file until ``flush``.
+    that when they leave depends on the rows alone. A store keeps them for ``stored_s`` where that is longer.
+    Memory is ahead of the store until ``flush``.
     """
 
     def __init__(
@@ -142,12 +57,14 @@ class History:
         series: Iterable[SeriesKey] = (),
         *,
         path: Path | None = None,
+        store: HistoryStore | None = None,  # in place of a file
         keep_s: float = math.inf,
+        stored_s: float = 0.0,
         load_all: bool = False,  # of the file, also series that nobody named
     ) -> None:
-        self._series: dict[SeriesKey, _Series] = {key: _Series() for key in series}
+        self._series: dict[SeriesKey, Series] = {key: Series() for key in series}
         self._columns: dict[SeriesKey, Column] = {key: item.column for key, item in self._series.items()}
-        self._keep_s = keep_s
+        self._keep_s, self._stored_s = keep_s, max(keep_s, stored_s)
         self._newest_s = -math.inf
         self._trimmed_s = -math.inf
         self._heads: dict[int, deque[Block]] = {}
@@ -156,7 +73,7 @@ class History:
         self._changes: list[Change] | None = None
         self._marked = 0  # how many of the changes the newest frame has seen
         self._base: tuple[StoredRows, ...] = ()
-        self._store = HistoryStore(path) if path else None
+        self._store = HistoryStore(HistoryPlace(path=path)) if path else store
         if self._store is not None:
             self._load(self._store, load_all=load_all)
 
@@ -227,6 +144,10 @@ class History:
             self._newest_s = max(self._newest_s, series.last_s)
         self._trimmed_s = self._cutoff_s()
 
+    def kept_since(self, newest_s: float) -> float:
+        """Return the time from which rows are kept once the newest is of ``newest_s``."""
+        return _day_of(max(self._newest_s, newest_s) - self._keep_s)
+
     def columns(self, *, until_s: float = math.inf) -> Columns:
         """Return all series observed at or before ``until_s``, as views."""
         series = dict(self._columns)
@@ -272,6 +193,11 @@ class History:
         if self._store is not None:
             self._store.add_halt(halt)
 
+    def hear_halt(self, halt: Halt) -> None:
+        """Take over a halt that another process noted in the same store."""
+        if halt not in self._halts:
+            self._halts.append(halt)
+
     def halts(self) -> tuple[Halt, ...]:
         return tuple(self._halts)
 
@@ -292,7 +218,7 @@ class History:
         if cutoff_s > self._trimmed_s:
             self._trim(cutoff_s)
             if self._store is not None:
-                self._store.trim(cutoff_s)
+                self._store.trim(_day_of(self._newest_s - self._stored_s))
         if self._store is not None:
             self._store.flush()
 
@@ -330,7 +256,7 @@ class History:
         self._added(item, series, ChangeKind.APPEND if replaces else ChangeKind.FILL)
         return True
 
-    def _added(self, item: Observation, series: _Series, kind: ChangeKind) -> None:
+    def _added(self, item: Observation, series: Series, kind: ChangeKind) -> None:
         self._columns[item.key] = series.column
         self._newest_s = max(self._newest_s, item.observed_at_s)
         if self._store is not None:
@@ -344,7 +270,10 @@ class History:
             return 0
         place, size = series.first_on(from_block), series.size
         if place < size:
-            self._supersede(key, series.find(place)[0])
+            from_s = series.find(place)[0]
+            self._supersede(key, from_s)
+            if self._store is not None:
+                self._store.add_orphan(key, from_s=from_s, from_block=from_block)
             series.keep(slice(0, place))
             self._columns[key] = series.column
             if self._changes is not None:
@@ -355,16 +284,15 @@ class History:
         if self._store is not None:
             self._store.supersede(key, from_s, to_s)
 
-    def _of(self, key: SeriesKey) -> _Series:
+    def _of(self, key: SeriesKey) -> Series:
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = _Series()
+            series = self._series[key] = Series()
         return series
 
     def _cutoff_s(self) -> float:
         """Return the start of the oldest day that is kept; it depends on the rows alone."""
-        oldest_s = self._newest_s - self._keep_s
-        return math.floor(oldest_s / DAY_S) * DAY_S if math.isfinite(oldest_s) else -math.inf
+        return _day_of(self._newest_s - self._keep_s)
 
     def _trim(self, before_s: float) -> None:
         self._trimmed_s = before_s
@@ -389,6 +317,10 @@ class History:
             self._heads.setdefault(head.chain_id, deque(maxlen=_HEADS_KEPT)).append(head)
         self._gaps.extend(store.gaps(at_most=_GAPS_KEPT))
         self._halts = store.halts()
+
+
+def _day_of(at_s: float) -> float:
+    return math.floor(at_s / DAY_S) * DAY_S if math.isfinite(at_s) else -math.inf
 
 
 def _block_of(item: Observation) -> int:

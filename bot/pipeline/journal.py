@@ -5,21 +5,18 @@ committed and fsynced one transaction. Rows are never changed; each carries the 
 it. One process writes at a time; others read.
 """
 
-import hashlib
-import json
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Table, func, insert, inspect, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from bot.errors import BotError, ConfigError, InvariantError
+from bot.errors import ConfigError, InvariantError
 from bot.model.account_order import AccountOrder, AccountOutcome
 from bot.model.cover import CoverOrder, CoverOutcome
 from bot.model.hedge import HedgeLeg, LegOutcome
@@ -28,23 +25,23 @@ from bot.model.perpetual import PerpetualOrder
 from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.record import StepRecord
 from bot.pipeline import codec
+from bot.pipeline.databases import reason
+from bot.pipeline.journal_chain import GENESIS, Pruned, check_chain, row_hash
+from bot.pipeline.journal_opening import JournalIdentity as JournalIdentity
+from bot.pipeline.journal_opening import prepare
+from bot.pipeline.journal_pruning import Archive, PruneResult, body_of, pruned_of, stretches
 from bot.pipeline.journal_schema import (
     ACCOUNT_LAYER,
     COVER_LAYER,
-    EVENT_TABLES,
     INTENT_EVENTS,
     LEG_EVENTS,
-    META,
-    METADATA,
     PERPETUAL_LAYER,
-    SCHEMA_VERSION,
+    PRUNINGS,
     STEPS,
-    trigger_statements,
 )
 from bot.pipeline.journal_store import Store, open_store
 from bot.pipeline.memory_journal import CLOSING_STATUSES
 
-_GENESIS = "0" * 64
 _PAGE = 500
 _ROWS_CHECKED_AT_OPEN = 1_000
 _IS_PERPETUAL = LEG_EVENTS.c.layer == PERPETUAL_LAYER
@@ -55,23 +52,17 @@ _Order = HedgeLeg | PerpetualOrder | AccountOrder | CoverOrder
 _Outcome = LegOutcome | PerpetualOutcome | AccountOutcome | CoverOutcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalIdentity:
-    """Whose journal it is. A journal of another mode, chain or account is refused (REL-O5)."""
-
-    mode: str  # "live", "dry-run", "demo", ...
-    chain_id: int  # 0 when no chain is involved
-    account: str  # "" when no account is involved
-
-    def as_rows(self) -> dict[str, str]:
-        return {"mode": self.mode, "chain_id": str(self.chain_id), "account": self.account.lower()}
-
-
 class SqlJournal:
     """Implements ``ports.Journal``. Safe to call from several threads; every call blocks for its fsync."""
 
     def __init__(
-        self, url: str | Path, *, identity: JournalIdentity | None = None, read_only: bool = False
+        self,
+        url: str | Path,
+        *,
+        identity: JournalIdentity | None = None,
+        read_only: bool = False,
+        schema: str = "",  # of PostgreSQL; what the URL's own connections see where none is named
+        upgrade: bool = False,  # an older schema is taken up, and not refused
     ) -> None:
         """Open or create the journal at ``url`` (``sqlite:///file``, ``postgresql://...`` or a path).
 
@@ -79,21 +70,25 @@ class SqlJournal:
         ``identity`` out. Raises ConfigError (in use, foreign, damaged, newer, unwritable) and
         NotFoundError (a reader finds nothing), each naming the file; then nothing was written.
         """
-        if identity is None and not read_only:
+        if identity is None and not read_only and not upgrade:
             raise InvariantError("a journal opened for writing needs the identity it belongs to")
         self._lock = threading.RLock()
         self._failure = "" if not read_only else "it is open for reading only"
-        self._store: Store = open_store(str(url), read_only=read_only)
+        self._store: Store = open_store(str(url), read_only=read_only, schema=schema)
         try:
             self._connection: Connection = self._store.connect()
-            self._identity = self._prepare(identity, read_only=read_only)
+            with self._connection.begin():
+                opened = prepare(
+                    self._connection, identity, name=self._store.name, read_only=read_only, upgrade=upgrade
+                )
+            self._identity, self._tables, self._revision = opened.identity, opened.tables, opened.revision
             self._head = self._read_head()
             if not read_only:
                 self.verify(last=_ROWS_CHECKED_AT_OPEN)
         except DBAPIError as error:
             self._store.close(discard_new=True)
-            raise ConfigError(f"journal {self._store.name} cannot be used: {_reason(error)}") from None
-        except BotError:
+            raise ConfigError(f"journal {self._store.name} cannot be used: {reason(error)}") from None
+        except BaseException:
             self._store.close(discard_new=True)
             raise
 
@@ -111,6 +106,16 @@ class SqlJournal:
     @property
     def identity(self) -> JournalIdentity:
         return self._identity
+
+    @property
+    def where(self) -> str:
+        """The file or database, without a password."""
+        return self._store.name
+
+    @property
+    def revision(self) -> str:
+        """Which schema it has (bot/pipeline/migrations)."""
+        return self._revision
 
     def is_written_by_another(self) -> bool:
         """True while another process holds the writer's lock."""
@@ -257,21 +262,61 @@ class SqlJournal:
         Raises InvariantError naming the first row that does not fit.
         """
         first = max(1, self._read_head()[0] - last + 1) if last is not None else 1
-        expected, previous = first, ""
-        for seq, table, row in self._merged(first):
-            if seq != expected:
-                raise InvariantError(f"journal {self._store.name} lost row {expected}: {self._restore_hint}")
-            if (previous or (_GENESIS if seq == 1 else row["previous_hash"])) != row["previous_hash"] or (
-                row["row_hash"] != _row_hash(table, row)
-            ):
-                raise InvariantError(
-                    f"journal {self._store.name} was changed at row {seq} of {table.name}: "
-                    f"{self._restore_hint}"
-                )
-            expected, previous = seq + 1, row["row_hash"]
-        return expected - first
+        return check_chain(self._merged(first), self._gone(first), first=first, name=self._store.name)
 
-    _restore_hint = "stop, keep the file for inspection and restore a copy"
+    def _gone(self, first: int) -> list[Pruned]:
+        """Return the stretches that left from a row on; rows of the chain vouch for them."""
+        if PRUNINGS not in self._tables:
+            return []
+        query = select(PRUNINGS).where(PRUNINGS.c.last_seq >= first).order_by(PRUNINGS.c.first_seq)
+        return [pruned_of(row) for row in self._rows(query)]
+
+    def prune(
+        self, *, before_s: float, at_s: float, archive: Callable[[Iterator[list[dict[str, Any]]]], Archive]
+    ) -> PruneResult:
+        """Let heartbeats of before a time leave; ``archive`` has them on disk when it returns.
+
+        The whole journal is verified first. All leave in one transaction, or none. Raises InvariantError.
+        """
+        self.verify()
+        table, last = STEPS.c, self.last_step()
+        if last is None:
+            return PruneResult(rows=0, stretches=0)
+        leaving = (table.is_heartbeat.is_(True), table.at_s < before_s, table.sequence < last.sequence)
+        columns = select(table.seq, table.previous_hash, table.row_hash).where(*leaving)
+        parts = list(stretches(tuple(row) for row in self._rows(columns.order_by(table.seq))))
+        if not parts:
+            return PruneResult(rows=0, stretches=0)
+        kept = archive(self._pages(select(STEPS).where(*leaving)))
+        self._insert([self._pruning(part, kept, at_s) for part in parts], parts)
+        rows = sum(part.last_seq - part.first_seq + 1 for part in parts)
+        return PruneResult(rows=rows, stretches=len(parts), archive=kept)
+
+    def _pruning(self, part: Pruned, archive: Archive, at_s: float) -> dict[str, Any]:
+        return {
+            "first_seq": part.first_seq,
+            "last_seq": part.last_seq,
+            "at_s": at_s,
+            "body": body_of(part, archive),
+        }
+
+    def _insert(self, rows: list[dict[str, Any]], parts: list[Pruned]) -> None:
+        """Append rows of prunings and delete what they stand for, in one transaction."""
+        with self._lock:
+            head = self._head
+            with self._writing("heartbeats") as connection:
+                for row, part in zip(rows, parts, strict=True):
+                    head = self._chained(PRUNINGS, row, head)
+                    connection.execute(insert(PRUNINGS).values(row))
+                    inside = STEPS.c.seq.between(part.first_seq, part.last_seq)
+                    connection.execute(delete(STEPS).where(inside))
+            self._head = head
+
+    def _pages(self, query: Select[Any]) -> Iterator[list[dict[str, Any]]]:
+        after = 0
+        while page := self._rows(query.where(STEPS.c.seq > after).order_by(STEPS.c.seq).limit(_PAGE)):
+            yield [dict(row._mapping) for row in page]
+            after = page[-1].seq
 
     def _merged(self, first: int) -> Iterator[tuple[int, Table, dict[str, Any]]]:
         """Yield the rows of all tables in the order they were written."""
@@ -279,7 +324,7 @@ class SqlJournal:
         for start in range(first, head + 1, _PAGE):
             page = [
                 (int(row.seq), table, dict(row._mapping))
-                for table in EVENT_TABLES
+                for table in self._tables
                 for row in self._rows(select(table).where(table.c.seq.between(start, start + _PAGE - 1)))
             ]
             yield from sorted(page, key=lambda item: item[0])
@@ -287,35 +332,45 @@ class SqlJournal:
     def _read_head(self) -> tuple[int, str]:
         newest = [
             tuple(row)
-            for table in EVENT_TABLES
+            for table in self._tables
             for row in self._rows(select(table.c.seq, table.c.row_hash).order_by(table.c.seq.desc()).limit(1))
         ]
-        return max(newest, default=(0, _GENESIS))
+        return max(newest, default=(0, GENESIS))
 
     # the database
 
     def _append(self, table: Table, what: str, value: object, columns: dict[str, Any]) -> None:
         body = codec.dumps(value)
         with self._lock:
-            if self._failure:
-                raise InvariantError(
-                    f"{what} cannot be written to journal {self._store.name}: {self._failure}"
-                )
-            row = {**columns, "seq": self._head[0] + 1, "previous_hash": self._head[1], "body": body}
-            row["at_s"] = _finite(what, columns["at_s"])
-            row["row_hash"] = _row_hash(table, row)
-            try:
-                with self._connection.begin():
-                    self._connection.execute(insert(table).values(row))
-            except IntegrityError as error:
-                raise InvariantError(f"{what} is refused by the journal: {_reason(error)}") from None
-            except DBAPIError as error:
-                # After a failed write or fsync nobody knows what is on disk: only a restart may go on.
-                self._failure = f"an earlier write failed ({_reason(error)}); restart when it is cured"
-                raise InvariantError(
-                    f"{what} could not be written to journal {self._store.name}: {_reason(error)}"
-                ) from None
-            self._head = (row["seq"], row["row_hash"])
+            row = {**columns, "body": body, "at_s": _finite(what, columns["at_s"])}
+            head = self._chained(table, row, self._head)
+            with self._writing(what) as connection:
+                connection.execute(insert(table).values(row))
+            self._head = head
+
+    @staticmethod
+    def _chained(table: Table, row: dict[str, Any], head: tuple[int, str]) -> tuple[int, str]:
+        """Bind a row to the one before it; return the new head."""
+        row |= {"seq": head[0] + 1, "previous_hash": head[1]}
+        row["row_hash"] = row_hash(table, row)
+        return row["seq"], row["row_hash"]
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[Connection]:
+        """Open a transaction. When it fails for another reason than the journal's rules, none follows."""
+        if self._failure:
+            raise InvariantError(f"{what} cannot be written to journal {self._store.name}: {self._failure}")
+        try:
+            with self._connection.begin():
+                yield self._connection
+        except IntegrityError as error:
+            raise InvariantError(f"{what} is refused by the journal: {reason(error)}") from None
+        except DBAPIError as error:
+            # After a failed write or fsync nobody knows what is on disk: only a restart may go on.
+            self._failure = f"an earlier write failed ({reason(error)}); restart when it is cured"
+            raise InvariantError(
+                f"{what} could not be written to journal {self._store.name}: {reason(error)}"
+            ) from None
 
     def _rows(self, query: Any) -> list[Any]:
         with self._lock, self._reading():
@@ -327,67 +382,17 @@ class SqlJournal:
             with self._connection.begin():
                 yield
         except DBAPIError as error:
-            raise InvariantError(f"journal {self._store.name} cannot be read: {_reason(error)}") from None
-
-    def _prepare(self, identity: JournalIdentity | None, *, read_only: bool) -> JournalIdentity:
-        """Create the tables of a new journal, or check that an existing one is ours."""
-        with self._connection.begin():
-            tables = set(inspect(self._connection).get_table_names())
-            if not tables and not read_only and identity is not None:
-                self._create(identity)
-            elif META.name not in tables:
-                found = ", ".join(sorted(tables)[:3]) or "nothing"
-                raise ConfigError(f"{self._store.name} is not a journal of this program: it holds {found}")
-            stored = {row.key: row.value for row in self._connection.execute(select(META))}
-        return self._checked(stored, identity)
-
-    def _create(self, identity: JournalIdentity) -> None:
-        METADATA.create_all(self._connection)
-        rows = {"schema_version": str(SCHEMA_VERSION), **identity.as_rows()}
-        self._connection.execute(insert(META), [{"key": key, "value": rows[key]} for key in rows])
-        for statement in trigger_statements(self._connection.dialect.name):
-            self._connection.exec_driver_sql(statement)
-
-    def _checked(self, stored: dict[str, str], identity: JournalIdentity | None) -> JournalIdentity:
-        version = stored.get("schema_version", "none")
-        if version != str(SCHEMA_VERSION):
-            raise ConfigError(
-                f"journal {self._store.name} has schema {version}, this program reads {SCHEMA_VERSION}: "
-                "use the program version that wrote it, or another file"
-            )
-        for field, wanted in identity.as_rows().items() if identity else ():
-            if stored.get(field) != wanted:
-                raise ConfigError(
-                    f"journal {self._store.name} belongs to {field} {stored.get(field)!r}, not {wanted!r}: "
-                    "name another journal file"
-                )
-        return JournalIdentity(
-            mode=stored["mode"], chain_id=int(stored["chain_id"]), account=stored["account"]
-        )
+            raise InvariantError(f"journal {self._store.name} cannot be read: {reason(error)}") from None
 
     def count(self) -> dict[str, int]:
         """Return the number of rows of each event table."""
         return {
             table.name: int(self._rows(select(func.count()).select_from(table))[0][0])
-            for table in EVENT_TABLES
+            for table in self._tables
         }
-
-
-def _row_hash(table: Table, row: dict[str, Any]) -> str:
-    """Return SHA-256 over the table's name and every column but the hash itself."""
-    content = {name: row[name] for name in table.columns.keys() if name != "row_hash"}  # noqa: SIM118
-    text = json.dumps([table.name, content], sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _finite(what: str, at_s: float) -> float:
     if not math.isfinite(at_s):
         raise InvariantError(f"{what} needs a time in seconds, was {at_s}")
     return float(at_s)
-
-
-def _reason(error: DBAPIError) -> str:
-    """Return the database's own words on one line, without the statement and its values."""
-    diagnosis = getattr(error.orig, "diag", None)
-    text = getattr(diagnosis, "message_primary", None) or str(error.orig)
-    return " ".join(text.split())

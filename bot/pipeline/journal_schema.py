@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from bot.model.intent import CLOSED_STATES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # of bot/pipeline/migrations; also a row of meta, which programs of before look at
 PERPETUAL_LAYER = "PERPETUAL"  # in place of a layer: orders for perpetuals stand beside the layers (R27)
 ACCOUNT_LAYER = "ACCOUNT"  # likewise: withdrawals of positions and payments for loans (R21, R29)
 COVER_LAYER = "COVER"  # likewise: purchases of cover (R20); their group is the covered protocol
@@ -82,7 +82,16 @@ STEPS = Table(
     Column("is_heartbeat", Boolean, nullable=False),
     Index("steps_by_time", "at_s"),
 )
-EVENT_TABLES = (LEG_EVENTS, INTENT_EVENTS, STEPS)
+PRUNINGS = Table(  # stretches of heartbeats that left (journal_pruning.py), with the hashes on both sides
+    "prunings",
+    METADATA,
+    *_chained(),
+    Column("first_seq", _BIG, nullable=False),
+    Column("last_seq", _BIG, nullable=False),
+    Column("at_s", Float(53), nullable=False),
+    Index("prunings_by_first", "first_seq"),
+)
+EVENT_TABLES = (LEG_EVENTS, INTENT_EVENTS, STEPS, PRUNINGS)
 
 
 class Rule(NamedTuple):
@@ -100,6 +109,7 @@ _INTENT_RESERVED = "SELECT 1 FROM intent_events AS o WHERE o.state = 'reserved'"
 _INTENT_NOT_CLOSED = (
     f"NOT EXISTS (SELECT 1 FROM intent_events AS c WHERE c.key = o.key AND c.state IN ({_CLOSED}))"
 )
+_LEAVING = "o.seq BETWEEN NEW.first_seq AND NEW.last_seq"
 
 RULES = (
     Rule(
@@ -164,6 +174,25 @@ RULES = (
         "a later step is in the journal already",
         "EXISTS (SELECT 1 FROM steps AS o WHERE o.sequence >= NEW.sequence)",
     ),
+    Rule(
+        "prunings",
+        "only heartbeats may leave the journal",
+        f"NEW.first_seq > NEW.last_seq OR EXISTS (SELECT 1 FROM leg_events AS o WHERE {_LEAVING})"
+        f" OR EXISTS (SELECT 1 FROM intent_events AS o WHERE {_LEAVING})"
+        f" OR EXISTS (SELECT 1 FROM prunings AS o WHERE {_LEAVING})"
+        f" OR EXISTS (SELECT 1 FROM steps AS o WHERE {_LEAVING} AND NOT o.is_heartbeat)",
+    ),
+    Rule(
+        "prunings",
+        "the newest step stays in the journal",
+        "NEW.last_seq >= (SELECT MAX(o.seq) FROM steps AS o)",
+    ),
+)
+_APPEND_ONLY = "the journal is append-only"
+# A step may be deleted when it is a heartbeat and a row of prunings says so.
+_PRUNED = (
+    "OLD.is_heartbeat AND COALESCE((SELECT p.last_seq FROM prunings AS p WHERE p.first_seq <= OLD.seq"
+    " ORDER BY p.first_seq DESC LIMIT 1), 0) >= OLD.seq"
 )
 
 
@@ -175,7 +204,7 @@ def trigger_statements(dialect: str) -> list[str]:
 def _sqlite_triggers() -> list[str]:
     append_only = [
         f"CREATE TRIGGER {table.name}_no_{verb.lower()} BEFORE {verb} ON {table.name} "
-        "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
+        f"{_sqlite_condition(table, verb)}BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END"
         for table in METADATA.sorted_tables
         for verb in ("UPDATE", "DELETE")
     ]
@@ -191,14 +220,23 @@ def _sqlite_triggers() -> list[str]:
     return append_only + rules
 
 
+def _sqlite_condition(table: Table, verb: str) -> str:
+    return f"WHEN NOT ({_PRUNED}) " if (table, verb) == (STEPS, "DELETE") else ""
+
+
 def _postgresql_triggers() -> list[str]:
     refuse = "RAISE EXCEPTION '{}' USING ERRCODE = 'integrity_constraint_violation';"
     found = [
         "CREATE FUNCTION journal_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN {refuse.format('the journal is append-only')} END $$"
+        f"$$ BEGIN {refuse.format(_APPEND_ONLY)} END $$",
+        "CREATE FUNCTION steps_pruned_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"IF NOT ({_PRUNED}) THEN {refuse.format(_APPEND_ONLY)} END IF; RETURN OLD; END $$",
+        "CREATE TRIGGER steps_pruned_only BEFORE DELETE ON steps "
+        "FOR EACH ROW EXECUTE FUNCTION steps_pruned_only()",
     ]
     found.extend(
-        f"CREATE TRIGGER {table.name}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table.name} "
+        f"CREATE TRIGGER {table.name}_append_only BEFORE UPDATE OR "
+        f"{'' if table is STEPS else 'DELETE OR '}TRUNCATE ON {table.name} "
         "FOR EACH STATEMENT EXECUTE FUNCTION journal_append_only()"
         for table in METADATA.sorted_tables
     )

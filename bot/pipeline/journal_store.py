@@ -2,21 +2,17 @@
 
 import fcntl
 import os
-import sqlite3
 import stat
 import time
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.engine import URL
 
 from bot.errors import ConfigError, NotFoundError
+from bot.pipeline import databases
 
-_BUSY_S = 10.0
 _LOCK_TRIES = 5
 _LOCK_PAUSE_S = 0.05
 _PG_LOCK = 0x616C7668  # "alvh": first key of the advisory lock; the second is the schema
@@ -39,20 +35,20 @@ class Store(Protocol):
         ...
 
 
-def open_store(url: str, *, read_only: bool) -> Store:
-    """Return the store that a URL or a path names, locked for writing unless ``read_only``."""
+def open_store(url: str, *, read_only: bool, schema: str = "") -> Store:
+    """Return the store that a URL or a path names, locked for writing unless ``read_only``.
+
+    ``schema``: of a PostgreSQL database, in place of what its connections see by themselves.
+    """
     if "://" not in url:
         return SqliteStore(Path(url), read_only=read_only)
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise ConfigError("the journal URL cannot be read; use sqlite:///FILE or postgresql://...") from None
+    parsed = databases.parsed_url(url, what="journal")
     if parsed.get_backend_name() == "sqlite":
         if not parsed.database or parsed.database == ":memory:":
             raise ConfigError("the journal needs a file: sqlite:///FILE (in memory it would not last)")
         return SqliteStore(Path(parsed.database), read_only=read_only)
     if parsed.get_backend_name() == "postgresql":
-        return PostgresqlStore(parsed, read_only=read_only)
+        return PostgresqlStore(parsed, read_only=read_only, schema=schema)
     raise ConfigError(
         f"the journal cannot be kept in {parsed.get_backend_name()!r}; use sqlite:///FILE or postgresql://..."
     )
@@ -133,26 +129,11 @@ class SqliteStore:
                 self._path.chmod(0o600)
 
     def connect(self) -> Connection:
-        self._engine = create_engine("sqlite://", creator=self._open, poolclass=StaticPool)
         begin = "BEGIN" if self._read_only else "BEGIN IMMEDIATE"
-        event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        # synchronous is FULL: NORMAL may lose acknowledged commits
+        self._engine = databases.sqlite_engine(self._path, begin=begin, read_only=self._read_only)
         self._connection = self._engine.connect()
         return self._connection
-
-    def _open(self) -> sqlite3.Connection:
-        mode = "ro" if self._read_only else "rw"
-        connection = sqlite3.connect(
-            f"file:{quote(str(self._path))}?mode={mode}",
-            uri=True,
-            timeout=_BUSY_S,
-            isolation_level=None,  # transactions are begun by the engine's "begin" hook, not guessed
-            check_same_thread=False,  # the journal serialises its callers itself
-        )
-        if not self._read_only:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")  # NORMAL may lose acknowledged commits
-        connection.execute("PRAGMA foreign_keys = ON")
-        return connection
 
     def close(self, *, discard_new: bool = False) -> None:
         if self._connection is not None:
@@ -180,34 +161,22 @@ class PostgresqlStore:
     Lock and writes share the connection on purpose: who lost the lock cannot write any more.
     """
 
-    def __init__(self, url: URL, *, read_only: bool) -> None:
-        self._url = url.set(drivername="postgresql+psycopg")
+    def __init__(self, url: URL, *, read_only: bool, schema: str = "") -> None:
+        self._url, self._schema = url, schema
         self._read_only = read_only
         self._connection: Connection | None = None
-        try:
-            self._engine = create_engine(
-                self._url,
-                poolclass=StaticPool,
-                connect_args={
-                    "connect_timeout": int(_BUSY_S),
-                    "application_name": f"alvh process {os.getpid()}",
-                    "options": "-c synchronous_commit=on"
-                    + (" -c default_transaction_read_only=on" if read_only else ""),
-                },
-            )
-        except (ModuleNotFoundError, NoSuchModuleError):
-            raise ConfigError(
-                "a PostgreSQL journal needs the driver psycopg: install alvh-bot[postgresql]"
-            ) from None
+        self._engine = databases.postgresql_engine(url, what="journal", schema=schema, read_only=read_only)
 
     @property
     def name(self) -> str:
-        return self._url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
+        return databases.shown_url(self._url, self._schema)
 
     def connect(self) -> Connection:
         self._connection = self._engine.connect()
         if not self._read_only:
             with self._connection.begin():
+                if self._schema:
+                    databases.make_schema(self._connection, self._schema)
                 self._take_lock(self._connection)
         return self._connection
 

@@ -49,6 +49,7 @@ class SideChain:
     on_link: Callable[[Link], Awaitable[None]] = _nothing  # once connected, before the first head
     on_trouble: Callable[[BotError], None] = lambda _: None
     on_gap: Callable[[Gap], None] = lambda _: None
+    on_read: Callable[[Observed], None] = lambda _: None  # once its rows are in the history
     first_read: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _read: deque[Observed] = field(default_factory=lambda: deque(maxlen=_READ_KEPT), init=False)
     _log: HeadLog = field(init=False)
@@ -91,6 +92,11 @@ class SideChain:
         self._why = str(error)
         self._log.trouble(self._why)
         self.on_trouble(error)
+
+    @property
+    def why(self) -> str:
+        """Why the last head could not be had."""
+        return self._why
 
     def joined(self, now_s: float) -> Observed | None:
         """Return what was read at the newest head not after ``now_s``."""
@@ -140,6 +146,7 @@ class SideChain:
         gap = self._log.observed(event.block)
         if gap is not None:
             self.on_gap(gap)
+        self.on_read(found)
 
     def _forget(self, event: NewHead) -> None:
         """Drop what was read on blocks that are gone."""

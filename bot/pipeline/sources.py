@@ -18,12 +18,15 @@ from bot.pipeline.gaps import CanonicalChain, Gap, HeadLog
 from bot.pipeline.history import History
 from bot.pipeline.loop import Moment
 from bot.pipeline.side_chains import SideChain
+from bot.pipeline.store_feed import Fed, StoreFeed
 from bot.pipeline.web_feeds import WebFeeds
 from bot.ports import ChainReader, PositionReader, Watcher
 from bot.ports.spans import Span, no_span
 
 MAX_CLOCK_SKEW_S = MINUTE_S  # design.md: a skew over 60 s is HOLD
 MAX_AHEAD_S = DAY_S  # a clock that is behind by hours is a mistake, a block from another day is a lie
+
+_NOTHING_FED = Fed(blocks={}, holds=())
 
 
 def chain_clock(block: Block) -> float:
@@ -47,6 +50,7 @@ class LiveSource:
     on_gap: Callable[[Gap], None] = lambda _: None
     others: Sequence[SideChain] = ()
     web: WebFeeds | None = None
+    fed: StoreFeed | None = None  # what other processes watch
     base: BaseHoldings = NOTHING_STATED  # what the configuration states of the base layers
     registry: RegistryWatch | None = None  # the policy registry that may move the layer weights
     deadline_s: float = math.inf  # for one watcher or position
@@ -67,7 +71,8 @@ class LiveSource:
             guard=self.guard,
         )
         self._log = HeadLog(self.history, chain_id=self.chain.chain_id, keys=self._observer.series)
-        feeds = () if self.web is None else (("HTTP sources", self.web.series),)
+        feeds = [] if self.web is None else [("HTTP sources", self.web.series)]
+        feeds += [] if self.fed is None else [("alvh watch", self.fed.series)]
         sides = [(f"chain {item.chain_id}", item.observer.series) for item in self.others]
         check_series([("the home chain", self._observer.series), *sides, *feeds])
 
@@ -156,13 +161,14 @@ class LiveSource:
         self.check_beside()
         found = await self._observer.observe(block, now_s=now_s)
         mandate = Mandate() if self.registry is None else await self.registry.at(self.chain, block)
+        fed = _NOTHING_FED if self.fed is None else await self.fed.take(block, now_s=now_s)
         if self.web is not None:
             self.history.append(self.web.take())
         self.history.append(found.rows)
         gap = self._log.observed(block)
         if gap is not None:
             self.on_gap(gap)
-        holds = [*found.holds, *(item.why for item in self.history.halts()), *mandate.holds]
+        holds = [*found.holds, *fed.holds, *(item.why for item in self.history.halts()), *mandate.holds]
         blocks, exposures, unseen = {block.chain_id: block}, list(found.exposures), list(found.unseen)
         for side in self.others:
             holds.extend(side.holds(now_s))
@@ -171,6 +177,8 @@ class LiveSource:
             if joined is not None:
                 blocks[side.chain_id] = joined.block
                 exposures.extend(joined.exposures)
+        for chain_id, joined_at in fed.blocks.items():
+            blocks.setdefault(chain_id, joined_at)
         return Moment(
             now_s=now_s,
             blocks=blocks,

@@ -52,6 +52,7 @@ from bot.settings.sections import (
 )
 from bot.settings.shape import keys_at, nearest
 from bot.settings.signer import CapSettings, SignerSettings
+from bot.settings.storage import StorageSettings
 from bot.settings.watch import KINDS, WatchSettings
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "Setting",
     "Settings",
     "SignerSettings",
+    "StorageSettings",
     "WatchSettings",
     "WebSettings",
     "cache_dir",

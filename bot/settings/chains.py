@@ -33,6 +33,7 @@ class ChainSettings(Part):
     public_after_blocks: int | None = Field(default=None, ge=1, le=10_000)  # of waiting at the relay
     poll_s: float = Field(default=12.0, ge=0.05, le=3_600.0)
     timeout_s: float = Field(default=10.0, gt=0.0, le=120.0)
+    watched_elsewhere: bool = False  # its series come from `alvh watch`, through a history in PostgreSQL
     clock: Literal["wall", "chain"] = "wall"  # chain: devnets, where time moves only with blocks
 
     @property

@@ -42,6 +42,7 @@ from bot.settings.sections import (
 )
 from bot.settings.shape import Resolve, field_names, prepare
 from bot.settings.signer import SignerSettings
+from bot.settings.storage import StorageSettings
 from bot.settings.watch import KINDS, WatchSettings
 
 _NAMED = ("lyra", "opyn", "hegic", "panoptic", "perp_v2", "nexus", "managers", "exit")  # may say "@name"
@@ -87,6 +88,7 @@ class Settings(BaseSettings):
     policy: PolicySettings = PolicySettings()
     policy_registry: PolicyRegistrySettings | None = None
     state_dir: Path = Field(default_factory=lambda: Path(user_state_dir("alvh-bot")))
+    storage: StorageSettings = StorageSettings()
     journal_url: SecretStr = SecretStr("")  # empty: a SQLite file for each mode in state_dir
 
     _path: Path | None = PrivateAttr(default=None)
@@ -148,6 +150,16 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_base(self) -> Self:
         _ = self.base
+        return self
+
+    @model_validator(mode="after")
+    def _check_storage(self) -> Self:
+        fed = [chain.id for chain in self.all_chains if chain.watched_elsewhere]
+        if fed and not self.storage.shared_history:
+            raise ValueError(
+                f"chain {fed[0]} is watched_elsewhere, and the history is a file of this process alone; "
+                "name a PostgreSQL database as storage.history_url, or remove watched_elsewhere"
+            )
         return self
 
     @model_validator(mode="after")

@@ -106,7 +106,7 @@ async def test_a_provider_is_told_when_it_goes_and_when_it_comes_back():
 
 @pytest.fixture
 def say(capsys):
-    told = operate._say_once()
+    told = operate.say_once()
 
     def lines(*texts):
         for text in texts:

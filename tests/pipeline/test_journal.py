@@ -4,7 +4,6 @@ Every law runs on SQLite, on a real PostgreSQL where its server is installed, an
 """
 
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -18,97 +17,20 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from journal_builders import IDENTITY, ME, event, step
+from postgres_server import empty_postgres
 from send_builders import filled, leg
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from bot.errors import ConfigError, InvariantError, NotFoundError
-from bot.model.hedge import HedgePlan, Layer, LegStatus
-from bot.model.intent import CLOSED_STATES, IntentEvent
+from bot.model.hedge import Layer, LegStatus
+from bot.model.intent import CLOSED_STATES
 from bot.model.intent import IntentState as S
-from bot.model.record import Decision, EngineState, StepRecord
-from bot.pipeline.journal import JournalIdentity, SqlJournal
+from bot.pipeline.journal import SqlJournal
 from bot.pipeline.memory_journal import MemoryJournal
 
-ME = "0x" + "aa" * 20
-IDENTITY = JournalIdentity(mode="live", chain_id=31337, account=ME)
-
-
-def event(state: S, *, number: int = 1, nonce: int = 0, leg_key: str = "leg", **changes) -> IntentEvent:
-    values = {
-        "key": f"{leg_key}/{number}-open", "leg_key": leg_key, "purpose": "open", "state": state, "at_s": 1.5,
-        "chain_id": 31337, "sender": ME, "nonce": nonce,
-    }  # fmt: skip
-    return IntentEvent(**{**values, **changes})
-
-
-def step(sequence: int, *, now_s: float | None = None) -> StepRecord:
-    at_s = float(sequence) if now_s is None else now_s
-    return StepRecord(
-        sequence=sequence,
-        mode="live",
-        decision=Decision(
-            now_s=at_s,
-            blocks={1: 5},
-            policy_hash="p",
-            readings=(),
-            groups=(),
-            plan=HedgePlan(key="k", created_at_s=at_s),
-        ),
-        state=EngineState(),
-        outcomes=(),
-        frame_hash="f",
-        spot_usd={"ETH": 2_000.0},
-        exposure_value_usd={},
-        hedge_value_usd=0.0,
-        cash_flow_usd=0.0,
-    )
-
-
 # the three journals
-
-
-def _postgres_bin() -> Path | None:
-    found = shutil.which("initdb")
-    folders = [Path(found).resolve().parent] if found else []
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((folder for folder in folders if (folder / "initdb").exists()), None)
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A private cluster on a Unix socket, run by an ordinary user since the server refuses root."""
-    binaries = _postgres_bin()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not tested: no server binaries (initdb) on this machine")
-    pytest.importorskip("psycopg", reason="PostgreSQL is not tested: the driver psycopg is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="alvh-pg-", dir="/tmp"))
-    user = {}
-    if os.getuid() == 0:
-        shutil.chown(folder, "postgres", "postgres")
-        user = {"user": "postgres", "group": "postgres", "extra_groups": []}
-
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, capture_output=True, cwd=folder, timeout=60, **user)
-
-    try:
-        run(f"{binaries}/initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "alvh", "-N")
-        options = f"-k {folder} -c listen_addresses='' -c shared_buffers=16MB"
-        run(f"{binaries}/pg_ctl", "-D", f"{folder}/data", "-o", options, "-l", f"{folder}/log", "-w", "start")
-        try:
-            yield f"postgresql://alvh@/postgres?host={folder}"
-        finally:
-            run(f"{binaries}/pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "-w", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _empty_postgres(url: str) -> None:
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -116,7 +38,7 @@ def url(request, tmp_path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/journal.db"
     found = request.getfixturevalue("postgres_url")
-    _empty_postgres(found)
+    empty_postgres(found)
     return found
 
 
@@ -128,7 +50,7 @@ def journal(request, tmp_path) -> Iterator[SqlJournal | MemoryJournal]:
     where = f"sqlite:///{tmp_path}/journal.db"
     if request.param == "postgresql":
         where = request.getfixturevalue("postgres_url")
-        _empty_postgres(where)
+        empty_postgres(where)
     with SqlJournal(where, identity=IDENTITY) as opened:
         yield opened
 
@@ -280,7 +202,7 @@ def test_what_was_written_is_there_after_reopening(url):
         assert second.last_step() == step(1)
         second.append_step(step(2))
         assert second.verify() == 3
-        assert second.count() == {"leg_events": 1, "intent_events": 0, "steps": 2}
+        assert second.count() == {"leg_events": 1, "intent_events": 0, "steps": 2, "prunings": 0}
 
 
 def test_many_steps_are_read_in_pages(url):
@@ -385,9 +307,9 @@ def test_a_row_that_was_changed_behind_its_back_is_found(url, damage):
 def test_a_newer_schema_is_refused(url):
     """REL-P7."""
     SqlJournal(url, identity=IDENTITY).close()
-    _without_triggers(url, "UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+    _without_triggers(url, "UPDATE meta SET value = '3' WHERE key = 'schema_version'")
     for options in ({"identity": IDENTITY}, {"read_only": True}):
-        with pytest.raises(ConfigError, match="has schema 2, this program reads 1"):
+        with pytest.raises(ConfigError, match="has schema 0003, this program knows up to 0002"):
             SqlJournal(url, **options)
 
 

@@ -9,6 +9,7 @@ import pytest
 from bot.errors import ConfigError
 from bot.model.market import Column, Columns, Metric, Observation, SeriesKey
 from bot.pipeline.history import History
+from bot.pipeline.history_place import HistoryPlace
 from bot.pipeline.stored_prices import with_stored_prices
 
 NOW_S = 1_700_006_400.0
@@ -39,7 +40,9 @@ def stored(path, rows):
 
 
 def read(path, columns=LIVE, look_back_s=86_400.0):
-    return with_stored_prices(columns, path, ["ETH", "BTC"], now_s=NOW_S, look_back_s=look_back_s)
+    return with_stored_prices(
+        columns, HistoryPlace(path=path), ["ETH", "BTC"], now_s=NOW_S, look_back_s=look_back_s
+    )
 
 
 def test_rows_of_a_run_come_before_what_is_live(tmp_path):
@@ -92,5 +95,5 @@ def test_the_file_stays_as_it_is_also_while_a_run_has_it_open(tmp_path):
 def test_a_file_that_is_no_history_is_refused_by_name(tmp_path):
     path = tmp_path / "h.sqlite"
     path.write_text("not a database, but long enough to be looked at as one")
-    with pytest.raises(ConfigError, match=r"h\.sqlite cannot be read"):
+    with pytest.raises(ConfigError, match=r"h\.sqlite cannot be used"):
         read(path)

@@ -1,0 +1,1 @@
+"""Revisions of the history, oldest first; alembic loads them by path."""
