@@ -5,7 +5,8 @@ import math
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ from bot.model.lp_position import DEFAULT_LOOK_BACK
 from bot.output import write_json
 
 if TYPE_CHECKING:
+    from bot.app.follow import Listener
     from bot.model.record import StepRecord
     from bot.settings import Settings
 
@@ -51,6 +53,9 @@ PollOption = Annotated[float, typer.Option(min=0.1, help="Seconds between looks,
 V3ManagerOption = Annotated[str | None, typer.Option(help="v3 position manager, with --rpc-url.")]
 V4ManagerOption = Annotated[str | None, typer.Option(help="v4 PositionManager, with --rpc-url.")]
 StateViewOption = Annotated[str | None, typer.Option(help="v4 StateView, with --rpc-url.")]
+DashboardOption = Annotated[
+    bool, typer.Option("--dashboard", help="Serve the dashboard beside it, in a process of its own.")
+]
 OnceOption = Annotated[bool, typer.Option("--once", help="One step, then stop.")]
 
 
@@ -118,6 +123,7 @@ def run(
     network: NetworkTableOption = None,
     once: OnceOption = False,
     record: RecordOption = None,
+    dashboard: DashboardOption = False,
     json_to: JsonOption = None,
 ) -> None:
     """Watch, decide and hedge; a dry run on paper unless --live is given."""
@@ -126,9 +132,8 @@ def run(
         from bot.app.live import refuse_real_money
 
         refuse_real_money(settings)
-        _watch(settings, mode="live", once=once, record=record, json_to=json_to)
-    else:
-        _watch(settings, mode="dry-run", once=once, record=record, json_to=json_to)
+    mode = "live" if live else "dry-run"
+    _watch(settings, mode=mode, once=once, record=record, json_to=json_to, dashboard=dashboard)
 
 
 def status(
@@ -195,6 +200,7 @@ def _watch(
     once: bool,
     record: Path | None,
     json_to: str | None,
+    dashboard: bool = False,
 ) -> None:
     """Print one line per step until a signal; a signal ends after the step that is under way."""
     from bot.app import live
@@ -204,11 +210,14 @@ def _watch(
     async def watch(listener: Listener) -> None:
         stop = _stop_at_signals()
         shown = False
-        async for step in live.run(settings, mode=mode, stop=stop, listener=listener, record=record):
-            _show_step(step, json_to, is_first=not shown)
-            shown = True
-            if once:
-                stop.set()
+        async with AsyncExitStack() as stack:
+            if dashboard:
+                await stack.enter_async_context(_dashboard(settings, mode=mode, listener=listener))
+            async for step in live.run(settings, mode=mode, stop=stop, listener=listener, record=record):
+                _show_step(step, json_to, is_first=not shown)
+                shown = True
+                if once:
+                    stop.set()
         err.print("stopped; everything decided so far is in the journal")
 
     with fill_progress(err) as progress:
@@ -218,6 +227,16 @@ def _watch(
             on_progress=progress,
         )
         asyncio.run(watch(listener))
+
+
+@asynccontextmanager
+async def _dashboard(settings: "Settings", *, mode: str, listener: "Listener") -> AsyncIterator[None]:
+    """Run the dashboard beside, and say where it is."""
+    from bot.app.dashboard_beside import dashboard_beside
+
+    async with dashboard_beside(settings, mode=mode, on_trouble=listener.on_trouble) as address:
+        err.print(f"dashboard: {address}", markup=False)
+        yield
 
 
 def _stop_at_signals() -> asyncio.Event:

@@ -9,11 +9,13 @@ from bot.model.hedge import LegStatus
 from bot.model.reasons import kind_of
 from bot.model.record import StepRecord
 from bot.model.tier import Quality, Reading, Tier
+from bot.simulation.report.beside_orders import beside_orders
 from bot.simulation.wording import order_words, perpetual_order_words
 
 _POINTS_KEPT = 3_000
 _READINGS_KEPT = 1_000
 _CHANGES_KEPT = 400
+_HEARTBEAT_POINT_S = 600.0
 _NOT_NEWS = frozenset({LegStatus.UNKNOWN, LegStatus.WAITING, LegStatus.PROPOSED})
 
 
@@ -66,6 +68,8 @@ class Past:
         now_s = record.decision.now_s
         position_usd = sum(record.exposure_value_usd.values())
         hedged_usd = position_usd + record.hedge_value_usd + record.cash_flow_usd
+        if self._thins(record):
+            self.points.pop()
         self.points.append(Point(now_s, record.spot_usd, position_usd, hedged_usd, tier_of(record)))
         for item in record.decision.readings:
             if item.quality is not Quality.ABSENT:
@@ -74,6 +78,12 @@ class Past:
         self.changes.extend(_changes(self._last, record))
         self._last = record
         self.steps += 1
+
+    def _thins(self, record: StepRecord) -> bool:
+        """Say whether the newest point makes room: of heartbeats one in ten minutes is enough to draw."""
+        if self._last is None or not self._last.is_heartbeat or len(self.points) < 2:
+            return False
+        return record.decision.now_s - self.points[-2].at_s < _HEARTBEAT_POINT_S
 
 
 def key_of(item: Reading) -> ReadingKey:
@@ -94,12 +104,8 @@ def _changes(last: StepRecord | None, record: StepRecord) -> Iterator[Change]:
     for traded in record.perpetuals:
         if traded.status not in _NOT_NEWS:
             yield Change(traded.at_s, "order", f"Perpetual: {perpetual_order_words(traded)}")
-    for moved in record.account_orders:
-        words = f"{moved.order.action} {moved.order.subject}: {moved.status}"
-        yield Change(moved.at_s, "order", f"{words}{f', {moved.because}' if moved.because else ''}")
-    for bought in record.covers:
-        words = f"Cover of {bought.order.product.name}: {bought.status}"
-        yield Change(bought.at_s, "order", f"{words}{f', {bought.because}' if bought.because else ''}")
+    for beside in beside_orders(record.account_orders, record.covers):
+        yield Change(beside.at_s, "order", beside.words)
     if last is None:
         return
     before = {kind_of(item) for item in last.decision.holds}

@@ -84,7 +84,7 @@ __all__ = [
 
 DEFAULT_CONFIG = Path("alvh.toml")
 _SECRET = re.compile(
-    r"(^|\.)(\w*(url|urls|key|secret|password))(\.|$)|^chains?(\.\d+)?$"
+    r"(^|\.)(\w*(url|urls|key|secret|password|token))(\.|$)|^chains?(\.\d+)?$"
 )  # a chain may be a bare URL
 
 

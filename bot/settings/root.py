@@ -18,6 +18,7 @@ from bot.errors import ConfigError
 from bot.model.base_layers import BaseHoldings
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings, base_holdings
 from bot.settings.chains import ChainSettings
+from bot.settings.dashboard import DashboardSettings
 from bot.settings.derive import DeriveSettings
 from bot.settings.exit import ExitSettings
 from bot.settings.indicative import IndicativeSettings
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     exit: ExitSettings = ExitSettings()
     web: WebSettings = WebSettings()
     alerts: AlertSettings = AlertSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     signer: SignerSettings = SignerSettings()
     execution: ExecutionSettings = ExecutionSettings()
     policy: PolicySettings = PolicySettings()
