@@ -30,7 +30,7 @@ Figure = dict[str, Any]
 def timeline(points: Sequence[Point], underlying: str) -> Figure:
     """Return the book's value with and without hedge, the price, and the tier as a band below."""
     figure = make_subplots(
-        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.5, 0.28, 0.22]
+        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.44, 0.26, 0.30]
     )
     times_s = np.array([item.at_s for item in points])
     for name, values, colour in (
@@ -53,7 +53,7 @@ def timeline(points: Sequence[Point], underlying: str) -> Figure:
         col=1,
     )
     figure.update_xaxes(title_text="time, UTC", row=3, col=1)
-    return _plain(styled(figure, height=460))
+    return _plain(styled(figure, height=520))
 
 
 def payoff(view: Payoff, underlying: str) -> Figure:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from bot.dashboard.past import ReadingKey, ReadingPoint, key_of
 from bot.dashboard.snapshot import Snapshot
 from bot.model.tier import Family, FamilyVote, Quality, Reading, RuleFinding
@@ -27,7 +29,7 @@ class SignalRow:
     reading: Reading
     key: ReadingKey
     quality_words: str
-    spark: str  # points of an SVG polyline; "" with less than two
+    spark: Markup  # points of an SVG polyline; "" with less than two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +92,15 @@ def _rank(item: Reading) -> tuple[float, int, str]:
     return -item.score if item.counts else 1.0, int(item.signal[1:]), item.subject
 
 
-def spark(scores: Sequence[float]) -> str:
+def spark(scores: Sequence[float]) -> Markup:
     """Return the points of a line of scores in [0, 1], the newest at the right; unknown ones are left out."""
     known = [value for value in scores if math.isfinite(value)][-_SPARK_POINTS:]
     if len(known) < 2:
-        return ""
+        return Markup()
     step = (SPARK_WIDTH - 2.0 * _SPARK_MARGIN) / (len(known) - 1)
     room = SPARK_HEIGHT - 2.0 * _SPARK_MARGIN
-    return " ".join(
+    points = " ".join(
         f"{_SPARK_MARGIN + step * i:.1f},{_SPARK_MARGIN + room * (1.0 - min(max(value, 0.0), 1.0)):.1f}"
         for i, value in enumerate(known)
     )
+    return Markup(points)  # noqa: S704 - numbers of ours, longer than a text of a stranger may be

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ _FILES = {
     "icon.svg": "image/svg+xml",
 }
 _PLOTLY = "plotly.min.js"
+# plotly puts the styles of its maps into the page unless an element of this name is there. No page has a map,
+# and no page takes styles that do not stand in its own file.
+_OWN_STYLE = re.compile(rb'getElementById\("([0-9a-f]{64})"\)')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +51,20 @@ class Site:
     files: Mapping[str, StaticFile] = field(default_factory=lambda: static_files())
     templates: Environment = field(default_factory=lambda: environment())
     version: str = field(init=False)  # of the files: a new one is a new address
+    plotly_ids: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         digest = hashlib.sha256(b"".join(item.body for item in self.files.values()))
         self.version = digest.hexdigest()[:12]
+        self.plotly_ids = tuple(map(bytes.decode, _OWN_STYLE.findall(self.files[_PLOTLY].body)))
 
     def render(self, template: str, **values: Any) -> str:
         return self.templates.get_template(template).render(
-            place=self.desk.place, static=f"/static/{self.version}", program=__version__, **values
+            place=self.desk.place,
+            static=f"/static/{self.version}",
+            plotly_ids=self.plotly_ids,
+            program=__version__,
+            **values,
         )
 
 
