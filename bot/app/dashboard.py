@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import socket
 import ssl
 import stat
 from collections.abc import AsyncIterator
@@ -19,7 +20,7 @@ from bot.dashboard.site import Site
 from bot.errors import ConfigError
 from bot.settings import Settings
 
-_TOKEN_FILE = "dashboard-token"
+_KEPT_IN = "dashboard-token"
 _LEAST_TOKEN = 20
 _OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
@@ -43,7 +44,7 @@ def token_of(settings: Settings) -> tuple[str, Path | None]:
     path = settings.dashboard.token_file
     if path is not None:
         return _read_token(path), path
-    path = settings.state_dir / _TOKEN_FILE
+    path = settings.state_dir / _KEPT_IN
     try:
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -67,8 +68,8 @@ def _read_token(path: Path) -> str:
         raise ConfigError(f"dashboard token {path} cannot be read: {why}") from None
     if len(token) < _LEAST_TOKEN:
         raise ConfigError(
-            f"dashboard token {path} has {len(token)} characters, it needs {_LEAST_TOKEN} or more; delete the "
-            "file and a new one is made"
+            f"dashboard token {path} has {len(token)} characters, it needs {_LEAST_TOKEN} or more; delete "
+            "the file and a new one is made"
         )
     return token
 
@@ -97,7 +98,8 @@ async def serve(settings: Settings, *, mode: str, port: int | None = None) -> As
             yield Served(url=url, sign_in=sign_in, token_file=path, site=site, connections=connections)
     except OSError as error:
         raise ConfigError(
-            f"the dashboard cannot listen on {own.host} port {wanted}: {error.strerror}; name another with --port"
+            f"the dashboard cannot listen on {own.host} port {wanted}: {error.strerror}; "
+            "name another with --port"
         ) from None
     finally:
         watch.cancel()
@@ -119,8 +121,6 @@ def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
 
 
 def _free_port(host: str) -> int:
-    import socket
-
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.bind((host, 0))
@@ -134,5 +134,3 @@ def _as_hosts(host: str) -> tuple[str, ...]:
 
 def _host_in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-

@@ -45,7 +45,7 @@ async def dashboard_beside(
 
 
 async def _address(process: asyncio.subprocess.Process) -> str:
-    """Return what the process says once it serves. Raises ConfigError with its own words where it does not."""
+    """Return what the process says once it serves. Raises ConfigError with its own words otherwise."""
     line = b""
     if process.stdout is not None:
         with suppress(TimeoutError):

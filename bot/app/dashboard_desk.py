@@ -1,7 +1,8 @@
 """What the dashboard reads, without a right to write: journal, history, alert state, reports, the pause.
 
-A thread looks every half second and reads only what is new; pages get the newest look from memory, so that no
-number of readers reaches the database. The one thing that is written is the pause, the file of ``alvh pause``.
+A thread looks every half second and reads only what is new; pages get the newest look from memory, so that
+no number of readers reaches the database. The one thing that is written is the pause, the file of
+``alvh pause``.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ _PAST_S = 30.0 * DAY_S  # that the charts show
 _RARELY_S = 5.0  # between looks at what changes seldom: reports, disk
 _TITLE = re.compile(rb"<title>([^<]{1,300})</title>", re.IGNORECASE)
 _TITLE_WITHIN = 4_096
+_FORMS = ("*.html", "*.json", "*/*.html", "*/*.json")
 _MOST_REPORTS = 200
 _MOST_REPORT_BYTES = 64 * 1_024 * 1_024
 _MOST_ALERT_BYTES = 1_000_000
@@ -134,7 +136,7 @@ class JournalDesk:
         if rows == self._rows:
             return found
         if rows.get("steps") != self._rows.get("steps"):
-            found = replace(found, **_steps(journal, self._after))
+            found = _with_steps(found, journal, self._after)
         return replace(found, orders=JournalOrders.of(journal), intents=journal.intents())
 
     def _read_rarely(self) -> tuple[float, int, tuple[ReportFile, ...]]:
@@ -209,11 +211,11 @@ def open_desk(settings: Settings, *, mode: str) -> JournalDesk:
     return JournalDesk(settings, mode=mode, place=place)
 
 
-def _steps(journal: SqlJournal, after: StepRecord | None) -> dict[str, object]:
-    """Return the records that are new, the newest, and the newest that is no heartbeat."""
+def _with_steps(read: _Read, journal: SqlJournal, after: StepRecord | None) -> _Read:
+    """Return it with the records that are new, the newest, and the newest that is no heartbeat."""
     last = journal.last_step()
     if last is None:
-        return {}
+        return read
     if after is None:
         fresh = list(journal.steps(since_s=last.decision.now_s - _PAST_S, full=True))
     else:
@@ -222,7 +224,7 @@ def _steps(journal: SqlJournal, after: StepRecord | None) -> dict[str, object]:
     if fresh and fresh[-1].sequence < last.sequence:
         fresh.append(last)
     full = journal.step_until(full=True)
-    return {"fresh": tuple(fresh or [last]), "last": last, "full": full or last}
+    return replace(read, fresh=tuple(fresh), last=last, full=full or last)
 
 
 def _asked(desk: OrdersDesk) -> tuple[str, ...]:
@@ -260,7 +262,7 @@ def _free_bytes(folder: Path) -> int:
 def _reports(folder: Path) -> tuple[ReportFile, ...]:
     """Return the reports and results below a folder, the newest first; links are left out."""
     try:
-        paths = [*folder.glob("*.html"), *folder.glob("*.json"), *folder.glob("*/*.html"), *folder.glob("*/*.json")]
+        paths = [path for form in _FORMS for path in folder.glob(form)]
         found = [_report(folder, path) for path in paths if path.is_file() and not path.is_symlink()]
     except OSError:
         return ()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from aiohttp.web_exceptions import HTTPException
 
 from bot.dashboard import guard, pages
@@ -25,6 +26,7 @@ _WORDS = {
     415: "Only a form of this page is taken here.",
     503: "This could not be done.",
 }
+_UNCONFIRMED = "This confirmation was used, is too old, or was never asked for."
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -58,7 +60,7 @@ async def _timed(request: web.Request, handler: Handler) -> web.StreamResponse:
             connection.wait_for_head()
 
 
-def _designed(site: Site) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def _designed(site: Site) -> Middleware:
     """Make every refusal a page of ours, in plain words."""
 
     @web.middleware
@@ -86,7 +88,7 @@ def _problem(site: Site, error: HTTPException) -> web.Response:
     return answer
 
 
-def _guarded(hosts: frozenset[str]) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def _guarded(hosts: frozenset[str]) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         refusal = guard.refusal_of(request.method, request.headers, hosts)
@@ -112,8 +114,8 @@ def _checked(site: Site, route: Route) -> Handler:
             await _read_form(request)
         if route.needs is Needs.CONFIRMED:
             nonce = str((await request.post()).get("nonce", ""))
-            if not site.access.redeem(session, route.path.strip("/"), nonce):
-                raise web.HTTPForbidden(text="This confirmation was used, is too old, or was never asked for.")
+            if not site.access.redeem(request[pages.SESSION], route.path.strip("/"), nonce):
+                raise web.HTTPForbidden(text=_UNCONFIRMED)
         return await route.handler(site, request)
 
     return handler

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bot.dashboard.past import Change
-from bot.dashboard.shown import duration
+from bot.dashboard.shown import duration, signal_name
 from bot.dashboard.snapshot import Place, Snapshot
+from bot.model.base_layers import Proposal
 from bot.model.hedge import HeldHedge, Layer, LegOutcome, Side
 from bot.model.record import StepRecord
 from bot.model.tier import Quality
@@ -88,9 +89,7 @@ class Worth:
 
 def bars(record: StepRecord) -> list[Bar]:
     """Return each layer of each group, held against wanted."""
-    return [
-        _bar(group.group, view) for group in record.decision.groups for view in layers_of((group,))
-    ]
+    return [_bar(group.group, view) for group in record.decision.groups for view in layers_of((group,))]
 
 
 def _bar(group: str, item: LayerView) -> Bar:
@@ -184,16 +183,22 @@ def _dates(seen: Snapshot, record: StepRecord) -> Iterator[Coming]:
     now_s = record.decision.now_s
     said = (seen.full or record).decision
     for item in said.proposals:
-        words = f"{item.action} {item.subject}: {item.because}"
-        at_s = item.due_s if math.isfinite(item.due_s) else math.inf
-        yield Coming(at_s=at_s, what=f"Proposal {item.rule}", words=words, urgency=_urgency(at_s, now_s))
+        if math.isfinite(item.due_s):
+            words = f"{item.action} {item.subject}, see the proposals"
+            urgency = _urgency(item.due_s, now_s)
+            yield Coming(at_s=item.due_s, what=f"Proposal {item.rule}", words=words, urgency=urgency)
     warming: dict[str, float] = {}
     for reading in said.readings:
         if reading.quality is Quality.WARMING and math.isfinite(reading.warm_at_s):
-            name = f"{reading.signal} {reading.name.replace('_', ' ')}"
+            name = f"{reading.signal} {signal_name(reading.name)}"
             warming[name] = max(warming.get(name, 0.0), reading.warm_at_s)
     for name, at_s in warming.items():
         yield Coming(at_s=at_s, what="Signal", words=f"{name} has history enough to vote", urgency="")
+
+
+def proposals(seen: Snapshot) -> tuple[Proposal, ...]:
+    """Return what the base layers want done, the most urgent first; it waits for a person."""
+    return seen.full.decision.proposals if seen.full is not None else ()
 
 
 def _waits(record: StepRecord) -> Iterator[Coming]:

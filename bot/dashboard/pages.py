@@ -1,4 +1,4 @@
-"""The handlers: each reads the newest look, makes one page of it, and changes nothing but where it says so."""
+"""The handlers: each reads the newest look and makes one page of it. What changes anything says so."""
 
 import asyncio
 import math
@@ -8,21 +8,24 @@ from typing import Any
 from aiohttp import web
 from multidict import MultiMapping
 
-from bot.dashboard import charts, guard, positions as held, signals as read, states
+from bot.dashboard import charts, guard, states
 from bot.dashboard import orders as made
 from bot.dashboard import overview as first
+from bot.dashboard import positions as held
+from bot.dashboard import signals as read
+from bot.dashboard.access import Session
 from bot.dashboard.past import ReadingKey
 from bot.dashboard.site import Site
 from bot.dashboard.snapshot import ReportFile, Snapshot
 from bot.errors import ConfigError
 
 _LOOKED = "alvh_looked"  # when the last visit ended and this one began
+_LOOKED_KEPT_S = 90 * 86_400
 _VISIT_S = 600.0  # without a page: a new visit
 _LOOKED_TEXT = re.compile(r"(\d{1,11})\.(\d{1,11})")
 _WHY_LENGTH = 200
 _MOST_PAGES = 1_000
-SESSION = web.RequestKey("session", object)
-"""The session of a request that has one."""
+SESSION = web.RequestKey("session", Session)  # of a request that has one
 
 
 async def overview(site: Site, request: web.Request) -> web.StreamResponse:
@@ -41,6 +44,7 @@ async def overview(site: Site, request: web.Request) -> web.StreamResponse:
             "changes": rows,
             "new_changes": many,
             "coming": first.coming(seen, record),
+            "proposals": first.proposals(seen),
             "chains": first.chains(site.desk.place, seen, record),
             "sources_live": live,
             "sources_all": configured,
@@ -48,7 +52,9 @@ async def overview(site: Site, request: web.Request) -> web.StreamResponse:
             "points": len(seen.past.points),
         }
     answer = _page(site, request, "overview.html", seen, title="Overview", **values)
-    answer.set_cookie(_LOOKED, looked, httponly=True, samesite="Strict", secure=site.secure, max_age=90 * 86_400)
+    answer.set_cookie(
+        _LOOKED, looked, httponly=True, samesite="Strict", secure=site.secure, max_age=_LOOKED_KEPT_S
+    )
     return answer
 
 
@@ -175,7 +181,7 @@ async def leave(site: Site, request: web.Request) -> web.StreamResponse:
     return answer
 
 
-async def ask_token(site: Site, request: web.Request) -> web.StreamResponse:
+async def ask_token(site: Site, _: web.Request) -> web.StreamResponse:
     return _token_page(site, status=200)
 
 
@@ -197,7 +203,8 @@ async def static(site: Site, request: web.Request) -> web.StreamResponse:
     if found is None or request.match_info["version"] != site.version:
         raise web.HTTPNotFound
     packs = "gzip" in request.headers.get("Accept-Encoding", "")
-    answer = web.Response(body=found.packed if packs else found.body, content_type=found.kind, charset="utf-8")
+    body = found.packed if packs else found.body
+    answer = web.Response(body=body, content_type=found.kind, charset="utf-8")
     answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     answer.headers["Vary"] = "Accept-Encoding"
     if packs:

@@ -96,7 +96,6 @@ def tier_of(record: StepRecord) -> Tier:
 
 
 def _changes(last: StepRecord | None, record: StepRecord) -> Iterator[Change]:
-    now_s = record.decision.now_s
     yield from _tier_changes(last, record)
     for outcome in record.outcomes:
         if outcome.status not in _NOT_NEWS:
@@ -106,8 +105,12 @@ def _changes(last: StepRecord | None, record: StepRecord) -> Iterator[Change]:
             yield Change(traded.at_s, "order", f"Perpetual: {perpetual_order_words(traded)}")
     for beside in beside_orders(record.account_orders, record.covers):
         yield Change(beside.at_s, "order", beside.words)
-    if last is None:
-        return
+    if last is not None:
+        yield from _hold_changes(last, record)
+
+
+def _hold_changes(last: StepRecord, record: StepRecord) -> Iterator[Change]:
+    now_s = record.decision.now_s
     before = {kind_of(item) for item in last.decision.holds}
     after = {kind_of(item) for item in record.decision.holds}
     for hold in record.decision.holds:
@@ -131,6 +134,4 @@ def _tier_changes(last: StepRecord | None, record: StepRecord) -> Iterator[Chang
     for item in record.decision.protocols:
         was = known.get(item.protocol)
         if was is not None and was is not item.tier:
-            yield Change(
-                now_s, "protocol", f"{item.protocol}: {was.name} to {item.tier.name}", item.tier
-            )
+            yield Change(now_s, "protocol", f"{item.protocol}: {was.name} to {item.tier.name}", item.tier)

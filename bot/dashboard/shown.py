@@ -1,4 +1,4 @@
-"""How values are written on the pages: numbers, times, addresses, and text that a stranger may have chosen."""
+"""How values are written on the pages: numbers, times, addresses, and text that a stranger may choose."""
 
 import math
 import re
@@ -7,14 +7,21 @@ from typing import Any
 from markupsafe import Markup
 
 from bot.model.units import DAY_S, HOUR_S, MINUTE_S, iso_utc
-from bot.simulation.wording import UNKNOWN
+from bot.simulation.wording import UNKNOWN, percent
 
 _LONGEST = 600  # characters of any one text: a name that comes from a chain may be of a megabyte
 # Controls, and what turns the direction of text: a name could make the words around it say something else.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
+_INITIALS = frozenset({"iv", "rsi", "macd", "mev", "reer", "tvl"})
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
+
+_COPY = Markup(
+    '<button type="button" class="copy" data-copy="{}" aria-label="Copy {}"><svg viewBox="0 0 16 16" '
+    'aria-hidden="true"><rect x="5" y="5" width="9" height="9" rx="2"/><path d="M11 2H4a2 2 0 0 0-2 2v7"/>'
+    '<path class="done" d="m7 9.6 2 2 3-3.6"/></svg></button>'
+)
 
 
 def plain(value: Any) -> Any:
@@ -35,6 +42,22 @@ def number(value: float, digits: int = 2) -> str:
     if math.isinf(value):
         return "∞" if value > 0.0 else "-∞"
     return f"{value:,.{digits}f}"
+
+
+def figure(value: float, unit: str = "") -> str:
+    """Return a number with as many digits as tell something; a fraction as percent."""
+    if not math.isfinite(value):
+        return number(value)
+    if unit == "fraction":
+        return percent(value)
+    digits = 0 if abs(value) >= 1_000.0 else 2 if abs(value) >= 1.0 else 3
+    text = f"{value:,.{digits}f}"
+    return text.removeprefix("-") if not text.strip("-0.,") else text
+
+
+def signal_name(name: str) -> str:
+    """Return a signal's name as people write it: ``IV percentile``."""
+    return " ".join(word.upper() if word in _INITIALS else word for word in name.split("_"))
 
 
 def signed(value: float, digits: int = 2) -> str:
@@ -89,6 +112,4 @@ def explorer_link(tx_hash: str, explorer: str) -> Markup:
 
 
 def copy_button(text: str) -> Markup:
-    return Markup(
-        '<button type="button" class="copy" data-copy="{}" aria-label="Copy {}">⧉</button>'
-    ).format(plain(text), plain(short(text)))
+    return _COPY.format(plain(text), plain(short(text)))

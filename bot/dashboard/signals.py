@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bot.dashboard.past import ReadingKey, ReadingPoint, key_of
+from bot.dashboard.shown import signal_name
 from bot.dashboard.snapshot import Snapshot
 from bot.model.tier import Family, FamilyVote, Quality, Reading, RuleFinding
 
@@ -49,11 +50,11 @@ def families(seen: Snapshot) -> list[FamilyView]:
     found = []
     for family in Family:
         mine = [
-            item
-            for item in decision.readings
-            if item.family is family and item.quality is not Quality.ABSENT
+            item for item in decision.readings if item.family is family and item.quality is not Quality.ABSENT
         ]
-        votes = [(item.group, vote) for item in decision.groups for vote in item.votes if vote.family is family]
+        votes = [
+            (item.group, vote) for item in decision.groups for vote in item.votes if vote.family is family
+        ]
         rows = tuple(_row(item, seen) for item in sorted(mine, key=_rank))
         found.append(FamilyView(family=family, votes=tuple(votes), rows=rows))
     return found
@@ -63,7 +64,7 @@ def absent(seen: Snapshot) -> list[str]:
     """Return the signals that no source is configured for."""
     readings = seen.full.decision.readings if seen.full is not None else ()
     there = {item.signal for item in readings if item.quality is not Quality.ABSENT}
-    names = {f"{item.signal} {item.name.replace('_', ' ')}" for item in readings if item.signal not in there}
+    names = {f"{item.signal} {signal_name(item.name)}" for item in readings if item.signal not in there}
     return sorted(names, key=lambda name: (len(name.split()[0]), name))
 
 

@@ -93,6 +93,8 @@ def environment() -> Environment:
         usd=usd,
         percent=percent,
         number=shown.number,
+        figure=shown.figure,
+        signal_name=shown.signal_name,
         signed=shown.signed,
         duration=shown.duration,
         when=shown.when,

@@ -102,15 +102,17 @@ def _trust(place: Place, seen: Snapshot) -> Iterator[Notice]:
             )
         return
     if not seen.running:
+        signs = place.mode in ("live", "demo")
+        meanwhile = "Held hedges stay on chain and nobody manages them" if signs else "Nothing is watched"
         text = (
-            f"No {place.mode} bot is running: this is its last record, of {when(seen.last.decision.now_s)} UTC. "
-            "Held hedges stay on chain and nobody manages them meanwhile."
+            f"No {place.mode} bot is running: this is its last record, of {when(seen.last.decision.now_s)} "
+            f"UTC. {meanwhile} meanwhile."
         )
         yield Notice(kind="stop" if seen.held else "warn", word="NOT RUNNING", text=text)
         return
     silent_s = seen.looked_at_s - seen.written_at_s
     if silent_s > max(60.0, _SILENT_STEPS * place.poll_s):
-        text = f"The last step was written {duration(silent_s)} ago: the node may be down, or the chain stands."
+        text = f"The last step was written {duration(silent_s)} ago: node or chain may stand still."
         yield Notice(kind="warn", word="STALE", text=text, command=f"{place.command} doctor")
 
 
@@ -133,8 +135,8 @@ def _degraded(seen: Snapshot) -> Iterator[Notice]:
     for group in seen.last.decision.groups:
         if group.degraded:
             text = (
-                f"{group.group}: too few live sources for {', '.join(group.degraded)}. Its protection is kept "
-                "at GUARDED or above, and what these signals would warn of is not seen."
+                f"{group.group}: too few live sources for {', '.join(group.degraded)}. Its protection is "
+                "kept at GUARDED or above, and what these signals would warn of is not seen."
             )
             yield Notice(kind="warn", word="DEGRADED", text=text)
 
@@ -145,8 +147,8 @@ def _waiting(seen: Snapshot) -> Iterator[Notice]:
     proposed = [item for item in seen.last.outcomes if item.status is LegStatus.PROPOSED]
     if proposed:
         text = (
-            f"{len(proposed)} order{'s wait' if len(proposed) > 1 else ' waits'} for signatures of the Safe's "
-            "owners. Its budget is reserved until then."
+            f"{len(proposed)} order{'s wait' if len(proposed) > 1 else ' waits'} for signatures of the "
+            "Safe's owners. Its budget is reserved until then."
         )
         yield Notice(kind="warn", word="SIGNATURES WANTED", text=text)
     if seen.asked:

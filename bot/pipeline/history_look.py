@@ -34,7 +34,7 @@ def look_at_history(path: Path, *, gaps: int = 20) -> HistoryLook:
     try:
         url = f"file:{quote(str(path.absolute()))}?mode=ro"
         with closing(sqlite3.connect(url, uri=True, timeout=_BUSY_S)) as connection:
-            heads = [Block(**_named(row)) for row in connection.execute(_HEADS)]
+            heads = [_block(*row) for row in connection.execute(_HEADS)]
             return HistoryLook(
                 heads={item.chain_id: item for item in heads},
                 gaps=tuple(Gap(*row) for row in connection.execute(_GAPS, (gaps,)))[::-1],
@@ -44,6 +44,7 @@ def look_at_history(path: Path, *, gaps: int = 20) -> HistoryLook:
         raise TransientError(f"history {path} cannot be read: {error}") from None
 
 
-def _named(row: tuple[int, int, str, str, int]) -> dict[str, int | str]:
-    names = ("chain_id", "number", "hash", "parent_hash", "timestamp_s")
-    return dict(zip(names, row, strict=True))
+def _block(chain_id: int, number: int, block_hash: str, parent_hash: str, timestamp_s: int) -> Block:
+    return Block(
+        chain_id=chain_id, number=number, hash=block_hash, parent_hash=parent_hash, timestamp_s=timestamp_s
+    )

@@ -65,6 +65,4 @@ def heartbeat(record: StepRecord) -> StepRecord:
     )
     decision = replace(record.decision, readings=(), groups=groups, protocols=protocols, findings=())
     decision = replace(decision, proposals=())
-    return replace(
-        record, decision=decision, is_heartbeat=True, exposures=(), held=(), held_perpetuals=()
-    )
+    return replace(record, decision=decision, is_heartbeat=True, exposures=(), held=(), held_perpetuals=())

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -25,7 +26,7 @@ class DashboardSettings(Part):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     reports: Path | None = None  # folder of reports to list; none: reports in state_dir
-    explorers: dict[int, str] = {}  # chain id -> address of its explorer, to which hashes are linked
+    explorers: Mapping[int, str] = Field(default_factory=dict)  # chain id -> address; hashes link to it
 
     @property
     def is_loopback(self) -> bool:
@@ -65,7 +66,5 @@ class DashboardSettings(Part):
         for chain_id, url in self.explorers.items():
             parts = urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-                raise ValueError(
-                    f"explorers.{chain_id} must be like https://etherscan.io, was {url[:60]!r}"
-                )
+                raise ValueError(f"explorers.{chain_id} must be like https://etherscan.io, was {url[:60]!r}")
         return self

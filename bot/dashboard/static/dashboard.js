@@ -74,7 +74,7 @@ async function draw(chart) {
     if (!answer.ok) return;
     const figure = await answer.json();
     const narrow = plot.clientWidth < 520;
-    if (narrow) figure.layout.margin = { l: 46, r: 6, t: 8, b: 40 };
+    if (narrow) figure.layout.margin = { l: 58, r: 6, t: 8, b: 40 };
     figure.layout.height = figure.layout.height || 400;
     await Plotly.react(plot, figure.data, figure.layout, { displayModeBar: false, responsive: true });
   } catch {
@@ -113,11 +113,11 @@ function arrived() {
 async function copy(button) {
   try {
     await navigator.clipboard.writeText(button.dataset.copy);
-    button.textContent = "✓";
+    button.classList.add("copied");
+    setTimeout(() => button.classList.remove("copied"), 1200);
   } catch {
-    button.textContent = "✗";
+    button.title = "The browser does not let a page copy here";
   }
-  setTimeout(() => { button.textContent = "⧉"; }, 1200);
 }
 
 function signInByAddress() {
