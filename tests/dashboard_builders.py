@@ -3,11 +3,15 @@
 import asyncio
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 from bot.app.dashboard import Served, serve
 from bot.model.intent import IntentEvent, IntentState
@@ -15,6 +19,7 @@ from bot.model.record import StepRecord
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.settings import Settings, load_settings
 
+T = TypeVar("T")
 CHAIN = 31337
 TOKEN = "a-token-that-tests-know-0123456789"
 CONFIG = """\
@@ -52,6 +57,9 @@ def write_steps(journal: SqlJournal, records: Sequence[StepRecord], *, mode: str
             for event in life_of(outcome.leg.key, outcome.at_s, record.sequence * 8 + number, tx_hash):
                 journal.append_intent(event)
             journal.close_leg(replace(outcome, tx_hash=tx_hash))
+        for traded in record.perpetuals:
+            journal.open_perpetual(traded.order, at_s=traded.at_s)
+            journal.close_perpetual(traded)
         journal.append_step(replace(record, mode=mode))
 
 
@@ -109,6 +117,68 @@ def serving(settings: Settings, *, mode: str = "dry-run") -> Iterator[Running]:
         loop.call_soon_threadsafe(stop.set)
         thread.join(10.0)
         loop.close()
+
+
+def in_a_thread(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end; playwright has a loop in the thread of the tests."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back for one request."""
+
+    status: int
+    headers: HTTPMessage
+    text: str
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """Name and value of each cookie that was set."""
+        pairs = [item.partition(";")[0].partition("=") for item in self.headers.get_all("Set-Cookie", [])]
+        return {name: value for name, _, value in pairs}
+
+
+def ask(
+    url: str,
+    path: str = "/",
+    *,
+    method: str = "GET",
+    headers: Sequence[tuple[str, str]] = (),
+    form: dict[str, str] | None = None,
+    body: bytes | None = None,
+) -> Answer:
+    """Ask with exactly these headers, a form's own and a Host that is right unless another is given."""
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=10.0)
+    given = list(headers)
+    if not any(name == "Host" for name, _ in given):
+        given.append(("Host", parts.netloc))
+    if form is not None:
+        body = urlencode(form).encode()
+        given += [("Content-Type", "application/x-www-form-urlencoded"), ("Origin", f"http://{parts.netloc}")]
+    connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+    for name, value in given:
+        connection.putheader(name, value)
+    if body is not None and not any(name == "Content-Length" for name, _ in given):
+        connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body)
+    try:
+        answer = connection.getresponse()
+        return Answer(
+            status=answer.status, headers=answer.headers, text=answer.read().decode("utf-8", "replace")
+        )
+    finally:
+        connection.close()
+
+
+def signed_in(url: str) -> tuple[str, str]:
+    """Return the header of a session that the token opened."""
+    answer = ask(url, "/login", method="POST", form={"token": TOKEN})
+    assert answer.status == 303, answer
+    name, value = next(iter(answer.cookies.items()))
+    return "Cookie", f"{name}={value}"
 
 
 def screenshots_folder(fallback: Path) -> Path:

@@ -142,7 +142,7 @@ def _label_break_evens(figure: go.Figure, view: Payoff) -> None:
 
 
 def _plain(figure: go.Figure) -> Figure:
-    """Return data and layout alone: the template would be most of the bytes, and the page has its own look."""
+    """Return data and layout alone: the template would be most of the bytes; the page has its own look."""
     found = figure.to_plotly_json()
     found["layout"].pop("template", None)
     return {"data": found["data"], "layout": found["layout"]}

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from bot.errors import InvariantError
@@ -75,6 +76,11 @@ class Connection(RequestHandler):
         self._stop_timer()
         self._connections.closed(self)
         super().connection_lost(exc)
+
+    def log_exception(self, *words: Any, **more: Any) -> None:
+        """Leave out what a request that cannot be read caused: anybody could fill the log with it."""
+        if not isinstance(more.get("exc_info"), HttpProcessingError):
+            super().log_exception(*words, **more)
 
     def wait_for_head(self) -> None:
         """Begin to wait for the next request."""
