@@ -5,7 +5,8 @@ import math
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ from bot.model.lp_position import DEFAULT_LOOK_BACK
 from bot.output import write_json
 
 if TYPE_CHECKING:
+    from bot.app.follow import Listener
     from bot.model.record import StepRecord
     from bot.settings import Settings
 
@@ -56,6 +58,9 @@ MetricsOption = Annotated[
     typer.Option("--metrics", metavar="PORT", min=1, max=65_535, help="Serve /metrics, /health."),
 ]
 LogFileOption = Annotated[Path | None, typer.Option("--log-file", help="Write JSON lines to this file.")]
+DashboardOption = Annotated[
+    bool, typer.Option("--dashboard", help="Serve the dashboard beside it, in a process of its own.")
+]
 OnceOption = Annotated[bool, typer.Option("--once", help="One step, then stop.")]
 
 
@@ -127,6 +132,7 @@ def run(
     record: RecordOption = None,
     metrics: MetricsOption = None,
     log_file: LogFileOption = None,
+    dashboard: DashboardOption = False,
     json_to: JsonOption = None,
 ) -> None:
     """Watch, decide and hedge: on paper, unless --live is given."""
@@ -135,9 +141,8 @@ def run(
         from bot.app.live import refuse_real_money
 
         refuse_real_money(settings)
-        _watch(settings, mode="live", once=once, record=record, json_to=json_to)
-    else:
-        _watch(settings, mode="dry-run", once=once, record=record, json_to=json_to)
+    mode = "live" if live else "dry-run"
+    _watch(settings, mode=mode, once=once, record=record, json_to=json_to, dashboard=dashboard)
 
 
 def status(
@@ -222,6 +227,7 @@ def _watch(
     once: bool,
     record: Path | None,
     json_to: str | None,
+    dashboard: bool = False,
 ) -> None:
     """Print one line per step until a signal; a signal ends after the step that is under way."""
     from bot.app import live
@@ -231,11 +237,14 @@ def _watch(
     async def watch(listener: Listener) -> None:
         stop = stop_at_signals()
         shown = False
-        async for step in live.run(settings, mode=mode, stop=stop, listener=listener, record=record):
-            _show_step(step, json_to, is_first=not shown)
-            shown = True
-            if once:
-                stop.set()
+        async with AsyncExitStack() as stack:
+            if dashboard:
+                await stack.enter_async_context(_dashboard(settings, mode=mode, listener=listener))
+            async for step in live.run(settings, mode=mode, stop=stop, listener=listener, record=record):
+                _show_step(step, json_to, is_first=not shown)
+                shown = True
+                if once:
+                    stop.set()
         err.print("stopped; everything decided so far is in the journal")
 
     with fill_progress(err) as progress:
@@ -245,6 +254,16 @@ def _watch(
             on_progress=progress,
         )
         asyncio.run(watch(listener))
+
+
+@asynccontextmanager
+async def _dashboard(settings: "Settings", *, mode: str, listener: "Listener") -> AsyncIterator[None]:
+    """Run the dashboard beside, and say where it is."""
+    from bot.app.dashboard_beside import dashboard_beside
+
+    async with dashboard_beside(settings, mode=mode, on_trouble=listener.on_trouble) as address:
+        err.print(f"dashboard: {address}", markup=False)
+        yield
 
 
 def stop_at_signals() -> asyncio.Event:

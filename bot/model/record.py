@@ -7,8 +7,18 @@ from dataclasses import dataclass, field
 from bot.model.account_order import AccountOutcome
 from bot.model.base_layers import Proposal
 from bot.model.cover import CoverOutcome
-from bot.model.hedge import CondorOrder, HedgePlan, Instrument, Layer, LayerTarget, LegOutcome, Shortfall
-from bot.model.perpetual import PerpetualOrder
+from bot.model.exposure import Exposure
+from bot.model.hedge import (
+    CondorOrder,
+    HedgePlan,
+    HeldHedge,
+    Instrument,
+    Layer,
+    LayerTarget,
+    LegOutcome,
+    Shortfall,
+)
+from bot.model.perpetual import HeldPerpetual, PerpetualOrder
 from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.policy_vote import PolicyVote
 from bot.model.tier import FamilyVote, Reading, RuleFinding, Tier
@@ -163,6 +173,10 @@ class StepRecord:
     account_orders: tuple[AccountOutcome, ...] = ()  # on positions and loans (R21, R29)
     covers: tuple[CoverOutcome, ...] = ()  # what became of purchases of cover (R20)
     perpetual_value_usd: float = 0.0  # part of ``hedge_value_usd``: what closing the perpetuals would gain
+    # What was protected and what was held before this step's own orders; a heartbeat has none of the three.
+    exposures: tuple[Exposure, ...] = ()
+    held: tuple[HeldHedge, ...] = ()
+    held_perpetuals: tuple[HeldPerpetual, ...] = ()
 
     @property
     def policy_words(self) -> str:

@@ -240,11 +240,17 @@ class SqlJournal:
         rows = self._rows(query.where(STEPS.c.is_heartbeat.is_(False)) if full else query)
         return codec.loads(StepRecord, rows[0].body) if rows else None
 
-    def steps(self, *, since_s: float = 0.0) -> Iterator[StepRecord]:
-        """Yield the steps decided at or after ``since_s``, read in pages."""
+    def newest_rows(self) -> dict[str, int]:
+        """Return the number of each table's newest row, 0 where there is none: what is news since a look."""
+        return {item.name: self._rows(select(func.max(item.c.seq)))[0][0] or 0 for item in self._tables}
+
+    def steps(self, *, since_s: float = 0.0, full: bool = False) -> Iterator[StepRecord]:
+        """Yield the steps decided at or after ``since_s``, read in pages; ``full``: no heartbeat."""
+        kinds = (False,) if full else (False, True)
         after = 0
         while True:
             query = select(STEPS.c.seq, STEPS.c.body).where(STEPS.c.seq > after, STEPS.c.at_s >= since_s)
+            query = query.where(STEPS.c.is_heartbeat.in_(kinds))
             page = self._rows(query.order_by(STEPS.c.seq).limit(_PAGE))
             for row in page:
                 yield codec.loads(StepRecord, row.body)

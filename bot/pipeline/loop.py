@@ -314,6 +314,9 @@ class Pipeline:
             perpetuals=perpetuals,
             account_orders=account_orders,
             covers=covers,
+            exposures=frame.exposures,
+            held=frame.held,
+            held_perpetuals=frame.perpetuals,
         )
         now_told = told(decision)
         is_due = frame.now_s - self._last_full_s >= HOUR_S

@@ -57,7 +57,7 @@ def told(decision: Decision) -> frozenset[tuple[str, str, str]]:
 
 
 def heartbeat(record: StepRecord) -> StepRecord:
-    """Drop what repeats the last full record: readings, votes, findings and proposals."""
+    """Drop what repeats the last full record: readings, votes, findings, proposals, and what is held."""
     protocols = tuple(replace(item, findings=()) for item in record.decision.protocols)
     groups = tuple(
         replace(item, votes=(), findings=(), reads=(), fast_reads=(), alternatives=(), refused_quotes=())
@@ -65,4 +65,4 @@ def heartbeat(record: StepRecord) -> StepRecord:
     )
     decision = replace(record.decision, readings=(), groups=groups, protocols=protocols, findings=())
     decision = replace(decision, proposals=())
-    return replace(record, decision=decision, is_heartbeat=True)
+    return replace(record, decision=decision, is_heartbeat=True, exposures=(), held=(), held_perpetuals=())

@@ -104,7 +104,7 @@ __all__ = [
 DEFAULT_CONFIG = Path("alvh.toml")
 _MOST_BYTES = 1_000_000  # of a configuration; the longest is some ten thousand
 _SECRET = re.compile(
-    r"(^|\.)(\w*(url|urls|key|secret|password|endpoint))(\.|$)|^chains?(\.\d+)?$"
+    r"(^|\.)(\w*(url|urls|key|secret|password|token|endpoint))(\.|$)|^chains?(\.\d+)?$"
 )  # a chain may be a bare URL
 
 

@@ -20,6 +20,7 @@ from bot.model.base_layers import BaseHoldings
 from bot.settings.alerts import AlertSettings
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings, base_holdings
 from bot.settings.chains import ChainSettings
+from bot.settings.dashboard import DashboardSettings
 from bot.settings.derive import DeriveSettings
 from bot.settings.exit import ExitSettings
 from bot.settings.indicative import IndicativeSettings
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     metrics: MetricsSettings = MetricsSettings()
     logs: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     signer: SignerSettings = SignerSettings()
     execution: ExecutionSettings = ExecutionSettings()
     policy: PolicySettings = PolicySettings()

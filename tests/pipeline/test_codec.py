@@ -18,6 +18,7 @@ from send_builders import filled, leg
 from bot.errors import InvariantError
 from bot.model import base_layers, exposure, hedge, intent, market, record, tier
 from bot.model.cover import CoverOrder, CoverProduct
+from bot.model.exposure import LpShape
 from bot.model.hedge import HedgeLeg, HedgePlan, Layer, LegOutcome, Side
 from bot.model.intent import IntentEvent, IntentState, Log
 from bot.model.market import Block, Column, Columns, Frame, Metric, SeriesKey
@@ -72,6 +73,8 @@ def values_of(hint) -> st.SearchStrategy:
         return SCALARS[hint]
     if hint is HedgeLeg:  # refuses most floats
         return st.sampled_from([leg("a"), leg("b", layer=Layer.TAIL)])
+    if hint is LpShape:  # refuses what is no range
+        return st.sampled_from([LpShape(liquidity=1.0), LpShape(liquidity=0.0, lower_usd=0.5, upper_usd=2.0)])
     if hint is CoverOrder:  # likewise
         return st.sampled_from([COVER, dataclasses.replace(COVER, key="c-2", limit_usd=1e-300)])
     if hint is PolicyVote:  # refuses weights that are no whole

@@ -1,0 +1,136 @@
+"""The dashboard put together: what it reads, its token, and the process that serves it."""
+
+import asyncio
+import os
+import secrets
+import socket
+import ssl
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.app.dashboard_desk import open_desk
+from bot.dashboard.access import Access
+from bot.dashboard.app import make_app
+from bot.dashboard.guard import known_hosts
+from bot.dashboard.limits import Connections, listening
+from bot.dashboard.site import Site
+from bot.errors import ConfigError
+from bot.settings import Settings
+
+_KEPT_IN = "dashboard-token"
+_LEAST_TOKEN = 20
+_OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A dashboard that answers. ``url`` has no secret; ``sign_in`` ends in the token."""
+
+    url: str
+    sign_in: str
+    token_file: Path | None  # None: the token stands in the configuration
+    site: Site
+    connections: Connections
+
+
+def token_of(settings: Settings) -> tuple[str, Path | None]:
+    """Return the token and the file it is in; one is made where none is configured. Raises ConfigError."""
+    given = settings.dashboard.token.get_secret_value()
+    if given:
+        return given, None
+    path = settings.dashboard.token_file
+    if path is not None:
+        return _read_token(path), path
+    path = settings.state_dir / _KEPT_IN
+    try:
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _read_token(path), path
+    except OSError as error:
+        raise ConfigError(f"dashboard token {path} cannot be written: {error.strerror}") from None
+    token = secrets.token_urlsafe(32)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(token + "\n")
+    return token, path
+
+
+def _read_token(path: Path) -> str:
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise ConfigError(f"dashboard token {path} can be read by others: chmod 600 {path}")
+        token = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"dashboard token {path} cannot be read: {why}") from None
+    if len(token) < _LEAST_TOKEN:
+        raise ConfigError(
+            f"dashboard token {path} has {len(token)} characters, it needs {_LEAST_TOKEN} or more; delete "
+            "the file and a new one is made"
+        )
+    return token
+
+
+@asynccontextmanager
+async def serve(settings: Settings, *, mode: str, port: int | None = None) -> AsyncIterator[Served]:
+    """Serve until the block ends. Raises ConfigError where the port is taken or a file is unusable."""
+    own = settings.dashboard
+    token, path = token_of(settings)
+    tls = _tls(own.tls_cert, own.tls_key)
+    wanted = own.port if port is None else port
+    wanted = wanted or _free_port(own.host)
+    desk = open_desk(settings, mode=mode)
+    site = Site(desk=desk, access=Access(token), cookie=f"alvh_session_{wanted}", secure=tls is not None)
+    hosts = known_hosts((*_OWN_NAMES, *_as_hosts(own.host), *own.allowed_hosts), wanted)
+    connections = Connections()
+    application = make_app(site, hosts=hosts)
+    await desk.refresh()
+    watch = asyncio.create_task(desk.watch())
+    try:
+        async with listening(application, host=own.host, port=wanted, tls=tls, connections=connections):
+            shown = own.allowed_hosts[0] if not own.is_loopback else _host_in_url(own.host)
+            where = shown if ":" in shown.rpartition("]")[2] else f"{shown}:{wanted}"
+            url = f"{'https' if tls else 'http'}://{where}/"
+            sign_in = f"{url}login#token={token}"
+            yield Served(url=url, sign_in=sign_in, token_file=path, site=site, connections=connections)
+    except OSError as error:
+        raise ConfigError(
+            f"the dashboard cannot listen on {own.host} port {wanted}: {error.strerror}; "
+            "name another with --port"
+        ) from None
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        desk.close()
+
+
+def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if cert is None or key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"dashboard.tls_cert {cert} and tls_key {key} cannot be used: {error.strerror or error}"
+        ) from None
+    return context
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _as_hosts(host: str) -> tuple[str, ...]:
+    """Return how a browser names an address; one that stands for all addresses has no name."""
+    return () if host in ("0.0.0.0", "::") else (_host_in_url(host),)  # noqa: S104 - compared, not bound
+
+
+def _host_in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
