@@ -15,36 +15,29 @@ class Severity(IntEnum):
     CRITICAL = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """One kind of message. Its name begins the key of each of its conditions."""
-
-    about: str  # what it tells, in a few words
-    anchor: str  # of its section in docs/runbook.md
-
-
-KINDS: Mapping[str, Kind] = {
-    "tier": Kind(about="the protection tier of a hedge group", anchor="alert-tier"),
-    "protocol": Kind(about="the tier of a protocol, stable or bridge", anchor="alert-protocol"),
-    "hold": Kind(about="nothing new is opened", anchor="hold"),
-    "degraded": Kind(about="signals of a family are missing", anchor="alert-degraded"),
-    "shortfall": Kind(about="a layer is not fully protected", anchor="alert-shortfall"),
-    "informs": Kind(about="a reading that moves no tier", anchor="alert-informs"),
-    "range": Kind(about="a position is out of its range", anchor="alert-range"),
-    "health": Kind(about="the health factor of a loan", anchor="alert-health"),
-    "cover": Kind(about="a cover ends soon", anchor="alert-cover"),
-    "leg": Kind(about="an order for an option", anchor="alert-leg"),
-    "perpetual": Kind(about="an order for a perpetual", anchor="alert-perpetual"),
-    "account": Kind(about="an order on a position or a loan", anchor="alert-account"),
-    "bought-cover": Kind(about="a purchase of cover", anchor="alert-bought-cover"),
-    "silence": Kind(about="no decision for too long", anchor="alert-silence"),
-    "disagreement": Kind(about="sources that should agree do not", anchor="alert-disagreement"),
-    "stall": Kind(about="the program stood still", anchor="alert-stall"),
-    "stopped": Kind(about="the bot has ended by an error", anchor="alert-stopped"),
-    "channel": Kind(about="a target takes no alerts", anchor="alert-channel"),
-    "alive": Kind(about="once a day: the bot is there", anchor="alert-alive"),
-    "digest": Kind(about="several changes in one message", anchor="alert-digest"),
-    "test": Kind(about="alvh alerts test", anchor="alerts"),
+# What each condition's key begins with -> its section of the runbook.
+KINDS: Mapping[str, str] = {
+    "tier": "alert-tier",  # the protection tier of a hedge group
+    "protocol": "alert-protocol",  # the tier of a protocol, stable or bridge
+    "hold": "hold",  # nothing new is opened
+    "degraded": "alert-degraded",  # signals of a family are missing
+    "shortfall": "alert-shortfall",  # a layer is not fully protected
+    "informs": "alert-informs",  # a reading that moves no tier
+    "range": "alert-range",  # a position is out of its range
+    "health": "alert-health",  # the health factor of a loan
+    "cover": "alert-cover",  # a cover ends soon
+    "leg": "alert-leg",  # an order for an option
+    "perpetual": "alert-perpetual",  # an order for a perpetual
+    "account": "alert-account",  # an order on a position or a loan
+    "bought-cover": "alert-bought-cover",  # a purchase of cover
+    "silence": "alert-silence",  # no decision for too long
+    "disagreement": "alert-disagreement",  # sources that should agree do not
+    "stall": "alert-stall",  # the program stood still
+    "stopped": "alert-stopped",  # the bot has ended by an error
+    "channel": "alert-channel",  # a target takes no alerts
+    "alive": "alert-alive",  # once a day: the bot is there
+    "digest": "alert-digest",  # several changes in one message
+    "test": "alerts",  # alvh alerts test
 }
 
 
@@ -84,7 +77,7 @@ def kind_of_key(key: str) -> str:
 
 def section_of(kind: str) -> str:
     """Return where the runbook speaks of a kind."""
-    return f"{RUNBOOK}#{KINDS[kind].anchor}"
+    return f"{RUNBOOK}#{KINDS[kind]}"
 
 
 def body_of(happened: str, did: str, could_not: str, act: str, *, kind: str) -> str:

@@ -7,9 +7,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from bot.alerts.condition import Condition as Condition
-from bot.alerts.condition import Severity as Severity
-from bot.alerts.condition import sentence
+from bot.alerts.condition import Condition, Severity, sentence
 from bot.alerts.orders import of_orders
 from bot.errors import ConfigError
 from bot.model.base_layers import Action, Proposal

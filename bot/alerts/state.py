@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bot.alerts.condition import Severity
+from bot.alerts.condition import KINDS, Severity, kind_of_key
 from bot.alerts.message import Message
 from bot.alerts.news import Standing
 from bot.errors import ConfigError, InvariantError
@@ -94,9 +94,11 @@ def read_alert_state(path: Path) -> AlertState:
                 f"alert state {path} is of version {version}, this program knows {VERSION}; "
                 "install the newer program again, or move the file away"
             )
-        return _state_of(table) if version == VERSION else _first_version(table)
+        state = _state_of(table) if version == VERSION else _first_version(table)
     except (ValueError, TypeError, AttributeError, KeyError):
         return AlertState()
+    state.standing = {key: item for key, item in state.standing.items() if kind_of_key(key) in KINDS}
+    return state
 
 
 def write_alert_state(path: Path, state: AlertState) -> None:

@@ -273,6 +273,7 @@ class Observing:
                     benched=item.benched,
                     head=item.head,
                     latency_s=item.latency_s,
+                    failures=item.failures,
                 )
 
     def _journal_writable(self) -> bool:

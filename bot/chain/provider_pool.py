@@ -57,6 +57,7 @@ class ProviderStatus(NamedTuple):
     head: int | None
     latency_s: float  # running mean, NaN when it has not answered yet
     benched: bool = False  # out for a reason that a person should know; a pause that it asked for is none
+    failures: int = 0  # in a row, up to now
 
 
 class ProviderPool:
@@ -102,6 +103,7 @@ class ProviderPool:
                 member.health.head,
                 member.health.latency_s,
                 member.health.bench is not None,
+                member.health.failures,
             )
             for member in self.members
         )

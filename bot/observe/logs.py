@@ -146,6 +146,7 @@ class EventLog:
             "transaction",
             key=event.key,
             purpose=event.purpose,
+            at=iso_utc(event.at_s),
             state=event.state.value,
             chain=event.chain_id,
             nonce=event.nonce,

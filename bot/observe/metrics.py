@@ -34,6 +34,7 @@ class ProviderFigures:
     benched: bool
     head: int | None
     latency_s: float
+    failures: int = 0  # in a row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +194,7 @@ class Metrics:
         self._set("provider_usable", ((key, float(item.usable)) for key, item in found))
         self._set("provider_benched", ((key, float(item.benched)) for key, item in found))
         self._set("provider_head_block", ((key, item.head) for key, item in found if item.head is not None))
+        self._set("provider_failures_in_a_row", ((key, item.failures) for key, item in found))
         self._set("provider_latency_seconds", ((key, item.latency_s) for key, item in found))
 
     def alerts(self, targets: Iterable[TargetFigures], *, standing: Mapping[str, int]) -> None:
@@ -289,6 +291,7 @@ GAUGES: _Table = {
     "chain_block_timestamp_seconds": ("Its time.", ("chain",)),
     "provider_usable": ("1 while a provider may be asked.", ("chain", "provider")),
     "provider_benched": ("1 while a provider is out for a reason.", ("chain", "provider")),
+    "provider_failures_in_a_row": ("Its failures since its last answer.", ("chain", "provider")),
     "provider_head_block": ("Newest block that a provider showed.", ("chain", "provider")),
     "provider_latency_seconds": ("Running mean of its answers.", ("chain", "provider")),
     "alerts_standing": ("Alerts that stand.", ("severity",)),

@@ -86,13 +86,15 @@ def test_state_of_a_newer_program_is_refused(tmp_path):
 
 
 async def test_state_of_the_first_version_is_taken_over(tmp_path, clock):
-    old = {"standing": {"tier:ETH/USDC": [1, 0, "ELEVATED"]}, "waiting": [[2, "SEVERE", "why"]]}
+    standing = {"tier:ETH/USDC": [1, 0, "ELEVATED"], "trouble:silence": [2, 0, "a kind that is no more"]}
+    old = {"standing": standing, "waiting": [[2, "SEVERE", "why"]]}
     (tmp_path / "alerts.json").write_text(json.dumps(old))
     outbox = Outbox()
     one = desk(tmp_path, outbox, clock=clock)
     assert one.observe([condition()]) == ()
     assert await one.flush()
     assert titles(outbox.sent) == ["SEVERE"]
+    assert titles(one.observe([])) == ["over: ELEVATED"]
 
 
 def test_state_that_cannot_be_written_is_said_and_stops_nothing(tmp_path):
