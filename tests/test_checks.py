@@ -117,6 +117,14 @@ async def test_a_keystore_that_others_can_read_and_one_that_is_none(home: Home):
     assert "cannot be read" in (await only_failure(home)).found
 
 
+async def test_the_keystore_of_a_signer_under_its_own_user_is_not_this_users_to_read(home: Home):
+    part = f'[signer]\nfolder = "{home.folder}/own"\nuser = "alvh-signer"\ngroup = "alvh"\n'
+    home.config.write_text(home.config.read_text() + part)
+    (home.folder / "keystore.json").unlink()
+    row = (await named(home))["keystore"]
+    assert (row.health, "alvh-signer holds it" in row.found) == (Health.SKIPPED, True)
+
+
 async def test_a_keystore_of_another_account(home: Home):
     home.change(r"\[account\]\naddress = '0x\w{40}'", f"[account]\naddress = '{ACCOUNT}'")
     keystore = home.folder / "keystore.json"

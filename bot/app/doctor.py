@@ -149,6 +149,8 @@ def _journal(settings: Settings, mode: str) -> Check | None:
 def _keystore(settings: Settings) -> Check:
     if (account := settings.account) is None:
         return skipped("keystore", "no [account]: monitor and dry run need none")
+    if user := settings.signer.user:
+        return skipped("keystore", f"{user} holds it; its signer looks at it when it starts")
     path = account.keystore
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
