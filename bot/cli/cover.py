@@ -136,4 +136,5 @@ def _looking(config: Path, mode: str, what: "Callable[[Look], Awaitable[_T]]") -
         async with open_look(settings_of(config), mode=mode) as found:
             return await what(found)
 
-    return asyncio.run(look())
+    with err.status("reading chain, journal and the mutual"):
+        return asyncio.run(look())
