@@ -263,7 +263,7 @@ class LpFinder:
     # -- v2 --
 
     async def _known_pairs(self, wallet: str, block: Block) -> list[LpReader]:
-        """Return a reader for each pair of known money that the wallet has a part of, if none is configured."""
+        """Return a reader for each pair of known money, not configured, that the wallet has a part of."""
         if self._pairs is None:
             factories = self._contracts.factories
             self._pairs = await pairs_of_known(self._chain, factories, self._known, block=block)
