@@ -30,7 +30,7 @@ from bot.app.lp_view import LpView
 from bot.app.parts import position_readers, watchers, web_sources
 from bot.chain.rpc import Rpc
 from bot.errors import ConfigError
-from bot.model.lp_position import DEFAULT_LOOK_BACK
+from bot.model.look_back import DEFAULT_LOOK_BACK
 from bot.pipeline.cadence import check_series
 from bot.settings import (
     BOT_PRESETS,

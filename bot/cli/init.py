@@ -10,7 +10,7 @@ import typer
 
 from bot.cli.shared import DEFAULT_CONFIG, JsonOption, err, out
 from bot.errors import BotError, ConfigError
-from bot.model.lp_position import DEFAULT_LOOK_BACK
+from bot.model.look_back import DEFAULT_LOOK_BACK
 from bot.output import write_json
 
 if TYPE_CHECKING:
