@@ -104,7 +104,8 @@ def test_completion_is_fast():
 
 
 def test_the_script_for_bash_is_printed_and_bash_takes_it():
-    script = alvh("--show-completion", "bash").stdout
+    env = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # whatever shell runs the tests
+    script = alvh("--show-completion", "bash", env=env).stdout
     assert "_ALVH_COMPLETE=complete_bash" in script
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
