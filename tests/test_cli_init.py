@@ -64,7 +64,11 @@ def test_an_alert_url_goes_to_the_env_file_alone(home: Home) -> None:
     env = home.folder / ".env"
     assert f"ALVH_ALERT_URL={secret}" in env.read_text()
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
-    home.alvh(*given[:-3], "--output", "b.toml", "--env-file", ".env").refused(4, ".env is there already")
+    other = ("--output", "b.toml", "--env-file", ".env", "--alert-url", f"{secret}2", "--yes")
+    ended = home.alvh("init", "--like", "alvh.toml", "--position", "v3:4", *other)
+    assert ended.code == 4
+    assert ".env gives ALVH_ALERT_URL another value already" in ended.err
+    assert not (home.folder / "b.toml").exists()
 
 
 @pytest.mark.parametrize(

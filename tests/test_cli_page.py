@@ -47,7 +47,7 @@ def paths(group: Any = GROUP, before: tuple[str, ...] = ()) -> Iterator[tuple[st
 
 
 def test_help_starts_fast():
-    assert min(processor_s("--help") for _ in range(5)) < FAST_S
+    assert is_under(FAST_S, "--help")
 
 
 def test_no_command_imports_what_only_its_work_needs():
@@ -100,11 +100,12 @@ def test_bash_is_told_what_fits_and_nothing_else(words, found):
 
 def test_completion_is_fast():
     env = {"_ALVH_COMPLETE": "complete_bash", "COMP_WORDS": "alvh mon", "COMP_CWORD": "1"}
-    assert min(processor_s(env=env) for _ in range(3)) < FAST_S + TYPER_READS_S
+    assert is_under(FAST_S + TYPER_READS_S, env=env)
 
 
 def test_the_script_for_bash_is_printed_and_bash_takes_it():
-    script = alvh("--show-completion", "bash").stdout
+    env = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # whatever shell runs the tests
+    script = alvh("--show-completion", "bash", env=env).stdout
     assert "_ALVH_COMPLETE=complete_bash" in script
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
@@ -209,6 +210,11 @@ def alvh(*arguments: str, env: dict[str, str] | None = None, raw: bool = False) 
         check=False,
         cwd=ROOT,
     )
+
+
+def is_under(limit_s: float, *arguments: str, env: dict[str, str] | None = None) -> bool:
+    """Whether a command takes less, at one of some attempts: another process slows this one for a while."""
+    return any(processor_s(*arguments, env=env) < limit_s for _ in range(20))
 
 
 def processor_s(*arguments: str, env: dict[str, str] | None = None) -> float:

@@ -30,7 +30,7 @@ from bot.app.lp_view import LpView
 from bot.app.parts import position_readers, watchers, web_sources
 from bot.chain.rpc import Rpc
 from bot.errors import ConfigError
-from bot.model.lp_position import DEFAULT_LOOK_BACK
+from bot.model.look_back import DEFAULT_LOOK_BACK
 from bot.pipeline.cadence import check_series
 from bot.settings import (
     BOT_PRESETS,
@@ -42,7 +42,7 @@ from bot.settings import (
     read_table,
 )
 
-__all__ = ["Choices", "Draft", "Found", "Where", "compose", "find", "write"]
+__all__ = ["Choices", "Draft", "Found", "Where", "compose", "env_of", "find", "write"]
 
 _TIMEOUT_S = 10.0  # of the first question to a node
 _POLL_S = 2.0  # of chains whose blocks come faster than Ethereum's
@@ -103,9 +103,10 @@ class Choices:
         if self.preset not in BOT_PRESETS:
             raise ConfigError(f"--preset {self.preset!r}: must be one of {', '.join(BOT_PRESETS)}")
         policy = (self.policy_file,) if self.budget else ()
-        env = (self.env_file,) if self.env_file is not None else ()
-        for path in (self.target, *policy, *env):
+        for path in (self.target, *policy):
             refuse_existing(path, force=self.force)
+        if self.env_file is not None:
+            refuse_existing(self.env_file, force=True)  # what else it says is kept
         if self.budget:
             _budget(self.budget)
 
@@ -181,15 +182,23 @@ def _build(settings: Settings) -> None:
 def write(draft: Draft) -> tuple[Path, ...]:
     """Write the files, the configuration last. Raises ConfigError; a file that was there stays."""
     choices, written = draft.choices, []
+    env = env_of(draft)
     if draft.policy:
         write_private(choices.policy_file, draft.policy, force=choices.force)
         written.append(choices.policy_file)
-    if choices.env_file is not None and draft.secrets:
-        text = env_text(choices.env_file, draft.secrets)
-        write_private(choices.env_file, text, force=choices.force)
+    if choices.env_file is not None and env:
+        write_private(choices.env_file, env, force=True)
         written.append(choices.env_file)
     write_private(choices.target, draft.config, force=choices.force)
     return (*written, choices.target)
+
+
+def env_of(draft: Draft) -> str:
+    """Return the text of the .env file, empty where there is none. Raises ConfigError."""
+    choices = draft.choices
+    if choices.env_file is None or not draft.secrets:
+        return ""
+    return env_text(choices.env_file, draft.secrets, force=choices.force)
 
 
 def _tables(found: Found, choices: Choices, secrets: dict[str, str]) -> dict[str, Any]:

@@ -51,18 +51,22 @@ def _write(path: Path, text: str) -> None:
         os.fsync(handle)
 
 
-def _name_of(line: str) -> str:
-    return line.partition("=")[0].strip().removeprefix("export ").strip()
-
-
-def env_text(path: Path, values: Mapping[str, str]) -> str:
+def env_text(path: Path, values: Mapping[str, str], *, force: bool) -> str:
     """Return an .env file for a shell, with what else an existing one says kept as it is.
 
-    Raises ConfigError when it cannot be read.
+    Raises ConfigError when it cannot be read, and without ``force`` when it gives another value.
     """
     try:
         before = path.read_text("utf-8") if path.exists() else "# Secrets of alvh. Take them with: set -a\n"
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}; name another file with --env-file") from None
-    kept = [line for line in before.splitlines() if _name_of(line) not in values]
-    return "\n".join([*kept, *(f"{name}={shlex.quote(value)}" for name, value in values.items())]) + "\n"
+    lines = {name: f"{name}={shlex.quote(value)}" for name, value in values.items()}
+    kept = []
+    for line in before.splitlines():
+        name = line.partition("=")[0].strip().removeprefix("export ").strip()
+        if name not in lines:
+            kept.append(line)
+        elif not force and line.strip().removeprefix("export ") != lines[name]:
+            words = "name another file with --env-file, or replace its value with --force"
+            raise ConfigError(f"{path} gives {name} another value already; {words}")
+    return "\n".join([*kept, *lines.values()]) + "\n"

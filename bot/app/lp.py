@@ -199,6 +199,6 @@ def _nothing(request: LpRequest, view: LpView) -> str:
         return "; ".join(lines)
     where = ", ".join(part.name for part in view.chains)
     return (
-        f"wallet {request.wallet} holds no v3 or v4 position on {where}, nor LP tokens of a configured pair; "
+        f"wallet {request.wallet} holds no v3 or v4 position on {where}, nor LP tokens of a known pair; "
         "a v2 position is named as v2:PAIR, a staked one as v3:TOKEN_ID@STAKER"
     )

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from bot.chain.address import checksummed
 from bot.errors import ConfigError
-from bot.model.lp_position import DEFAULT_LOOK_BACK, LpPosition
+from bot.model.look_back import DEFAULT_LOOK_BACK
+from bot.model.lp_position import LpPosition
 from bot.watchers.positions.finder import NamedPosition
 
 _FORMS = "v3:TOKEN_ID, v3:TOKEN_ID@STAKER, v4:TOKEN_ID, v2:PAIR[:HOLDER] or v2:PAIR@STAKER:HOLDER[:PID]"

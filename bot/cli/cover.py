@@ -101,14 +101,14 @@ def cover_list(config: ConfigOption = DEFAULT_CONFIG, json_to: JsonOption = None
     from bot.cover_document import covers_document
     from bot.terminal.cover import covers_view
 
-    async def show(look: "Look") -> None:
-        found, now_s = covers.held(look), look.moment.now_s
-        if json_to is None:
-            renew_s = look.policy.insurance.renew_before
-            out.print(covers_view(found, now_s=now_s, renew_before_s=renew_s))
-        write_json(covers_document(found, now_s=now_s), json_to)
+    async def seen(look: "Look") -> "Look":
+        return look
 
-    _looking(config, "dry-run", show)
+    look = _looking(config, "dry-run", seen)
+    found, now_s = covers.held(look), look.moment.now_s
+    if json_to is None:
+        out.print(covers_view(found, now_s=now_s, renew_before_s=look.policy.insurance.renew_before))
+    write_json(covers_document(found, now_s=now_s), json_to)
 
 
 @cover_cli.command("claim")
@@ -136,4 +136,5 @@ def _looking(config: Path, mode: str, what: "Callable[[Look], Awaitable[_T]]") -
         async with open_look(settings_of(config), mode=mode) as found:
             return await what(found)
 
-    return asyncio.run(look())
+    with err.status("reading chain, journal and the mutual"):
+        return asyncio.run(look())

@@ -10,7 +10,7 @@ import typer
 
 from bot.cli.shared import DEFAULT_CONFIG, JsonOption, err, out
 from bot.errors import BotError, ConfigError
-from bot.model.lp_position import DEFAULT_LOOK_BACK
+from bot.model.look_back import DEFAULT_LOOK_BACK
 from bot.output import write_json
 
 if TYPE_CHECKING:
@@ -114,15 +114,27 @@ def _with_questions(where: "Where", choices: "Choices", *, said: bool) -> "Draft
         choices = _asked_choices(choices)
     draft = compose(found, choices)
     if draft.secrets and choices.env_file is None:
-        names = ", ".join(draft.secrets)
-        path = choices.target.with_name(".env")
-        question = f"Keep {names} in {path}, readable by you alone? Else you export it yourself"
-        if typer.confirm(question, default=False, err=True):
-            choices = replace(choices, env_file=path)
-            choices.refuse()
-            draft = replace(draft, choices=choices)
+        draft = _asked_env(draft)
     typer.confirm(f"Write {choices.target}?", default=True, abort=True, err=True)
     return draft
+
+
+def _asked_env(draft: "Draft") -> "Draft":
+    """Ask whether secrets shall be kept; return the draft that says so."""
+    from bot.app.init import env_of
+
+    path = draft.choices.target.with_name(".env")
+    names = ", ".join(draft.secrets)
+    question = f"Keep {names} in {path}, readable by you alone? Else you export it yourself"
+    if not typer.confirm(question, default=False, err=True):
+        return draft
+    kept = replace(draft, choices=replace(draft.choices, env_file=path))
+    try:
+        env_of(kept)
+    except ConfigError as error:
+        err.print(f"not kept: {error}", markup=False)
+        return draft
+    return kept
 
 
 def _asked_where(where: "Where") -> "Found":

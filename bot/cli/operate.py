@@ -24,7 +24,7 @@ from bot.cli.shared import (
     settings_of,
 )
 from bot.errors import BotError, ConfigError
-from bot.model.lp_position import DEFAULT_LOOK_BACK
+from bot.model.look_back import DEFAULT_LOOK_BACK
 from bot.output import write_json
 
 if TYPE_CHECKING:

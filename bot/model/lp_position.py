@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from bot.model.exposure import ExposureKind, LpShape
 
-DEFAULT_LOOK_BACK = 1_000_000  # blocks whose logs are searched for deposits
 FULL_RANGE_TICK = 887_000  # every tick spacing up to 200 puts its last usable tick at or past this one
 
 

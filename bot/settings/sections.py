@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from bot.chain.address import Address
 from bot.errors import ConfigError
-from bot.model.lp_position import DEFAULT_LOOK_BACK
+from bot.model.look_back import DEFAULT_LOOK_BACK
 from bot.settings.part import Part
 from bot.venues.lyra_reads import LyraContracts
 from bot.venues.settlement import StablePair

@@ -214,12 +214,14 @@ def test_secrets_go_to_a_file_that_a_shell_takes_and_the_next_commands_say_so(tm
     path = tmp_path / ".env"
     path.write_text("KEPT=1\nexport ALVH_RPC_URL=old\n")
     url = "https://one.example/v2/it's $HOME"
-    assert env_text(path, {"ALVH_RPC_URL": url}).splitlines()[0] == "KEPT=1"
+    assert env_text(path, {"OTHER": url}, force=False).splitlines()[:2] == path.read_text().splitlines()
     choices = Choices(target=tmp_path / "alvh.toml", env_file=path)
-    with pytest.raises(ConfigError, match="there already"):
-        choices.refuse()
+    with pytest.raises(ConfigError, match="another value already"):
+        write(compose(found(chain_of(position())), choices))
+    assert not choices.target.exists()
     draft = compose(found(chain_of(position())), replace(choices, force=True))
     write(draft)
+    assert env_text(path, draft.secrets, force=False) == path.read_text(), "the same value is no other"
     assert path.read_text().splitlines() == ["KEPT=1", f"ALVH_RPC_URL={URLS[0]}"]
     assert next_commands(draft)[0] == f"set -a; . {path}; set +a"
 

@@ -67,6 +67,43 @@ async def test_a_wallet_is_found_in_pools_that_nobody_configured(
 
 
 @pytest.mark.devnet
+async def test_a_pair_of_known_money_is_found_at_its_factory(chain: JsonRpcReader, at: Deployment) -> None:
+    known = KnownTokens(
+        symbols={at.weth.lower(): "ETH"},
+        stables=frozenset({at.usdc.lower(), at.susd.lower()}),
+        priced=frozenset({at.weth.lower(), NATIVE}),
+    )
+    where = LpContracts(factories={at.v2_factory.lower(): "uniswap-v2"})
+    finder = LpFinder(chain, where, known, look_back=10**6)
+    for _ in range(2):  # the second time its pairs are known
+        readers, left_out = await finder.wallet(at.user, block=await chain.head())
+        (item,) = (await positions_of(chain, readers)).values()
+        assert left_out == []
+        assert (item.kind, item.protocol, item.fee) == (ExposureKind.UNISWAP_V2, "uniswap-v2", 0.003)
+        assert item.pool_address.lower() == at.v2_pair.lower()
+    readers, _ = await finder.wallet(NOBODY, block=await chain.head())
+    assert readers == []
+
+
+@pytest.mark.devnet
+async def test_a_configured_pair_is_read_once(chain: JsonRpcReader, at: Deployment) -> None:
+    pair = Pool(
+        label="v2:ETH/USDC",
+        address=at.v2_pair,
+        base="ETH",
+        quote="USDC",
+        base_token=at.weth,
+        quote_token=at.usdc,
+        base_decimals=18,
+        quote_decimals=6,
+    )
+    known = KnownTokens(symbols={}, stables={at.usdc.lower()}, priced={at.weth.lower()})
+    where = LpContracts(pairs=(pair,), factories={at.v2_factory.lower(): "uniswap-v2"})
+    readers, _ = await LpFinder(chain, where, known, look_back=1).wallet(at.user, block=await chain.head())
+    assert len(readers) == 1
+
+
+@pytest.mark.devnet
 async def test_without_known_tokens_token1_is_the_price(chain: JsonRpcReader, at: Deployment) -> None:
     finder = LpFinder(chain, contracts(at), NONE, look_back=10**6)
     readers, _ = await finder.wallet(at.user, block=await chain.head())

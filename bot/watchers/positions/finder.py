@@ -14,6 +14,7 @@ from bot.watchers.pools import ERC20, V2_PAIR, Pool
 from bot.watchers.positions import v4
 from bot.watchers.positions.find import MAX_TOKENS, held_pairs, token_ids_of, v3_positions
 from bot.watchers.positions.history import address_topic, logs_back
+from bot.watchers.positions.pairs import held_of, pairs_of_known
 from bot.watchers.positions.reading import LpReader, check_contract
 from bot.watchers.positions.staked import LpStaker, NftStaker
 from bot.watchers.positions.tokens import KnownTokens, read_tokens
@@ -73,6 +74,7 @@ class LpFinder:
         self._tokens: dict[str, LpToken | Unknown] = {}
         self._configured = {pool.address.lower(): pool for pool in (*contracts.pools, *contracts.pairs)}
         self._v3_pools: dict[tuple[Any, ...], str] = {}  # (token0, token1, fee) -> address
+        self._pairs: tuple[str, ...] | None = None  # v2 pairs of known money, once they were asked for
         self._v4_ids: set[int] = set()  # that came to the wallet once
 
     async def wallet(self, wallet: str, *, block: Block) -> tuple[list[LpReader], list[str]]:
@@ -89,7 +91,7 @@ class LpFinder:
             readers, left_out = [*readers, *named], [*left_out, *lines, *more]
         contracts = self._contracts
         readers += await held_pairs(self._chain, contracts.pairs, wallet, block=block, terms=contracts.terms)
-        return readers, left_out
+        return [*readers, *await self._known_pairs(wallet, block)], left_out
 
     async def named(self, item: NamedPosition, *, wallet: str | None, block: Block) -> LpReader:
         """Return the reader of one position. Raises NotFoundError, ConfigError, TransientError."""
@@ -259,6 +261,16 @@ class LpFinder:
             return Unknown(str(error))
 
     # -- v2 --
+
+    async def _known_pairs(self, wallet: str, block: Block) -> list[LpReader]:
+        """Return a reader for each pair of known money, not configured, that the wallet has a part of."""
+        if self._pairs is None:
+            factories = self._contracts.factories
+            self._pairs = await pairs_of_known(self._chain, factories, self._known, block=block)
+        pairs = [pair for pair in self._pairs if pair not in self._configured]
+        held = await held_of(self._chain, pairs, wallet, block=block)
+        named = [NamedPosition(text=f"v2:{pair}", kind="v2", pair=pair) for pair in held]
+        return [await self._pair(item, wallet, block) for item in named]
 
     async def _pair(self, item: NamedPosition, holder: str, block: Block) -> LpReader:
         if not holder:
