@@ -4,12 +4,17 @@ import csv
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from commands import CommandServer, Home
+from journal_builders import step
+from old_stores import old_journal, run_sql
 from postgres_server import empty_postgres
+
+from bot.pipeline.journal import JournalIdentity, SqlJournal
 
 pytestmark = [pytest.mark.devnet, pytest.mark.xdist_group("cli")]
 
@@ -92,6 +97,69 @@ def test_a_run_with_all_in_one_postgresql_database(home: Home, postgres_url: str
     home.alvh("status", "--mode", "live").refused(2, "holds nothing yet")
 
 
+MONITOR = JournalIdentity(mode="monitor", chain_id=1, account="")
+
+
+def alone(tmp_path: Path, server: CommandServer, **env: str) -> Home:
+    """A home without a chain: for commands that look at stores alone."""
+    home = Home(folder=tmp_path / "home", server=server, env=env)
+    home.folder.mkdir()
+    chain = '[chain]\nid = 1\nrpc_url = "http://127.0.0.1:1"\n'
+    home.config.write_text(f"state_dir = {json.dumps(str(home.folder))}\n{chain}")
+    return home
+
+
+def test_an_older_journal_is_upgraded_and_a_copy_of_it_stays(server: CommandServer, tmp_path: Path):
+    home = alone(tmp_path, server)
+    old_journal(f"sqlite:///{home.journal('monitor')}", tmp_path, MONITOR)
+    before = home.journal("monitor").read_bytes()
+    assert "schema 0001, this program writes 0002: run alvh db upgrade" in home.alvh("db", "status").out
+    assert home.alvh("status", "--mode", "monitor", "--json").document["sequence"] == 3
+    done = home.alvh("db", "upgrade", "--json").document["upgraded"]
+    assert [(item["what"], item["was"], item["now"]) for item in done] == [
+        ("journal monitor", "0001", "0002")
+    ]
+    copy = Path(done[0]["copy"])
+    assert copy.stat().st_mode & 0o777 == 0o600
+    with SqlJournal(copy, read_only=True) as kept:
+        assert (kept.revision, kept.verify()) == ("0001", 4)
+    assert len(before) == len(copy.read_bytes())
+    assert home.alvh("db", "verify").code == 0
+    assert home.alvh("db", "upgrade", "--json").document == {"upgraded": []}
+
+
+def test_a_database_is_upgraded_only_where_somebody_says_that_there_is_a_dump(
+    server: CommandServer, tmp_path: Path, postgres_url: str
+):
+    empty_postgres(postgres_url)
+    home = alone(tmp_path, server, ALVH_STORAGE__URL=postgres_url)
+    schema = "alvh_monitor_1"
+    run_sql(postgres_url, [f"CREATE SCHEMA {schema}"])
+    old_journal(f"{postgres_url}&options=-csearch_path%3D{schema}", tmp_path, MONITOR)
+    home.alvh("db", "upgrade").refused(4, "--yes")
+    done = home.alvh("db", "upgrade", "--yes", "--json").document["upgraded"]
+    assert [(item["what"], item["now"], item["copy"]) for item in done] == [("journal monitor", "0002", None)]
+    assert home.alvh("status", "--mode", "monitor", "--json").document["sequence"] == 3
+
+
+def test_old_heartbeats_leave_by_the_command_and_the_rest_verifies(server: CommandServer, tmp_path: Path):
+    home = alone(tmp_path, server)
+    with SqlJournal(home.journal("monitor"), identity=MONITOR) as journal:
+        for number in range(1, 9):
+            record = step(number, now_s=number * 86_400.0)
+            journal.append_step(replace(record, mode="monitor", is_heartbeat=number % 4 != 1))
+    home.alvh("db", "prune", "--mode", "live", "--keep-days", "2").refused(2, "does not exist")
+    done = home.alvh("db", "prune", "--mode", "monitor", "--keep-days", "2", "--json").document
+    assert (done["rows"], done["stretches"]) == (3, 1)
+    assert len(pd.read_parquet(home.folder / "archive" / done["archive"])) == 3
+    assert home.alvh("db", "verify", "--json").document["stores"][0] == {
+        "what": "journal monitor", "rows": 6, "problem": None,
+    }  # fmt: skip
+    assert home.alvh("db", "prune", "--mode", "monitor", "--keep-days", "2", "--json").document["rows"] == 0
+    with SqlJournal(home.journal("monitor"), identity=MONITOR):
+        home.alvh("db", "prune", "--mode", "monitor", "--keep-days", "1").refused(4, "is in use by process")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -105,8 +173,4 @@ def test_a_run_with_all_in_one_postgresql_database(home: Home, postgres_url: str
     ids=lambda item: " ".join(item[:3]) if isinstance(item, tuple) else str(item),
 )
 def test_what_cannot_be_done_is_refused_in_one_line(server: CommandServer, tmp_path: Path, arguments, words):
-    config = tmp_path / "alvh.toml"
-    config.write_text(
-        f'state_dir = {json.dumps(str(tmp_path))}\n[chain]\nid = 1\nrpc_url = "http://127.0.0.1:1"\n'
-    )
-    server.start(*arguments, cwd=tmp_path).wait().refused(4, *words)
+    alone(tmp_path, server).alvh(*arguments).refused(4, *words)

@@ -16,7 +16,7 @@ from bot.app.addresses import AddressCheck, check_all, wanted_addresses
 from bot.app.chain_checks import check_chain
 from bot.app.checks import Check, Health, checked, failed, healthy, ok, one_line, skipped, warn
 from bot.app.parts import one_position_reader, watchers, web_client, web_sources
-from bot.app.stores import open_journal
+from bot.app.stores import journal_place, open_journal
 from bot.chain.reader import JsonRpcReader
 from bot.errors import BotError, ConfigError, NotFoundError
 from bot.model.units import DAY_S, iso_utc
@@ -99,8 +99,8 @@ def _journals(settings: Settings) -> tuple[Check, ...]:
 
 
 def _journal(settings: Settings, mode: str) -> Check | None:
-    is_file = not settings.journal_url.get_secret_value()
-    if is_file and not (settings.state_dir / f"journal-{mode}.sqlite").exists():
+    where, _ = journal_place(settings, mode=mode)
+    if isinstance(where, Path) and not where.exists():
         return None
     try:
         with open_journal(settings, mode=mode, read_only=True) as journal:
