@@ -18,7 +18,7 @@ from bot.app.checks import Check, Health, checked, failed, healthy, ok, one_line
 from bot.app.parts import one_position_reader, watchers, web_client, web_sources
 from bot.app.place_checks import Listener, check_file, check_ports, check_user
 from bot.app.policy_check import check_policy, check_signature
-from bot.app.stores import open_journal
+from bot.app.stores import journal_place, open_journal
 from bot.app.venue_checks import check_venues
 from bot.chain.node_url import is_plain_local
 from bot.chain.reader import JsonRpcReader
@@ -132,8 +132,8 @@ def _journals(settings: Settings) -> tuple[Check, ...]:
 
 
 def _journal(settings: Settings, mode: str) -> Check | None:
-    is_file = not settings.journal_url.get_secret_value()
-    if is_file and not (settings.state_dir / f"journal-{mode}.sqlite").exists():
+    where, _ = journal_place(settings, mode=mode)
+    if isinstance(where, Path) and not where.exists():
         return None
     try:
         with open_journal(settings, mode=mode, read_only=True) as journal:

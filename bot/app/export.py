@@ -36,8 +36,9 @@ _T, _N, _W, _F, _AT = Kind.TEXT, Kind.NUMBER, Kind.WHOLE, Kind.FLAG, Kind.TIME
 
 STEP_COLUMNS = (
     ("sequence", _W), ("decided_at_utc", _AT), ("mode", _T), ("is_heartbeat", _F), ("tier", _T),
-    ("groups", _T), ("blocks", _T), ("exposure_usd", _N), ("hedge_usd", _N), ("perpetual_usd", _N), ("cash_flow_usd", _N),
-    ("spot_usd", _T), ("holds", _T), ("policy_hash", _T), ("frame_hash", _T), ("indicative", _F),
+    ("groups", _T), ("blocks", _T), ("exposure_usd", _N), ("hedge_usd", _N), ("perpetual_usd", _N),
+    ("cash_flow_usd", _N), ("spot_usd", _T), ("holds", _T), ("policy_hash", _T), ("frame_hash", _T),
+    ("indicative", _F),
 )  # fmt: skip
 READING_COLUMNS = (
     ("sequence", _W), ("decided_at_utc", _AT), ("signal", _T), ("name", _T), ("subject", _T), ("family", _T),
@@ -205,8 +206,8 @@ def _perpetual(item: PerpetualOutcome) -> tuple[Any, ...]:
     order = item.order
     return (
         item.at_s, "perpetual", order.key, order.group, order.perpetual.id, str(order.action),
-        item.filled_size, str(item.status), None, item.fee_usd, None, item.gas_usd, item.tx_hash, item.block_number,
-        item.indicative, item.because,
+        item.filled_size, str(item.status), None, item.fee_usd, None, item.gas_usd, item.tx_hash,
+        item.block_number, item.indicative, item.because,
     )  # fmt: skip
 
 
@@ -214,7 +215,8 @@ def _account(item: AccountOutcome) -> tuple[Any, ...]:
     order = item.order
     return (
         item.at_s, "account", order.key, order.group, order.subject, str(order.action), None,
-        str(item.status), None, None, None, item.gas_usd, item.tx_hash, item.block_number, False, item.because,
+        str(item.status), None, None, None, item.gas_usd, item.tx_hash, item.block_number, False,
+        item.because,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from bot.engine.policy import Policy
 from bot.errors import ConfigError
 from bot.model.market import SeriesKey
 from bot.model.units import DAY_S
+from bot.pipeline import databases
 from bot.pipeline.backfill import keep_s
 from bot.pipeline.derived import Figures, keep_figures_s
 from bot.pipeline.history import History
@@ -72,7 +73,9 @@ def history_place(settings: Settings) -> HistoryPlace:
 def journal_place(settings: Settings, *, mode: str) -> tuple[str | Path, str]:
     """Return the URL or file of a mode's journal, and the schema of the database that it is in."""
     if url := settings.journal_url.get_secret_value():
-        return url, ""
+        named = databases.parsed_url(url, what="journal")
+        is_file = named.get_backend_name() == "sqlite" and named.database not in (None, "", ":memory:")
+        return (Path(str(named.database)) if is_file else url), ""
     if url := settings.storage.url.get_secret_value():
         return url, f"alvh_{mode.replace('-', '_')}_{settings.chain.id}"
     return settings.state_dir / f"journal-{mode}.sqlite", ""

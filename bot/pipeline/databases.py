@@ -21,7 +21,7 @@ def parsed_url(url: str, *, what: str) -> URL:
     """Return a database URL. Raises ConfigError, which shows nothing of it."""
     try:
         return make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ConfigError(f"the {what} URL cannot be read; use sqlite:///FILE or postgresql://...") from None
 
 

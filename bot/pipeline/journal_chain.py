@@ -44,7 +44,7 @@ def check_chain(rows: Iterable[ChainedRow], gone: Iterable[Pruned], *, first: in
     for seq, table, row in rows:
         if seq < first:
             continue
-        if seq > expected and expected in bridges:
+        while seq > expected and expected in bridges:  # what left later may follow what left before
             bridge = bridges[expected]
             if previous not in ("", bridge.previous_hash):
                 raise InvariantError(f"journal {name} was changed before row {expected}: {RESTORE_HINT}")

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bot.pipeline.journal_chain import Pruned
+from bot.errors import InvariantError
+from bot.pipeline.journal_chain import RESTORE_HINT, Pruned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,10 @@ def body_of(part: Pruned, archive: Archive) -> str:
 
 
 def pruned_of(row: Any) -> Pruned:
-    """Return the stretch of a row of ``prunings``."""
-    body = json.loads(row.body)
-    return Pruned(int(row.first_seq), int(row.last_seq), body["previous_hash"], body["last_hash"])
+    """Return the stretch of a row of ``prunings``. Raises InvariantError for one that makes no sense."""
+    try:
+        body = json.loads(row.body)
+        hashes = (str(body["previous_hash"]), str(body["last_hash"]))
+    except (ValueError, LookupError, TypeError):
+        raise InvariantError(f"row {row.seq} of prunings makes no sense: {RESTORE_HINT}") from None
+    return Pruned(int(row.first_seq), int(row.last_seq), *hashes)

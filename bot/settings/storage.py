@@ -38,7 +38,7 @@ def _check_url(text: str, field: str) -> None:
     )
     try:
         backend = make_url(text).get_backend_name()
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ValueError(f"{field} cannot be read as a URL; it {wanted}") from None
     if backend != "postgresql":
         raise ValueError(f"{field} is of {backend[:20]!r}; it {wanted}")

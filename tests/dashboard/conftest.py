@@ -19,7 +19,7 @@ from dashboard_builders import (
 )
 from history_builders import START_S, DataFolder
 
-from bot.app.stores import history_path
+from bot.app.stores import history_place
 from bot.model.market import Block
 from bot.model.record import StepRecord
 from bot.model.units import DAY_S
@@ -54,7 +54,7 @@ def recorded(records: tuple[StepRecord, ...], tmp_path_factory: pytest.TempPathF
     with writer(folder) as journal:
         write_steps(journal, records)
     settings, last = settings_in(folder, more=EXPLORER), records[-1].decision
-    history = History(path=history_path(settings))
+    history = History(path=history_place(settings).path)
     number, at_s = last.blocks[CHAIN], int(last.now_s)
     history.add_head(Block(chain_id=CHAIN, number=number, hash="0x1", parent_hash="0x0", timestamp_s=at_s))
     history.flush()

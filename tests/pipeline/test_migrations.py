@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from journal_builders import IDENTITY, step
-from old_schemas import HISTORY_1, HISTORY_2, JOURNAL_1_POSTGRESQL, JOURNAL_1_SQLITE
+from old_schemas import HISTORY_1, HISTORY_2
+from old_stores import driven, old_journal, run_sql
 from pipeline_builders import START_S, block, price
 from postgres_server import empty_postgres
 from send_builders import leg
@@ -26,7 +27,6 @@ from bot.pipeline.history import History
 from bot.pipeline.history_place import HistoryPlace
 from bot.pipeline.history_store import HistoryStore
 from bot.pipeline.journal import SqlJournal
-from bot.pipeline.journal_schema import INTENT_EVENTS, LEG_EVENTS, META, STEPS
 
 KEY = SeriesKey(Metric.PRICE_USD, "ETH", "chainlink:ETH/USD")
 
@@ -42,20 +42,6 @@ def url(request, tmp_path) -> str:
     found = request.getfixturevalue("postgres_url")
     empty_postgres(found)
     return found
-
-
-def driven(url: str) -> str:
-    return url.replace("postgresql://", "postgresql+psycopg://")
-
-
-def run_sql(url: str, statements) -> None:
-    engine = create_engine(driven(url))
-    try:
-        with engine.begin() as connection:
-            for statement in statements:
-                connection.exec_driver_sql(statement)
-    finally:
-        engine.dispose()
 
 
 def schema_of(url: str) -> dict:
@@ -86,25 +72,6 @@ def schema_of(url: str) -> dict:
         found["texts"] = {name: " ".join(text.split()) for name, text in connection.exec_driver_sql(texts)}
     engine.dispose()
     return found
-
-
-def old_journal(url: str, tmp_path: Path) -> None:
-    """Make a journal as the first release did, with rows of every kind."""
-    model = tmp_path / "model.db"
-    with SqlJournal(model, identity=IDENTITY) as journal:
-        for number in (1, 2, 3):
-            journal.append_step(step(number))
-        journal.open_leg(leg(), at_s=1.0)
-    run_sql(url, JOURNAL_1_SQLITE if url.startswith("sqlite") else JOURNAL_1_POSTGRESQL)
-    source, target = create_engine(f"sqlite:///{model}"), create_engine(driven(url))
-    with source.connect() as read, target.begin() as write:
-        for table in (META, LEG_EVENTS, INTENT_EVENTS, STEPS):
-            rows = [dict(row._mapping) for row in read.execute(sa.select(table).order_by(table.c[0]))]
-            for row in rows:
-                row["value"] = "1" if row.get("key") == "schema_version" else row.get("value")
-                write.execute(sa.insert(table).values({c: row[c] for c in table.columns.keys()}))  # noqa: SIM118
-    source.dispose()
-    target.dispose()
 
 
 def upgraded(url: str) -> SqlJournal:
