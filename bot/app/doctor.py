@@ -26,6 +26,7 @@ from bot.errors import BotError, ConfigError, NotFoundError
 from bot.model.units import DAY_S, iso_utc
 from bot.pipeline.cadence import check_series
 from bot.settings import IndicativeSettings, Settings, load_settings
+from bot.settings.secret_values import secrets_in
 from bot.venues.indicative import indicative_book
 from bot.watchers.web.client import WebClient
 
@@ -63,16 +64,17 @@ async def doctor(config: Path) -> tuple[Check, ...]:
 
 def listeners(settings: Settings) -> tuple[Listener, ...]:
     """Return what of a configuration would listen, and where."""
-    del settings  # a section that listens stands here with its host and port
-    return ()
+    found = []
+    if settings.dashboard.port:
+        found.append(Listener("dashboard", settings.dashboard.host, settings.dashboard.port, stops_run=False))
+    if settings.metrics.port is not None:
+        found.append(Listener("metrics", settings.metrics.host, settings.metrics.port, stops_run=True))
+    return tuple(found)
 
 
 def _secrets(settings: Settings) -> tuple[str, ...]:
-    """Return the URLs of a configuration that may hold keys."""
-    urls = [url for chain in settings.all_chains for url in chain.urls]
-    found = [*urls, *(item.get_secret_value() for item in settings.alerts.urls)]
-    found.append(settings.journal_url.get_secret_value())
-    return tuple(url for url in found if url and not is_plain_local(url))
+    """Return what must not stand in a file that others read; the URL of a node on this machine may."""
+    return tuple(item for item in secrets_in(settings) if not is_plain_local(item))
 
 
 async def _venues(

@@ -16,6 +16,7 @@ class Listener(NamedTuple):
     name: str  # the section that configures it: "dashboard"
     host: str
     port: int
+    stops_run: bool  # whether alvh run does not start without it
 
 
 def check_user() -> Check:
@@ -54,5 +55,5 @@ def _port(item: Listener, *, is_running: bool) -> Check:
         if is_running:
             return ok(name, f"{words}, which a bot of this configuration that runs may be the cause of")
         mend = f"stop what listens there, or name another as {item.name}.port"
-        return failed(name, words, mend)
+        return failed(name, words, mend) if item.stops_run else warn(name, words, mend)
     return ok(name, f"{where} is free")

@@ -25,15 +25,21 @@ def taken():
 
 
 def test_a_port_in_use_is_named_with_the_key_that_moves_it(taken):
-    (row,) = check_ports([Listener("dashboard", "127.0.0.1", taken)], is_running=False)
+    (row,) = check_ports([Listener("metrics", "127.0.0.1", taken, stops_run=True)], is_running=False)
     assert row.health is Health.FAILED
     assert f"127.0.0.1:{taken}" in row.found
     assert "in use" in row.found
+    assert "metrics.port" in row.mend
+
+
+def test_a_page_that_cannot_be_served_stops_no_run(taken):
+    (row,) = check_ports([Listener("dashboard", "127.0.0.1", taken, stops_run=False)], is_running=False)
+    assert row.health is Health.WARN
     assert "dashboard.port" in row.mend
 
 
 def test_a_port_that_a_running_bot_may_hold_is_no_failure(taken):
-    (row,) = check_ports([Listener("metrics", "127.0.0.1", taken)], is_running=True)
+    (row,) = check_ports([Listener("metrics", "127.0.0.1", taken, stops_run=True)], is_running=True)
     assert row.health is Health.OK
 
 
@@ -41,7 +47,8 @@ def test_a_free_port_a_host_that_is_not_here_and_nothing_at_all(taken):
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         free = server.getsockname()[1]
-    rows = check_ports([Listener("a", "127.0.0.1", free), Listener("b", "192.0.2.1", free)], is_running=False)
+    here, elsewhere = (Listener("a", host, free, stops_run=True) for host in ("127.0.0.1", "192.0.2.1"))
+    rows = check_ports([here, elsewhere], is_running=False)
     assert [row.health for row in rows] == [Health.OK, Health.FAILED]
     (none,) = check_ports([], is_running=False)
     assert none.health is Health.SKIPPED
