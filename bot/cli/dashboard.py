@@ -34,7 +34,7 @@ def dashboard(
     ] = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Serve the dashboard on this machine: what is protected, why, at what cost, and what comes next."""
+    """Serve the dashboard. What is protected, why, at what cost, what comes next; on this machine alone."""
     from bot.app.dashboard import Served, serve
 
     settings = settings_of(config, network)

@@ -128,7 +128,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Write what was observed, decided and done as CSV or Parquet tables."""
+    """Write what was observed, decided and done as CSV or Parquet."""
     from bot.app import export as app
     from bot.app.table_files import TableFormat
 
