@@ -261,9 +261,8 @@ class HistoryStore:
             with self._engine.connect() as connection:
                 yield connection
         except sa.exc.DBAPIError as error:
-            raise InvariantError(
-                f"history {self._place.name} cannot be read: {databases.reason(error)}"
-            ) from None
+            self._failure = f"history {self._place.name} cannot be read: {databases.reason(error)}"
+            raise InvariantError(self._failure) from None
 
     def close(self) -> None:
         self._engine.dispose()

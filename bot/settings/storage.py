@@ -3,8 +3,6 @@
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from bot.settings.part import Part
 
@@ -33,6 +31,9 @@ class StorageSettings(Part):
 
 def _check_url(text: str, field: str) -> None:
     """Raise ValueError, which shows nothing of the URL."""
+    from sqlalchemy.engine import make_url  # here: most configurations name none
+    from sqlalchemy.exc import ArgumentError
+
     wanted = (
         "must be postgresql://USER:PASSWORD@HOST/DATABASE; without it there is a SQLite file in state_dir"
     )
