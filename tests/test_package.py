@@ -33,6 +33,8 @@ SHIPPED = (
     "bot/policies/promoter.toml",
     "bot/simulation/market/market.toml",
     "bot/simulation/report/report.css",
+    "bot/dashboard/static/htmx.min.js",
+    "bot/dashboard/templates/overview.html",
     "bot/devnet/packages.lock.json",
     "bot/contracts_abi/UniswapV3Pool.json",
 )
