@@ -28,7 +28,7 @@ from bot.pipeline.desk import Desk as OrdersDesk
 from bot.pipeline.history_look import HistoryLook, look_at_history
 from bot.pipeline.journal import SqlJournal
 from bot.pipeline.recorded_orders import JournalOrders
-from bot.settings import Settings
+from bot.settings import DEFAULT_CONFIG, Settings
 
 LOOK_EVERY_S = 0.5
 _PAST_S = 30.0 * DAY_S  # that the charts show
@@ -204,7 +204,7 @@ def open_desk(settings: Settings, *, mode: str) -> JournalDesk:
         explorers=dict(own.explorers),
         state_dir=str(settings.state_dir),
         reports_dir=str(reports),
-        command="alvh",
+        config="" if settings.path == DEFAULT_CONFIG.absolute() else str(settings.path),
         is_chain_time=settings.chain.clock == "chain",
         poll_s=settings.chain.poll_s,
     )

@@ -52,8 +52,7 @@ async def test_a_live_run_is_shown_and_followed(home: Home):
         first = await page.evaluate(_SEQUENCE)
         async with Rpc(load_settings(home.config).chain.urls[0], timeout_s=30) as rpc:
             await rpc.request("evm_mine", ())
-        while newest_step(home) <= first:
-            await asyncio.sleep(0.02)
+        await asyncio.to_thread(run.until, lambda: newest_step(home) > first)
         written_s = time.monotonic()
         while await page.evaluate(_SEQUENCE) <= first:
             assert time.monotonic() - written_s < _SHOWN_WITHIN_S
