@@ -9,7 +9,7 @@ import sys
 import time
 from urllib.parse import urlencode, urlsplit
 
-LOOKS_FOR_S = 12.0
+LOOKS_FOR_S = 6.0
 
 
 async def main() -> None:

@@ -101,6 +101,8 @@ def test_every_page_is_quiet_fits_and_can_be_read_by_everybody(visit, request, t
         width = visit.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert width[0] <= width[1], (look, name)
         visit.page.screenshot(path=folder / f"{name}-{look}.png", full_page=True)
+        if look == "phone":  # the same page and the same colours as light
+            continue
         found = axe_playwright.Axe().run(visit.page).response["violations"]
         grave = [
             (item["id"], [node["html"][:120] for node in item["nodes"][:3]])

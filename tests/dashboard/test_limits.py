@@ -136,7 +136,7 @@ async def test_two_hundred_clients_and_slow_ones_delay_no_step_by_a_second(tmp_p
             assert await crowd.stdout.readline() == b"ready\n"
             longest_s, steps = await longest_step(journal)
             said = (await crowd.communicate())[0].decode().split()
-        assert steps > 50
+        assert steps > 30
         assert longest_s < DELAY_S
         asked, failed, cut = map(int, said)
         assert asked > 2 * CLIENTS
@@ -144,7 +144,7 @@ async def test_two_hundred_clients_and_slow_ones_delay_no_step_by_a_second(tmp_p
         assert cut == SLOW  # none of the slow ones is served, and each is closed
 
 
-async def longest_step(journal: SqlJournal, *, for_s: float = 12.0) -> tuple[float, int]:
+async def longest_step(journal: SqlJournal, *, for_s: float = 6.0) -> tuple[float, int]:
     """Step on and on; return the longest time that a step came late or took."""
     pipeline = Pipeline(
         mode="dry-run",
