@@ -71,6 +71,24 @@ async def test_steps_of_before_are_in_the_past_and_heartbeats_count_as_they_come
         desk.close()
 
 
+async def test_a_journal_put_in_the_place_of_another_is_a_new_one(tmp_path, record):
+    desk = open_desk(settings_in(tmp_path), mode="dry-run")
+    with writer(tmp_path) as journal:
+        write_steps(journal, [record, later(record, 2)])
+    await desk.refresh()
+    assert desk.look().past.steps == 2
+    for item in tmp_path.glob("journal-*"):
+        item.rename(tmp_path / f"old-{item.name}")
+    await desk.refresh()
+    with writer(tmp_path) as journal:
+        write_steps(journal, [later(record, 1)])
+        await desk.refresh()
+    assert desk.look().last.sequence == 1
+    assert desk.look().past.steps == 1
+    assert len(desk.look().orders.outcomes) == len(record.outcomes)
+    desk.close()
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
