@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import shutil
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from bot.model.record import StepRecord
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.settings import Settings, load_settings
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 T = TypeVar("T")
 CHAIN = 31337
 TOKEN = "a-token-that-tests-know-0123456789"

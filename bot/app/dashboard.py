@@ -7,11 +7,11 @@ import socket
 import ssl
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.app.dashboard_desk import open_desk
+from bot.app.dashboard_desk import JournalDesk, open_desk
 from bot.dashboard.access import Access
 from bot.dashboard.app import make_app
 from bot.dashboard.guard import known_hosts
@@ -19,6 +19,7 @@ from bot.dashboard.limits import Connections, listening
 from bot.dashboard.site import Site
 from bot.errors import ConfigError
 from bot.settings import Settings
+from bot.settings.dashboard import DashboardSettings
 
 _KEPT_IN = "dashboard-token"
 _LEAST_TOKEN = 20
@@ -80,31 +81,45 @@ async def serve(settings: Settings, *, mode: str, port: int | None = None) -> As
     own = settings.dashboard
     token, path = token_of(settings)
     tls = _tls(own.tls_cert, own.tls_key)
-    wanted = own.port if port is None else port
-    wanted = wanted or _free_port(own.host)
+    wanted = (own.port if port is None else port) or _free_port(own.host)
     desk = open_desk(settings, mode=mode)
     site = Site(desk=desk, access=Access(token), cookie=f"alvh_session_{wanted}", secure=tls is not None)
     hosts = known_hosts((*_OWN_NAMES, *_as_hosts(own.host), *own.allowed_hosts), wanted)
     connections = Connections()
-    application = make_app(site, hosts=hosts)
-    await desk.refresh()
+    async with AsyncExitStack() as stack:
+        stack.callback(desk.close)
+        try:
+            server = listening(
+                make_app(site, hosts=hosts), host=own.host, port=wanted, tls=tls, connections=connections
+            )
+            await stack.enter_async_context(server)
+        except OSError as error:
+            raise ConfigError(
+                f"the dashboard cannot listen on {own.host} port {wanted}: {error.strerror}; "
+                "name another with --port"
+            ) from None
+        await desk.refresh()
+        await stack.enter_async_context(_looking(desk))
+        url = _url(own, wanted)
+        sign_in = f"{url}login#token={token}"
+        yield Served(url=url, sign_in=sign_in, token_file=path, site=site, connections=connections)
+
+
+@asynccontextmanager
+async def _looking(desk: JournalDesk) -> AsyncIterator[None]:
+    """Look at the journal again and again meanwhile."""
     watch = asyncio.create_task(desk.watch())
     try:
-        async with listening(application, host=own.host, port=wanted, tls=tls, connections=connections):
-            shown = own.allowed_hosts[0] if not own.is_loopback else _host_in_url(own.host)
-            where = shown if ":" in shown.rpartition("]")[2] else f"{shown}:{wanted}"
-            url = f"{'https' if tls else 'http'}://{where}/"
-            sign_in = f"{url}login#token={token}"
-            yield Served(url=url, sign_in=sign_in, token_file=path, site=site, connections=connections)
-    except OSError as error:
-        raise ConfigError(
-            f"the dashboard cannot listen on {own.host} port {wanted}: {error.strerror}; "
-            "name another with --port"
-        ) from None
+        yield
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
-        desk.close()
+
+
+def _url(own: DashboardSettings, port: int) -> str:
+    shown = _host_in_url(own.host) if own.is_loopback else own.allowed_hosts[0]
+    where = shown if ":" in shown.rpartition("]")[2] else f"{shown}:{port}"
+    return f"{'https' if own.tls_cert is not None else 'http'}://{where}/"
 
 
 def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:

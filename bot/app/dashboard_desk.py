@@ -28,7 +28,7 @@ from bot.pipeline.desk import Desk as OrdersDesk
 from bot.pipeline.history_look import HistoryLook, HistoryLooker
 from bot.pipeline.journal import SqlJournal
 from bot.pipeline.recorded_orders import JournalOrders
-from bot.settings import Settings
+from bot.settings import DEFAULT_CONFIG, Settings
 
 LOOK_EVERY_S = 0.5
 _PAST_S = 30.0 * DAY_S  # that the charts show
@@ -53,6 +53,7 @@ class _Read:
     orders: JournalOrders | None = None
     intents: tuple[IntentEvent, ...] | None = None
     running: bool = False
+    is_another: bool = False  # a journal that was not looked at before: nothing of the old one counts
     pause: Pause | None = None
     asked: tuple[str, ...] = ()
     history: HistoryLook | None = None
@@ -78,6 +79,7 @@ class JournalDesk:
         self._number = 0
         self._rare: tuple[float, int, tuple[ReportFile, ...]] = (-math.inf, -1, ())
         self._written_at_s = math.nan
+        self._file: tuple[int, int] | None = None  # which file the journal is, by device and inode
 
     @property
     def place(self) -> Place:
@@ -130,15 +132,20 @@ class JournalDesk:
             return replace(around, problem=str(error))
 
     def _read_journal(self, around: _Read) -> _Read:
+        file = _file_of(self._settings, self._mode)
+        is_another = file != self._file
+        if is_another:
+            self.close()
         if self._journal is None:
             self._journal = open_journal(self._settings, mode=self._mode, read_only=True)
+            self._file = file
         journal = self._journal
         running, rows = journal.is_written_by_another(), journal.newest_rows()
-        found = replace(around, rows=rows, running=running)
-        if rows == self._rows:
+        found = replace(around, rows=rows, running=running, is_another=is_another)
+        if rows == self._rows and not is_another:
             return found
-        if rows.get("steps") != self._rows.get("steps"):
-            found = _with_steps(found, journal, self._after)
+        if is_another or rows.get("steps") != self._rows.get("steps"):
+            found = _with_steps(found, journal, None if is_another else self._after)
         return replace(found, orders=JournalOrders.of(journal), intents=journal.intents())
 
     def _read_rarely(self) -> tuple[float, int, tuple[ReportFile, ...]]:
@@ -152,11 +159,14 @@ class JournalDesk:
 
     def _take(self, read: _Read) -> None:
         """Make the newest look of what was read."""
+        now_s = time.time()
+        before = self._now
+        if read.is_another:
+            self._past, self._after, self._rows = Past(), None, {}
+            before = Snapshot(version=before.version, looked_at_s=now_s)
         for record in read.fresh:
             self._past.add(record)
             self._after = record
-        now_s = time.time()
-        before = self._now
         if read.rows and read.rows != self._rows:
             is_first = not self._rows
             self._rows = read.rows
@@ -206,7 +216,7 @@ def open_desk(settings: Settings, *, mode: str) -> JournalDesk:
         explorers=dict(own.explorers),
         state_dir=str(settings.state_dir),
         reports_dir=str(reports),
-        command="alvh",
+        config="" if settings.path == DEFAULT_CONFIG.absolute() else str(settings.path),
         is_chain_time=settings.chain.clock == "chain",
         poll_s=settings.chain.poll_s,
     )
@@ -295,6 +305,17 @@ def _title(path: Path) -> str:
     with path.open("rb") as file:
         match = _TITLE.search(file.read(_TITLE_WITHIN))
     return unescape(match[1].decode("utf-8", "replace")) if match else path.name
+
+
+def _file_of(settings: Settings, mode: str) -> tuple[int, int] | None:
+    """Return which file a journal is: one that was put in its place is another. None: none, or no file."""
+    if settings.journal_url.get_secret_value():
+        return None
+    try:
+        facts = (settings.state_dir / f"journal-{mode}.sqlite").stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def _changed_at_s(settings: Settings, mode: str) -> float:

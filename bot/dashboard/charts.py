@@ -145,4 +145,5 @@ def _plain(figure: go.Figure) -> Figure:
     """Return data and layout alone: the template would be most of the bytes; the page has its own look."""
     found = figure.to_plotly_json()
     found["layout"].pop("template", None)
+    found["layout"]["margin"]["b"] = 56
     return {"data": found["data"], "layout": found["layout"]}

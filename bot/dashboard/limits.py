@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
+from bot.dashboard.guard import HEADERS
 from bot.errors import InvariantError
 
 HEADERS_S = 10.0  # from the connection, or the answer before, to a whole head
@@ -82,6 +83,20 @@ class Connection(RequestHandler):
         if not isinstance(more.get("exc_info"), HttpProcessingError):
             super().log_exception(*words, **more)
 
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what cannot be read, or went wrong, without a word on how this is made."""
+        super().handle_error(request, status, exc, message)  # which writes it to the log
+        words = "This request cannot be read." if status < 500 else "Something went wrong; the log says what."
+        answer = web.Response(status=status, text=f"{words}\n", headers=HEADERS)
+        answer.force_close()
+        return answer
+
     def wait_for_head(self) -> None:
         """Begin to wait for the next request."""
         self._stop_timer()
@@ -119,7 +134,7 @@ async def listening(
     connections: Connections | None = None,
 ) -> AsyncIterator[int]:
     """Serve until the block ends; yields the port. Raises OSError where it cannot be listened on."""
-    limits = connections or Connections()
+    limits = Connections() if connections is None else connections  # an empty one is falsy
     settings: dict[str, Any] = {"access_log": None, "keepalive_timeout": 60.0, "lingering_time": 2.0}
     runner = web.AppRunner(application, shutdown_timeout=1.0, **settings)
     await runner.setup()

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 from multidict import MultiMapping
+from plotly.io.json import to_json_plotly
 
 from bot.dashboard import charts, guard, states
 from bot.dashboard import orders as made
@@ -151,7 +152,7 @@ async def chart(site: Site, request: web.Request) -> web.StreamResponse:
         figure = charts.signal(points, _unit(seen, key)) if points else None
     if figure is None:
         raise web.HTTPNotFound
-    return web.json_response(text=_json(figure))
+    return web.json_response(text=str(to_json_plotly(figure)))
 
 
 async def ask_pause(site: Site, request: web.Request) -> web.StreamResponse:
@@ -299,9 +300,3 @@ def _read(item: ReportFile) -> bytes:
         return item.path.read_bytes()
     except OSError:
         raise web.HTTPNotFound from None
-
-
-def _json(figure: dict[str, Any]) -> str:
-    from plotly.io.json import to_json_plotly
-
-    return str(to_json_plotly(figure))

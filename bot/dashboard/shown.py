@@ -65,16 +65,16 @@ def signed(value: float, digits: int = 2) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time span in its largest two units: ``3 d 4 h``."""
+    """Return a time span in its largest two units, ``3 d 4 h``; no line breaks within one."""
     if not math.isfinite(seconds):
         return UNKNOWN
     left = abs(round(seconds))
     parts = []
     for unit_s, name in ((DAY_S, "d"), (HOUR_S, "h"), (MINUTE_S, "min"), (1, "s")):
         if left >= unit_s:
-            parts.append(f"{left // unit_s} {name}")
+            parts.append(f"{left // unit_s}\u00a0{name}")
             left %= unit_s
-    return " ".join(parts[:2]) or "0 s"
+    return " ".join(parts[:2]) or "0\u00a0s"
 
 
 def when(at_s: float) -> Markup:
@@ -108,7 +108,7 @@ def explorer_link(tx_hash: str, explorer: str) -> Markup:
         words = Markup('<a href="{}/tx/{}" target="_blank" rel="noopener noreferrer">{}</a>').format(
             explorer.rstrip("/"), tx_hash, words
         )
-    return words + copy_button(tx_hash)
+    return Markup('<span class="tx">{}{}</span>').format(words, copy_button(tx_hash))
 
 
 def copy_button(text: str) -> Markup:

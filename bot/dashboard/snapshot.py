@@ -49,9 +49,13 @@ class Place:
     explorers: Mapping[int, str]  # chain id -> address of its explorer
     state_dir: str
     reports_dir: str
-    command: str  # what begins every alvh command shown: "alvh" and its configuration
+    config: str = ""  # the configuration file, where a command must name it
     is_chain_time: bool = False  # decisions are dated by the chain's clock, which stands still between blocks
     poll_s: float = 12.0
+
+    def command(self, words: str) -> str:
+        """Return an alvh command as it is to be typed for this configuration."""
+        return f"alvh {words}{f' --config {self.config}' if self.config else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

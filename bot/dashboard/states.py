@@ -74,13 +74,13 @@ def _stops(place: Place, seen: Snapshot) -> Iterator[Notice]:
             f"Chain {halt.chain_id}, since {when(halt.since_s)} UTC: {halt.why}. Held hedges are still "
             "followed, closed and settled; nothing is opened until a person has looked."
         )
-        yield Notice(kind="stop", word="HALTED", text=text, command=f"{place.command} release")
+        yield Notice(kind="stop", word="HALTED", text=text, command=place.command("release"))
     if seen.pause is not None:
         text = (
             f"{str(seen.pause)[:1].upper()}{str(seen.pause)[1:]}. Nothing is opened; closing, settling and "
             "claims go on."
         )
-        yield Notice(kind="stop", word="PAUSED", text=text, command=f"{place.command} resume")
+        yield Notice(kind="stop", word="PAUSED", text=text, command=place.command("resume"))
     if seen.last is not None:
         for hold in seen.last.decision.holds:
             if seen.pause is None or not hold.startswith("paused by"):
@@ -98,7 +98,7 @@ def _trust(place: Place, seen: Snapshot) -> Iterator[Notice]:
                 kind="note",
                 word="FIRST RUN",
                 text="Nothing runs yet. This begins a run in this mode:",
-                command=f"{place.command} {mode}",
+                command=place.command(mode),
             )
         return
     if not seen.running:
@@ -113,7 +113,7 @@ def _trust(place: Place, seen: Snapshot) -> Iterator[Notice]:
     silent_s = seen.looked_at_s - seen.written_at_s
     if silent_s > max(60.0, _SILENT_STEPS * place.poll_s):
         text = f"The last step was written {duration(silent_s)} ago: node or chain may stand still."
-        yield Notice(kind="warn", word="STALE", text=text, command=f"{place.command} doctor")
+        yield Notice(kind="warn", word="STALE", text=text, command=place.command("doctor"))
 
 
 def _spent(seen: Snapshot) -> Iterator[Notice]:

@@ -47,8 +47,12 @@ def state(tmp_path_factory) -> Path:
 def hostile(record: StepRecord, sequence: int) -> StepRecord:
     decision = record.decision
     readings = tuple(
-        replace(item, subject=f"{HOSTILE}{MEGABYTE}", because=f'"><img src=x onerror=alert(1)>{HOSTILE}')
-        for item in decision.readings
+        replace(
+            item,
+            subject=f"{HOSTILE}{'' if number else MEGABYTE}",
+            because=f'"><img src=x onerror=alert(1)>{HOSTILE}',
+        )
+        for number, item in enumerate(decision.readings)
     )
     groups = tuple(replace(item, because=f"{HOSTILE} {MEGABYTE}") for item in decision.groups)
     decision = replace(

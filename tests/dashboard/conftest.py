@@ -1,10 +1,8 @@
 """One recorded run, one dashboard over it and one browser for all tests of the pages."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dashboard_builders import (
@@ -30,7 +28,6 @@ from bot.simulation.exposures import parse_exposure
 from bot.simulation.history.tables import load_history
 from bot.simulation.market.model import load_market
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _FIRST_BLOCK = 14_500_000
 
 
@@ -73,14 +70,3 @@ def dashboard(recorded: Path) -> Iterator[Running]:
     """A dashboard over the recorded run. Tests that change anything take a folder of their own."""
     with serving(settings_in(recorded, more=EXPLORER)) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()

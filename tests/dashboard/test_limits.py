@@ -1,12 +1,13 @@
 """What a crowd and slow clients can do to it: nothing that the bot would feel (REL-W6, REL-O7)."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,8 +42,14 @@ async def answered(port: int) -> bytes:
     reader, writer_to = await asyncio.open_connection("127.0.0.1", port)
     writer_to.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     found = await asyncio.wait_for(reader.read(), 5.0)
-    writer_to.close()
+    await close_all([(reader, writer_to)])
     return found
+
+
+async def close_all(ends: Sequence[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
+    for _, end in ends:
+        end.close()
+    await asyncio.gather(*(end.wait_closed() for _, end in ends), return_exceptions=True)
 
 
 def application() -> web.Application:
@@ -69,8 +76,7 @@ async def test_a_head_that_comes_too_slowly_is_cut_however_it_drips():
         assert connections.cut == 3
         assert len(connections) == 0
         assert b"hello" in await answered(port)
-        for _, end in slow:
-            end.close()
+        await close_all(slow)
 
 
 async def test_where_every_place_is_taken_the_one_that_waits_longest_goes():
@@ -81,8 +87,7 @@ async def test_where_every_place_is_taken_the_one_that_waits_longest_goes():
             assert b"hello" in await answered(port)
         assert len(connections) <= 4
         assert connections.cut >= 4
-        for _, end in slow:
-            end.close()
+        await close_all(slow)
 
 
 async def test_a_connection_is_kept_for_the_next_request_and_no_longer():
@@ -95,7 +100,7 @@ async def test_a_connection_is_kept_for_the_next_request_and_no_longer():
             await asyncio.sleep(0.15)
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await asyncio.wait_for(reader.readexactly(1), 3.0)
-        end.close()
+        await close_all([(reader, end)])
 
 
 @dataclass(kw_only=True)
@@ -113,8 +118,6 @@ def dashboard_process(folder: Path) -> Iterator[Process]:
         [sys.executable, "-c", command, *arguments], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        import json
-
         yield Process(url=json.loads(process.stdout.readline())["url"], pid=process.pid)
         os.kill(process.pid, signal.SIGTERM)
 
@@ -133,7 +136,7 @@ async def test_two_hundred_clients_and_slow_ones_delay_no_step_by_a_second(tmp_p
             assert await crowd.stdout.readline() == b"ready\n"
             longest_s, steps = await longest_step(journal)
             said = (await crowd.communicate())[0].decode().split()
-        assert steps > 50
+        assert steps > 30
         assert longest_s < DELAY_S
         asked, failed, cut = map(int, said)
         assert asked > 2 * CLIENTS
@@ -141,7 +144,7 @@ async def test_two_hundred_clients_and_slow_ones_delay_no_step_by_a_second(tmp_p
         assert cut == SLOW  # none of the slow ones is served, and each is closed
 
 
-async def longest_step(journal: SqlJournal, *, for_s: float = 12.0) -> tuple[float, int]:
+async def longest_step(journal: SqlJournal, *, for_s: float = 6.0) -> tuple[float, int]:
     """Step on and on; return the longest time that a step came late or took."""
     pipeline = Pipeline(
         mode="dry-run",

@@ -205,6 +205,20 @@ def test_what_was_written_is_there_after_reopening(url):
         assert second.count() == {"leg_events": 1, "intent_events": 0, "steps": 2, "prunings": 0}
 
 
+def test_what_is_news_is_told_by_table_and_heartbeats_can_be_left_out(url):
+    with SqlJournal(url, identity=IDENTITY) as journal:
+        assert set(journal.newest_rows().values()) == {0}
+        for number in range(1, 5):
+            journal.append_step(replace(step(number, now_s=10.0 * number), is_heartbeat=number in (2, 4)))
+        with SqlJournal(url, read_only=True) as reader:
+            before = reader.newest_rows()
+            assert before["steps"] == 4
+            assert [item.sequence for item in reader.steps(full=True)] == [1, 3]
+            assert [item.sequence for item in reader.steps(full=True, since_s=20.0)] == [3]
+            journal.append_step(step(5, now_s=50.0))
+            assert reader.newest_rows() == before | {"steps": 5}
+
+
 def test_many_steps_are_read_in_pages(url):
     with SqlJournal(url, identity=IDENTITY) as opened:
         for number in range(1, 1_102):

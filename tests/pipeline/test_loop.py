@@ -95,8 +95,12 @@ async def test_a_quiet_step_within_the_hour_is_a_heartbeat():
     later = type(quiet)(
         now_s=quiet.now_s + 60.0, blocks=quiet.blocks, columns=quiet.columns, exposures=quiet.exposures
     )
-    assert (await loop.step(later)).is_heartbeat
-    assert not (await loop.step(moment(3))).is_heartbeat
+    quiet = await loop.step(later)
+    assert quiet.is_heartbeat
+    assert (quiet.exposures, quiet.held) == ((), ())
+    whole = await loop.step(moment(3))
+    assert not whole.is_heartbeat
+    assert whole.exposures == moment(3).exposures  # what the payoff is drawn of
 
 
 async def test_another_alarm_is_news_and_its_figures_are_not():

@@ -42,11 +42,11 @@ function duration(seconds) {
   const parts = [];
   for (const [size, name] of UNITS) {
     if (left >= size) {
-      parts.push(`${Math.floor(left / size)} ${name}`);
+      parts.push(`${Math.floor(left / size)}\u00a0${name}`);
       left %= size;
     }
   }
-  return parts.slice(0, 2).join(" ") || "0 s";
+  return parts.slice(0, 2).join(" ") || "0\u00a0s";
 }
 
 function countOn() {
