@@ -237,6 +237,18 @@ def test_each_process_lets_its_own_old_rows_leave_and_no_others(place):
         assert stored(place) == 3
 
 
+def test_a_retention_shorter_than_the_look_back_has_no_effect(tmp_path):
+    path = tmp_path / "history.sqlite"
+    store = HistoryStore(HistoryPlace(path=path))
+    with closing(History([ETH], store=store, keep_s=3 * DAY_S, stored_s=DAY_S)) as history:
+        history.append([eth(day * DAY_S, 1.0, day) for day in range(6)])
+        for _ in range(3):
+            history.flush()
+        assert len(rows(history, ETH)) == 4
+    with closing(History([ETH], path=path)) as whole:
+        assert len(rows(whole, ETH)) == 4
+
+
 def test_a_longer_retention_keeps_rows_for_a_person_and_not_for_decisions(tmp_path):
     path = tmp_path / "history.sqlite"
     store = HistoryStore(HistoryPlace(path=path))
