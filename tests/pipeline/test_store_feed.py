@@ -10,6 +10,7 @@ import pytest
 from pipeline_builders import START_S, block, price
 from postgres_server import empty_postgres
 
+from bot.chain.heads import MAX_REORG
 from bot.errors import ConfigError, InvariantError, TransientError
 from bot.model.market import Metric, SeriesKey
 from bot.pipeline.gaps import BETWEEN_POLLS, Gap, Halt
@@ -207,6 +208,26 @@ def test_one_process_writes_a_series_and_the_second_is_told_who(place):
     for bot in bots:
         bot.close()
     watcher(place, ETH).close()
+
+
+async def test_rows_on_the_newest_blocks_of_another_writer_leave_when_a_series_changes_hands(place):
+    """Nobody knows any more on which blocks they stood; who reads along takes them back too."""
+    with closing(watcher(place, ETH, name="1/2")) as first:
+        first.append([eth(12 * number, float(number), number) for number in range(100)])
+        first.flush()
+    with closing(reader(place, ETH)) as history:
+        fed = feed(place, history, ETH)
+        assert len(rows(history, ETH)) == 100
+        with closing(watcher(place, ETH, name="1/2")) as same:
+            assert len(rows(same, ETH)) == 100
+        with closing(watcher(place, ETH, name="1/3")) as other:
+            assert len(rows(other, ETH)) == 99 - MAX_REORG
+            other.append([eth(1_200, 7.0, 100)])
+            other.add_head(block(100, START_S + 1_200))
+            other.flush()
+            await fed.take(block(100, START_S + 1_200), now_s=START_S + 1_200)
+            assert rows(history, ETH) == rows(other, ETH)
+        fed.close()
 
 
 def test_each_writer_has_its_own_heads_and_gaps(place):
