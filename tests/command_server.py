@@ -23,11 +23,14 @@ import talib  # noqa: F401
 
 import bot.app.backtest
 import bot.app.by_hand
+import bot.app.databases
 import bot.app.demo
+import bot.app.export
 import bot.app.journals
 import bot.app.look
 import bot.app.plan
 import bot.app.sweep
+import bot.app.watch
 import bot.chain.accounts
 import bot.documents
 import bot.manual_document

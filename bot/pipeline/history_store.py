@@ -14,6 +14,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from bot.chain.heads import MAX_REORG
 from bot.errors import InvariantError
 from bot.model.market import Block, FloatArray, Metric, Observation, SeriesKey
 from bot.pipeline import databases, leases
@@ -34,6 +35,23 @@ _TAKE_SERIES = sa.text(
 )
 _FIND_SERIES = sa.text(
     "SELECT id FROM series WHERE metric = :metric AND subject = :subject AND source = :source"
+)
+_OF_ANOTHER = sa.text(
+    "SELECT MAX(o.block_number) FROM observation AS o JOIN series AS s ON s.id = o.series_id WHERE "
+    "s.metric = :metric AND s.subject = :subject AND s.source = :source AND s.writer <> :writer "
+    "AND o.superseded = 0"
+)
+_MARK_GONE = sa.text(
+    "INSERT INTO observation (series_id, observed_at_s, read_at_s, block_number, why_unknown, kind, "
+    "superseded) SELECT o.series_id, MIN(o.observed_at_s), MIN(o.read_at_s), CAST(:from_block AS bigint), "
+    "'', CAST(:kind AS integer), 1 FROM observation AS o JOIN series AS s ON s.id = o.series_id WHERE "
+    "s.metric = :metric AND s.subject = :subject AND s.source = :source AND o.block_number >= :from_block "
+    "AND o.superseded = 0 GROUP BY o.series_id"
+)
+_ALL_GONE = sa.text(
+    "UPDATE observation AS o SET superseded = 1 FROM series AS s WHERE s.id = o.series_id "
+    "AND s.metric = :metric AND s.subject = :subject AND s.source = :source "
+    "AND o.block_number >= :from_block AND o.superseded = 0"
 )
 _ALL_SERIES = sa.text("SELECT id, metric, subject, source FROM series")
 _ADD_ROW = sa.text(
@@ -127,13 +145,25 @@ class HistoryStore:
     def _begin(self) -> dict[SeriesKey, int]:
         """Take the leases of what is written here, and return the numbers of all series."""
         with self._writing() as connection:
-            if self._place.is_shared:
-                keys = sorted(self._own - self._elsewhere)
+            keys = sorted(self._own - self._elsewhere)
+            if self._place.is_shared and keys:
                 leases.take(connection, keys, name=self._place.name, alone=bool(self._writer))
-            if self._writer and self._own:
-                rows = [{**_named(key), "writer": self._writer} for key in sorted(self._own)]
-                connection.execute(_TAKE_SERIES, rows)
+                self._take_over(connection, keys)
             return _ids_of(connection)
+
+    def _take_over(self, connection: sa.Connection, keys: Sequence[SeriesKey]) -> None:
+        """Write series that may have been another's: what stood on its newest blocks leaves.
+
+        They may have been reorganised away since, and which they were only its own heads would tell.
+        """
+        for key in keys:
+            row = {**_named(key), "writer": self._writer}
+            newest = connection.execute(_OF_ANOTHER, row).scalar()
+            if newest is not None:
+                stood = {**row, "from_block": max(int(newest) - MAX_REORG, 0), "kind": int(RowKind.ORPHANED)}
+                connection.execute(_MARK_GONE, stood)
+                connection.execute(_ALL_GONE, stood)
+            connection.execute(_TAKE_SERIES, row)
 
     def add_row(self, item: Observation, *, filled: bool) -> None:
         if self._writes(item.key):

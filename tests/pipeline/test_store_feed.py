@@ -10,6 +10,7 @@ import pytest
 from pipeline_builders import START_S, block, price
 from postgres_server import empty_postgres
 
+from bot.chain.heads import MAX_REORG
 from bot.errors import ConfigError, InvariantError, TransientError
 from bot.model.market import Metric, SeriesKey
 from bot.pipeline.gaps import BETWEEN_POLLS, Gap, Halt
@@ -209,6 +210,26 @@ def test_one_process_writes_a_series_and_the_second_is_told_who(place):
     watcher(place, ETH).close()
 
 
+async def test_rows_on_the_newest_blocks_of_another_writer_leave_when_a_series_changes_hands(place):
+    """Nobody knows any more on which blocks they stood; who reads along takes them back too."""
+    with closing(watcher(place, ETH, name="1/2")) as first:
+        first.append([eth(12 * number, float(number), number) for number in range(100)])
+        first.flush()
+    with closing(reader(place, ETH)) as history:
+        fed = feed(place, history, ETH)
+        assert len(rows(history, ETH)) == 100
+        with closing(watcher(place, ETH, name="1/2")) as same:
+            assert len(rows(same, ETH)) == 100
+        with closing(watcher(place, ETH, name="1/3")) as other:
+            assert len(rows(other, ETH)) == 99 - MAX_REORG
+            other.append([eth(1_200, 7.0, 100)])
+            other.add_head(block(100, START_S + 1_200))
+            other.flush()
+            await fed.take(block(100, START_S + 1_200), now_s=START_S + 1_200)
+            assert rows(history, ETH) == rows(other, ETH)
+        fed.close()
+
+
 def test_each_writer_has_its_own_heads_and_gaps(place):
     gap = Gap(CHAIN, 1, 2, START_S, START_S + 24, BETWEEN_POLLS)
     with closing(watcher(place, ETH, name="1/2")) as one, closing(watcher(place, BTC, name="2/2")) as two:
@@ -235,6 +256,18 @@ def test_each_process_lets_its_own_old_rows_leave_and_no_others(place):
             history.append([btc(9 * DAY_S, 1.0)])
             history.flush()
         assert stored(place) == 3
+
+
+def test_a_retention_shorter_than_the_look_back_has_no_effect(tmp_path):
+    path = tmp_path / "history.sqlite"
+    store = HistoryStore(HistoryPlace(path=path))
+    with closing(History([ETH], store=store, keep_s=3 * DAY_S, stored_s=DAY_S)) as history:
+        history.append([eth(day * DAY_S, 1.0, day) for day in range(6)])
+        for _ in range(3):
+            history.flush()
+        assert len(rows(history, ETH)) == 4
+    with closing(History([ETH], path=path)) as whole:
+        assert len(rows(whole, ETH)) == 4
 
 
 def test_a_longer_retention_keeps_rows_for_a_person_and_not_for_decisions(tmp_path):
