@@ -92,7 +92,7 @@ LINES: Final[dict[str, How]] = {
     "alvh health": Runs(code=3),  # no bot runs any more
     "alvh dashboard": Read("serves until it is stopped; tests/dashboard"),
     "alvh watch": Read("reads until it is stopped; its own tests run two into one database"),
-    "alvh export": Read("tests/app/test_export.py"),
+    "alvh export": Runs(add=("--force",)),
     "alvh db status": Runs(),
     "alvh db upgrade": Read("needs a store of an earlier version; its own tests have one of each"),
     "alvh db verify": Runs(),
