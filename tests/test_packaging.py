@@ -84,14 +84,15 @@ def test_secrets_of_a_service_are_credentials_and_nothing_else(path: Path):
     assert ("ALVH_KEYSTORE_PASSWORD" in names) is (path == SIGNER)
 
 
-@pytest.mark.parametrize("path", [BOT, SIGNER], ids=name_of)
+@pytest.mark.parametrize("path", UNITS, ids=name_of)
 def test_what_a_service_starts_is_a_command_of_the_program(path: Path):
     for line in unit_of(path)["ExecStart"]:
         program, *words = line.split()
         assert program == "/opt/alvh/bin/alvh"
         read_by_the_program(["alvh", *(word for word in words if not word.startswith("$"))])
-        if "$ALVH_RUN" in words:
-            read_by_the_program(["alvh", *(word for word in words if not word.startswith("$")), "--live"])
+        chosen = {"$ALVH_RUN": ["--live"], "$ALVH_DASHBOARD": ["--mode", "live"]}  # of /etc/alvh/alvh.env
+        for name in (word for word in words if word.startswith("$")):
+            read_by_the_program(["alvh", words[0], *chosen[name]])
 
 
 @pytest.mark.parametrize("path", UNITS, ids=name_of)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import Home
 from shown_lines import LINES, MANAGER, ROOT, Line, Read, Runs, Shell, lines_of, read_by_the_program
-from typer.exceptions import TyperException
+from typer.exceptions import Exit, TyperException
 
 from bot.errors import BotError
 
@@ -36,6 +36,8 @@ def problem_of(line: Line) -> str:
         return f"there is no {script}" if line.words[0].startswith("scripts/") and not script.exists() else ""
     try:
         read_by_the_program(line.words)
+    except Exit:  # --help, which is read before all else
+        return ""
     except (TyperException, BotError) as error:
         return str(error)
     return ""
