@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import tomllib
@@ -9,6 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from commands import ALVH
 from settings_texts import GOOD, write
 from shown_lines import read_by_the_program
 
@@ -82,14 +84,15 @@ def test_secrets_of_a_service_are_credentials_and_nothing_else(path: Path):
     assert ("ALVH_KEYSTORE_PASSWORD" in names) is (path == SIGNER)
 
 
-@pytest.mark.parametrize("path", [BOT, SIGNER], ids=name_of)
+@pytest.mark.parametrize("path", UNITS, ids=name_of)
 def test_what_a_service_starts_is_a_command_of_the_program(path: Path):
     for line in unit_of(path)["ExecStart"]:
         program, *words = line.split()
         assert program == "/opt/alvh/bin/alvh"
         read_by_the_program(["alvh", *(word for word in words if not word.startswith("$"))])
-        if "$ALVH_RUN" in words:
-            read_by_the_program(["alvh", *(word for word in words if not word.startswith("$")), "--live"])
+        chosen = {"$ALVH_RUN": ["--live"], "$ALVH_DASHBOARD": ["--mode", "live"]}  # of /etc/alvh/alvh.env
+        for name in (word for word in words if word.startswith("$")):
+            read_by_the_program(["alvh", words[0], *chosen[name]])
 
 
 @pytest.mark.parametrize("path", UNITS, ids=name_of)
@@ -166,6 +169,22 @@ def test_the_commands_of_a_person_see_what_the_bot_sees():
     assert words[-2:] == ["/opt/alvh/bin/alvh", '"$@"']
 
 
+# completions
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completions_are_what_the_program_prints(shell: str):
+    printed = runpy.run_path(str(ROOT / "scripts" / "completions.py"))["printed"](shell)
+    assert (PACKAGING / "completions" / f"alvh.{shell}").read_text() == printed, "run scripts/completions.py"
+
+
+def test_a_word_is_completed_at_the_prompt():
+    script = PACKAGING / "completions" / "alvh.bash"
+    words = f"source {script}; COMP_WORDS=(alvh pol); COMP_CWORD=1; _alvh_completion {ALVH}; echo $COMPREPLY"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "policy\n"
+
+
 # the image
 
 
@@ -189,6 +208,7 @@ def test_the_image_runs_as_a_user_with_a_number_and_checks_its_health():
     assert json.loads(last("HEALTHCHECK").rpartition("CMD ")[2]) == ["alvh", "health"]
     assert (json.loads(last("ENTRYPOINT")), json.loads(last("CMD"))) == (["alvh"], ["run"])
     read_by_the_program(["alvh", *json.loads(last("CMD"))])
+    read_by_the_program(json.loads(last("HEALTHCHECK").rpartition("CMD ")[2]))
 
 
 def test_the_image_takes_hash_locked_wheels_and_nothing_from_elsewhere():

@@ -1,0 +1,1 @@
+complete --command alvh --no-files --arguments "(env _ALVH_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) alvh)" --condition "env _ALVH_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) alvh"
