@@ -107,13 +107,16 @@ async def serve(settings: Settings, *, mode: str, port: int | None = None) -> As
 
 @asynccontextmanager
 async def _looking(desk: JournalDesk) -> AsyncIterator[None]:
-    """Look at the journal again and again meanwhile."""
-    watch = asyncio.create_task(desk.watch())
-    try:
-        yield
-    finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
+    """Look at the journal again and again meanwhile. Should that ever die, the server ends with it.
+
+    A page that is no longer kept up to date must not look like one that is.
+    """
+    async with asyncio.TaskGroup() as group:
+        watch = group.create_task(desk.watch())
+        try:
+            yield
+        finally:
+            watch.cancel()
 
 
 def _url(own: DashboardSettings, port: int) -> str:

@@ -176,6 +176,17 @@ async def test_a_port_that_is_taken_is_said(tmp_path):
                 raise AssertionError("it served")
 
 
+async def test_a_look_that_dies_ends_the_server(tmp_path, monkeypatch):
+    async def served_until_it_dies() -> None:
+        async with serve(settings_in(tmp_path), mode="dry-run", port=0) as served:
+            monkeypatch.setattr(served.site.desk, "_read", lambda: 1 / 0)
+            await asyncio.sleep(30.0)
+
+    with pytest.raises(ExceptionGroup) as ended:
+        await served_until_it_dies()
+    assert isinstance(ended.value.exceptions[0], ZeroDivisionError)
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
