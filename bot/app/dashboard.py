@@ -95,7 +95,7 @@ async def serve(settings: Settings, *, mode: str, port: int | None = None) -> As
             await stack.enter_async_context(server)
         except OSError as error:
             raise ConfigError(
-                f"the dashboard cannot listen on {own.host} port {wanted}: {error.strerror}; "
+                f"the dashboard cannot listen on {own.host} port {wanted}: {os.strerror(error.errno or 0)}; "
                 "name another with --port"
             ) from None
         await desk.refresh()
