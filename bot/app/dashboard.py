@@ -95,7 +95,7 @@ async def serve(settings: Settings, *, mode: str, port: int | None = None) -> As
             await stack.enter_async_context(server)
         except OSError as error:
             raise ConfigError(
-                f"the dashboard cannot listen on {own.host} port {wanted}: {error.strerror}; "
+                f"the dashboard cannot listen on {own.host} port {wanted}: {os.strerror(error.errno or 0)}; "
                 "name another with --port"
             ) from None
         await desk.refresh()
@@ -107,13 +107,16 @@ async def serve(settings: Settings, *, mode: str, port: int | None = None) -> As
 
 @asynccontextmanager
 async def _looking(desk: JournalDesk) -> AsyncIterator[None]:
-    """Look at the journal again and again meanwhile."""
-    watch = asyncio.create_task(desk.watch())
-    try:
-        yield
-    finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
+    """Look at the journal again and again meanwhile. Should that ever die, the server ends with it.
+
+    A page that is no longer kept up to date must not look like one that is.
+    """
+    async with asyncio.TaskGroup() as group:
+        watch = group.create_task(desk.watch())
+        try:
+            yield
+        finally:
+            watch.cancel()
 
 
 def _url(own: DashboardSettings, port: int) -> str:

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from bot.errors import BotError, ConfigError, TransientError
 from bot.settings import Settings
@@ -14,11 +15,19 @@ _STARTS_S = 30.0
 _STOP_S = 5.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """A dashboard that runs beside. ``sign_in`` ends in the token: it is for a person, not for a log."""
+
+    url: str
+    sign_in: str
+
+
 @asynccontextmanager
 async def dashboard_beside(
     settings: Settings, *, mode: str, on_trouble: Callable[[BotError], None]
-) -> AsyncIterator[str]:
-    """Start the dashboard of a mode and yield the address that signs in. Raises ConfigError.
+) -> AsyncIterator[Beside]:
+    """Start the dashboard of a mode and yield where it is. Raises ConfigError.
 
     ``on_trouble`` hears of a dashboard that ended by itself: the run goes on without it.
     """
@@ -34,9 +43,9 @@ async def dashboard_beside(
     )
     watch: asyncio.Task[None] | None = None
     try:
-        address = await _address(process)
+        found = await _found(process)
         watch = asyncio.create_task(_tell_end(process, on_trouble))
-        yield address
+        yield found
     finally:
         if watch is not None:
             watch.cancel()
@@ -44,7 +53,7 @@ async def dashboard_beside(
         await _end(process)
 
 
-async def _address(process: asyncio.subprocess.Process) -> str:
+async def _found(process: asyncio.subprocess.Process) -> Beside:
     """Return what the process says once it serves. Raises ConfigError with its own words otherwise."""
     line = b""
     if process.stdout is not None:
@@ -52,13 +61,14 @@ async def _address(process: asyncio.subprocess.Process) -> str:
             async with asyncio.timeout(_STARTS_S):
                 line = await process.stdout.readline()
     if line:
-        return str(json.loads(line)["sign_in"])
-    said = b""
+        said = json.loads(line)
+        return Beside(url=str(said["url"]), sign_in=str(said["sign_in"]))
+    complaint = b""
     if process.stderr is not None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_STOP_S):
-                said = await process.stderr.read(2_000)
-    words = said.decode("utf-8", "replace").strip().removeprefix("error: ")
+                complaint = await process.stderr.read(2_000)
+    words = complaint.decode("utf-8", "replace").strip().removeprefix("error: ")
     raise ConfigError(f"the dashboard did not start: {words or 'it said nothing'}")
 
 

@@ -117,7 +117,7 @@ class JournalDesk:
         _, free_bytes, reports = self._read_rarely()
         around = _Read(
             pause=read_pause(state_dir),
-            asked=_asked(OrdersDesk(state_dir, mode=self._mode)),
+            asked=_asked(state_dir, self._mode),
             alerts=_alerts(self._settings, self._mode),
             free_bytes=free_bytes,
             reports=reports,
@@ -138,7 +138,6 @@ class JournalDesk:
             self.close()
         if self._journal is None:
             self._journal = open_journal(self._settings, mode=self._mode, read_only=True)
-            self._file = file
         journal = self._journal
         running, rows = journal.is_written_by_another(), journal.newest_rows()
         found = replace(around, rows=rows, running=running, is_another=is_another)
@@ -146,7 +145,9 @@ class JournalDesk:
             return found
         if is_another or rows.get("steps") != self._rows.get("steps"):
             found = _with_steps(found, journal, None if is_another else self._after)
-        return replace(found, orders=JournalOrders.of(journal), intents=journal.intents())
+        found = replace(found, orders=JournalOrders.of(journal), intents=journal.intents())
+        self._file = file
+        return found
 
     def _read_rarely(self) -> tuple[float, int, tuple[ReportFile, ...]]:
         now_s = time.monotonic()
@@ -239,12 +240,15 @@ def _with_steps(read: _Read, journal: SqlJournal, after: StepRecord | None) -> _
     return replace(read, fresh=tuple(fresh), last=last, full=full or last)
 
 
-def _asked(desk: OrdersDesk) -> tuple[str, ...]:
+def _asked(state_dir: Path, mode: str) -> tuple[str, ...]:
     """Return the orders that wait for the bot, in words."""
-    found = []
-    for path, item in desk.requests():
-        found.append(item if isinstance(item, str) else f"order {path.stem}, asked by {item.by}")
-    return tuple(found)
+    try:
+        waiting = OrdersDesk(state_dir, mode=mode).requests()
+    except OSError as error:
+        return (f"the orders of {state_dir} cannot be read: {error.strerror}",)
+    return tuple(
+        item if isinstance(item, str) else f"order {path.stem}, asked by {item.by}" for path, item in waiting
+    )
 
 
 def _alerts(settings: Settings, mode: str) -> ChannelState:

@@ -41,11 +41,15 @@ def dashboard(
 
     def say(served: Served) -> None:
         token_file = str(served.token_file) if served.token_file is not None else None
-        said = {"url": served.url, "sign_in": served.sign_in, "mode": mode, "token_file": token_file}
-        write_json(said, json_to, lines=True)
+        said = {"url": served.url, "mode": mode, "token_file": token_file}
+        write_json(said | ({"sign_in": served.sign_in} if lifeline else {}), json_to, lines=True)
         if json_to is None:
             out.print(f"dashboard of the {mode} journal at {served.url}", soft_wrap=True, markup=False)
-            out.print(f"sign in: {served.sign_in}", soft_wrap=True, markup=False)
+            # The token is for the person at the terminal: a log or a file does not get it.
+            where = (
+                served.sign_in if out.is_terminal else f"the token stands in {token_file or 'the settings'}"
+            )
+            out.print(f"sign in: {where}", soft_wrap=True, markup=False)
         if open_page:
             typer.launch(served.sign_in)
 

@@ -261,8 +261,8 @@ async def _dashboard(settings: "Settings", *, mode: str, listener: "Listener") -
     """Run the dashboard beside, and say where it is."""
     from bot.app.dashboard_beside import dashboard_beside
 
-    async with dashboard_beside(settings, mode=mode, on_trouble=listener.on_trouble) as address:
-        err.print(f"dashboard: {address}", markup=False)
+    async with dashboard_beside(settings, mode=mode, on_trouble=listener.on_trouble) as found:
+        err.print(f"dashboard: {found.sign_in if err.is_terminal else found.url}", markup=False)
         yield
 
 

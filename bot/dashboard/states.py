@@ -11,6 +11,7 @@ from bot.model.hedge import LegStatus
 from bot.model.tier import Quality, Tier
 from bot.simulation.wording import budget_names, usd, when
 
+_ALARM = "R2"  # a finding of no group by this rule: a health factor
 _SILENT_STEPS = 5.0  # of the chain's poll, without a row: something is wrong
 
 
@@ -63,7 +64,8 @@ def notices(place: Place, seen: Snapshot) -> list[Notice]:
     """Return what is to be known before the rest, the gravest first."""
     found = [*_stops(place, seen), *_trust(place, seen)]
     if seen.last is not None:
-        found += [*_spent(seen), *_degraded(seen), *_waiting(seen), *_warming(seen)]
+        found += [*_alarms(seen), *_spent(seen), *_degraded(seen), *_waiting(seen), *_warming(seen)]
+        found += _out_of_range(seen)
     order = {"stop": 0, "warn": 1, "note": 2}
     return sorted(found, key=lambda item: order[item.kind])
 
@@ -116,6 +118,37 @@ def _trust(place: Place, seen: Snapshot) -> Iterator[Notice]:
         yield Notice(kind="warn", word="STALE", text=text, command=place.command("doctor"))
 
 
+def _alarms(seen: Snapshot) -> Iterator[Notice]:
+    """Yield health factors that are too low, and protocols that are not calm: options pay for neither."""
+    if seen.last is None:
+        return
+    said = (seen.full or seen.last).decision
+    for finding in said.findings:
+        if finding.fired and finding.rule == _ALARM:
+            yield Notice(kind="stop", word=f"ALARM {finding.rule}", text=f"{finding.because}.")
+    causes = {item.protocol: item.findings for item in said.protocols}
+    for item in seen.last.decision.protocols:
+        if item.tier is Tier.CALM:
+            continue
+        why = "; ".join(each.because for each in causes.get(item.protocol, ()) if each.fired and each.tier)
+        behind = ", ".join(item.groups) or "no position"
+        verb = "depend" if len(item.groups) > 1 else "depends"
+        text = f"{item.protocol} is {item.tier.name}{f': {why}' if why else ''}. {behind} {verb} on it."
+        yield Notice(kind="stop" if item.tier >= Tier.SEVERE else "warn", word="PROTOCOL", text=text)
+
+
+def _out_of_range(seen: Snapshot) -> Iterator[Notice]:
+    prices = seen.last.spot_usd if seen.last is not None else {}
+    for item in seen.exposures:
+        spot_usd = prices.get(item.underlying, math.nan)
+        if math.isfinite(spot_usd) and not item.shape.contains(spot_usd):
+            text = (
+                f"{item.id} earns no fees: {item.underlying} is at {usd(spot_usd)}, its range is "
+                f"{item.shape.lower_usd:,.0f} to {item.shape.upper_usd:,.0f}."
+            )
+            yield Notice(kind="note", word="OUT OF RANGE", text=text)
+
+
 def _spent(seen: Snapshot) -> Iterator[Notice]:
     if seen.last is None:
         return
@@ -162,5 +195,6 @@ def _warming(seen: Snapshot) -> Iterator[Notice]:
         ends = [item.warm_at_s for item in warming if math.isfinite(item.warm_at_s)]
         until = f", the last until {when(max(ends))} UTC" if ends else ""
         count = len({(item.signal, item.subject) for item in warming})
-        text = f"{count} signals have too short a history to vote{until}."
+        which = "1 signal has" if count == 1 else f"{count} signals have"
+        text = f"{which} too short a history to vote{until}."
         yield Notice(kind="note", word="WARMING", text=text)

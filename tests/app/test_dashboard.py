@@ -176,6 +176,17 @@ async def test_a_port_that_is_taken_is_said(tmp_path):
                 raise AssertionError("it served")
 
 
+async def test_a_look_that_dies_ends_the_server(tmp_path, monkeypatch):
+    async def served_until_it_dies() -> None:
+        async with serve(settings_in(tmp_path), mode="dry-run", port=0) as served:
+            monkeypatch.setattr(served.site.desk, "_read", lambda: 1 / 0)
+            await asyncio.sleep(30.0)
+
+    with pytest.raises(ExceptionGroup) as ended:
+        await served_until_it_dies()
+    assert isinstance(ended.value.exceptions[0], ZeroDivisionError)
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
@@ -213,9 +224,9 @@ def test_a_short_token_is_refused_without_being_shown(tmp_path):
 async def test_beside_a_run_it_ends_with_it_and_its_end_is_no_trouble(tmp_path):
     troubles: list[BotError] = []
     settings = without_token(tmp_path, "port = 0\n")
-    async with dashboard_beside(settings, mode="dry-run", on_trouble=troubles.append) as address:
-        port = int(address.partition("127.0.0.1:")[2].partition("/")[0])
-        assert "#token=" in address
+    async with dashboard_beside(settings, mode="dry-run", on_trouble=troubles.append) as found:
+        port = int(found.url.partition("127.0.0.1:")[2].strip("/"))
+        assert "#token=" in found.sign_in
         _, end = await asyncio.open_connection("127.0.0.1", port)
         end.close()
         await end.wait_closed()

@@ -160,7 +160,7 @@ def test_orders_tell_their_life_and_link_to_the_explorer(desktop):
     desktop.page.locator("details summary").first.click()
     states = desktop.page.locator("details[open] .state").all_inner_texts()
     assert states == ["reserved", "signed", "sent", "mined", "final"]
-    link = desktop.page.locator("td > a").first.get_attribute("href")
+    link = desktop.page.locator("td .tx a").first.get_attribute("href")
     assert link.startswith("https://explorer.test/tx/0x")
 
 

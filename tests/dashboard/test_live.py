@@ -44,11 +44,12 @@ async def test_a_live_run_is_shown_and_followed(home: Home):
     run = home.start("run", "--dashboard")
     await asyncio.to_thread(run.until, lambda: "dashboard: http" in run.err, within_s=60.0)
     address = next(line for line in run.err.splitlines() if line.startswith("dashboard: ")).split()[-1]
+    assert TOKEN not in run.err  # which is no terminal here, but a log
     said: list[str] = []
-    async with opened(address, said) as page:
+    async with opened(f"{address}login#token={TOKEN}", said) as page:
         await page.wait_for_selector(".facts", timeout=60_000)
         assert await page.inner_text(".layer b") == "NEAR"
-        await page.goto(address.partition("login")[0] + "health")
+        await page.goto(f"{address}health")
         first = await page.evaluate(_SEQUENCE)
         async with Rpc(load_settings(home.config).chain.urls[0], timeout_s=30) as rpc:
             await rpc.request("evm_mine", ())

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 from engine.factory import held, option
-from pipeline_builders import filled, leg, record_of
-from presented import stressed_record
+from pipeline_builders import EXPOSURE, filled, leg, record_of
+from presented import stressed_record, troubled_record
 
 from bot.chain.pause import Pause
 from bot.dashboard import overview, shown, states
 from bot.dashboard.past import Past
 from bot.dashboard.snapshot import Place, Snapshot
+from bot.model.exposure import LpShape
 from bot.model.hedge import Layer, LegStatus
 from bot.model.tier import Family, Quality, Reading, Tier
 from bot.pipeline.gaps import Halt
@@ -106,6 +107,24 @@ def test_a_degraded_group_says_what_is_not_seen():
 def test_a_proposal_that_waits_for_signatures_is_said():
     waits = replace(filled(leg()), status=LegStatus.PROPOSED)
     assert "signatures" in words_of(seen(record_of(outcomes=(waits,))))["SIGNATURES WANTED"].text
+
+
+def test_a_loan_in_danger_and_a_protocol_in_trouble_come_before_the_rest():
+    record = troubled_record()
+    notices = states.notices(PLACE, seen(record))
+    assert notices[0].word == "ALARM R2"
+    assert "1.2" in notices[0].text
+    told = next(item for item in notices if item.word == "PROTOCOL")
+    assert told.kind == "stop"
+    assert told.text.startswith("uniswap-v2 is ")
+    assert told.text.endswith("ETH/USDC depends on it.")
+
+
+def test_a_position_out_of_its_range_is_said_with_both_ends():
+    shape = LpShape(liquidity=1.0, lower_usd=1_000.0, upper_usd=1_500.0)
+    record = replace(record_of(), exposures=(replace(EXPOSURE, id="v3:7", shape=shape),))
+    text = words_of(seen(record))["OUT OF RANGE"].text
+    assert text == "v3:7 earns no fees: ETH is at $2,500, its range is 1,000 to 1,500."
 
 
 def test_signals_that_warm_say_how_long():
