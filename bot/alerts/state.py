@@ -85,7 +85,7 @@ def read_alert_state(path: Path) -> AlertState:
         return AlertState()
     except OSError as error:
         raise ConfigError(f"alert state {path} cannot be read: {error.strerror}; check its rights") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         return AlertState()  # damaged: what stands is told once more, which loses nothing
     try:
         version = int(table.get("version", 1))

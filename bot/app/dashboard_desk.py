@@ -6,7 +6,6 @@ no number of readers reaches the database. The one thing that is written is the 
 """
 
 import asyncio
-import json
 import math
 import re
 import shutil
@@ -16,11 +15,12 @@ from dataclasses import dataclass, field, replace
 from html import unescape
 from pathlib import Path
 
+from bot.alerts.state import alert_state_path, read_alert_state
 from bot.app.stores import history_place, open_journal
 from bot.chain.pause import Pause, read_pause, write_pause
 from bot.dashboard.past import Past
 from bot.dashboard.snapshot import ChannelState, Place, ReportFile, Snapshot
-from bot.errors import BotError, NotFoundError
+from bot.errors import BotError, ConfigError, NotFoundError
 from bot.model.intent import IntentEvent
 from bot.model.record import StepRecord
 from bot.model.units import DAY_S
@@ -252,20 +252,13 @@ def _asked(state_dir: Path, mode: str) -> tuple[str, ...]:
 
 
 def _alerts(settings: Settings, mode: str) -> ChannelState:
-    """Return what the alert desk keeps in its file; a file of another form is said, not guessed at."""
-    is_configured = bool(settings.alerts.urls)
-    path = settings.state_dir / f"alerts-{mode}.json"
+    """Return what the alert desk keeps in its file."""
+    is_configured = bool(settings.alerts.urls or settings.alerts.targets)
     try:
-        with path.open("rb") as file:
-            table = json.loads(file.read(_MOST_ALERT_BYTES))
-        standing = tuple((str(item[0]), str(item[-1])) for item in table["standing"].values())
-        return ChannelState(configured=is_configured, standing=standing, waiting=len(table["waiting"]))
-    except FileNotFoundError:
-        return ChannelState(configured=is_configured)
-    except OSError as error:
-        return ChannelState(configured=is_configured, problem=f"{path}: {error.strerror}")
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-        return ChannelState(configured=is_configured, problem=f"{path} has a form that is not known here")
+        state = read_alert_state(alert_state_path(settings.state_dir, mode=mode))
+    except ConfigError as error:
+        return ChannelState(configured=is_configured, problem=str(error))
+    return ChannelState(configured=is_configured, state=state)
 
 
 def _free_bytes(folder: Path) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from bot.alerts.state import AlertState
 from bot.chain.pause import Pause
 from bot.dashboard.past import Past
 from bot.model.exposure import Exposure
@@ -20,11 +21,10 @@ from bot.pipeline.recorded_orders import JournalOrders
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelState:
-    """How the alerts' channel does. ``configured`` False: nobody is told of anything."""
+    """How the alerts do. ``configured`` False: nobody is told of anything."""
 
     configured: bool
-    standing: tuple[tuple[str, str], ...] = ()  # severity and title of what was told and still holds
-    waiting: int = 0  # messages that no target took yet
+    state: AlertState = field(default_factory=AlertState)
     problem: str = ""  # why its state cannot be read
 
 

@@ -1,7 +1,6 @@
 """What the dashboard reads and how it starts: no journal yet, a strange one, tokens, ports, a run beside."""
 
 import asyncio
-import json
 import socket
 import stat
 from dataclasses import replace
@@ -11,6 +10,9 @@ import pytest
 from dashboard_builders import TOKEN, settings_in, write_steps, writer
 from presented import stressed_record
 
+from bot.alerts.condition import Severity
+from bot.alerts.news import Standing
+from bot.alerts.state import AlertState, TargetState, alert_state_path, write_alert_state
 from bot.app.dashboard import serve, token_of
 from bot.app.dashboard_beside import dashboard_beside
 from bot.app.dashboard_desk import open_desk
@@ -118,18 +120,25 @@ def foreign() -> JournalIdentity:
     return JournalIdentity(mode="dry-run", chain_id=1, account="")
 
 
-async def test_alert_state_is_shown_and_a_strange_one_is_said(tmp_path):
+async def test_alert_state_is_shown_and_a_newer_one_is_said(tmp_path):
     desk = open_desk(settings_in(tmp_path), mode="dry-run")
-    path = tmp_path / "alerts-dry-run.json"
-    told = {"standing": {"hold:x": [2, 1, "HOLD: price is old"]}, "waiting": [[2, "title", "text"]]}
-    path.write_text(json.dumps(told))
+    path = alert_state_path(tmp_path, mode="dry-run")
+    held = Standing(
+        severity=Severity.WARNING, level=0, title="HOLD: price is old", since_s=1.0, told_at_s=1.0
+    )
+    target = TargetState(name="1 e-mail", failing_since_s=2.0, why="refused")
+    write_alert_state(path, AlertState(standing={"hold:price is old": held}, targets={"1": target}))
     await desk.refresh()
-    assert desk.look().alerts.standing == (("2", "HOLD: price is old"),)
-    assert desk.look().alerts.waiting == 1
+    state = desk.look().alerts.state
+    assert [item.title for item in state.standing.values()] == ["HOLD: price is old"]
+    assert [item.why for item in state.targets.values()] == ["refused"]
     for odd in ("", "[]", "{", '{"standing": 1, "waiting": 2}', "[" * 100_000, "null"):
         path.write_text(odd)
         await desk.refresh()
-        assert "form" in desk.look().alerts.problem
+        assert desk.look().alerts.state == AlertState()
+    path.write_text('{"version": 99}')
+    await desk.refresh()
+    assert "version 99" in desk.look().alerts.problem
     desk.close()
 
 
