@@ -442,8 +442,10 @@ async def test_a_dry_run_fills_on_paper_and_remembers(untouched: Home, rpc: Rpc)
     (order,) = first["orders"]
     assert (order["layer"], order["side"], order["status"]) == ("TAIL", "buy", "filled")
     assert order["premium_usd"] > 0.0
+    again = untouched.start("run", *ONCE)
+    again.until(lambda: "was decided at before; waiting for the next one" in again.err)
     await rpc.request("evm_mine")
-    second = untouched.alvh("run", *ONCE).document
+    second = again.wait().document
     assert second["sequence"] == 2
     assert second["orders"] == []
     assert second["hedge_value_usd"] > 0.5 * order["premium_usd"]

@@ -92,6 +92,9 @@ class Bot:
             feeds = source.web
             self.listener.filled(await backfill.web(feeds.sources, feeds.web, now_s=source.clock(head)))
         await source.check_filled(self.reader, head)
+        last = self.pipeline.last
+        if last is not None and source.clock(head) <= last.decision.now_s:
+            self.listener.on_notice(f"block {head.number} was decided at before; waiting for the next one")
 
     async def catch_up(self, gap: Gap) -> None:
         """Fill the bars that closed in a gap. What cannot be filled stays a hole with a reason."""
