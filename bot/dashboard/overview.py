@@ -18,6 +18,7 @@ from bot.simulation.report.decided import LayerView, layers_of
 from bot.simulation.report.money import FILLED, Money, money_of, perpetual_money_of
 from bot.simulation.wording import budget_names, usd
 
+SIGNALS_SHOWN = 4
 CHANGES_SHOWN = 12
 _SOON_S = 3.0 * DAY_S
 _URGENT_S = HOUR_S
@@ -159,11 +160,11 @@ def changes(seen: Snapshot, since_s: float) -> tuple[list[Change], int]:
 
 
 def coming(seen: Snapshot, record: StepRecord) -> list[Coming]:
-    """Return what has a date, the nearest first."""
+    """Return what has a date, the nearest first; of the signals that warm only the next few."""
     now_s = record.decision.now_s
-    return sorted(
-        (*_expiries(seen.held, now_s), *_dates(seen, record), *_waits(record)), key=lambda item: item.at_s
-    )
+    dates = (*_expiries(seen.held, now_s), *_dates(seen, record), *_waits(record))
+    signals = sorted(_warming(seen, record), key=lambda item: item.at_s)[:SIGNALS_SHOWN]
+    return sorted((*dates, *signals), key=lambda item: item.at_s)
 
 
 def _expiries(held: tuple[HeldHedge, ...], now_s: float) -> Iterator[Coming]:
@@ -187,8 +188,11 @@ def _dates(seen: Snapshot, record: StepRecord) -> Iterator[Coming]:
             words = f"{item.action} {item.subject}, see the proposals"
             urgency = _urgency(item.due_s, now_s)
             yield Coming(at_s=item.due_s, what=f"Proposal {item.rule}", words=words, urgency=urgency)
+
+
+def _warming(seen: Snapshot, record: StepRecord) -> Iterator[Coming]:
     warming: dict[str, float] = {}
-    for reading in said.readings:
+    for reading in (seen.full or record).decision.readings:
         if reading.quality is Quality.WARMING and math.isfinite(reading.warm_at_s):
             name = f"{reading.signal} {signal_name(reading.name)}"
             warming[name] = max(warming.get(name, 0.0), reading.warm_at_s)
@@ -237,7 +241,7 @@ def chains(place: Place, seen: Snapshot, record: StepRecord) -> list[ChainRow]:
 
 
 def sources(seen: Snapshot) -> tuple[int, int]:
-    """Return how many configured readings are live, of how many."""
+    """Return how many configured readings have data, of how many; those that still warm up have."""
     readings = seen.full.decision.readings if seen.full is not None else ()
     there = [item for item in readings if item.quality is not Quality.ABSENT]
     return sum(item.quality in (Quality.LIVE, Quality.WARMING) for item in there), len(there)

@@ -194,7 +194,7 @@ def _warming(seen: Snapshot) -> Iterator[Notice]:
     if warming:
         ends = [item.warm_at_s for item in warming if math.isfinite(item.warm_at_s)]
         until = f", the last until {when(max(ends))} UTC" if ends else ""
-        count = len({(item.signal, item.subject) for item in warming})
+        count = len({item.signal for item in warming})
         which = "1 signal has" if count == 1 else f"{count} signals have"
         text = f"{which} too short a history to vote{until}."
         yield Notice(kind="note", word="WARMING", text=text)
