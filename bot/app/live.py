@@ -139,10 +139,7 @@ async def open_bot(
         node, reader = await stack.enter_async_context(open_chain(settings, on_trouble=listener.on_trouble))
         journal = stack.enter_context(open_journal(settings, mode=mode))
         history = stack.enter_context(closing(open_history(settings, policy)))
-        fed = store_feed(settings, policy, history)
-        if fed is not None:
-            stack.enter_context(closing(fed))
-            fed.begin()
+        fed = stack.enter_context(store_feed(settings, policy, history))
         figures = stack.enter_context(closing(open_figures(settings, policy, journal, mode=mode)))
         web = await stack.enter_async_context(web_client(settings))
         fills = await stack.enter_async_context(

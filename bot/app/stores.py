@@ -1,7 +1,8 @@
 """The files of a run: its journal, the history of what was observed, the figures of its book."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from bot.app.follow import wanted_history
@@ -38,19 +39,24 @@ def open_watched(settings: Settings, policy: Policy, *, writer: str, own: Sequen
     return History(own, store=store, keep_s=look_back_s(policy), stored_s=stored_s(settings))
 
 
-def store_feed(settings: Settings, policy: Policy, history: History) -> StoreFeed | None:
-    """Return what takes the series that others watch, None where this process reads all of its own."""
-    fed = fed_series(settings)
-    if not fed:
-        return None
-    return StoreFeed(
+@contextmanager
+def store_feed(settings: Settings, policy: Policy, history: History) -> Iterator[StoreFeed | None]:
+    """Begin to take the series that others watch; None where this process reads all of its own."""
+    chains = fed_series(settings)
+    if not chains:
+        yield None
+        return
+    feed = StoreFeed(
         place=history_place(settings),
         history=history,
-        chains=fed,
+        chains=chains,
         home=settings.chain.id,
         lag_limit_s=policy.holds.clock_skew,
         wait_s=settings.storage.wait_s,
     )
+    with closing(feed):
+        feed.begin()
+        yield feed
 
 
 def look_back_s(policy: Policy) -> float:

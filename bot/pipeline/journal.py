@@ -29,7 +29,7 @@ from bot.pipeline.databases import reason
 from bot.pipeline.journal_chain import GENESIS, Pruned, check_chain, row_hash
 from bot.pipeline.journal_opening import JournalIdentity as JournalIdentity
 from bot.pipeline.journal_opening import prepare
-from bot.pipeline.journal_pruning import Archive, PruneResult, body_of, pruned_of, stretches
+from bot.pipeline.journal_pruning import Archive, PruneResult, pruned_of, row_of, stretches
 from bot.pipeline.journal_schema import (
     ACCOUNT_LAYER,
     COVER_LAYER,
@@ -294,17 +294,9 @@ class SqlJournal:
         if not parts:
             return PruneResult(rows=0, stretches=0)
         kept = archive(self._pages(select(STEPS).where(*leaving)))
-        self._insert([self._pruning(part, kept, at_s) for part in parts], parts)
+        self._insert([row_of(part, kept, at_s=at_s) for part in parts], parts)
         rows = sum(part.last_seq - part.first_seq + 1 for part in parts)
         return PruneResult(rows=rows, stretches=len(parts), archive=kept)
-
-    def _pruning(self, part: Pruned, archive: Archive, at_s: float) -> dict[str, Any]:
-        return {
-            "first_seq": part.first_seq,
-            "last_seq": part.last_seq,
-            "at_s": at_s,
-            "body": body_of(part, archive),
-        }
 
     def _insert(self, rows: list[dict[str, Any]], parts: list[Pruned]) -> None:
         """Append rows of prunings and delete what they stand for, in one transaction."""

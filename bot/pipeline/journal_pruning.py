@@ -44,10 +44,15 @@ def stretches(rows: Iterable[tuple[int, str, str]]) -> Iterator[Pruned]:
         yield part
 
 
-def body_of(part: Pruned, archive: Archive) -> str:
-    """Return what the journal keeps of a stretch."""
+def row_of(part: Pruned, archive: Archive, *, at_s: float) -> dict[str, Any]:
+    """Return the row of ``prunings`` that stays in place of a stretch, not yet bound into the chain."""
     hashes = {"previous_hash": part.previous_hash, "last_hash": part.last_hash}
-    return json.dumps({**hashes, "archive": archive.name, "archive_sha256": archive.sha256})
+    return {
+        "first_seq": part.first_seq,
+        "last_seq": part.last_seq,
+        "at_s": at_s,
+        "body": json.dumps({**hashes, "archive": archive.name, "archive_sha256": archive.sha256}),
+    }
 
 
 def pruned_of(row: Any) -> Pruned:

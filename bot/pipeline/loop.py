@@ -25,7 +25,7 @@ from bot.pipeline.moments import view_of as view_of
 from bot.pipeline.moments import view_spots as view_spots
 from bot.pipeline.options import Options, OptionsSeen
 from bot.pipeline.perpetuals import Perpetuals, PerpetualsSeen
-from bot.pipeline.records import frame_hash, heartbeat, is_news, mark_usd, told
+from bot.pipeline.records import frame_hash, heartbeat, is_news, mark_usd, told, values_usd
 from bot.ports import AccountVenue, CoverVenue, Journal, MarketView, PerpetualVenue, Venue, VenuePosition
 from bot.ports.spans import Span, no_span
 
@@ -303,9 +303,7 @@ class Pipeline:
             outcomes=outcomes,
             frame_hash=frame_hash(frame),
             spot_usd=dict(view_spots(frame.columns, frame.exposures)),
-            exposure_value_usd={
-                item.id: item.value_usd + item.fees_uncollected_usd for item in frame.exposures
-            },
+            exposure_value_usd=values_usd(frame.exposures),
             hedge_value_usd=seen.hedge_value_usd,
             perpetual_value_usd=seen.perpetuals.open_value_usd,
             cash_flow_usd=cash_flow_usd,

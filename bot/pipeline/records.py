@@ -3,8 +3,10 @@
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
+from bot.model.exposure import Exposure
 from bot.model.hedge import HeldHedge
 from bot.model.market import Frame
 from bot.model.reasons import kind_of
@@ -66,3 +68,8 @@ def heartbeat(record: StepRecord) -> StepRecord:
     decision = replace(record.decision, readings=(), groups=groups, protocols=protocols, findings=())
     decision = replace(decision, proposals=())
     return replace(record, decision=decision, is_heartbeat=True, exposures=(), held=(), held_perpetuals=())
+
+
+def values_usd(exposures: Iterable[Exposure]) -> dict[str, float]:
+    """Return what each position is worth with the fees that wait in it, by its id."""
+    return {item.id: item.value_usd + item.fees_uncollected_usd for item in exposures}
