@@ -17,7 +17,7 @@ from bench_timers import Figures
 from bot.errors import BotError
 from bot.output import keep_stdout
 
-AREAS = ("decision", "devnet", "backtest", "montecarlo", "options", "polling", "reaction")
+AREAS = ("decision", "devnet", "backtest", "montecarlo", "options", "polling", "reaction", "start")
 
 
 def bench_of(area: str, *, sign: bool) -> Callable[[], Awaitable[Figures]]:

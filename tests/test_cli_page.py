@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,8 +29,6 @@ HEAVY = (
     "rich.progress",
     "bot.settings",
 )
-FAST_S = 0.3  # of processor time; a machine with other work to do takes longer
-TYPER_READS_S = 0.15  # it imports pydantic before it reads any word
 ROOM = 62  # columns for a text on the page
 
 
@@ -44,10 +41,6 @@ def paths(group: Any = GROUP, before: tuple[str, ...] = ()) -> Iterator[tuple[st
 
 
 # the page
-
-
-def test_help_starts_fast():
-    assert is_under(FAST_S, "--help")
 
 
 def test_no_command_imports_what_only_its_work_needs():
@@ -96,11 +89,6 @@ def test_bash_is_told_what_fits_and_nothing_else(words, found):
     done = alvh(env=env)
     assert set(done.stdout.split()) == found
     assert done.stderr == ""
-
-
-def test_completion_is_fast():
-    env = {"_ALVH_COMPLETE": "complete_bash", "COMP_WORDS": "alvh mon", "COMP_CWORD": "1"}
-    assert is_under(FAST_S + TYPER_READS_S, env=env)
 
 
 def test_the_script_for_bash_is_printed_and_bash_takes_it():
@@ -210,16 +198,3 @@ def alvh(*arguments: str, env: dict[str, str] | None = None, raw: bool = False) 
         check=False,
         cwd=ROOT,
     )
-
-
-def is_under(limit_s: float, *arguments: str, env: dict[str, str] | None = None) -> bool:
-    """Whether a command takes less, at one of some attempts: another process slows this one for a while."""
-    return any(processor_s(*arguments, env=env) < limit_s for _ in range(20))
-
-
-def processor_s(*arguments: str, env: dict[str, str] | None = None) -> float:
-    """Return the processor time of a command, in seconds."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    alvh(*arguments, env=env)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
