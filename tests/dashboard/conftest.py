@@ -65,7 +65,7 @@ def recorded(records: tuple[StepRecord, ...], tmp_path_factory: pytest.TempPathF
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its thread ends before tests of other files begin
 def dashboard(recorded: Path) -> Iterator[Running]:
     """A dashboard over the recorded run. Tests that change anything take a folder of their own."""
     with serving(settings_in(recorded, more=EXPLORER)) as running:
