@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import stat
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,11 @@ from bot.alerts.state import AlertState, TargetState, alert_state_path, write_al
 from bot.app.dashboard import serve, token_of
 from bot.app.dashboard_beside import dashboard_beside
 from bot.app.dashboard_desk import open_desk
+from bot.app.stores import history_place, open_journal
 from bot.errors import BotError, ConfigError
+from bot.model.market import Block
+from bot.pipeline.history import History
+from bot.pipeline.history_store import HistoryStore
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.settings import load_settings
 
@@ -113,6 +118,28 @@ async def test_a_journal_that_is_not_ours_is_said_and_looked_at_again(tmp_path, 
     await desk.refresh()
     assert desk.look().problem == ""
     assert desk.look().last is not None
+    desk.close()
+
+
+async def test_a_journal_and_a_history_in_postgresql_are_looked_at_as_files_are(
+    tmp_path, record, postgres_url
+):
+    settings = settings_in(tmp_path, more=f'[storage]\nurl = "{postgres_url}"\n')
+    desk = open_desk(settings, mode="dry-run")
+    await desk.refresh()
+    assert desk.look().last is None
+    head = Block(chain_id=31337, number=7, hash="0x1", parent_hash="0x0", timestamp_s=1_700_000_000)
+    with open_journal(settings, mode="dry-run") as journal:
+        write_steps(journal, [record])
+        with closing(History(store=HistoryStore(history_place(settings)))) as history:
+            history.add_head(head)
+            history.flush()
+        await desk.refresh()
+        seen = desk.look()
+    assert (seen.problem, seen.running) == ("", True)
+    assert seen.last is not None
+    assert seen.last.sequence == record.sequence
+    assert seen.heads == {31337: head}
     desk.close()
 
 
