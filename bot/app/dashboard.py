@@ -19,10 +19,9 @@ from bot.dashboard.limits import Connections, listening
 from bot.dashboard.site import Site
 from bot.errors import ConfigError
 from bot.settings import Settings
-from bot.settings.dashboard import DashboardSettings
+from bot.settings.dashboard import SHORTEST_TOKEN, DashboardSettings
 
 _KEPT_IN = "dashboard-token"
-_LEAST_TOKEN = 20
 _OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -67,9 +66,9 @@ def _read_token(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"dashboard token {path} cannot be read: {why}") from None
-    if len(token) < _LEAST_TOKEN:
+    if len(token) < SHORTEST_TOKEN:
         raise ConfigError(
-            f"dashboard token {path} has {len(token)} characters, it needs {_LEAST_TOKEN} or more; delete "
+            f"dashboard token {path} has {len(token)} characters, it needs {SHORTEST_TOKEN} or more; delete "
             "the file and a new one is made"
         )
     return token

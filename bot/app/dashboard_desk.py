@@ -38,7 +38,6 @@ _TITLE_WITHIN = 4_096
 _FORMS = ("*.html", "*.json", "*/*.html", "*/*.json")
 _MOST_REPORTS = 200
 _MOST_REPORT_BYTES = 64 * 1_024 * 1_024
-_MOST_ALERT_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +56,7 @@ class _Read:
     pause: Pause | None = None
     asked: tuple[str, ...] = ()
     history: HistoryLook | None = None
+    history_problem: str = ""
     alerts: ChannelState
     free_bytes: int = -1
     reports: tuple[ReportFile, ...] = ()
@@ -123,13 +123,16 @@ class JournalDesk:
             reports=reports,
         )
         try:
-            around = replace(around, history=self._history.look())
-            return self._read_journal(around)
+            found = self._read_journal(around)
         except NotFoundError:
-            return around
+            found = around
         except BotError as error:
             self.close()
             return replace(around, problem=str(error))
+        try:
+            return replace(found, history=self._history.look())
+        except BotError as error:  # what the journal says is shown all the same
+            return replace(found, history_problem=str(error))
 
     def _read_journal(self, around: _Read) -> _Read:
         file = _file_of(self._settings, self._mode)
@@ -177,6 +180,7 @@ class JournalDesk:
             before,
             looked_at_s=now_s,
             problem=read.problem,
+            history_problem=read.history_problem,
             last=read.last or before.last,
             full=read.full or before.full,
             written_at_s=self._written_at_s,
@@ -198,7 +202,8 @@ class JournalDesk:
     def _version(self, now: Snapshot) -> str:
         """Return the version before where nothing that a page shows has changed, else a new one."""
         shown: tuple[object, ...] = (
-            tuple(self._rows.items()), now.problem, now.running, now.pause, now.asked, now.halts, now.alerts,
+            tuple(self._rows.items()), now.problem, now.history_problem, now.running, now.pause, now.asked,
+            now.halts, now.alerts,
             tuple(now.gaps), tuple((item.name, item.changed_at_s) for item in now.reports),
         )  # fmt: skip
         if shown != self._shown:

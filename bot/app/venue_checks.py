@@ -1,6 +1,8 @@
 """What ``alvh doctor`` says of the venues: each is asked for what it would sell now."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sized
+from functools import partial
 
 from bot.app.checks import Check, checked, ok, skipped, warn
 from bot.app.one_moment import moment_at
@@ -10,9 +12,10 @@ from bot.chain.reader import JsonRpcReader
 from bot.engine.policy import Policy
 from bot.errors import BotError
 from bot.pipeline.loop import quote_sizes, view_of
-from bot.ports import MarketView, PerpetualVenue, Venue
+from bot.ports import Venue
 from bot.settings import Settings, load_policy
 
+Quotes = Callable[..., Awaitable[Sized]]
 _NONE = "none is configured: plans and runs have no price of any protection"
 
 
@@ -39,36 +42,20 @@ async def _asked(
         return (skipped("venues", f"no price to ask them at: {error}"),)
     view = view_of(moment)
     sizes = quote_sizes(policy, moment.exposures, view) or dict.fromkeys(view.spot_usd, 1.0)
-    checks = [_options(venue, view, sizes) for venue in options]
-    if market.perpetual is not None:
-        checks.append(_perpetuals(market.perpetual, view, sizes))
+    checks = [_sells(item.name, "options", sizes, partial(item.quotes, view)) for item in options]
+    if (desk := market.perpetual) is not None:
+        checks.append(_sells(desk.name, "perpetuals", sizes, partial(desk.perpetual_quotes, view)))
     return tuple(await asyncio.gather(*checks))
 
 
-async def _options(venue: Venue, view: MarketView, sizes: dict[str, float]) -> Check:
-    name = f"venue {venue.name}"
+async def _sells(name: str, what: str, sizes: dict[str, float], quotes: Quotes) -> Check:
+    """Ask a venue for its quotes of each underlying at the size that a run would ask for."""
 
     async def read() -> Check:
-        counts = {
-            underlying: len(await venue.quotes(view, underlying=underlying, size=size))
-            for underlying, size in sizes.items()
-        }
-        return _counted(name, counts, "options")
+        counts = {item: len(await quotes(underlying=item, size=size)) for item, size in sizes.items()}
+        return _counted(f"venue {name}", counts, what)
 
-    return await checked(name, read(), mend="see docs/venues.md, or remove its section")
-
-
-async def _perpetuals(venue: PerpetualVenue, view: MarketView, sizes: dict[str, float]) -> Check:
-    name = f"venue {venue.name}"
-
-    async def read() -> Check:
-        counts = {
-            underlying: len(await venue.perpetual_quotes(view, underlying=underlying, size=size))
-            for underlying, size in sizes.items()
-        }
-        return _counted(name, counts, "perpetuals")
-
-    return await checked(name, read(), mend="see docs/venues.md, or remove its section")
+    return await checked(f"venue {name}", read(), mend="see docs/venues.md, or remove its section")
 
 
 def _counted(name: str, counts: dict[str, int], what: str) -> Check:

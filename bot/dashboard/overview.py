@@ -18,7 +18,7 @@ from bot.simulation.report.decided import LayerView, layers_of
 from bot.simulation.report.money import FILLED, Money, money_of, perpetual_money_of
 from bot.simulation.wording import budget_names, usd
 
-SIGNALS_SHOWN = 4
+SIGNALS_SHOWN = 4  # of those that warm: they must not crowd out expiries
 CHANGES_SHOWN = 12
 _SOON_S = 3.0 * DAY_S
 _URGENT_S = HOUR_S

@@ -65,6 +65,7 @@ class Snapshot:
     version: str
     looked_at_s: float
     problem: str = ""  # why the journal cannot be read; what else is here is the last that was read
+    history_problem: str = ""  # why heads, gaps and halts are the last that were read
     last: StepRecord | None = None
     full: StepRecord | None = None  # the newest that is no heartbeat
     written_at_s: float = math.nan  # wall clock, of the newest row

@@ -93,6 +93,9 @@ def _trust(place: Place, seen: Snapshot) -> Iterator[Notice]:
     if seen.problem and seen.last is not None:
         text = f"{seen.problem}. What is shown is the last that was read."
         yield Notice(kind="stop", word="JOURNAL UNREADABLE", text=text)
+    if seen.history_problem:
+        text = f"{seen.history_problem}. Ages of blocks, gaps and halts are the last that were read."
+        yield Notice(kind="warn", word="HISTORY UNREADABLE", text=text)
     if seen.last is None:
         if not seen.problem:
             mode = {"live": "run --live", "dry-run": "run"}.get(place.mode, place.mode)

@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from bot.settings.part import Part
 
-_SHORTEST_TOKEN = 20
+SHORTEST_TOKEN = 20  # characters
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)(:\d{1,5})?")
 
 
@@ -58,8 +58,8 @@ class DashboardSettings(Part):
         token = self.token.get_secret_value()
         if token and self.token_file is not None:
             raise ValueError("token and token_file say the same; keep one of them")
-        if token and len(token) < _SHORTEST_TOKEN:
-            raise ValueError(f"token has {len(token)} characters; it needs {_SHORTEST_TOKEN} or more")
+        if token and len(token) < SHORTEST_TOKEN:
+            raise ValueError(f"token has {len(token)} characters; it needs {SHORTEST_TOKEN} or more")
         for name in self.allowed_hosts:
             if not _HOST.fullmatch(name):
                 raise ValueError(f"allowed_hosts: {name[:60]!r} must be a host name, with a port or without")

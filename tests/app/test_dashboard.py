@@ -18,6 +18,7 @@ from bot.app.dashboard import serve, token_of
 from bot.app.dashboard_beside import dashboard_beside
 from bot.app.dashboard_desk import open_desk
 from bot.app.stores import history_place, open_journal
+from bot.dashboard.states import notices
 from bot.errors import BotError, ConfigError
 from bot.model.market import Block
 from bot.pipeline.history import History
@@ -140,6 +141,26 @@ async def test_a_journal_and_a_history_in_postgresql_are_looked_at_as_files_are(
     assert seen.last is not None
     assert seen.last.sequence == record.sequence
     assert seen.heads == {31337: head}
+    desk.close()
+
+
+async def test_a_history_that_cannot_be_read_hides_no_journal(tmp_path, record):
+    with writer(tmp_path) as journal:
+        write_steps(journal, [record])
+    settings = settings_in(tmp_path)
+    path = history_place(settings).path
+    path.write_bytes(b"this is no database at all" * 100)
+    desk = open_desk(settings, mode="dry-run")
+    await desk.refresh()
+    assert desk.look().last is not None
+    assert desk.look().problem == ""
+    assert "history" in desk.look().history_problem
+    words = [item.word for item in notices(desk.place, desk.look())]
+    assert "HISTORY UNREADABLE" in words
+    assert "JOURNAL UNREADABLE" not in words
+    path.unlink()
+    await desk.refresh()
+    assert desk.look().history_problem == ""
     desk.close()
 
 
