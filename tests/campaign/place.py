@@ -15,7 +15,7 @@ _SOURCES = (
     "bot/**/*.py",
     "bot/**/*.toml",
     "contracts_abi/*.json",
-    "tests/campaign/**/*",
+    "tests/**/*.py",
     "requirements.lock",
 )
 
