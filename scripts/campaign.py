@@ -24,6 +24,7 @@ def _parser() -> argparse.ArgumentParser:
         "--summary", action="store_true", help="all parts that have no result yet, and all figures"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="with --summary: write the figures too")
+    parser.add_argument("--page", action="store_true", help="write what was found into docs/campaign.md")
     parser.add_argument("--case", metavar="ID", help="one fault, such as T7, exactly as it ran before")
     parser.add_argument("--seed", type=int, default=1, help="with --case: which of its cases")
     parser.add_argument(
@@ -75,6 +76,12 @@ def _do(given: argparse.Namespace, options: Options) -> int:
         from campaign.summary import summarise
 
         return summarise(options, json_to=given.json)
+    if given.page:
+        from campaign.page import write
+
+        missing = write()
+        print("docs/campaign.md is written" + (f"; without results: {', '.join(missing)}" if missing else ""))
+        return 0
     if given.command == "tests":
         return pytest.main(_TESTS)
     if given.command == "stopwatch":

@@ -104,6 +104,7 @@ async def test_a_replacement_pays_ten_percent_more_of_both_fees(rpc: Rpc):
     better = await pool.offer(_signed(0, 110 * GWEI, 11 * GWEI))
     assert list(pool.held) == [better]
     await pool.release()
+    await rpc.request("evm_mine")  # returns when nothing waits to be mined any more
     assert await rpc.request("eth_getTransactionReceipt", [better]) is not None
     with pytest.raises(Refused, match="nonce too low: next nonce 1, tx nonce 0"):
         await pool.offer(_signed(0, 200 * GWEI, 20 * GWEI))
