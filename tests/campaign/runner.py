@@ -15,14 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from campaign.case import Lab, Outcome
-from campaign.catalogue import CASES
-from campaign.place import NODE, RESULTS, source_hash
 from commands import CommandServer
 
 from bot.devnet.deployment import Deployment
 from bot.devnet.node import prepare, start_devnet
 from bot.settings import cache_dir
+from campaign.case import Lab, Outcome
+from campaign.catalogue import CASES
+from campaign.place import NODE, RESULTS, source_hash
 
 LINES = RESULTS / "cases.jsonl"
 
