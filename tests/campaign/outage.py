@@ -14,9 +14,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from faults.proxy import Fault
+
 from campaign.case import RESUME_WITHIN_POLLS, Outcome, unless
 from campaign.rig import PROVIDERS, Rig
-from faults.proxy import Fault
 
 TELLS = ("silence", "disagreement", "hold", "stall")
 _TOLD_WITHIN_S = 60.0
