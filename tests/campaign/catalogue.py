@@ -78,7 +78,7 @@ FAULTS = _rows(
     K10 | killed after the reply, before its row | the same bytes
     K11 | killed after the receipt, before the book | booked once
     K12 | killed after the book, before anybody was told | booked once
-    K13 | terminated, stopped for two minutes, out of memory, power cut | as after a kill; the lease is looked at
+    K13 | terminated, stopped for two minutes, out of memory, power cut | as after a kill; the lease holds
     K14 | killed in close, roll, approve, revoke, migration, backup, new configuration | the same
     K15 | a crash loop | ends; the transactions are as many as without it
     K16 | the signer dies, hangs, answers a wrong signature, signs as another | refused; nothing is sent

@@ -1,16 +1,20 @@
 """Where the campaign may run, and where it keeps what it found."""
 
+import asyncio
 import hashlib
 import ipaddress
 import json
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from bot.chain.rpc import Rpc, quantity
 from bot.devnet.deployment import CHAIN_ID
+from bot.errors import BotError
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / ".campaign"  # by source; ignored by git
+NODE = "ALVH_CAMPAIGN_NODE"
 _SOURCES = (
     "bot/**/*.py",
     "bot/**/*.toml",
@@ -33,9 +37,18 @@ def refuse_public_host(url: str) -> None:
         is_loopback = host == "localhost"
     if not is_loopback:
         raise RefusedPlace(
-            f"the campaign breaks what it is pointed at; asked was {host or 'no host at all'!r}, allowed is a "
+            f"the campaign breaks what it is pointed at; asked was {host or 'no host'!r}, allowed is a "
             "devnet on 127.0.0.1 or ::1 alone: start one with `alvh devnet up`, or name no node at all"
         )
+
+
+def use_node(url: str) -> None:
+    """Run on a devnet that is there already. Raises RefusedPlace for anything else."""
+    try:
+        asyncio.run(refuse_other_chains(url))
+    except BotError as error:
+        raise RefusedPlace(f"no devnet answers at {urlsplit(url).netloc}: {error}") from None
+    os.environ[NODE] = url  # the workers are processes of their own
 
 
 async def refuse_other_chains(url: str) -> None:

@@ -1,6 +1,7 @@
 """Runs cases, each under a seed, in processes of their own, and keeps a line for each."""
 
 import asyncio
+import atexit
 import json
 import math
 import multiprocessing
@@ -16,7 +17,12 @@ from typing import Any
 
 from campaign.case import Lab, Outcome
 from campaign.catalogue import CASES
-from campaign.place import RESULTS, source_hash
+from campaign.place import NODE, RESULTS, source_hash
+from commands import CommandServer
+
+from bot.devnet.deployment import Deployment
+from bot.devnet.node import prepare, start_devnet
+from bot.settings import cache_dir
 
 LINES = RESULTS / "cases.jsonl"
 
@@ -62,7 +68,7 @@ def run_cases(ids: Sequence[str], seeds: Iterable[int], *, jobs: int = 0, fresh:
     todo = [item for item in wanted if item not in done]
     if todo:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        workers = min(jobs or os.cpu_count() or 1, len(todo))
+        workers = 1 if os.environ.get(NODE) else min(jobs or os.cpu_count() or 1, len(todo))
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin) as executor:
             futures = [executor.submit(run_case, *item) for item in todo]
@@ -99,32 +105,29 @@ _world: dict[str, Any] = {}  # of a worker's process: its devnet and command ser
 
 
 def _begin() -> None:
-    """Start what all cases of a worker share. Ends with the process."""
-    import atexit
-
-    from commands import CommandServer
-
-    from bot.devnet.node import start_devnet
-    from bot.settings import cache_dir
-
+    """Start what all cases of a worker share: a devnet, or the one that was named. Ends with the process."""
     folder = tempfile.TemporaryDirectory(prefix="alvh-campaign-")
-    devnet = asyncio.run(start_devnet(cache_dir(), states_kept=1_000_000))
+    if (url := os.environ.get(NODE)) is not None:
+        _, snapshot = asyncio.run(prepare(cache_dir()))
+        at = Deployment.load(snapshot.deployment_file)
+    else:
+        devnet = asyncio.run(start_devnet(cache_dir(), states_kept=1_000_000))
+        atexit.register(devnet.stop)
+        url, at = devnet.rpc_url, devnet.deployment
     (Path(folder.name) / "commands").mkdir()
     server = CommandServer(Path(folder.name) / "commands")
-    _world.update(folder=folder, devnet=devnet, server=server)
-    atexit.register(devnet.stop)
+    _world.update(folder=folder, url=url, at=at, server=server)
 
 
 async def _run(case: str, seed: int) -> Outcome:
     if not _world:
         _begin()
-    devnet = _world["devnet"]
     folder = Path(tempfile.mkdtemp(dir=_world["folder"].name, prefix=f"{case}-{seed}-"))
     lab = Lab(
         id=case,
         seed=seed,
-        rpc_url=devnet.rpc_url,
-        at=devnet.deployment,
+        rpc_url=_world["url"],
+        at=_world["at"],
         server=_world["server"],
         folder=folder,
     )
