@@ -29,6 +29,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 import pytest
+
 from campaign.mutant_session import KILLED, SURVIVED, MutantSession, Seen, in_child, quick_hypothesis
 from campaign.mutants import Mutant, mutants_of
 
