@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from errno import EISDIR
 from math import isfinite, nan
 from pathlib import Path
 
@@ -93,6 +94,8 @@ def end_pause(state_dir: Path) -> Pause | None:
     """Take the pause away and return it, None when there was none. Raises ConfigError."""
     there = read_pause(state_dir)
     try:
+        if pause_path(state_dir).is_dir():
+            raise IsADirectoryError(EISDIR, "it is a folder")
         pause_path(state_dir).replace(state_dir / _RELEASED)
         _sync(state_dir)
     except FileNotFoundError:
