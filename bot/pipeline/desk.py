@@ -7,12 +7,12 @@ it to the journal before anything is sent, so that it is done once whatever happ
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from bot.chain.pause import read_pause
+from bot.chain.pause import first_pause
 from bot.errors import ConfigError, InvariantError
 from bot.model.account_order import AccountOrder
 from bot.model.cover import CoverOrder
@@ -65,10 +65,13 @@ class OrderDesk(Protocol):
 
 
 class Desk:
-    """Reads what a person left in the state folder of one mode's journal."""
+    """Reads what a person left in the state folder of one mode's journal.
 
-    def __init__(self, state_dir: Path, *, mode: str) -> None:
-        self._state_dir = state_dir
+    ``pauses`` are all folders in which a pause may stand, the state folder alone where none is named.
+    """
+
+    def __init__(self, state_dir: Path, *, mode: str, pauses: Sequence[Path] = ()) -> None:
+        self._pauses = tuple(pauses) or (state_dir,)
         self._folder = state_dir / f"{_FOLDER}-{mode}"
 
     def asked(self) -> Asked:
@@ -80,7 +83,7 @@ class Desk:
 
     def holds(self) -> tuple[str, ...]:
         """Return why nothing may be opened: the pause in force. Closing goes on."""
-        pause = read_pause(self._state_dir)
+        pause = first_pause(self._pauses)
         return (f"{pause}; alvh resume ends it",) if pause is not None else ()
 
     def requests(self) -> tuple[tuple[Path, Request | str], ...]:

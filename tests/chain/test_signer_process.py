@@ -20,7 +20,7 @@ from send_builders import ADDRESS, CHAIN_ID, COUNTER, FAR_S, KEY, SELECTOR
 from signer_process import Running, occurs, signer_process
 
 from bot.chain.fees import GWEI, Fees
-from bot.chain.pause import Pause, end_pause, pause_path, read_pause, write_pause
+from bot.chain.pause import Pause, end_pause, pause_path, read_pause, read_released, write_pause
 from bot.chain.raw_transaction import decode_raw
 from bot.chain.safe import SafeTx
 from bot.chain.signer import Unsigned
@@ -442,7 +442,8 @@ def test_a_pause_is_a_private_file_that_the_first_to_pause_wrote(tmp_path):
     assert stat.S_IMODE(pause_path(tmp_path / "new").stat().st_mode) == 0o600
     assert end_pause(tmp_path / "new") == first
     assert end_pause(tmp_path / "new") is None
-    assert os.listdir(tmp_path / "new") == []
+    assert os.listdir(tmp_path / "new") == ["released"]
+    assert read_released(tmp_path / "new") == first
 
 
 @pytest.mark.parametrize(
