@@ -1,147 +1,141 @@
-"""Long checks. ``kill``: does an order survive kill -9 wherever it strikes (campaign_kill.py)? ``sweep``:
-does a sweep survive the death of a Ray node (campaign_sweep.py)? ``stopwatch``: does the README keep
-what it says, in an empty home (campaign_stopwatch.py)? ``tests``: those that are marked campaign.
-``soak``: does the bot stay small while it polls for days?
-
-For that one dry run on a devnet polls as fast as the machine allows, one mined block each. Memory of this
-process and its open files and sockets are printed at intervals; the growth over the last three quarters
-decides.
-"""
+"""The command line of the campaign. What it runs is in tests/campaign; see docs/campaign.md."""
 
 import argparse
-import asyncio
-import gc
-import os
 import sys
-import tempfile
-import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
 import pytest
-from campaign_kill import kill
+from campaign import place
+from campaign.parts import PARTS, Options
 from campaign_stopwatch import stopwatch
 from campaign_sweep import sweep_on_ray
 
-from bot.app.live import Bot, open_bot
-from bot.chain.heads import HeadFollower, NewHead
-from bot.chain.rpc import Rpc
-from bot.devnet.config import write_config
-from bot.devnet.node import start_devnet
-from bot.settings import cache_dir, load_settings
-
-BLOCK_S = 12
-GROWTH_AT_MOST = 0.05  # of memory, history rows taken off
-BYTES_PER_ROW = 24 * 2  # time, value and block number, in arrays that double
+_TESTS = ["-m", "campaign", "--numprocesses", "3", "--dist", "loadgroup"]
 
 
-class Sample(tuple[int, float, int, int]):
-    """polls, resident MiB, open files, open sockets"""
-
-
-def measure(polls: int) -> Sample:
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    links = [_link(name) for name in os.listdir("/proc/self/fd")]
-    mib = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-    return Sample((polls, mib, len(links), sum(link.startswith("socket:") for link in links)))
-
-
-def _link(name: str) -> str:
-    try:
-        return os.readlink(f"/proc/self/fd/{name}")
-    except FileNotFoundError:
-        return ""
-
-
-async def soak(*, polls: int, every: int, record: bool) -> int:
-    """Return 0 when memory, files and sockets stayed flat."""
-    devnet = await start_devnet(cache_dir())
-    samples: list[Sample] = []
-    try:
-        with tempfile.TemporaryDirectory(prefix="alvh-soak-") as scratch:
-            folder = Path(scratch)
-            settings = load_settings(
-                write_config(devnet.deployment, rpc_url=devnet.rpc_url, directory=folder)
-            )
-            async with (
-                Rpc(devnet.rpc_url) as rpc,
-                open_bot(settings, mode="dry-run", record=folder / "recording" if record else None) as bot,
-            ):
-                started = time.perf_counter()
-                done = 0
-                async for _ in bot.records(_heads(bot, rpc, polls)):
-                    done += 1
-                    if done == 1 or done % every == 0:
-                        samples.append(measure(done))
-                        _print(samples[-1], time.perf_counter() - started)
-                rows = sum(column.times_s.size for column in bot.source.history.columns().series.values())
-    finally:
-        devnet.stop()
-    return _judge(samples, rows=rows)
-
-
-async def _heads(bot: Bot, rpc: Rpc, polls: int) -> AsyncIterator[NewHead]:
-    follower = HeadFollower(bot.reader, poll_s=1.0)
-    for _ in range(polls):
-        await rpc.request("evm_increaseTime", [BLOCK_S])
-        await rpc.request("evm_mine")
-        event = await follower.poll()
-        if event is not None:
-            yield event
-
-
-def _print(sample: Sample, taken_s: float) -> None:
-    polls, mib, files, sockets = sample
-    print(
-        f"{polls:>7} polls  {taken_s:7.1f} s  {mib:7.1f} MiB  {files:3} files  {sockets:3} sockets",
-        flush=True,
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/campaign",
+        description="Breaks the bot in every way that is known, on a devnet of this machine, and audits it.",
     )
-
-
-def _judge(samples: list[Sample], *, rows: int) -> int:
-    settled, last = samples[len(samples) // 4], samples[-1]
-    kept_mib = rows * (1 - settled[0] / last[0]) * BYTES_PER_ROW / 2**20
-    grown_mib = last[1] - settled[1] - kept_mib
-    flat = grown_mib <= GROWTH_AT_MOST * settled[1] and last[2] <= settled[2] and last[3] <= settled[3]
-    print(
-        f"memory grew {last[1] - settled[1]:+.1f} MiB from poll {settled[0]} to {last[0]}, of which "
-        f"{kept_mib:.1f} MiB are history that is kept; files {settled[2]} -> {last[2]}, "
-        f"sockets {settled[3]} -> {last[3]}: {'flat' if flat else 'NOT flat'}"
+    parser.add_argument(
+        "--summary", action="store_true", help="all parts that have no result yet, and all figures"
     )
-    return 0 if flat else 1
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/campaign", description="Long checks.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("soak", help="memory and sockets over many polls")
-    one.add_argument("--polls", type=int, default=20_000)
-    one.add_argument("--every", type=int, default=0, help="polls between two samples")
-    one.add_argument("--record", action="store_true", help="record every step too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="with --summary: write the figures too")
+    parser.add_argument("--page", action="store_true", help="write what was found into docs/campaign.md")
+    parser.add_argument("--case", metavar="ID", help="one fault, such as T7, exactly as it ran before")
+    parser.add_argument("--seed", type=int, default=1, help="with --case: which of its cases")
+    parser.add_argument(
+        "--node", metavar="URL", help="a devnet that runs already, in place of one of its own"
+    )
+    _add_options(parser)
+    commands = parser.add_subparsers(dest="command", metavar="PART")
+    for name, part in PARTS.items():
+        _add_options(commands.add_parser(name, help=part.what))
+    commands.choices["faults"].add_argument("--only", default="", metavar="IDS", help="such as T1,T2")
     two = commands.add_parser("kill", help="kill -9 at twelve points of four actions")
     two.add_argument("--repeats", type=int, default=25, help="of each of the 48 cases")
     two.add_argument("--points", default="", help="such as K5,K9; all by default")
     two.add_argument("--actions", default="", help="of open,close,roll,approve; all by default")
     two.add_argument("--short", action="store_true", help="each point once, the actions by turns")
-    three = commands.add_parser("sweep", help="a sweep on two Ray nodes, one killed half way")
-    three.add_argument("--cells", type=int, default=12, help="policies beside the one as it is")
-    three.add_argument("--windows", type=int, default=6, help="crises, each of three days of hours")
-    four = commands.add_parser("stopwatch", help="the README's own commands from a clone in an empty home")
-    four.add_argument("--skip-tests", action="store_true", help="all but scripts/test")
+    kills = commands.choices["kills"]
+    kills.add_argument("--points", default="", help="such as K5,K9; all by default")
+    kills.add_argument("--actions", default="", help="of open,close,roll,approve; all by default")
+    kills.add_argument("--short", action="store_true", help="each point once, the actions by turns")
+    kills.add_argument("--blind", type=int, metavar="N", help="kills at random times, beside the named ones")
+    sweep = commands.add_parser("sweep", help="a sweep on two Ray nodes, one killed half way")
+    sweep.add_argument("--cells", type=int, default=12, help="policies beside the one as it is")
+    sweep.add_argument("--windows", type=int, default=6, help="crises, each of three days of hours")
+    watch = commands.add_parser("stopwatch", help="the README's own commands from a clone in an empty home")
+    watch.add_argument("--skip-tests", action="store_true", help="all but scripts/test")
     commands.add_parser("tests", help="the tests that are too long for scripts/test")
-    given = parser.parse_args()
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--repeats", type=int, default=0, help="seeds, rounds or examples")
+    parser.add_argument("--jobs", type=int, default=0, help="processes; one for each core without it")
+    parser.add_argument("--minutes", type=float, default=0.0, help="of what lasts")
+    parser.add_argument("--fresh", action="store_true", help="also what ran over this very source")
+
+
+def main() -> int:
+    """Do what the command line says; 0 when all of it was as it should be."""
+    given = _parser().parse_args()
+    options = Options(repeats=given.repeats, jobs=given.jobs, minutes=given.minutes, fresh=given.fresh)
+    try:
+        return _do(given, options)
+    except place.RefusedPlace as refusal:
+        print(f"error: {refusal}", file=sys.stderr)
+        return 2
+
+
+def _do(given: argparse.Namespace, options: Options) -> int:
+    if given.node:
+        place.use_node(given.node)
+    if given.case:
+        return _one_case(given.case, given.seed)
+    if given.summary:
+        from campaign.summary import summarise
+
+        return summarise(options, json_to=given.json)
+    if given.page:
+        from campaign.page import write
+
+        missing = write()
+        print("docs/campaign.md is written" + (f"; without results: {', '.join(missing)}" if missing else ""))
+        return 0
     if given.command == "tests":
-        return pytest.main(["-m", "campaign", "--numprocesses", "3", "--dist", "loadgroup"])
+        return pytest.main(_TESTS)
     if given.command == "stopwatch":
         return stopwatch(skip_tests=given.skip_tests)
     if given.command == "sweep":
         return sweep_on_ray(cells=given.cells, windows=given.windows)
-    if given.command == "kill":
-        repeats = 1 if given.short else given.repeats
-        return kill(repeats=repeats, points=given.points, actions=given.actions, short=given.short)
-    every = given.every or max(given.polls // 20, 1)
-    return asyncio.run(soak(polls=given.polls, every=every, record=given.record))
+    if given.command == "kills" and (given.short or given.points or given.actions or given.blind is not None):
+        return _some_kills(given, options)
+    if given.command in PARTS:
+        return _part(given, options)
+    _parser().print_help()
+    return 2
+
+
+def _some_kills(given: argparse.Namespace, options: Options) -> int:
+    from campaign import kills
+
+    blind = kills.BLIND if given.blind is None else given.blind
+    found = kills.run(options, points=given.points, actions=given.actions, blind=blind, short=given.short)
+    return 1 if found["kill_problems"] else 0
+
+
+def _part(given: argparse.Namespace, options: Options) -> int:
+    """Run one part and print its figures; 1 when one of them is not as wanted."""
+    from campaign.summary import WANTED, is_met, table
+
+    if given.command == "faults" and given.only:
+        from campaign import faults
+
+        figures = faults.run(options, ids=given.only.split(","))
+        return 1 if figures["violations"] else 0
+    figures = PARTS[given.command].run(options)
+    place.keep(given.command, figures)
+    own = [wanted for wanted in WANTED if wanted.name in figures]
+    print("\n" + table(figures, own))
+    return 0 if all(is_met(wanted, figures) for wanted in own) else 1
+
+
+def _one_case(case: str, seed: int) -> int:
+    from campaign.catalogue import CASES, FAULTS
+    from campaign.runner import run_cases
+
+    if case not in CASES:
+        print(f"error: there is no case {case!r}; allowed are {', '.join(CASES)}", file=sys.stderr)
+        return 2
+    (fault,) = [item for item in FAULTS if item.id == case]
+    print(f"{fault.id}: {fault.inject} -> {fault.expected}")
+    (line,) = run_cases([case], [seed], jobs=1, fresh=True)
+    return 1 if line.problems else 0
 
 
 if __name__ == "__main__":

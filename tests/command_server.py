@@ -2,12 +2,14 @@
 
 Reads one JSON request per line and answers with one line. {"start": [...arguments], "cwd", "env", "out",
 "err"} forks a child that calls ``bot.cli.main`` as the console script does; {"wait": pid} tells its exit
-code, negative for a signal. Two options of a start belong to this test and not to the program:
+code, negative for a signal. Options of a start that belong to the test and not to the program:
 ``file_limit_bytes`` lets no file grow larger (a full disk), ``die`` is "before 3" or "after 3": SIGKILL
-at the third write of the journal.
+at the third write of the journal; ``arm`` is a list of ["module:function", argument...] that is called
+before; ``main`` is "module:function" in place of the console script.
 """
 
 import gc
+import importlib
 import json
 import os
 import resource
@@ -78,8 +80,11 @@ def _become(wanted: dict[str, Any]) -> NoReturn:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         if wanted["die"]:
             _die_at(*wanted["die"].split())
+        for name, *arguments in wanted["arm"]:
+            _named(name)(*arguments)
         sys.argv = ["alvh", *wanted["start"]]
-        cli.main()
+        (_named(wanted["main"]) if wanted["main"] else cli.main)()
+        code = 0
     except SystemExit as end:
         code = end.code
     except BaseException:  # noqa: BLE001 - what the interpreter does with it
@@ -88,6 +93,11 @@ def _become(wanted: dict[str, Any]) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _named(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def _die_at(when: str, number: str) -> None:

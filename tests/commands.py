@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +55,14 @@ class Running:
     pid: int
     folder: Path
     _server: "CommandServer"
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still runs; one that ended and was not waited for does not."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except FileNotFoundError:
+            return False
 
     def wait(self) -> Ended:
         code = self._server.wait(self.pid)
@@ -106,6 +114,8 @@ class CommandServer:
         env: dict[str, str] | None = None,
         file_limit_bytes: int | None = None,
         die: str = "",
+        arm: Sequence[Sequence[str]] = (),
+        main: str = "",
     ) -> Running:
         self._number += 1
         folder = self._folder / str(self._number)
@@ -120,6 +130,8 @@ class CommandServer:
             "err": str(folder / "err"),
             "file_limit_bytes": file_limit_bytes,
             "die": die,
+            "arm": [list(item) for item in arm],
+            "main": main,
         }
         pid = self.ask(request)
         self._live.add(pid)

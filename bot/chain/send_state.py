@@ -150,10 +150,10 @@ def _mined(intent: Intent, event: IntentEvent) -> Intent:
 
 
 def _closed_by_receipt(intent: Intent, event: IntentEvent) -> Intent:
-    mined = next((item for item in intent.attempts if item.tx_hash == intent.tx_hash), None)
-    if mined is None or event.tx_hash != intent.tx_hash or event.block_hash != intent.block_hash:
+    if (event.tx_hash, event.block_hash) != (intent.tx_hash, intent.block_hash):
         raise InvariantError(f"intent {event.key}: {event.state} names another receipt than was mined")
-    if mined.is_cancel is not (event.state is S.CANCELLED):
+    is_cancel = next(item.is_cancel for item in intent.attempts if item.tx_hash == intent.tx_hash)
+    if is_cancel is not (event.state is S.CANCELLED):
         raise InvariantError(f"intent {event.key}: {event.state} does not fit the transaction that was mined")
     return _mined(intent, event)
 

@@ -22,7 +22,7 @@ from bot.chain.send_state import (
 )
 from bot.errors import InvariantError
 from bot.model.hedge import HedgeLeg
-from bot.model.intent import CLOSED_STATES, IntentEvent
+from bot.model.intent import CLOSED_STATES, IntentEvent, Receipt
 from bot.model.intent import IntentState as S
 from bot.pipeline.memory_journal import MemoryJournal
 
@@ -112,6 +112,7 @@ def test_nothing_follows_a_closed_state():
         (S.RESERVED, event(S.SIGNED, sender=VENUE), "owns nonce 7"),
         (S.RESERVED, event(S.SIGNED, chain_id=2), "owns nonce 7"),
         (S.RESERVED, event(S.SIGNED, raw=""), "without its bytes"),
+        (S.RESERVED, event(S.SIGNED, tx_hash=""), "without its bytes"),
         (S.RESERVED, event(S.SIGNED, data="0x02"), "fees only"),
         (S.RESERVED, event(S.SIGNED, to=ME), "fees only"),
         (S.SENT, event(S.SIGNED), "signed twice"),
@@ -123,6 +124,34 @@ def test_nothing_follows_a_closed_state():
 def test_an_event_that_contradicts_the_journal_is_refused(life, bad, words):
     with pytest.raises(InvariantError, match=words):
         advance(intent(life), bad)
+
+
+def test_what_began_is_kept_whole_and_nothing_else_is_known_yet():
+    begun = advance(None, event(S.RESERVED, max_gas_cost_wei=5, because="the peg slipped"))
+    assert begun == Intent(
+        key="leg/1-open", leg_key="leg", purpose="open", chain_id=1, sender=ME, nonce=7, to=VENUE,
+        data="0x01", valid_until_s=100.0, state=S.RESERVED, max_gas_cost_wei=5, attempts=(), tx_hash="", block_number=0,
+        block_hash="", gas_cost_wei=0, because="the peg slipped",
+    )  # fmt: skip
+    plain = advance(None, event(S.RESERVED))
+    assert (plain.max_gas_cost_wei, plain.because) == (0, "")
+
+
+def test_a_receipt_is_kept_whole_and_forgotten_with_its_block():
+    seen = advance(intent(S.SENT), event(S.MINED))
+    assert (seen.tx_hash, seen.block_number, seen.block_hash, seen.gas_cost_wei) == ("0xh1", 50, "0xb1", 9)
+    gone = advance(seen, event(S.SENT))
+    assert (gone.tx_hash, gone.block_number, gone.block_hash) == ("", 0, "")
+    closed = advance(seen, event(S.FINAL, gas_cost_wei=10))
+    assert (closed.tx_hash, closed.block_number, closed.gas_cost_wei) == ("0xh1", 50, 10)
+
+
+@pytest.mark.parametrize("data", ["", "0x"])
+def test_only_a_transfer_of_nothing_to_ourselves_is_a_cancel(data):
+    cancelling = advance(intent(S.SENT), event(S.SIGNED, **{**CANCEL, "data": data}))
+    assert cancelling.newest.is_cancel
+    paid = fold([event(S.RESERVED, data=data), event(S.SIGNED, data=data)])["leg/1-open"]
+    assert not paid.is_cancelling  # it goes to the venue
 
 
 def test_after_a_cancel_the_call_is_never_sent_again():
@@ -144,6 +173,9 @@ def test_the_next_nonce_counts_all_but_released_intents():
     assert next_nonce(intents, chain_id=1, sender=ME) == 8
     assert next_nonce(intents, chain_id=2, sender=ME) is None
     assert next_nonce(fold(LIVES[S.RESERVED]).values(), chain_id=1, sender=ME) == 8
+    two = fold([*LIVES[S.SENT], event(S.RESERVED, key="b", nonce=8)]).values()
+    assert next_nonce(two, chain_id=1, sender=ME) == 9
+    assert next_nonce(two, chain_id=1, sender=VENUE) is None
 
 
 # the next action
@@ -159,7 +191,14 @@ TABLE = [
         facts(newest_known=False, since_broadcast_s=4.0),
         Action(do=Do.BROADCAST),
     ),
+    ("known, sent long ago", intent(), facts(since_broadcast_s=9.0), Action(do=Do.WAIT)),
     ("known for long", intent(), facts(since_signed_s=30.0), Action(do=Do.BUMP)),
+    (
+        "unknown for long and taken",
+        intent(),
+        facts(since_signed_s=30.0, newest_known=False),
+        Action(do=Do.BUMP),
+    ),
     ("no room to bump", intent(), facts(since_signed_s=30.0, can_bump=False), Action(do=Do.WAIT)),
     (
         "underpriced",
@@ -198,6 +237,18 @@ TABLE = [
         intent(),
         facts(newest_known=False, last_result=SendResult.GAS_LIMIT),
         Action(do=Do.REGAS),
+    ),
+    (
+        "gas limit by one node, known to another",
+        intent(),
+        facts(last_result=SendResult.GAS_LIMIT),
+        Action(do=Do.WAIT),
+    ),
+    (
+        "gas limit of a cancel that is all there is",
+        fold([event(S.RESERVED), event(S.SIGNED, **CANCEL)])["leg/1-open"],
+        facts(newest_known=False, last_result=SendResult.GAS_LIMIT),
+        Action(do=Do.WAIT),
     ),
     (
         "gas limit again",
@@ -265,6 +316,14 @@ TABLE = [
         Action(do=Do.RECORD, state=S.MINED, mined=mined(block_hash="0xb2")),
     ),
     (
+        "another of our own in the same block",
+        advance(
+            advance(intent(), event(S.SIGNED, raw="0xr2", tx_hash="0xh2")), event(S.MINED, tx_hash="0xh2")
+        ),
+        facts(receipts=(mined(),)),
+        Action(do=Do.RECORD, state=S.MINED, mined=mined()),
+    ),
+    (
         "one block short of depth",
         intent(S.MINED),
         facts(receipts=(mined(),), head_number=51),
@@ -330,7 +389,36 @@ def test_a_mined_cancel_closes_as_cancelled():
     seen = advance(cancelling, event(S.MINED, tx_hash="0xhc"))
     receipt = mined(tx_hash="0xhc")
     action = next_action(seen, facts(receipts=(receipt,)), POLICY)
-    assert (action.do, action.state) == (Do.CLOSE, S.CANCELLED)
+    assert action == Action(do=Do.CLOSE, state=S.CANCELLED, mined=receipt)
+
+
+def test_what_waits_says_why_only_when_something_is_wrong():
+    assert next_action(intent(), facts(), POLICY).because == ""
+    unknown = next_action(intent(), facts(newest_known=False, since_broadcast_s=4.0), POLICY)
+    assert unknown.because == "the node does not know it"
+    assert Action(do=Do.WAIT).because == ""
+
+
+def test_a_receipt_of_the_chain_is_taken_over_field_by_field():
+    receipt = Receipt(
+        tx_hash="0xh1",
+        succeeded=True,
+        block_number=50,
+        block_hash="0xb1",
+        gas_used=3,
+        gas_cost_wei=9,
+        logs=(),
+    )
+    assert Mined.of(receipt) == mined(gas_used=3)
+    assert mined().gas_used == 0
+
+
+def test_a_poll_that_learned_nothing_claims_nothing():
+    assert Facts(head_number=1, head_time_s=1.0, nonce=0, final_nonce=0) == Facts(
+        head_number=1, head_time_s=1.0, nonce=0, final_nonce=0, receipts=(), newest_known=False,
+        since_broadcast_s=None, since_signed_s=0.0, last_result=None, can_bump=True, foreign_polls=0,
+        final_block=None, may_be_signed=False,
+    )  # fmt: skip
 
 
 times = st.floats(0, 1e6)
@@ -393,10 +481,17 @@ def test_a_nonsense_policy_is_refused():
         {"confirmations": 0},
         {"foreign_polls": 0},
         {"bump_after_s": 0.0},
+        {"resend_after_s": 0.0},
         {"resend_after_s": float("nan")},
     ):
         with pytest.raises(InvariantError):
             SendPolicy(**bad)
+
+
+def test_the_pace_that_is_meant_where_none_is_named_and_the_quickest_that_is_allowed():
+    assert SendPolicy() == SendPolicy(confirmations=1, resend_after_s=4.0, bump_after_s=30.0, foreign_polls=5)
+    quick = SendPolicy(confirmations=1, foreign_polls=1, resend_after_s=0.1, bump_after_s=0.1)
+    assert (quick.resend_after_s, quick.bump_after_s) == (0.1, 0.1)
 
 
 # a chain, a journal and a driver that may die at any write

@@ -15,6 +15,9 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from campaign.pool import Pool, Refused
+
+from bot.chain.rpc import RpcError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +40,13 @@ class Fault:
 
 @dataclass
 class FaultProxy:
-    """One provider. ``fault`` is what it does wrong now."""
+    """One provider. ``fault`` is what it does wrong now; ``pool`` stands in place of the node's own."""
 
     upstream: str
     seed: int = 1
     url: str = ""
     fault: Fault | None = None
+    pool: Pool | None = None
     asked: Counter = field(default_factory=Counter)  # method -> times
     served: dict[int, str] = field(default_factory=dict)  # height -> hash of heads that were served as latest
     random: Random = field(init=False)
@@ -74,16 +78,35 @@ class FaultProxy:
             response = await fault.http(request, body, self)
             if response is not None:
                 return response
-        replies = [await self._answer(call, fault) for call in calls]
+        replies = [await self.answer(call, fault) for call in calls]
         answer = replies if isinstance(body, list) else replies[0]
         return web.Response(text=json.dumps(answer), content_type="application/json")
 
-    async def _answer(self, call: dict[str, Any], fault: Fault | None) -> Any:
-        reply = await self._pass(call)
+    async def answer(self, call: dict[str, Any], fault: Fault | None = None) -> Any:
+        """Answer one call, past ``http`` of every fault."""
+        reply = await (self._pass(call) if self.pool is None else self._pooled(call, self.pool))
         if fault is not None and fault.concerns(call):
             reply = await fault.reply(call, reply, self)
         if call["method"] == "eth_getBlockByNumber" and call["params"][0] == "latest":
             self._note_head(reply)
+        return reply
+
+    async def _pooled(self, call: dict[str, Any], pool: Pool) -> Any:
+        """Answer what a pool answers; the node the rest."""
+        method, params = call["method"], call.get("params", [])
+        if method == "eth_sendRawTransaction":
+            try:
+                return {"jsonrpc": "2.0", "id": call["id"], "result": await pool.offer(params[0])}
+            except Refused as refusal:
+                error = {"code": -32000, "message": str(refusal)}
+            except RpcError as refusal:
+                error = {"code": refusal.code, "message": refusal.message}
+            return {"jsonrpc": "2.0", "id": call["id"], "error": error}
+        reply = await self._pass(call)
+        if method == "eth_getTransactionByHash" and reply.get("result") is None:
+            return reply | {"result": pool.transaction(params[0])}
+        if method == "eth_getTransactionCount" and params[1] == "pending" and "result" in reply:
+            return reply | {"result": hex(pool.pending(params[0], int(reply["result"], 16)))}
         return reply
 
     def _note_head(self, reply: Any) -> None:
@@ -100,8 +123,8 @@ class FaultProxy:
 
 
 @asynccontextmanager
-async def fault_proxy(upstream: str, *, seed: int = 1) -> AsyncIterator[FaultProxy]:
-    """Serve on a free loopback port until the block ends."""
+async def fault_proxy(upstream: str, *, seed: int = 1, token: str = "") -> AsyncIterator[FaultProxy]:
+    """Serve on a free loopback port until the block ends. ``token`` is the key in its URL."""
     proxy = FaultProxy(upstream, seed)
     application = web.Application(client_max_size=50_000_000)
     application.router.add_post("/{rest:.*}", proxy.handle)
@@ -111,7 +134,7 @@ async def fault_proxy(upstream: str, *, seed: int = 1) -> AsyncIterator[FaultPro
         proxy._session = session
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
-            proxy.url = f"http://127.0.0.1:{runner.addresses[0][1]}/key-{seed}"
+            proxy.url = f"http://127.0.0.1:{runner.addresses[0][1]}/{token or f'key-{seed}'}"
             yield proxy
         finally:
             proxy.fault = None

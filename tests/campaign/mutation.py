@@ -1,0 +1,339 @@
+"""Do the tests bite? Every small bug in the modules that money depends on, one at a time (REL-S5, REL-G12).
+
+    python -m campaign.mutation [--only ID] [--module NAME] [--survivors]      in tests/
+
+mutmut 3.8 and cosmic-ray 8 were looked at first. mutmut changes function bodies alone, leaves out decorated
+functions (every property and context manager of the journal), tables and defaults, and never takes a
+statement out, which is what a missing check is; cosmic-ray starts a process for each mutant, which imports
+the program for 3 s, 3,000 times. So the mutants are made here (``mutants``) and judged in forks of one warm
+session (``mutant_session``); those outside of functions, a few per cent, in a fork that imports the program
+anew. Verdicts are kept by the hashes of the module and of the tests: a run that was cut off goes on.
+"""
+
+import argparse
+import hashlib
+import importlib
+import json
+import os
+import sys
+import time
+import tomllib
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+import pytest
+
+from campaign.mutant_session import KILLED, SURVIVED, MutantSession, Seen, in_child, quick_hypothesis
+from campaign.mutants import Mutant, mutants_of
+
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / ".campaign" / "mutation.jsonl"
+EQUIVALENT = Path(__file__).with_name("mutation_equivalent.toml")
+LEAST_SCORE = 0.9
+
+MODULES = (
+    "bot/pipeline/journal.py",
+    "bot/pipeline/journal_store.py",
+    "bot/pipeline/journal_chain.py",
+    "bot/chain/send_state.py",
+    "bot/engine/limits.py",
+    "bot/chain/signing/calls.py",
+    "bot/chain/signing/rules.py",
+    "bot/chain/signing/desk.py",
+    "bot/chain/signing/memory.py",
+)
+TESTS = (
+    "tests/chain/test_send_state.py",
+    "tests/chain/test_signer.py",
+    "tests/chain/test_signer_safe.py",
+    "tests/chain/test_signer_memory.py",
+    "tests/chain/test_derive_actions.py",
+    "tests/engine/test_limits.py",
+    "tests/pipeline/test_journal.py",
+    "tests/pipeline/test_pruning.py",
+    "tests/pipeline/test_account_orders.py",
+    "tests/pipeline/test_covers.py",
+)
+# Where a cap is compared or added up, and where a chain id is: all mutants must be killed here (REL-S5).
+CAP_FUNCTIONS = (
+    "desk:SigningDesk._check_caps",
+    "desk:_check_value",
+    "desk:_check_fees",
+    "rules:Cap.__post_init__",
+    "memory:SignerMemory.spent",
+    "memory:SignerMemory.spent_at",
+    "memory:SignerMemory._take",
+    "limits:Cap.room_usd",
+    "limits:premium_caps",
+    "limits:tightest",
+    "limits:_venue_caps",
+    "limits:_spent",
+    "limits:_rolled",
+)
+CHAIN_ID_FUNCTIONS = (
+    "desk:SigningDesk._chain",
+    "rules:SigningRules.__post_init__",
+    "rules:SigningRules.chain_ids",
+    "send_state:advance",
+    "send_state:next_nonce",
+)
+_OPTIONS = (
+    *("-q", "-n0", "--no-header", "-p", "no:cacheprovider", f"--rootdir={ROOT}"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # its plugins are imported before the forks
+)
+_COLD_LIMIT_S = 120.0
+_HEAVY = (
+    "numpy",
+    "scipy.stats",
+    "pandas",
+    "sqlalchemy",
+    "aiohttp",
+    "hypothesis.stateful",
+    "psycopg",
+    "pydantic",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    id: str
+    verdict: str
+    by: str  # the test that failed, or how many passed
+    module: str  # hash of the file that was changed
+    tests: str  # hash of the tests and of what judges
+
+
+class Ledger:
+    """The verdicts so far, a line of JSON each; the newest of an id counts."""
+
+    def __init__(self, path: Path, *, modules: dict[str, str], tests: str) -> None:
+        self._path, self._modules, self._tests = path, modules, tests
+        self.found: dict[str, Verdict] = {}
+        path.parent.mkdir(exist_ok=True)
+        self.read()
+
+    def read(self) -> None:
+        for line in self._path.read_text().splitlines() if self._path.exists() else ():
+            kept = Verdict(**json.loads(line))
+            self.found[kept.id] = kept
+
+    def is_known(self, mutant: Mutant, *, trust_killed: bool) -> bool:
+        """Say whether a verdict of this source is there; killed ones may be of earlier tests."""
+        kept = self.found.get(mutant.id)
+        if kept is None or kept.module != self._modules[mutant.file]:
+            return False
+        return kept.tests == self._tests or (trust_killed and kept.verdict != SURVIVED)
+
+    def add(self, mutant: Mutant, verdict: str, by: str) -> None:
+        module = self._modules[mutant.file]
+        found = Verdict(id=mutant.id, verdict=verdict, by=by, module=module, tests=self._tests)
+        self.found[mutant.id] = found
+        with self._path.open("a") as file:
+            file.write(json.dumps(asdict(found)) + "\n")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Judge every mutant that is not yet judged; return the figures. ``options``: those of ``main``, or none."""
+    only, trust_killed = getattr(options, "only", ""), getattr(options, "survivors", False)
+    texts = {name: (ROOT / name).read_text() for name in MODULES}
+    every = {mutant.id: mutant for name, text in texts.items() for mutant in mutants_of(name, text)}
+    reasons = equivalents()
+    if unknown := sorted(reasons.keys() - every.keys()):
+        raise SystemExit(f"{EQUIVALENT.name} names mutants that are not there any more: {', '.join(unknown)}")
+    counted = [mutant for mutant in every.values() if only or mutant.id not in reasons]
+    counted = [mutant for mutant in counted if _is_wanted(mutant, options)]
+    modules = {name: _hash([ROOT / name]) for name in MODULES}
+    ledger = Ledger(KEPT, modules=modules, tests=_hash(_judges()))
+    due = [item for item in counted if only or not ledger.is_known(item, trust_killed=trust_killed)]
+    print(f"{len(every)} mutants, {len(reasons)} of them equivalent; {len(due)} to be judged now", flush=True)
+    if only:
+        print(*(item.diff(texts[item.file]) for item in due), sep="\n", flush=True)
+    if due:
+        _judge_all(due, texts, ledger)
+    return _figures(counted, texts, ledger)
+
+
+def _is_wanted(mutant: Mutant, options: argparse.Namespace) -> bool:
+    only, module = getattr(options, "only", ""), getattr(options, "module", "")
+    return fnmatchcase(mutant.id, only or "*") and (not module or mutant.id.startswith(f"{module}:"))
+
+
+def equivalents() -> dict[str, str]:
+    """Return the mutants that change nothing anyone could see, each with the reason."""
+    found: dict[str, str] = {}
+    for entry in tomllib.loads(EQUIVALENT.read_text())["equivalent"]:
+        found.update(dict.fromkeys(entry["ids"], entry["because"]))
+    return found
+
+
+def _judges() -> list[Path]:
+    """Return the files on which a verdict depends beside the one that is changed."""
+    here = Path(__file__).parent
+    builders = sorted((ROOT / "tests").glob("*_builders.py"))
+    return [*(ROOT / name for name in TESTS), *builders, here / "mutants.py", here / "mutant_session.py"]
+
+
+def _hash(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _judge_all(due: Sequence[Mutant], texts: dict[str, str], ledger: Ledger) -> None:
+    """Fork the warm session, then one fork for each mutant that is not inside of a function.
+
+    This process never imports the program, so that each fork may import it changed.
+    """
+    started, left = time.monotonic(), len(due)
+
+    def report(mutant: Mutant, verdict: str, by: str) -> None:
+        nonlocal left
+        left -= 1
+        ledger.add(mutant, verdict, by)
+        if verdict != KILLED or left % 100 == 0 or len(due) < 10:
+            passed_s = time.monotonic() - started
+            print(f"{passed_s:6.0f} s, {left} left: {mutant.id} {verdict} ({by})", flush=True)
+
+    for name in _HEAVY:
+        importlib.import_module(name)
+    inside = [mutant for mutant in due if mutant.is_inside]
+    touching = _warm(inside, texts, report)
+    ledger.read()
+    left = len(due) - len(inside)
+    for mutant in due:
+        if not mutant.is_inside:
+            report(mutant, *_cold(mutant, texts[mutant.file], touching[mutant.file]))
+
+
+def _warm(
+    mutants: Sequence[Mutant], texts: dict[str, str], report: Callable[[Mutant, str, str], None]
+) -> dict[str, list[str]]:
+    """Judge mutants of functions in a fork; return the tests that run anything of a file, quickest first."""
+    told = KEPT.with_name("mutation_tests.json")
+
+    def tell(seen: list[Seen]) -> None:
+        found = {name: [one.item.nodeid for one in seen if name in one.lines] for name in texts}
+        told.write_text(json.dumps(found))
+        print(f"{len(seen)} tests pass as it is, {sum(one.seconds for one in seen):.0f} s", flush=True)
+
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            session = MutantSession(mutants, texts, ROOT, report, tell)
+            status = int(
+                pytest.main([*_OPTIONS, "-s", *(str(ROOT / name) for name in TESTS)], plugins=[session])
+            )
+        except BaseException:  # noqa: BLE001 - said, and not raised into what is the parent's
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    _, status = os.waitpid(pid, 0)
+    if status:
+        raise SystemExit("the mutants could not be judged: see what pytest says above")
+    found: dict[str, list[str]] = json.loads(told.read_text())
+    return found
+
+
+class _Changed(SourceFileLoader):
+    """Loads one module from another text than its file's; ``find_spec`` is that of a finder."""
+
+    def __init__(self, name: str, path: Path, text: str) -> None:
+        super().__init__(name, str(path))
+        self._text = text
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self._text, self.path, "exec")
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        return spec_from_file_location(name, self.path, loader=self) if name == self.name else None
+
+
+class _Sorted:
+    """A pytest plugin that keeps the order which it is given."""
+
+    def __init__(self, nodes: Sequence[str]) -> None:
+        self._place = {node: place for place, node in enumerate(nodes)}
+
+    def pytest_configure(self) -> None:
+        quick_hypothesis()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted(
+            (item for item in items if item.nodeid in self._place), key=lambda item: self._place[item.nodeid]
+        )
+
+
+def _cold(mutant: Mutant, text: str, nodes: Sequence[str]) -> tuple[str, str]:
+    """Judge a mutant of a table, a default or a class in a fork that imports the program with it."""
+    name = mutant.file.removesuffix(".py").replace("/", ".")
+    files = sorted({node.partition("::")[0] for node in nodes})
+
+    def work() -> str:
+        finder: Any = _Changed(name, ROOT / mutant.file, mutant.applied(text))
+        sys.meta_path.insert(0, finder)
+        status = pytest.main(
+            [*_OPTIONS, "-x", *(str(ROOT / name) for name in files)], plugins=[_Sorted(nodes)]
+        )
+        return "" if status == pytest.ExitCode.OK else f"pytest ends with {int(status)}"
+
+    status, by = in_child(work, limit_s=_COLD_LIMIT_S)
+    return (SURVIVED if status == 0 else KILLED), by or f"{len(nodes)} tests"
+
+
+def _figures(counted: Sequence[Mutant], texts: dict[str, str], ledger: Ledger) -> dict[str, Any]:
+    survivors = [item for item in counted if ledger.found[item.id].verdict == SURVIVED]
+    for name in MODULES:
+        here = [item for item in counted if item.file == name]
+        print(f"{name}: {_score(here, ledger):.3f} of {len(here)}")
+    return {
+        "mutants_total": len(counted),
+        "mutation_score": _score(counted, ledger),
+        "cap_line_score": _score([item for item in counted if _place(item) in CAP_FUNCTIONS], ledger),
+        "chain_id_line_score": _score(
+            [item for item in counted if _place(item) in CHAIN_ID_FUNCTIONS], ledger
+        ),
+        "mutation_survivors": [
+            {"id": item.id, "at": f"{item.file}:{item.line}", "diff": item.diff(texts[item.file])}
+            for item in survivors
+        ],
+    }
+
+
+def _place(mutant: Mutant) -> str:
+    return mutant.id.rpartition(":")[0].rpartition(":")[0]
+
+
+def _score(mutants: Sequence[Mutant], ledger: Ledger) -> float:
+    """Return the share of mutants that a test or its time limit killed, 1 where there is none."""
+    killed = sum(ledger.found[item.id].verdict != SURVIVED for item in mutants)
+    return killed / len(mutants) if mutants else 1.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="", metavar="ID", help="show and judge these alone (* and ? match)")
+    parser.add_argument("--module", default="", metavar="NAME", help="one module, such as send_state")
+    parser.add_argument("--survivors", action="store_true", help="trust what earlier tests killed")
+    figures = run(parser.parse_args())
+    for item in figures["mutation_survivors"]:
+        print(f"\nsurvived {item['id']} {item['at']}\n{item['diff']}")
+    print({name: value for name, value in figures.items() if name != "mutation_survivors"})
+    whole = (figures["cap_line_score"], figures["chain_id_line_score"])
+    return 0 if figures["mutation_score"] >= LEAST_SCORE and min(whole) == 1.0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
