@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.errors import ConfigError
+from bot.model.refused import refused, without_secrets
 
 # What stands for a letter where the terminal has none.
 _PLAIN = str.maketrans(
@@ -119,10 +120,10 @@ def usage_problem(words: str, given: Sequence[str]) -> str:
 
     What follows an option that is none is not shown: it may be a key, which has no place there.
     """
-    words = words.rstrip(".")
+    words = without_secrets(words.rstrip("."))
     names = {name for name in re.findall(r"--[a-z][a-z-]*", words) if name in given[:-1]}
     if words.startswith("No such option"):
         is_key = any(re.search("key|mnemonic|seed|secret|password", name) for name in names)
         return words + ("; a key is never an argument, where other processes see it" if is_key else "")
     found = [given[given.index(name) + 1] for name in sorted(names)]
-    return words + "".join(f", was {value!r}" for value in found if repr(value) not in words)
+    return words + "".join(f", was {refused(value)}" for value in found if refused(value) not in words)

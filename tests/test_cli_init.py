@@ -71,6 +71,27 @@ def test_an_alert_url_goes_to_the_env_file_alone(home: Home) -> None:
     assert not (home.folder / "b.toml").exists()
 
 
+def test_of_another_configuration_no_secret_is_copied(home: Home) -> None:
+    """REL-I4: its dashboard's token, its traces' address and the key of a source."""
+    secrets = ("0123456789-token-of-the-dashboard", "token-of-traces", "key-of-the-source")
+    more = f"""
+[dashboard]
+token = "{secrets[0]}"
+[tracing]
+endpoint = "http://127.0.0.1:9/{secrets[1]}"
+[[watch]]
+kind = "bls"
+api_key = "{secrets[2]}"
+"""
+    home.config.write_text(home.config.read_text() + more)
+    given = ("init", "--like", "alvh.toml", "--position", "v3:4", "--output", "own.toml", "--json")
+    document = home.alvh(*given).document
+    written = (home.folder / "own.toml").read_text()
+    assert not [secret for secret in secrets if secret in written]
+    assert "${ALVH_BLS_API_KEY}" in written
+    assert "ALVH_BLS_API_KEY" in document["variables"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -23,6 +23,7 @@ from bot.app.init_tables import (
     sort_out,
     watched_beside,
     without_keys,
+    without_source_keys,
 )
 from bot.app.init_text import text_of
 from bot.app.lp import configured_chains, lp_now, node_chains, parse_request
@@ -51,6 +52,7 @@ _OWN = frozenset(
     [
         *("state_dir", "journal_url", "positions", "reserves", "covers", "loans", "account", "safe"),
         *("signer", "policy", "policy_registry", "alerts", "networks"),
+        *("dashboard", "logs", "metrics", "tracing", "storage"),
     ]
 )
 _BUDGET = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?) ?(?P<unit>%|USD)")
@@ -254,12 +256,14 @@ def _chain_table(url: str, chain_id: int, home: int, secrets: dict[str, str]) ->
 def _tables_like(path: Path, home: int, secrets: dict[str, str]) -> dict[str, Any]:
     """Return chains, contracts, venues and sources of another configuration, as they are written there.
 
-    But an address that may hold a key is not copied.
+    But no key is copied: neither that of a source, nor an address that may hold one.
     """
     found = {name: item for name, item in read_table(path).items() if name not in _OWN}
     found["chain"] = without_keys(found["chain"], home, secrets)
     if "chains" in found:
         found["chains"] = [without_keys(item, home, secrets) for item in found["chains"]]
+    if "watch" in found:
+        found["watch"] = [without_source_keys(item, secrets) for item in found["watch"]]
     return found
 
 

@@ -217,6 +217,17 @@ def without_keys(chain: Table, home: int, secrets: dict[str, str]) -> Table:
     return found
 
 
+def without_source_keys(source: Table, secrets: dict[str, str]) -> Table:
+    """Return a ``[[watch]]`` table with a variable for each key of a service, its value in ``secrets``."""
+    found = dict(source)
+    for key, value in source.items():
+        if key.endswith("api_key") and isinstance(value, str) and "${" not in value:
+            name = f"ALVH_{_UNFIT.sub('_', str(source.get('kind')))}_{key}".upper()
+            secrets[name] = value
+            found[key] = f"${{{name}}}"
+    return found
+
+
 def _hidden(url: str, name: str, secrets: dict[str, str]) -> str:
     if "${" in url or is_plain_local(url):
         return url

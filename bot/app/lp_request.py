@@ -9,6 +9,7 @@ from bot.chain.address import checksummed
 from bot.errors import ConfigError
 from bot.model.look_back import DEFAULT_LOOK_BACK
 from bot.model.lp_position import LpPosition
+from bot.model.refused import refused
 from bot.watchers.positions.finder import NamedPosition
 
 _FORMS = "v3:TOKEN_ID, v3:TOKEN_ID@STAKER, v4:TOKEN_ID, v2:PAIR[:HOLDER] or v2:PAIR@STAKER:HOLDER[:PID]"
@@ -52,10 +53,12 @@ def parse_position(text: str) -> NamedPosition:
     """Return a position by its name, with its chain before a slash where there are several: 8453/v3:12."""
     chain, slash, name = text.rpartition("/")
     if slash and not chain.isdecimal():
-        raise ConfigError(f"--position {text!r}: a chain id must stand before the slash, as in 8453/v3:12")
+        raise ConfigError(
+            f"--position {refused(text)}: a chain id must stand before the slash, as in 8453/v3:12"
+        )
     chain_id = int(chain) if slash else None
     token, pair = _TOKEN.fullmatch(name), _PAIR.fullmatch(name)
-    option = f"--position {text!r}"
+    option = f"--position {refused(text)}"
     if token is not None and not (token["kind"] == "v4" and token["staker"]):
         return NamedPosition(
             text=text,

@@ -21,6 +21,7 @@ from bot.errors import ConfigError, DeadlineError, NotFoundError, StaleDataError
 from bot.model.exposure import Exposure
 from bot.model.hedge import Quote
 from bot.model.market import Block, Columns, Frame
+from bot.model.refused import refused
 from bot.model.tier import Tier
 from bot.model.units import DAY_S
 from bot.pipeline.loop import Moment, quote_sizes, view_of
@@ -203,7 +204,7 @@ def _parse_position(text: str, settings: Settings) -> PositionSettings:
             break
     else:
         raise ConfigError(
-            f"--position {text!r}: must be v3:TOKEN_ID, v4:TOKEN_ID or v2:HOLDER_ADDRESS, "
+            f"--position {refused(text)}: must be v3:TOKEN_ID, v4:TOKEN_ID or v2:HOLDER_ADDRESS, "
             "with a pool of that kind configured"
         )
     try:
@@ -212,4 +213,4 @@ def _parse_position(text: str, settings: Settings) -> PositionSettings:
         return PositionSettings(kind=pool.kind, pool=pool.label, token_id=int(name))
     except ValueError:
         wanted = "a 0x address" if version == "v2" else "a whole number"
-        raise ConfigError(f"--position {text!r}: {wanted} must follow {version}:") from None
+        raise ConfigError(f"--position {refused(text)}: {wanted} must follow {version}:") from None

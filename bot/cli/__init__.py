@@ -4,6 +4,8 @@ Commands lie in the modules beside this file, by what they work on; ``PANELS`` i
 Each imports what it runs inside its own function, so that every command starts fast.
 """
 
+import os
+import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
@@ -148,11 +150,18 @@ def _root(
     del version
 
 
+def _keep_to_its_user() -> None:
+    """Leave no core file, where each token of the settings would be, and no file that others can write."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(os.umask(0o077) | 0o022)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; every refusal is one line on standard error and an exit code."""
     if arguments is None:
         keep_stdout()
         keep_letters()
+        _keep_to_its_user()
     given = with_json_target(sys.argv[1:] if arguments is None else arguments)
     try:
         code = cli(args=given, prog_name="alvh", standalone_mode=False)

@@ -19,6 +19,7 @@ from pydantic_settings import SettingsError
 from bot.chain.address import Address
 from bot.engine.policy import Policy
 from bot.errors import ConfigError
+from bot.model.refused import refused
 from bot.settings import networks
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings
 from bot.settings.chains import ChainSettings
@@ -103,6 +104,7 @@ __all__ = [
 
 DEFAULT_CONFIG = Path("alvh.toml")
 _MOST_BYTES = 1_000_000  # of a configuration; the longest is some ten thousand
+_ODD_VARIABLE = re.compile(r"\$\{(?=\w*[a-z])(\w+)\}")  # it would stand for itself, as a secret too
 _SECRET = re.compile(
     r"(^|\.)(\w*(url|urls|key|secret|password|token|endpoint))(\.|$)|^chains?(\.\d+)?$"
 )  # a chain may be a bare URL
@@ -248,6 +250,10 @@ def _expand(value: Any, path: Path) -> Any:
         return [_expand(item, path) for item in value]
     if not isinstance(value, str):
         return value
+    if odd := next((item[1] for item in _ODD_VARIABLE.finditer(value)), ""):
+        raise ConfigError(
+            f"{path} refers to a variable {refused(odd)}: write its name in capitals, digits and underscores"
+        )
     return VARIABLE_IN_TEXT.sub(lambda match: _variable(match[1], path), value)
 
 
@@ -278,17 +284,12 @@ def _first_problem(error: ValidationError) -> str:
     if kind in _SHAPES:
         return f"{field}: {_SHAPES[kind].format(field)}"
     shown = isinstance(given, str | int | float) and field and not _SECRET.search(field)
-    found = f", was {_short(given)}" if shown else ""
-    words = problem["msg"].removeprefix("Value error, ")
-    return f"{field}{': ' if field else ''}{words.removeprefix('Value error, ')}{found}"
+    found = f", was {refused(given)}" if shown else ""
+    words = problem["msg"].removeprefix("Value error, ").removeprefix("Value error, ")
+    return f"{field}{': ' if field else ''}{words}{found}"
 
 
 _SHAPES = {  # of a section that is written as another kind of thing
     "model_type": "must be a table, written as [{}]",
     "tuple_type": "must be a list; a list of tables is written as [[{}]], each",
 }
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"

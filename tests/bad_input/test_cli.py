@@ -58,6 +58,22 @@ def test_a_key_in_the_arguments_is_refused_and_not_repeated(folder, arguments):
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        (f"0x{'5e' * 32}",),
+        ("run", "--metrics", f"{'5e' * 14}x"),
+        ("monitor", "--position", f"http://x.example/{'5e' * 14}", "--rpc-url", "http://127.0.0.1:9"),
+    ],
+    ids=["command", "number", "position"],
+)
+def test_a_key_in_a_place_of_its_own_is_not_repeated(folder, arguments):
+    """REL-I4: by name or not, what has the shape of a secret is not said again."""
+    ended = printed(*arguments)
+    assert ended.code == 4
+    assert "5e5e" not in ended.text
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (("run", "--live", "--dry-run"), 4, ("--dry-run",)),

@@ -21,7 +21,7 @@ import os
 from pathlib import Path
 
 import pytest
-from settings_texts import GOOD
+from settings_texts import GOOD, write
 
 from bot.errors import ConfigError
 from bot.settings import load_settings, named_policy
@@ -251,3 +251,20 @@ def test_a_key_or_mnemonic_has_no_place_in_a_configuration(tmp_path, key):
 def test_a_word_that_is_none_of_the_allowed_ones_names_them(tmp_path, line, words):
     text = f"{line}\n{GOOD}" if line.startswith("state_dir") else f"{GOOD}\n{line}\n"
     assert words in refusal(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (r'address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"', f'address = "0x{"5e" * 32}"'),
+        ("heartbeat_s = 3600", f'heartbeat_s = "{"5e" * 14}"'),
+        ("[account]", f'[logs]\nfile = "${{a{"5e" * 14}}}"\n[account]'),
+    ],
+    ids=["a key for an address", "a token for a number", "a variable of small letters"],
+)
+def test_a_secret_in_a_wrong_place_is_refused_and_not_repeated(tmp_path, old, new):
+    """REL-I4, Y3."""
+    assert old in GOOD
+    with pytest.raises(ConfigError) as caught:
+        load_settings(write(tmp_path, GOOD.replace(old, new)))
+    assert "5e5e" not in str(caught.value)
