@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from errno import EISDIR
 from math import isfinite, nan
 from pathlib import Path
+from typing import Any
 
-from bot.errors import ConfigError
+from bot.errors import ConfigError, one_line
+from bot.model.parsing import json_of
 from bot.model.units import iso_utc
 
 _NAME = "paused"
@@ -57,13 +59,14 @@ def read_released(state_dir: Path) -> Pause | None:
 def _read(path: Path) -> Pause | None:
     try:
         with path.open("rb") as file:
-            fields = json.loads(file.read(_MOST_BYTES))
-        return Pause(who=str(fields["who"]), at_s=float(fields["at_s"]), why=str(fields["why"]))
+            fields = json_of(file.read(_MOST_BYTES))
+        who, why = one_line(str(fields["who"])), one_line(str(fields["why"]))
+        return Pause(who=who, at_s=_stamp(fields["at_s"]), why=why)
     except FileNotFoundError:
         return None
     except OSError as error:
         return _unreadable(path, error.strerror or type(error).__name__)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return _unreadable(path, "it is damaged")
 
 
@@ -105,6 +108,16 @@ def end_pause(state_dir: Path) -> Pause | None:
             f"{pause_path(state_dir)} cannot be removed, the pause stays: {error.strerror}"
         ) from None
     return there
+
+
+def _stamp(value: Any) -> float:
+    """Return Unix seconds, NaN for what is no time that can be written. Raises TypeError or ValueError."""
+    try:
+        at_s = float(value)
+        iso_utc(at_s)
+    except OverflowError:
+        return nan
+    return at_s
 
 
 def _unreadable(path: Path, why: str) -> Pause:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bot.chain.pause import first_pause
-from bot.errors import ConfigError, InvariantError
+from bot.errors import ConfigError, InvariantError, one_line
 from bot.model.account_order import AccountOrder
 from bot.model.cover import CoverOrder
 from bot.model.hedge import HedgeLeg
+from bot.model.parsing import json_of
 from bot.model.perpetual import PerpetualOrder
 from bot.pipeline import codec
 
@@ -137,6 +138,6 @@ def request_from(body: Mapping[str, Any]) -> Request:
 def _read(path: Path) -> Request | str:
     try:
         with path.open("rb") as file:
-            return request_from(json.loads(file.read(_MOST_BYTES)))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, InvariantError) as error:
-        return f"order {path.name} cannot be read and is left out: {error}"
+            return request_from(json_of(file.read(_MOST_BYTES)))
+    except (OSError, ValueError, KeyError, TypeError, InvariantError) as error:
+        return one_line(f"order {path.name} cannot be read and is left out: {error}")

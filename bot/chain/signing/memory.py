@@ -20,6 +20,7 @@ from typing import Any
 from bot.chain.signing.calls import Approval
 from bot.chain.signing.rules import WINDOW_S
 from bot.errors import ConfigError, InvariantError
+from bot.model.parsing import json_of
 from bot.model.units import HOUR_S
 
 Uptime = tuple[str, float]  # which boot of the machine, and seconds since it
@@ -280,8 +281,11 @@ def _checked(line: bytes) -> dict[str, Any] | None:
     text = line[_CRC_DIGITS + 1 : -1]
     if not line.endswith(b"\n") or line[: _CRC_DIGITS + 1] != b"%08x " % zlib.crc32(text):
         return None
-    found: dict[str, Any] = json.loads(text)
-    return found
+    try:
+        found = json_of(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _document(entry: Entry) -> dict[str, Any]:
