@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import stat
 import struct
@@ -392,6 +393,23 @@ async def test_a_signer_that_hangs_is_waited_for_no_longer_than_its_time(tmp_pat
         with pytest.raises((TransientError, OutcomeUnknown)):
             await one.has_signed(CHAIN_ID, 0)
         await one.close()
+
+
+async def test_a_signer_that_stood_still_is_led_on_by_the_one_that_waited(running):
+    """REL-K16: hellos that were given up meanwhile take no epoch, or the next would seem to be overtaken."""
+    one = client(running, timeout_s=0.3)
+    await one.connect()
+    os.kill(running.process.pid, signal.SIGSTOP)
+    try:
+        for _ in range(3):
+            with pytest.raises((TransientError, OutcomeUnknown)):
+                await one.has_signed(CHAIN_ID, 0)
+    finally:
+        os.kill(running.process.pid, signal.SIGCONT)
+    await asyncio.sleep(0.2)  # it works off what lies at its socket
+    assert not await one.has_signed(CHAIN_ID, 0)
+    assert (await one.sign(unsigned(), now_s=NOW_S)).raw
+    await one.close()
 
 
 async def test_nobody_at_the_socket(tmp_path):
