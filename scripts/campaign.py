@@ -24,6 +24,7 @@ def _parser() -> argparse.ArgumentParser:
         "--summary", action="store_true", help="all parts that have no result yet, and all figures"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="with --summary: write the figures too")
+    parser.add_argument("--page", action="store_true", help="write what was found into docs/campaign.md")
     parser.add_argument("--case", metavar="ID", help="one fault, such as T7, exactly as it ran before")
     parser.add_argument("--seed", type=int, default=1, help="with --case: which of its cases")
     parser.add_argument(
@@ -39,6 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument("--points", default="", help="such as K5,K9; all by default")
     two.add_argument("--actions", default="", help="of open,close,roll,approve; all by default")
     two.add_argument("--short", action="store_true", help="each point once, the actions by turns")
+    kills = commands.choices["kills"]
+    kills.add_argument("--points", default="", help="such as K5,K9; all by default")
+    kills.add_argument("--actions", default="", help="of open,close,roll,approve; all by default")
+    kills.add_argument("--short", action="store_true", help="each point once, the actions by turns")
+    kills.add_argument("--blind", type=int, metavar="N", help="kills at random times, beside the named ones")
     sweep = commands.add_parser("sweep", help="a sweep on two Ray nodes, one killed half way")
     sweep.add_argument("--cells", type=int, default=12, help="policies beside the one as it is")
     sweep.add_argument("--windows", type=int, default=6, help="crises, each of three days of hours")
@@ -75,21 +81,32 @@ def _do(given: argparse.Namespace, options: Options) -> int:
         from campaign.summary import summarise
 
         return summarise(options, json_to=given.json)
+    if given.page:
+        from campaign.page import write
+
+        missing = write()
+        print("docs/campaign.md is written" + (f"; without results: {', '.join(missing)}" if missing else ""))
+        return 0
     if given.command == "tests":
         return pytest.main(_TESTS)
     if given.command == "stopwatch":
         return stopwatch(skip_tests=given.skip_tests)
     if given.command == "sweep":
         return sweep_on_ray(cells=given.cells, windows=given.windows)
-    if given.command == "kill":
-        from campaign_kill import kill
-
-        repeats = 1 if given.short else given.repeats
-        return kill(repeats=repeats, points=given.points, actions=given.actions, short=given.short)
+    if given.command == "kills" and (given.short or given.points or given.actions or given.blind is not None):
+        return _some_kills(given, options)
     if given.command in PARTS:
         return _part(given, options)
     _parser().print_help()
     return 2
+
+
+def _some_kills(given: argparse.Namespace, options: Options) -> int:
+    from campaign import kills
+
+    blind = kills.BLIND if given.blind is None else given.blind
+    found = kills.run(options, points=given.points, actions=given.actions, blind=blind, short=given.short)
+    return 1 if found["kill_problems"] else 0
 
 
 def _part(given: argparse.Namespace, options: Options) -> int:

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from campaign.place import ROOT
-from campaign.rig import Rig, open_rig
 from commands import CommandServer
 
 from bot.devnet.deployment import Deployment
+from campaign.place import ROOT
+from campaign.rig import Rig, open_rig
 
 ALARM_WITHIN_S = 60.0  # I13
 RESUME_WITHIN_POLLS = 2

@@ -16,7 +16,8 @@ def run(options: Options, *, ids: Sequence[str] = ()) -> Figures:
     lines = run_cases(chosen, seeds, jobs=options.jobs, fresh=options.fresh)
     covered = {line.id for line in lines}
     print(
-        f"{len(lines)} cases of {len(covered)} faults, {sum(bool(line.problems) for line in lines)} not as stated"
+        f"{len(lines)} cases of {len(covered)} faults, "
+        f"{sum(bool(line.problems) for line in lines)} not as stated"
     )
     return {
         "faults_covered": len(covered),

@@ -27,8 +27,9 @@ from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
-from campaign.mutants import Mutant
 from hypothesis import HealthCheck, Phase, settings
+
+from campaign.mutants import Mutant
 
 SURVIVED, KILLED, TIMEOUT = "survived", "killed", "timeout"
 _MEMORY = 6 * 2**30

@@ -19,10 +19,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-from campaign.alarms import Alarms, listening
-from campaign.auditor import Brief
-from campaign.place import refuse_other_chains
-from campaign.pool import Pool
 from commands import CommandServer, Home, Running, write_home
 from faults.proxy import Fault, FaultProxy, fault_proxy
 
@@ -35,6 +31,10 @@ from bot.devnet.moves.wire import Tx, calldata
 from bot.errors import NotFoundError
 from bot.model.record import StepRecord
 from bot.pipeline.journal import SqlJournal
+from campaign.alarms import Alarms, listening
+from campaign.auditor import Brief
+from campaign.place import refuse_other_chains
+from campaign.pool import Pool
 
 T = TypeVar("T")
 BLOCK_S = 12

@@ -15,15 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from campaign.case import Lab, Outcome
-from campaign.catalogue import CASES
-from campaign.place import NODE, RESULTS, source_hash
-from campaign.planted.witnesses import WITNESSES
 from commands import CommandServer
 
 from bot.devnet.deployment import Deployment
 from bot.devnet.node import prepare, start_devnet
 from bot.settings import cache_dir
+from campaign.case import Lab, Outcome
+from campaign.catalogue import CASES
+from campaign.place import NODE, RESULTS, source_hash
+from campaign.planted.witnesses import WITNESSES
 
 LINES = RESULTS / "cases.jsonl"
 

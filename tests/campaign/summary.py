@@ -72,14 +72,20 @@ def is_met(wanted: Wanted, figures: Figures) -> bool:
     return not wanted.sign or (value is not None and _SIGNS[wanted.sign](value, wanted.bound))
 
 
+def shown(value: Any) -> str:
+    """Return a figure as a person reads it."""
+    if value is None:
+        return "not run"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
 def table(figures: Figures, wanted_figures: Sequence[Wanted] = WANTED) -> str:
     """Return the figures as text of at most 80 columns."""
     width = min(shutil.get_terminal_size().columns, 80)
     lines = []
     for wanted in wanted_figures:
         value = figures.get(wanted.name)
-        shown = "not run" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
         bound = f"{wanted.sign} {wanted.bound:,g}" if wanted.sign else ""
         verdict = "" if not wanted.sign else "ok" if is_met(wanted, figures) else "NOT MET"
-        lines.append(f"{wanted.words:50.50} {shown:>10} {bound:>9} {verdict:>7}"[:width].rstrip())
+        lines.append(f"{wanted.words:50.50} {shown(value):>10} {bound:>9} {verdict:>7}"[:width].rstrip())
     return "\n".join(lines)

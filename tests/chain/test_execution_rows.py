@@ -35,7 +35,7 @@ ROWS = {
     "C4": ("chain/test_reorgs.py", "test_a_nonce_that_a_reorg_gave_to_another"),
     "C5": ("chain/test_reorgs.py", "test_blocks_that_alternate"),
     "C8": (SENDING, "test_a_base_fee_that_runs_away"),
-    "K1": ("test_campaign_kill.py", "test_no_order_is_doubled"),
+    "K1": ("campaign/test_kills.py", "test_no_order_is_doubled"),
     "K15": ("chain/test_kill.py", "test_every_transaction_is_on_chain_exactly_once"),
     "K16": ("chain/test_nonces.py", "test_a_nonce_that_only_the_signer_remembers"),
 }

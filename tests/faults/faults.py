@@ -3,11 +3,15 @@
 import asyncio
 import json
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from random import Random
 from typing import Any
 
 from aiohttp import web
+from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
 from faults.proxy import Fault
 
 RUBBISH = ("html", "empty", "text", "bomb", "huge")
@@ -44,10 +48,11 @@ class Drip(Fault):
     async def http(self, request, body, proxy):
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        for _ in range(60):
-            if not self.silent:
-                await response.write(b" ")
-            await asyncio.sleep(1.0)
+        with suppress(ConnectionResetError):  # the caller has heard enough
+            for _ in range(60):
+                if not self.silent:
+                    await response.write(b" ")
+                await asyncio.sleep(1.0)
         return response
 
 
@@ -91,8 +96,9 @@ class Rubbish(Fault):
             return web.Response(body=_bomb(), headers=headers)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        for _ in range(200):
-            await response.write(b" " * 1_000_000)
+        with suppress(ConnectionResetError):
+            for _ in range(200):
+                await response.write(b" " * 1_000_000)
         return response
 
 
@@ -188,12 +194,19 @@ class Frozen(Fault):
 
 @dataclass(frozen=True, kw_only=True)
 class Forked(Fault):
-    """F12: other hashes at the same heights, and none of the true ones known."""
+    """F12: other hashes at the same heights, and none of the true ones known.
+
+    ``alike``: on the same fork as the other providers that fail so, else each on its own.
+    """
+
+    alike: bool = True
 
     async def reply(self, call, reply, proxy):
         method, result = call["method"], reply.get("result")
         if method == "eth_getBlockByNumber" and result:
-            return reply | {"result": result | {"hash": _other(result["hash"])}}
+            return reply | {
+                "result": result | {"hash": _other(result["hash"], 0 if self.alike else proxy.seed)}
+            }
         if method == "eth_getBlockByHash":
             return reply | {"result": None}
         if any(isinstance(item, dict) and "blockHash" in item for item in call["params"]):
@@ -253,6 +266,101 @@ class Unpinned(Fault):
         return {"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32000, "message": "header not found"}}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Receipt(Fault):
+    """F15: a receipt that says success without its events (``bare``), or that is of another block."""
+
+    methods: frozenset[str] | None = frozenset({"eth_getTransactionReceipt"})
+    bare: bool = True
+
+    async def reply(self, call, reply, proxy):
+        receipt = reply.get("result")
+        if not receipt:
+            return reply
+        if self.bare:
+            return reply | {"result": receipt | {"logs": [], "logsBloom": "0x" + "00" * 256}}
+        other = {"blockHash": _other(receipt["blockHash"], 0)}
+        logs = [item | other for item in receipt["logs"]]
+        return reply | {"result": receipt | other | {"logs": logs}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortLogs(Fault):
+    """F16: a log is missing, or the node says that the range is too wide."""
+
+    methods: frozenset[str] | None = frozenset({"eth_getLogs"})
+    too_wide: bool = False
+
+    async def reply(self, call, reply, proxy):
+        if self.too_wide:
+            query = call["params"][0]
+            first, last = (int(query[name], 16) for name in ("fromBlock", "toBlock"))
+            if last == first:
+                return reply
+            error = {"code": -32005, "message": "query returned more than 10000 results"}
+            return {"jsonrpc": "2.0", "id": call["id"], "error": error}
+        return reply | {"result": (reply.get("result") or [])[1:]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subcalls(Fault):
+    """F17: of a multicall those that answer ``word`` fail and others by chance; or the whole is spoiled."""
+
+    methods: frozenset[str] | None = frozenset({"eth_call"})
+    kind: str  # "some", "empty", "short", "reverted"
+    word: str = ""
+    salt: int = 0  # providers with the same spoil the same
+
+    async def reply(self, call, reply, proxy):
+        if self.kind == "reverted":
+            error = {"code": 3, "message": "execution reverted", "data": "0x"}
+            return {"jsonrpc": "2.0", "id": call["id"], "error": error}
+        text = reply.get("result") or "0x"
+        if self.kind == "empty":
+            return reply | {"result": "0x"}
+        if self.kind == "short":
+            return reply | {"result": text[: 2 + (len(text) - 2) // 4 * 2]}
+        return reply | {"result": self._some(text)}
+
+    def _some(self, text: str) -> str:
+        random = Random(f"{self.salt}/{len(text)}")
+        try:
+            (parts,) = decode(["(bool,bytes)[]"], bytes.fromhex(text[2:]))
+        except DecodingError:
+            return "0x" if self.word in text else text
+        spoiled = [
+            (False, b"") if self.word in data.hex() or random.random() < 0.3 else (is_well, data)
+            for is_well, data in parts
+        ]
+        return "0x" + encode(["(bool,bytes)[]"], [spoiled]).hex()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fees(Fault):
+    """F20: estimates of gas and fees that nobody can mean."""
+
+    kind: str
+    methods: frozenset[str] | None = frozenset(
+        {"eth_estimateGas", "eth_feeHistory", "eth_maxPriorityFeePerGas", "eth_gasPrice"}
+    )
+
+    async def reply(self, call, reply, proxy):
+        method = call["method"]
+        if method == "eth_estimateGas":
+            absurd = {"low": hex(1), "high": hex(10**15), "zero": hex(0)}
+            return reply | {"result": absurd.get(self.kind, reply.get("result"))}
+        if method == "eth_feeHistory":
+            return reply | {"result": self._history(reply["result"])}
+        return reply | {"result": hex(10**15 if self.kind in ("high", "tip") else 0)}
+
+    def _history(self, history):
+        if self.kind in ("empty", "low"):
+            return history | {"baseFeePerGas": [], "reward": [], "gasUsedRatio": []}
+        tip_wei = 10**15 if self.kind in ("high", "tip") else 0  # a million gwei, or none
+        rewards = [[hex(tip_wei) for _ in row] for row in history.get("reward") or []]
+        return history | {"reward": rewards}
+
+
 @cache
 def _bomb() -> bytes:
     """Return 200 MB of a number in 200 kB, made up once: making it would stall every server of the test."""
@@ -261,5 +369,5 @@ def _bomb() -> bytes:
     return b"".join([*(packer.compress(part) for part in parts), packer.flush()])
 
 
-def _other(block_hash: str) -> str:
-    return "0x" + bytes(byte ^ 0xFF for byte in bytes.fromhex(block_hash[2:])).hex()
+def _other(block_hash: str, fork: int) -> str:
+    return "0x" + bytes(byte ^ 0xFF ^ fork for byte in bytes.fromhex(block_hash[2:])).hex()

@@ -1,4 +1,4 @@
-"""The bot of ``scripts/campaign kill``: does one order, and what the loop does after a crash.
+"""The bot of ``scripts/campaign kills``: does one order, and what the loop does after a crash.
 
 It knows its venue by the ports alone. What it wants is written down before it starts, so that the run after
 the kill wants the same, as the journal of a real bot's decisions would have it.
@@ -11,8 +11,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from campaign_kill_points import Killer, arm
-
 from bot.app.live import Bot, open_bot
 from bot.chain.abi import Abi
 from bot.errors import OutcomeUnknown, TransientError
@@ -21,6 +19,7 @@ from bot.model.market import Columns
 from bot.pipeline import codec
 from bot.ports import MarketView, Venue
 from bot.settings import Settings, load_settings
+from campaign.kill_points import Killer, arm
 
 _VALID_S = 3_600.0
 _SLACK = 1.05  # over the quote, for what a swap and a later block may cost
