@@ -23,11 +23,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from campaign.traced import LONGEST_TEXT, SYSCALLS
-
 from bot.devnet.config import write_config
 from bot.devnet.node import Devnet, start_devnet
 from bot.settings import cache_dir
+from campaign.traced import LONGEST_TEXT, SYSCALLS
 
 ALVH = Path(sys.executable).with_name("alvh")
 WITHIN_S = 120.0

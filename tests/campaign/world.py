@@ -1,10 +1,9 @@
 """Moves of the devnet's market that cases make while a transaction is under way, and what undoes them."""
 
-from campaign.rig import Rig
-
 from bot.devnet.moves import lyra
 from bot.devnet.moves.pools import SLOT0, SLOT0_OUTPUTS, UNLIMITED, stable_market
 from bot.devnet.moves.wire import Tx, View, calldata, read_all
+from campaign.rig import Rig
 
 GAS = 600_000
 MEANS_RAW = 10_000_000  # whole tokens of each stable, for who moves the pool
