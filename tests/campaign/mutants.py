@@ -285,9 +285,10 @@ def _name(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _return(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Return) and node.value is not None:
-        if not (isinstance(node.value, ast.Constant) and node.value.value is None):
-            yield "return None"
+    if not isinstance(node, ast.Return) or node.value is None:
+        return
+    if not (isinstance(node.value, ast.Constant) and node.value.value is None):
+        yield "return None"
 
 
 def _lambda(node: ast.AST) -> Iterator[ast.AST]:

@@ -1,4 +1,4 @@
-"""One case of each group of faults; all 85, under as many seeds as wanted, are ``scripts/campaign faults``."""
+"""A case of each group of faults; all 85, under as many seeds as wanted: ``scripts/campaign faults``."""
 
 from pathlib import Path
 

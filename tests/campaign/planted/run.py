@@ -1,4 +1,4 @@
-"""The part of the planted bugs: each alone in a copy of the tree, where the campaign's cases must notice it.
+"""The part of the planted bugs: each alone in a copy of the tree, where the campaign's cases must see it.
 
 First the cases run over the tree as it is: a case that reports a problem then proves nothing. Then for each bug
 its cases run, in their order, until one reports a problem.
@@ -106,8 +106,7 @@ def _told(cases: Sequence[str], root: Path) -> Iterator[tuple[str, list[str]]]:
         [sys.executable, "-c", _PROGRAM, *cases],
         cwd=root,
         env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}", "OPENBLAS_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=_CASE_WITHIN_S * len(cases),
         check=False,
