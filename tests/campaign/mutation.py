@@ -133,7 +133,7 @@ class Ledger:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Judge every mutant that is not judged yet; return the figures. ``options``: those of ``main``, if any."""
+    """Judge every mutant that is not judged yet; return the figures. ``options``: those of ``main``."""
     only, trust_killed = getattr(options, "only", ""), getattr(options, "survivors", False)
     texts = {name: (ROOT / name).read_text() for name in MODULES}
     every = {mutant.id: mutant for name, text in texts.items() for mutant in mutants_of(name, text)}

@@ -1,7 +1,7 @@
 """The part of the planted bugs: each alone in a copy of the tree, where the campaign's cases must see it.
 
-First the cases run over the tree as it is: a case that reports a problem then proves nothing. Then for each bug
-its cases run, in their order, until one reports a problem.
+First the cases run over the tree as it is: a case that reports a problem then proves nothing. Then for each
+bug its cases run, in their order, until one reports a problem.
 
     python -m campaign.planted.run [--only BUG]      in tests/
 """
