@@ -4,8 +4,10 @@ import json
 import tempfile
 import zlib
 from pathlib import Path
+from random import Random
 
 import pytest
+from campaign.caps import STEPS, act, sequence
 from caps_world import CAP_RAW, TEN_YEARS_S, TRANSACTION_RAW, CapsWorld
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -150,3 +152,24 @@ def test_caps_of_a_free_chain_clock_go_by_it_alone(tmp_path: Path):
     assert memory.spent(1, "0x", now_s=0.0) == 0
     assert not (tmp_path / "signer.log").read_bytes()
     memory.close()
+
+
+def test_the_campaigns_sequences_find_a_cap_that_goes_by_clocks_alone(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(SignerMemory, "counted_s", lambda memory, now_s, _: max(now_s, memory.latest_s))
+    over = []
+    for seed in range(1, 31):
+        (tmp_path / str(seed)).mkdir()
+        over.append(sequence(tmp_path / str(seed), seed))
+    assert any(over)
+
+
+def test_the_campaigns_sequences_hold_and_are_refused_often_enough(tmp_path: Path):
+    refused = signed = 0
+    for seed in range(1, 31):
+        random, world = Random(seed), CapsWorld(tmp_path / str(seed))
+        for _ in range(STEPS):
+            act(world, random)
+        refused, signed = refused + world.refused, signed + len(world.signed)
+        world.memory.close()
+        assert world.most_in_a_day <= CAP_RAW, seed
+    assert min(refused, signed) > 60
