@@ -24,16 +24,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from campaign.canary_forms import ENCODINGS, Needles
-from campaign.canary_settings import refused_settings
-from campaign.canary_sinks import Scan, children_of, open_to_its_user, plainly
-from campaign.canary_world import ECHOES, PORT_OF_NOBODY, Echo, Secrets, World, services
 from commands import CommandServer, environment
 from faults import faults
 
 from bot.chain.rpc import Rpc
 from bot.devnet.node import Devnet, start_devnet
 from bot.settings import cache_dir
+from campaign.canary_forms import ENCODINGS, Needles
+from campaign.canary_settings import refused_settings
+from campaign.canary_sinks import Scan, children_of, open_to_its_user, plainly
+from campaign.canary_world import ECHOES, PORT_OF_NOBODY, Echo, Secrets, World, services
 
 _ALVH = "from bot.cli import main; main()"
 _WAIT_S = 60.0

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from campaign.canary_world import PORT_OF_NOBODY, World
 from eth_account import Account
+
+from campaign.canary_world import PORT_OF_NOBODY, World
 
 _STEP = ("run", "--live", "--once")
 

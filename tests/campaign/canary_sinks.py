@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+
 from campaign.canary_forms import Hit, Needles
 
 _CHUNK = 2**20

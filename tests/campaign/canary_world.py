@@ -16,7 +16,6 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-from campaign.canary_forms import Canary
 from commands import KEYSTORE_ROUNDS
 from eth_account import Account
 from eth_account.hdaccount.mnemonic import Mnemonic
@@ -25,6 +24,7 @@ from faults.proxy import Fault, FaultProxy
 from bot.devnet.config import write_config
 from bot.devnet.deployment import Deployment
 from bot.devnet.moves.wire import calldata
+from campaign.canary_forms import Canary
 
 PORT_OF_NOBODY = 9  # discard: refuses at once
 _USDC_RAW = 1_000_000 * 10**6
