@@ -13,9 +13,23 @@ BotError
 └── InvariantError    stop: a bug or corrupt data
 """
 
+LONGEST_WORDS = 2_000  # of an error; what others wrote may be in it
+
+
+def one_line(text: str, *, most: int = LONGEST_WORDS) -> str:
+    """Return a text as it may be shown: printable, without line breaks, cut to ``most`` characters."""
+    if len(text) > most:
+        text = f"{text[: most - 1]}…"
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else " " for sign in text)
+    return text.strip()
+
 
 class BotError(Exception):
     """Base of all errors that the bot raises on purpose; its text is one line for a person."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class ConfigError(BotError):
@@ -55,14 +69,14 @@ class OutcomeUnknown(BotError):
         self.key = key
 
     def __str__(self) -> str:
-        return f"outcome of {self.what} ({self.key}) is unknown"
+        return one_line(f"outcome of {self.what} ({self.key}) is unknown")
 
 
 class AwaitingSignatures(OutcomeUnknown):
     """A Safe's owners have not signed yet: it may still be executed, by any of them."""
 
     def __str__(self) -> str:
-        return f"{self.what} ({self.key}) awaits signatures"
+        return one_line(f"{self.what} ({self.key}) awaits signatures")
 
 
 class InvariantError(BotError):

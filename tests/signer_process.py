@@ -18,6 +18,7 @@ from threading import Thread
 
 from send_builders import KEY, rules
 
+from bot.app.kill_switch import pause_at_signal
 from bot.chain.pause import read_pause
 from bot.chain.signing.desk import SigningDesk
 from bot.chain.signing.hardening import harden
@@ -58,6 +59,7 @@ class _LyingKey(LocalKey):
 
 def main(folder: Path, options: dict[str, str]) -> None:
     harden()
+    pause_at_signal((folder,), what="signer")
     key: LocalKey = LocalKey(KEY)
     if "die" in options:
         key = _DyingKey(KEY)

@@ -20,7 +20,7 @@ from bot.signals import SIGNALS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-node.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-node.lock", "requirements-audit.lock")
 
 
 def pinned(name: str) -> dict[str, str]:
@@ -48,6 +48,7 @@ def test_the_locks_agree_and_hold_every_dependency():
     assert wanted <= runtime.keys()
     groups = project["dependency-groups"]
     assert {name_of(item) for item in groups["dev"] + groups["build"]} <= dev.keys()
+    assert {name_of(item) for item in groups["audit"]} <= pinned("requirements-audit.lock").keys()
 
 
 def name_of(requirement: str) -> str:

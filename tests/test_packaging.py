@@ -135,6 +135,11 @@ def test_the_dashboard_reaches_neither_the_signer_nor_the_world():
     assert unit["StandardOutput"] == ["null"], "how to sign in would stand in the system's log"
 
 
+def test_the_signer_reaches_no_other_machine():
+    unit = unit_of(SIGNER)
+    assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == (["any"], ["localhost"])
+
+
 def test_every_user_of_a_service_is_made():
     made = re.findall(r"^u (\S+) ", (PACKAGING / "systemd" / "alvh.sysusers").read_text(), re.MULTILINE)
     units = [unit_of(path) for path in UNITS]

@@ -99,6 +99,8 @@ def unsure_of(
 
 
 def _of_hold(reason: str) -> Condition:
+    if reason.startswith("paused by "):
+        return _of_pause(reason)
     return Condition(
         key=f"hold:{kind_of(reason)}",
         severity=Severity.WARNING,
@@ -107,6 +109,20 @@ def _of_hold(reason: str) -> Condition:
         did="keeps every hedge that it holds, and goes on closing, rolling down and settling.",
         could_not="open or add protection, or raise a tier, while the reason lasts.",
         act="look at the reason: alvh doctor names what is wrong. It ends by itself when the reason does.",
+    )
+
+
+def _of_pause(reason: str) -> Condition:
+    """A pause ends by no data: a person must know that nothing protects until they act."""
+    by_breaker = reason.startswith("paused by breaker ")
+    return Condition(
+        key=f"hold:{kind_of(reason)}",
+        severity=Severity.CRITICAL if by_breaker else Severity.WARNING,
+        title="PAUSED: nothing new is opened",
+        happened=sentence(reason),
+        did="keeps every hedge that it holds, and goes on closing, rolling down and settling.",
+        could_not="open or add protection. It does not end by itself.",
+        act="look at the reason, then end it with alvh resume.",
     )
 
 

@@ -12,6 +12,7 @@ from bot.alerts.condition import KINDS, Severity, kind_of_key
 from bot.alerts.message import Message
 from bot.alerts.news import Standing
 from bot.errors import ConfigError, InvariantError
+from bot.model.parsing import json_of
 
 VERSION = 2
 
@@ -80,12 +81,12 @@ def read_alert_state(path: Path) -> AlertState:
     Raises ConfigError where it cannot be read, or was written by a newer version.
     """
     try:
-        table = json.loads(path.read_text("utf-8"))
+        table = json_of(path.read_text("utf-8"))
     except FileNotFoundError:
         return AlertState()
     except OSError as error:
         raise ConfigError(f"alert state {path} cannot be read: {error.strerror}; check its rights") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         return AlertState()  # damaged: what stands is told once more, which loses nothing
     try:
         version = int(table.get("version", 1))
@@ -95,7 +96,7 @@ def read_alert_state(path: Path) -> AlertState:
                 "install the newer program again, or move the file away"
             )
         state = _state_of(table) if version == VERSION else _first_version(table)
-    except (ValueError, TypeError, AttributeError, KeyError):
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError):
         return AlertState()
     state.standing = {key: item for key, item in state.standing.items() if kind_of_key(key) in KINDS}
     return state

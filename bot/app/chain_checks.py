@@ -10,11 +10,11 @@ from typing import Any
 
 import aiohttp
 
-from bot.app.checks import Check, checked, failed, ok, one_line, skipped, warn
+from bot.app.checks import Check, checked, failed, ok, skipped, warn
 from bot.chain.node_url import endpoint, is_private_host, redact_url
 from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Rpc, RpcError, quantity
-from bot.errors import BotError, TransientError
+from bot.errors import BotError, TransientError, one_line
 from bot.model.units import DAY_S
 from bot.pipeline.sources import MAX_CLOCK_SKEW_S
 from bot.settings import ChainSettings

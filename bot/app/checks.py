@@ -4,7 +4,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.errors import BotError
+from bot.errors import BotError, one_line
 
 
 class Health(StrEnum):
@@ -48,11 +48,6 @@ async def checked(name: str, work: Awaitable[Check], *, mend: str) -> Check:
         return await work
     except BotError as error:
         return failed(name, one_line(str(error)), mend)
-
-
-def one_line(text: str) -> str:
-    """Return text without line breaks and control characters, for a row of a table."""
-    return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
 def healthy(checks: tuple[Check, ...]) -> bool:

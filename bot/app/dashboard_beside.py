@@ -1,13 +1,13 @@
 """The dashboard beside a run: a process of its own, which ends with the run however that ends."""
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from bot.errors import BotError, ConfigError, TransientError
+from bot.model.parsing import json_of
 from bot.settings import Settings
 
 _COMMAND = "from bot.cli import main; main()"
@@ -61,7 +61,7 @@ async def _found(process: asyncio.subprocess.Process) -> Beside:
             async with asyncio.timeout(_STARTS_S):
                 line = await process.stdout.readline()
     if line:
-        said = json.loads(line)
+        said = json_of(line)
         return Beside(url=str(said["url"]), sign_in=str(said["sign_in"]))
     complaint = b""
     if process.stderr is not None:

@@ -1,7 +1,6 @@
 """``alvh doctor``: every dependency of a good run, each named with what is wrong and what mends it."""
 
 import asyncio
-import json
 import os
 import shutil
 import stat
@@ -14,7 +13,7 @@ from typing import Any
 from bot.app.addresses import AddressCheck, check_all, wanted_addresses
 from bot.app.alert_parts import targets_of
 from bot.app.chain_checks import check_chain
-from bot.app.checks import Check, Health, checked, failed, healthy, ok, one_line, skipped, warn
+from bot.app.checks import Check, Health, checked, failed, healthy, ok, skipped, warn
 from bot.app.parts import one_position_reader, watchers, web_client, web_sources
 from bot.app.place_checks import Listener, check_file, check_ports, check_user
 from bot.app.policy_check import check_policy, check_signature
@@ -22,7 +21,8 @@ from bot.app.stores import journal_place, open_journal
 from bot.app.venue_checks import check_venues
 from bot.chain.node_url import is_plain_local
 from bot.chain.reader import JsonRpcReader
-from bot.errors import BotError, ConfigError, NotFoundError
+from bot.errors import BotError, ConfigError, NotFoundError, one_line
+from bot.model.parsing import json_of
 from bot.model.units import DAY_S, iso_utc
 from bot.pipeline.cadence import check_series
 from bot.settings import IndicativeSettings, Settings, load_settings
@@ -156,7 +156,7 @@ def _keystore(settings: Settings) -> Check:
     path = account.keystore
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
-        table = json.loads(path.read_text("utf-8"))
+        table = json_of(path.read_text("utf-8"))
     except OSError as error:
         return failed("keystore", f"{path} cannot be read: {error.strerror}", "account.keystore")
     except ValueError:

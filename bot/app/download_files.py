@@ -117,7 +117,7 @@ class HistoryFile:
                 f"history file {self.path} cannot be read: {error}; move it away to fetch it anew"
             ) from error
         rows = csv.reader(io.StringIO(text))
-        header = tuple(next(rows, ()))
+        header = tuple(next(_whole_rows(rows, f"history file {self.path}"), ()))
         if header != self.columns:
             raise ConfigError(
                 f"history file {self.path} has columns {', '.join(header) or 'none'}, expected "
@@ -138,7 +138,7 @@ class HistoryFile:
         self.close()  # nothing may be appended behind a page that was cut off
 
     def _take(self, rows: Iterable[Sequence[str]], where: str) -> None:
-        for place, row in enumerate(rows, start=2):
+        for place, row in enumerate(_whole_rows(rows, where), start=2):
             if len(row) != len(self.columns):
                 raise ConfigError(
                     f"{where}: line {place} has {len(row)} fields, expected {len(self.columns)}"
@@ -146,10 +146,18 @@ class HistoryFile:
             key, values = tuple(row[1 : 1 + len(self.keys)]), tuple(row[1 + len(self.keys) :])
             try:
                 moment = datetime.fromisoformat(row[0])
-            except ValueError:
+                at_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            except (ValueError, OverflowError):
                 raise ConfigError(f"{where}: line {place} has no ISO 8601 time, found {row[0]!r}") from None
-            at_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
             self._rows[(key, at_s)] = values
+
+
+def _whole_rows(rows: Iterable[Sequence[str]], where: str) -> Iterator[Sequence[str]]:
+    """Yield rows as the reader of CSV gives them. Raises ConfigError where it cannot."""
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise ConfigError(f"{where} is no CSV: {error}; move it away to fetch it anew") from None
 
 
 def _pages(text: str) -> Iterable[tuple[str, int, str]]:
@@ -157,7 +165,7 @@ def _pages(text: str) -> Iterable[tuple[str, int, str]]:
     for block in text.split(f"{_MARK} ")[1:]:
         head, _, body = block.partition("\n")
         digest, _, count = head.partition(" ")
-        yield digest, int(count) if count.isdigit() else -1, body
+        yield digest, int(count) if count.isdecimal() and len(count) < 10 else -1, body
 
 
 def _line(values: Sequence[str]) -> str:

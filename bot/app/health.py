@@ -1,13 +1,13 @@
 """Asks a running bot whether it is well: over HTTP where it serves that, else by its journal."""
 
 import http.client
-import json
 import time
 from typing import Any
 
 from bot.app.alerting import silent_after_s
 from bot.app.journals import status
 from bot.errors import NotFoundError
+from bot.model.parsing import json_of
 from bot.settings import Settings
 
 _DEADLINE_S = 5.0
@@ -30,7 +30,7 @@ def _by_http(host: str, port: int) -> dict[str, Any]:
     connection = http.client.HTTPConnection(host, port, timeout=_DEADLINE_S)
     try:
         connection.request("GET", "/health", headers={"Host": "localhost"})
-        found = json.loads(connection.getresponse().read(1_000_000))
+        found = json_of(connection.getresponse().read(1_000_000))
     except ConnectionRefusedError:
         return _not_well(NOT_RUNNING, f"no bot answers on {host}:{port}")
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -23,6 +23,7 @@ from bot.app.parts import open_chain, own_watchers, position_readers, web_client
 from bot.app.policy_vote import registry_watch
 from bot.app.quoting import Market, open_quoting
 from bot.app.signer_link import open_signer
+from bot.app.signer_place import pause_folders
 from bot.app.stores import open_figures, open_history, open_journal, store_feed
 from bot.app.trading import cover_venue, open_trading
 from bot.chain.account_view import Head
@@ -34,6 +35,7 @@ from bot.engine.step import decide
 from bot.errors import BotError, ConfigError
 from bot.model.market import Block, Frame
 from bot.model.record import Decision, EngineState, StepRecord
+from bot.pipeline.breaker_desk import Breakers
 from bot.pipeline.derived import Figures
 from bot.pipeline.desk import Desk
 from bot.pipeline.gaps import Gap
@@ -289,10 +291,18 @@ def _live_pipeline(
         max_price_age_s=policy.holds.price_max_age,
         before_record=before_record,
         figures=figures,
-        desk=Desk(settings.state_dir, mode=mode),
+        desk=Desk(settings.state_dir, mode=mode, pauses=pause_folders(settings)),
+        breakers=_breakers(settings, journal, mode=mode) if mode in SIGNING_MODES else None,
         account_venue=fills.accounts,
         cover_venue=fills.covers,
     )
+
+
+def _breakers(settings: Settings, journal: SqlJournal, *, mode: str) -> Breakers:
+    """Return what pauses when money goes wrong; it hears of every order that ends."""
+    found = Breakers(terms=settings.breakers.terms, journal=journal, state_dir=settings.state_dir, mode=mode)
+    journal.on_closed = found.closed
+    return found
 
 
 async def run(

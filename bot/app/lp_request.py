@@ -12,6 +12,7 @@ from bot.model.lp_position import LpPosition
 from bot.model.refused import refused
 from bot.watchers.positions.finder import NamedPosition
 
+_DIGITS = 78  # of 2^256
 _FORMS = "v3:TOKEN_ID, v3:TOKEN_ID@STAKER, v4:TOKEN_ID, v2:PAIR[:HOLDER] or v2:PAIR@STAKER:HOLDER[:PID]"
 _TOKEN = re.compile(r"(?P<kind>v[34]):(?P<id>\d+)(@(?P<staker>0x\w+))?")
 _PAIR = re.compile(r"v2:(?P<pair>0x\w+)(@(?P<staker>0x\w+))?(:(?P<holder>0x\w+))?(:(?P<pid>\d+))?")
@@ -52,7 +53,7 @@ def parse_request(
 def parse_position(text: str) -> NamedPosition:
     """Return a position by its name, with its chain before a slash where there are several: 8453/v3:12."""
     chain, slash, name = text.rpartition("/")
-    if slash and not chain.isdecimal():
+    if slash and not (chain.isdecimal() and len(chain) <= _DIGITS):
         raise ConfigError(
             f"--position {refused(text)}: a chain id must stand before the slash, as in 8453/v3:12"
         )
@@ -76,12 +77,12 @@ def parse_position(text: str) -> NamedPosition:
         pair=_address(pair["pair"], option),
         holder=_address(pair["holder"], option) if pair["holder"] else "",
         staker=_address(pair["staker"], option) if pair["staker"] else "",
-        pool_id=int(pair["pid"]) if pair["pid"] else None,
+        pool_id=_token_id(pair["pid"], option) if pair["pid"] else None,
     )
 
 
 def _token_id(digits: str, option: str) -> int:
-    if int(digits) >= 2**256:
+    if len(digits) > _DIGITS or int(digits) >= 2**256:
         raise ConfigError(f"{option}: a token id is below 2^256")
     return int(digits)
 

@@ -4,8 +4,9 @@ import getpass
 import time
 from dataclasses import dataclass
 
+from bot.app.signer_place import pause_folders
 from bot.app.stores import open_journal
-from bot.chain.pause import Pause, end_pause, read_pause, write_pause
+from bot.chain.pause import Pause, end_pause, first_pause, write_pause
 from bot.model.account_order import AccountOrder, AccountOutcome
 from bot.model.cover import CoverOrder, CoverOutcome
 from bot.model.hedge import HedgeLeg, LegOutcome
@@ -67,9 +68,13 @@ def pause(settings: Settings, *, why: str) -> Pause:
 
 
 def pause_in_force(settings: Settings) -> Pause | None:
-    return read_pause(settings.state_dir)
+    return first_pause(pause_folders(settings))
 
 
 def resume(settings: Settings) -> Pause | None:
-    """End the pause and return it, None when there was none."""
-    return end_pause(settings.state_dir)
+    """End the pause and return it, None when there was none.
+
+    Raises ConfigError where it cannot: one that a signer under a user of its own wrote is that user's to end.
+    """
+    ended = [end_pause(folder) for folder in pause_folders(settings)]
+    return next(filter(None, ended), None)

@@ -2,9 +2,9 @@
 
 import time
 
-from bot.app.checks import Check, checked, failed, ok, one_line, skipped
+from bot.app.checks import Check, checked, failed, ok, skipped
 from bot.app.policy_signing import read_signatures, recorded_sequence, signatures_path, verify
-from bot.errors import ConfigError, NotFoundError
+from bot.errors import ConfigError, NotFoundError, one_line
 from bot.settings import Settings, load_policy, read_source
 
 _MEND_POLICY = "policy.file or policy.preset; see docs/method.md"

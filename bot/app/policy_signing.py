@@ -27,6 +27,7 @@ from bot.chain.reader import JsonRpcReader
 from bot.chain.signing.keystore import MIN_SCRYPT_N, sign_policy
 from bot.errors import ConfigError, NotFoundError
 from bot.model.market import Block
+from bot.model.parsing import json_of
 from bot.model.units import iso_utc, parse_utc_s
 from bot.settings import PolicySource, Settings
 
@@ -73,8 +74,8 @@ def read_signatures(path: Path) -> Signatures:
     except OSError as error:
         raise ConfigError(f"signature file {path} cannot be read: {error.strerror}") from None
     try:
-        return _signatures(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return _signatures(json_of(text))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ConfigError(f"signature file {path} is damaged: {what}") from None
     except ConfigError as error:
@@ -183,11 +184,11 @@ def recorded_sequence(state_dir: Path, account: str) -> int:
     """Return the highest sequence number recorded for an account, 0 for none. Raises ConfigError."""
     path = _sequence_path(state_dir)
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = json_of(path.read_text("utf-8"))
         return int(found.get(account, 0))
     except FileNotFoundError:
         return 0
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError):
         raise ConfigError(
             f"{path} is damaged: it holds the sequence numbers that are in force; restore it, or write it "
             "again with alvh policy verify --record"
@@ -197,8 +198,8 @@ def recorded_sequence(state_dir: Path, account: str) -> int:
 def record_sequence(state_dir: Path, grant: Grant) -> None:
     """Keep a grant's sequence number, so that a lower one is refused from now on. Raises ConfigError."""
     path = _sequence_path(state_dir)
-    known = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    if grant.sequence > int(known.get(grant.account, 0)):
+    if grant.sequence > recorded_sequence(state_dir, grant.account):
+        known = json_of(path.read_text("utf-8")) if path.exists() else {}
         _write(path, {**known, grant.account: grant.sequence})
 
 

@@ -6,7 +6,6 @@ together with the comment beside them.
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from bot.engine.policy_readers import (
     spoken_duration,
 )
 from bot.errors import ConfigError, InvariantError
+from bot.model.parsing import toml_of
 
 _HEADER = re.compile(r"\s*\[(?P<path>[^\[\]]+)\]\s*(?P<note>#.*)?")
 _KEY = re.compile(r"\s*(?P<key>[A-Za-z0-9_-]+)\s*=")
@@ -91,7 +91,7 @@ def joined_text(texts: Sequence[str], table: Mapping[str, Any]) -> str:
     for section, lines in added.items():
         found += ["", f"[{section}]", *lines]
     text = "\n".join(found) + "\n"
-    if tomllib.loads(text) != table:
+    if toml_of(text) != table:
         raise InvariantError("a policy that was written out reads as another one")
     return text
 
@@ -206,7 +206,7 @@ def _joined(line: Line, table: Mapping[str, Any], notes: Mapping[str, str]) -> s
     if not line.value:
         return line.text
     value = _at(table, line.path)
-    if tomllib.loads(f"key = {line.value}")["key"] == value and comment == line.comment:
+    if toml_of(f"key = {line.value}")["key"] == value and comment == line.comment:
         return line.text
     return _written(line, _toml(value), comment)
 
@@ -251,8 +251,8 @@ def _toml_key(key: str) -> str:
 
 def _is_whole(line: str) -> bool:
     try:
-        tomllib.loads(line)
-    except tomllib.TOMLDecodeError:
+        toml_of(line)
+    except ValueError:
         return False
     return True
 

@@ -20,10 +20,10 @@ from bot.app.policy_signing import (
     signatures_path,
     verify,
 )
-from bot.app.signer_place import SignerPlace, signer_place
+from bot.app.signer_place import SignerPlace, pause_folders, signer_place
 from bot.app.trading import Trading, trading_venues
 from bot.chain.fees import GWEI
-from bot.chain.pause import read_pause
+from bot.chain.pause import first_pause
 from bot.chain.reader import JsonRpcReader
 from bot.chain.signing.desk import SigningDesk
 from bot.chain.signing.hardening import harden
@@ -59,6 +59,7 @@ def serve(
     account = _account(settings)
     policy = load_policy(settings.policy)
     place = _own_place(settings)
+    folders = pause_folders(settings)
     granted_s = asyncio.run(_granted_until_s(settings, policy, place.folder))
     rules = signing_rules(settings, policy, expires_s=granted_s)
     with (
@@ -66,7 +67,7 @@ def serve(
         _key(settings, account, ask=ask, password_file=password_file) as key,
         session_key_services(settings, settings.derive, ask=ask) as services,
     ):
-        desk = SigningDesk(key, rules, memory, paused=lambda: _paused(settings.state_dir))
+        desk = SigningDesk(key, rules, memory, paused=lambda: str(first_pause(folders) or ""))
         server = SignerServer(
             desk,
             memory,
@@ -206,8 +207,3 @@ def _account(settings: Settings) -> AccountSettings:
     if settings.account is None:
         raise ConfigError("signing needs an [account] with address and keystore")
     return settings.account
-
-
-def _paused(state_dir: Path) -> str:
-    found = read_pause(state_dir)
-    return "" if found is None else str(found)

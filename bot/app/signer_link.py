@@ -1,7 +1,6 @@
 """How the bot gets to its signer: the one that answers, or one of its own that ends with it."""
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -10,6 +9,7 @@ from typing import Any
 from bot.app.signer_place import signer_place
 from bot.chain.signer_client import SignerClient
 from bot.errors import ConfigError, TransientError
+from bot.model.parsing import json_of
 from bot.settings import Settings
 
 _STOP_S = 5.0
@@ -76,7 +76,7 @@ async def _first_words(process: asyncio.subprocess.Process) -> dict[str, Any]:
         return {}
     async for line in process.stdout:
         with suppress(ValueError):
-            found = json.loads(line)
+            found = json_of(line)
             if isinstance(found, dict):
                 return found
     return {}

@@ -27,6 +27,12 @@ class SignerPlace:
         return self.folder / f"signer-{address.lower()}.log"
 
 
+def pause_folders(settings: Settings) -> tuple[Path, ...]:
+    """Return where a pause may stand: with the bot, and where a signer under a user of its own may write."""
+    own = settings.signer.folder
+    return (settings.state_dir,) if own is None or own == settings.state_dir else (settings.state_dir, own)
+
+
 def signer_place(settings: Settings) -> SignerPlace:
     """Return the place. Raises ConfigError for a user or group that this machine does not have."""
     named = settings.signer

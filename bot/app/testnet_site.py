@@ -1,7 +1,6 @@
 """Where a test deployment is worked on: a folder, a chain, a node of it, and the deployer's key."""
 
 import asyncio
-import json
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,6 +23,7 @@ from bot.devnet.testnet_log import Begin, DeployLog, Ended, Signed
 from bot.devnet.testnet_sender import Pace, Sender
 from bot.devnet.testnet_view import DeployView
 from bot.errors import ConfigError, StaleDataError
+from bot.model.parsing import json_of
 from bot.settings import cache_dir, password_of_environment
 
 STATE, UPKEEP, DEPLOYMENT, CONFIG, BOT_KEYSTORE = (
@@ -90,7 +90,7 @@ def open_key(site: Site) -> DeployKey:
 def address_in(keystore: Path) -> str:
     """Return the address that a keystore file names; it is public. Raises ConfigError."""
     try:
-        found = json.loads(keystore.read_text(encoding="utf-8"))["address"]
+        found = json_of(keystore.read_text(encoding="utf-8"))["address"]
     except OSError as error:
         raise ConfigError(f"keystore {keystore} cannot be opened: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from eth_utils.crypto import keccak
 
 from bot.chain.words import decode_words, encode_words, layout_of
-from bot.errors import ConfigError, InvariantError, TransientError
+from bot.errors import ConfigError, InvariantError, TransientError, one_line
 from bot.model.intent import Log
 from bot.ports import Call
 
@@ -20,6 +20,7 @@ _FOLDERS = (_PACKAGE / "contracts_abi", _PACKAGE.parent / "contracts_abi")
 
 _ERROR_STRING = keccak(text="Error(string)")[:4]
 _PANIC = keccak(text="Panic(uint256)")[:4]
+MOST_REASON = 300
 _PANIC_TEXT = {  # https://docs.soliditylang.org/en/latest/control-structures.html#panic-via-assert-and-error-via-require
     0x01: "assertion failed",
     0x11: "arithmetic overflow",
@@ -206,7 +207,14 @@ def _encode(types: Sequence[str], values: Sequence[Any]) -> bytes:
 
 
 def revert_reason(data: bytes) -> str:
-    """Return why a call reverted: Error(string), Panic(uint256), a known custom error, or the raw bytes."""
+    """Return why a call reverted: Error(string), Panic(uint256), a known custom error, or the raw bytes.
+
+    One printable line of at most ``MOST_REASON`` characters: the contract is anybody's.
+    """
+    return one_line(_reason(data), most=MOST_REASON)
+
+
+def _reason(data: bytes) -> str:
     selector, rest = bytes(data[:4]), data[4:]
     if not data:
         return "reverted without a reason"

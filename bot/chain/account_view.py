@@ -1,11 +1,13 @@
 """What the transaction manager asks a node. Reads only; replies are checked before they are believed."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bot.chain.fees import BLOCKS, PERCENTILE, FeeMarket, parse_fee_history
 from bot.chain.node_errors import is_method_unknown
 from bot.chain.raw_transaction import RawTransaction
+from bot.chain.replies import address_text, hash_text
 from bot.chain.rpc import Node, RevertError, RpcError, hex_bytes, quantity
 from bot.chain.send_state import Intent
 from bot.errors import ConfigError, TransientError
@@ -21,6 +23,9 @@ class Head(NamedTuple):
     def pin(self) -> Any:
         """The block parameter of reads at exactly this block (EIP-1898)."""
         return {"blockHash": self.hash} if self.hash else hex(self.number)
+
+
+_NONCE = re.compile(r"[0-9]{1,20}")  # of 64 bits (EIP-2681)
 
 
 class Sighting(NamedTuple):
@@ -140,7 +145,7 @@ class AccountView:
             raise
         parts = [content.get(name) for name in ("pending", "queued")] if isinstance(content, dict) else []
         found = [nonce for part in parts if isinstance(part, dict) for nonce in part]
-        return frozenset(int(nonce) for nonce in found if str(nonce).isdecimal())
+        return frozenset(int(nonce) for nonce in found if _NONCE.fullmatch(nonce))
 
     async def _batch(self, *calls: tuple[str, Sequence[Any]]) -> list[Any]:
         replies = await self._rpc.batch(calls)
@@ -183,7 +188,7 @@ def _log(item: Any, tx_hash: str) -> Log:
     if not isinstance(item, dict) or not isinstance(item.get("topics"), list):
         raise TransientError(f"a log of {tx_hash} is malformed")
     return Log(
-        address=str(item.get("address")),
-        topics=tuple(str(topic) for topic in item["topics"]),
-        data=hex_bytes(item.get("data")),
+        address=address_text(item.get("address"), "address of a log"),
+        topics=tuple(hash_text(topic, "topic of a log") for topic in item["topics"]),
+        data=hex_bytes(item.get("data"), "data of a log"),
     )

@@ -98,7 +98,7 @@ class Ballot:
         else:
             try:
                 key = canonical(self.method, answer)
-            except (TypeError, AttributeError, ValueError):
+            except (TypeError, AttributeError, ValueError, LookupError):
                 self.failed[where] = TransientError(f"{self.method} at {where}: the answer is malformed")
             else:
                 self._vote(where, key, answer)

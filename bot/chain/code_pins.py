@@ -18,6 +18,7 @@ from bot.chain.node_errors import RpcError
 from bot.chain.replies import hex_bytes
 from bot.chain.rpc import Node
 from bot.errors import ConfigError, TransientError, VenueRejected
+from bot.model.parsing import json_of
 
 # keccak("eip1967.proxy.implementation") - 1, keccak("eip1967.proxy.beacon") - 1, and keccak of
 # "org.zeppelinos.proxy.implementation", which USDC uses.
@@ -115,7 +116,7 @@ async def kept_pins(node: Node, targets: Iterable[str], path: Path) -> CodePins:
 
 def _read_file(path: Path) -> CodePins:
     try:
-        return CodePins.of_rows(json.loads(path.read_text("utf-8")))
+        return CodePins.of_rows(json_of(path.read_text("utf-8")))
     except FileNotFoundError:
         return CodePins({})
     except (OSError, ValueError) as error:

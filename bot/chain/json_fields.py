@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import orjson
+
 from bot.errors import TransientError
 
 EARLIEST_S = 1_230_768_000.0  # 2009: an older stamp is in another unit or a zero
@@ -23,6 +25,16 @@ _SHOWN = 60
 
 class BadReply(TransientError):
     """A reply that is not of the documented shape; becomes ``why_unknown`` of what rests on it."""
+
+
+def document(raw: bytes | str, what: str) -> Any:
+    """Return a JSON document. Raises BadReply for what is none: NaN, bad UTF-8, or nested over 254 deep."""
+    try:
+        found = orjson.loads(raw)
+        orjson.dumps(found)  # stops sooner than what walks through it, and before Python's own stack does
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        raise BadReply(f"{what} is no JSON") from None
+    return found
 
 
 def mapping(value: Any, what: str) -> Mapping[str, Any]:

@@ -1,20 +1,26 @@
 """The pause: a file that says who stopped new risk, when and why. The bot writes it, the signer reads it.
 
 While it is there only what closes, claims, revokes or cancels is signed. It outlives every process, and only
-a person takes it away (REL-L2). A file that cannot be read counts as a pause.
+a person takes it away (REL-L2): what they released is kept beside it, so that a circuit breaker knows its own
+release from a file that somebody deleted. A file that cannot be read counts as a pause.
 """
 
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
+from errno import EISDIR
 from math import isfinite, nan
 from pathlib import Path
+from typing import Any
 
-from bot.errors import ConfigError
+from bot.errors import ConfigError, one_line
+from bot.model.parsing import json_of
 from bot.model.units import iso_utc
 
 _NAME = "paused"
+_RELEASED = "released"  # the last pause that a person ended
 _MOST_BYTES = 4_096
 
 
@@ -37,16 +43,30 @@ def pause_path(state_dir: Path) -> Path:
 
 def read_pause(state_dir: Path) -> Pause | None:
     """Return the pause that is in force, None when there is none."""
-    path = pause_path(state_dir)
+    return _read(pause_path(state_dir))
+
+
+def first_pause(folders: Iterable[Path]) -> Pause | None:
+    """Return the first pause that is in force in any of some folders."""
+    return next(filter(None, map(read_pause, folders)), None)
+
+
+def read_released(state_dir: Path) -> Pause | None:
+    """Return the pause that a person ended last, None when there was none."""
+    return _read(state_dir / _RELEASED)
+
+
+def _read(path: Path) -> Pause | None:
     try:
         with path.open("rb") as file:
-            fields = json.loads(file.read(_MOST_BYTES))
-        return Pause(who=str(fields["who"]), at_s=float(fields["at_s"]), why=str(fields["why"]))
+            fields = json_of(file.read(_MOST_BYTES))
+        who, why = one_line(str(fields["who"])), one_line(str(fields["why"]))
+        return Pause(who=who, at_s=_stamp(fields["at_s"]), why=why)
     except FileNotFoundError:
         return None
     except OSError as error:
         return _unreadable(path, error.strerror or type(error).__name__)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return _unreadable(path, "it is damaged")
 
 
@@ -77,14 +97,27 @@ def end_pause(state_dir: Path) -> Pause | None:
     """Take the pause away and return it, None when there was none. Raises ConfigError."""
     there = read_pause(state_dir)
     try:
-        pause_path(state_dir).unlink(missing_ok=True)
-        if there is not None:
-            _sync(state_dir)
+        if pause_path(state_dir).is_dir():
+            raise IsADirectoryError(EISDIR, "it is a folder")
+        pause_path(state_dir).replace(state_dir / _RELEASED)
+        _sync(state_dir)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise ConfigError(
             f"{pause_path(state_dir)} cannot be removed, the pause stays: {error.strerror}"
         ) from None
     return there
+
+
+def _stamp(value: Any) -> float:
+    """Return Unix seconds, NaN for what is no time that can be written. Raises TypeError or ValueError."""
+    try:
+        at_s = float(value)
+        iso_utc(at_s)
+    except OverflowError:
+        return nan
+    return at_s
 
 
 def _unreadable(path: Path, why: str) -> Pause:

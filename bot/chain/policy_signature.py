@@ -55,9 +55,10 @@ class Grant:
     def __post_init__(self) -> None:
         if len(self.policy_hash) != 64 or set(self.policy_hash) - set("0123456789abcdef"):
             raise ConfigError(f"a policy hash must be 64 hex digits, was {self.policy_hash!r:.80}")
-        if not self.chain_ids or self.chain_ids[0] < 1 or list(self.chain_ids) != sorted(set(self.chain_ids)):
+        rising = sorted(set(self.chain_ids))
+        if not rising or list(self.chain_ids) != rising or rising[0] < 1 or rising[-1] >= 2**256:
             raise ConfigError(
-                f"chain ids must be positive, rising and each once, were {list(self.chain_ids)}"
+                f"chain ids must be positive, rising, each once and of 256 bits, were {list(self.chain_ids)}"
             )
         if not 0 <= self.sequence < 2**64:
             raise ConfigError(f"sequence must be from 0 to 2^64 - 1, was {self.sequence}")

@@ -56,8 +56,10 @@ def decode_raw(raw: str) -> RawTransaction:
 def _decoded(data: bytes, fields: Sequence[Any]) -> RawTransaction:
     chain_id, nonce, tip, max_fee, gas = map(_integer, fields[:5])
     to, value, payload, accesses = fields[5:_UNSIGNED_FIELDS]
-    if len(to) not in (0, _ADDRESS_BYTES) or not isinstance(payload, bytes) or accesses:
-        raise ValueError("a target of another length, or an access list: nothing that we sign")
+    if not isinstance(to, bytes) or not isinstance(payload, bytes) or accesses:
+        raise ValueError("a target or data that are lists, or an access list: nothing that we sign")
+    if len(to) not in (0, _ADDRESS_BYTES):
+        raise ValueError("a target of another length: nothing that we sign")
     y_parity, r, s = map(_integer, fields[_UNSIGNED_FIELDS:])
     digest = keccak(_EIP1559 + rlp.encode(fields[:_UNSIGNED_FIELDS]))
     signer = Signature(vrs=(y_parity, r, s)).recover_public_key_from_msg_hash(digest)

@@ -34,7 +34,7 @@ from bot.chain.node_errors import (
     node_error,
 )
 from bot.chain.node_url import checked_url, endpoint, is_private_host, redact_url, secrets_of
-from bot.chain.replies import hex_bytes, is_data, problem_of, quantity
+from bot.chain.replies import hex_bytes, is_data, problem_of, quantity, shown
 from bot.errors import ConfigError, DeadlineError, InvariantError, TransientError
 
 __all__ = [
@@ -237,8 +237,9 @@ class Rpc(Closeable):
         return reply["result"]
 
     def _node_error(self, error: Any) -> RpcError:
-        fields = error if isinstance(error, dict) else {"message": str(error)}
-        words = str(fields.get("message", ""))
+        fields = error if isinstance(error, dict) else {"message": error}
+        said = fields.get("message", "")
+        words = said if isinstance(said, str) else shown(said)
         for secret in self._secrets:  # before it is cut, or a part of one could be left at the end
             words = words.replace(secret, "…")
         message = "".join(letter if letter.isprintable() else " " for letter in words[:_WORDS_AT_MOST])

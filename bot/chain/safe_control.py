@@ -14,6 +14,7 @@ from typing import Any
 
 from bot.chain.safe_state import SafeState
 from bot.errors import ConfigError
+from bot.model.parsing import json_of
 
 
 class SafeControl:
@@ -41,7 +42,7 @@ class SafeControl:
     def _read(self) -> SafeState | None:
         try:
             with self._path.open("rb") as file:
-                found: dict[str, Any] = json.load(file)
+                found: dict[str, Any] = json_of(file.read())
             if found.keys() != {field.name for field in fields(SafeState)}:
                 raise ValueError
             for name in ("owners", "modules"):

@@ -14,6 +14,7 @@ from bot.chain.address import checksummed
 from bot.chain.safe_documents import proposal_document, proposal_from
 from bot.chain.safe_proposal import Proposal, checked
 from bot.errors import DisagreementError, NotFoundError, TransientError, VenueRejected
+from bot.model.parsing import json_of
 
 _PROPOSAL, _SIGNATURE = "proposal.json", ".sig"
 _MOST_BYTES = 2_000_000
@@ -65,7 +66,7 @@ class SafeQueue:
 
     def _read(self, place: Path) -> Proposal:
         try:
-            proposal = proposal_from(json.loads(_text(place / _PROPOSAL)))
+            proposal = proposal_from(json_of(_text(place / _PROPOSAL)))
             signatures = {
                 checksummed(path.stem): bytes.fromhex(_text(path).strip())
                 for path in sorted(place.glob(f"*{_SIGNATURE}"))

@@ -18,6 +18,7 @@ from bot.chain.node_url import checked_url, redact_url, secrets_of
 from bot.chain.safe_documents import proposal_document, proposal_from, raw_bytes
 from bot.chain.safe_proposal import Proposal, checked
 from bot.errors import DisagreementError, OutcomeUnknown, TransientError, VenueRejected
+from bot.model.parsing import json_of
 
 _PAGE, _MOST_PAGES = 100, 20
 _MOST_BYTES = 8_000_000
@@ -198,6 +199,6 @@ def _results(body: Mapping[str, Any], where: str) -> list[Any]:
 
 def _json(raw: bytes) -> Any:
     try:
-        return json.loads(raw) if raw else None
-    except (ValueError, RecursionError):
+        return json_of(raw) if raw else None
+    except ValueError:
         return None

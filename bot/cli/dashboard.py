@@ -36,8 +36,10 @@ def dashboard(
 ) -> None:
     """Serve the dashboard. What is protected, why, at what cost, what comes next; on this machine alone."""
     from bot.app.dashboard import Served, serve
+    from bot.app.kill_switch import pause_at_signal
 
     settings = settings_of(config, network)
+    pause_at_signal((settings.state_dir,), what="dashboard")
 
     def say(served: Served) -> None:
         token_file = str(served.token_file) if served.token_file is not None else None

@@ -232,7 +232,10 @@ def _watch(
     """Print one line per step until a signal; a signal ends after the step that is under way."""
     from bot.app import live
     from bot.app.follow import Listener
+    from bot.app.kill_switch import pause_at_signal
     from bot.terminal import fill_progress
+
+    pause_at_signal((settings.state_dir,), what="bot")
 
     async def watch(listener: Listener) -> None:
         stop = stop_at_signals()

@@ -24,12 +24,16 @@ def signer(
     ] = False,
 ) -> None:
     """Hold the key and sign within the rules, until a signal. For one bot on this machine."""
+    from bot.app.kill_switch import pause_at_signal
     from bot.app.signer import serve
+    from bot.app.signer_place import pause_folders
 
     say = _on_standard_output if lifeline else _on_standard_error
     wait = _until_input_ends if lifeline else _until_a_signal
     try:
-        serve(settings_of(config), ask=_asked, ready=say, until=wait, password_file=password_file)
+        settings = settings_of(config)
+        pause_at_signal(pause_folders(settings), what="signer")
+        serve(settings, ask=_asked, ready=say, until=wait, password_file=password_file)
     except BotError as error:
         if not lifeline:
             raise

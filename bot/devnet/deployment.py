@@ -4,13 +4,13 @@ All addresses are checksummed. A Deployment belongs to one dumped chain state: t
 state has exactly these contracts at exactly these addresses.
 """
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 from bot.devnet.option_system import OptionSystem
 from bot.errors import ConfigError
+from bot.model.parsing import json_of
 
 CHAIN_ID = 31337
 MNEMONIC = "test test test test test test test test test test test junk"
@@ -88,7 +88,7 @@ class Deployment(OptionSystem):
     def from_json(cls, text: str, *, origin: str = "deployment") -> Self:
         """The inverse of ``to_json``; ConfigError where the text is not a Deployment of this version."""
         try:
-            found: Any = json.loads(text)
+            found: Any = json_of(text)
         except ValueError as error:
             raise ConfigError(f"{origin}: not JSON ({error}); delete it and start the devnet again") from None
         names = {field.name for field in fields(cls)}

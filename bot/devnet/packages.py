@@ -8,7 +8,6 @@ members to unpack. Nothing third-party is committed or shipped with the bot; the
 import base64
 import hashlib
 import importlib.util
-import json
 import platform
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.errors import ConfigError, InvariantError, TransientError
+from bot.model.parsing import json_of
 
 LOCK_FILE = Path(__file__).with_name("packages.lock.json")
 _DOWNLOAD_TIMEOUT_S = 300.0
@@ -96,7 +96,7 @@ def machine() -> str:
 def read_lock(path: Path = LOCK_FILE) -> tuple[Package, ...]:
     """Return the packages of the lock file. Raises ConfigError when the file is not a lock."""
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        found: Any = json_of(path.read_text(encoding="utf-8"))
         packages = tuple(Package(**entry) for entry in found["packages"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"cannot read package lock {path}: {error}") from None

@@ -13,6 +13,7 @@ from bot.devnet.anvil import HOST, is_node, start_detached, stop_detached
 from bot.devnet.deployment import Deployment
 from bot.devnet.node import prepare, settle
 from bot.errors import ConfigError, NotFoundError
+from bot.model.parsing import json_of
 
 BLOCK_TIME_S = 2
 _RECORD = "running.json"
@@ -72,10 +73,10 @@ async def _mine_by_itself(rpc_url: str) -> None:
 def find(directory: Path) -> RunningDevnet | None:
     """Return the detached devnet recorded in ``directory`` while it runs, else None."""
     try:
-        running = RunningDevnet(**json.loads(_record(directory).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # none yet, or a record that was cut short
+        running = RunningDevnet(**json_of(_record(directory).read_text(encoding="utf-8")))
+        return running if is_node(running.pid, running.port) else None
+    except (OSError, ValueError, TypeError, OverflowError):  # none yet, or a record that was cut short
         return None
-    return running if is_node(running.pid, running.port) else None
 
 
 def down(directory: Path) -> RunningDevnet:

@@ -4,7 +4,6 @@ The same code deploys Lyra and Uniswap here and on the devnet. Tokens are worthl
 others are given; the feed and Lyra's spot price are the deployer's to publish.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,6 +25,7 @@ from bot.devnet.deploy_uniswap import (
 )
 from bot.devnet.option_system import OptionSystem
 from bot.errors import ConfigError
+from bot.model.parsing import json_of
 
 # Measured on a node with the rules of a public chain; tests compare. What a whole deployment needs.
 DEPLOY_TRANSACTIONS = 102  # with Multicall3 and gas money for the bot; each of them may be needless
@@ -83,7 +83,7 @@ class TestnetDeployment(OptionSystem):
     def load(cls, path: Path) -> Self:
         """Read what ``save`` wrote. Raises ConfigError."""
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json_of(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(
                 f"{path} cannot be read ({error.strerror}); `alvh testnet deploy` writes it when it is done"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bot.errors import ConfigError, InvariantError
+from bot.model.parsing import json_of
 
 _FORMAT = 1
 
@@ -211,7 +212,7 @@ def _read(path: Path, data: bytes) -> tuple[list[Record], str, int]:
 
 def _parsed(line: bytes) -> Record | None:
     try:
-        fields = json.loads(line)
+        fields = json_of(line)
         kind = _KINDS[fields.pop("kind")]
         fields.pop("digest")
         return kind(**fields) if fields.pop("format") == _FORMAT else None

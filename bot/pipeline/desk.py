@@ -7,16 +7,17 @@ it to the journal before anything is sent, so that it is done once whatever happ
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from bot.chain.pause import read_pause
-from bot.errors import ConfigError, InvariantError
+from bot.chain.pause import first_pause
+from bot.errors import ConfigError, InvariantError, one_line
 from bot.model.account_order import AccountOrder
 from bot.model.cover import CoverOrder
 from bot.model.hedge import HedgeLeg
+from bot.model.parsing import json_of
 from bot.model.perpetual import PerpetualOrder
 from bot.pipeline import codec
 
@@ -65,10 +66,13 @@ class OrderDesk(Protocol):
 
 
 class Desk:
-    """Reads what a person left in the state folder of one mode's journal."""
+    """Reads what a person left in the state folder of one mode's journal.
 
-    def __init__(self, state_dir: Path, *, mode: str) -> None:
-        self._state_dir = state_dir
+    ``pauses`` are all folders in which a pause may stand, the state folder alone where none is named.
+    """
+
+    def __init__(self, state_dir: Path, *, mode: str, pauses: Sequence[Path] = ()) -> None:
+        self._pauses = tuple(pauses) or (state_dir,)
         self._folder = state_dir / f"{_FOLDER}-{mode}"
 
     def asked(self) -> Asked:
@@ -80,7 +84,7 @@ class Desk:
 
     def holds(self) -> tuple[str, ...]:
         """Return why nothing may be opened: the pause in force. Closing goes on."""
-        pause = read_pause(self._state_dir)
+        pause = first_pause(self._pauses)
         return (f"{pause}; alvh resume ends it",) if pause is not None else ()
 
     def requests(self) -> tuple[tuple[Path, Request | str], ...]:
@@ -134,6 +138,6 @@ def request_from(body: Mapping[str, Any]) -> Request:
 def _read(path: Path) -> Request | str:
     try:
         with path.open("rb") as file:
-            return request_from(json.loads(file.read(_MOST_BYTES)))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, InvariantError) as error:
-        return f"order {path.name} cannot be read and is left out: {error}"
+            return request_from(json_of(file.read(_MOST_BYTES)))
+    except (OSError, ValueError, KeyError, TypeError, InvariantError) as error:
+        return one_line(f"order {path.name} cannot be read and is left out: {error}")

@@ -73,6 +73,7 @@ class SqlJournal:
         if identity is None and not read_only and not upgrade:
             raise InvariantError("a journal opened for writing needs the identity it belongs to")
         self._lock = threading.RLock()
+        self.on_closed: Callable[[_Outcome], None] = lambda _: None  # hears of what has just become durable
         self._failure = "" if not read_only else "it is open for reading only"
         self._store: Store = open_store(str(url), read_only=read_only, schema=schema)
         try:
@@ -192,6 +193,8 @@ class SqlJournal:
         kind = "closed" if outcome.status in CLOSING_STATUSES else "noted"
         row = {"key": order.key, "hedge_group": order.group, "layer": layer, "kind": kind}
         self._append(LEG_EVENTS, f"order {order.key}", outcome, {**row, "at_s": outcome.at_s})
+        if kind == "closed":
+            self.on_closed(outcome)
 
     def _open_bodies(self, kind: ColumnElement[bool]) -> list[str]:
         table = LEG_EVENTS.c

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.errors import InvariantError
+from bot.model.parsing import json_of
 from bot.pipeline.journal_chain import RESTORE_HINT, Pruned
 
 
@@ -58,7 +59,7 @@ def row_of(part: Pruned, archive: Archive, *, at_s: float) -> dict[str, Any]:
 def pruned_of(row: Any) -> Pruned:
     """Return the stretch of a row of ``prunings``. Raises InvariantError for one that makes no sense."""
     try:
-        body = json.loads(row.body)
+        body = json_of(row.body)
         hashes = (str(body["previous_hash"]), str(body["last_hash"]))
     except (ValueError, LookupError, TypeError):
         raise InvariantError(f"row {row.seq} of prunings makes no sense: {RESTORE_HINT}") from None

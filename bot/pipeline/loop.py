@@ -16,6 +16,7 @@ from bot.model.policy_vote import PolicyVote
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.model.units import HOUR_S
 from bot.pipeline.account_orders import AccountOrders, AccountTerms
+from bot.pipeline.breaker_desk import Breakers
 from bot.pipeline.covers import CoverOrders
 from bot.pipeline.derived import Figures, figures_history
 from bot.pipeline.desk import Asked, OrderDesk, Request
@@ -79,6 +80,7 @@ class Pipeline:
     before_record: Callable[["Step"], None] = lambda _: None  # what the record cites must be on disk first
     figures: Figures | None = None  # what the book earned so far; none: a book that begins now
     desk: OrderDesk | None = None  # where a person leaves a pause and orders of their own
+    breakers: Breakers | None = None  # pause when money goes wrong
     perpetual_venues: Mapping[str, PerpetualVenue] = field(default_factory=dict)
     account_venue: AccountVenue | None = None  # acts on positions and loans (R21, R29)
     cover_venue: CoverVenue | None = None  # covers protocols (R20)
@@ -123,6 +125,8 @@ class Pipeline:
 
     async def _step(self, moment: Moment) -> StepRecord:
         self._must_be_later(moment)
+        if self.breakers is not None:
+            self.breakers.begin(moment.now_s)
         asked = self.desk.asked() if self.desk is not None else Asked()
         moment = replace(moment, holds=(*moment.holds, *asked.holds))
         view = view_of(moment, max_age_s=self.max_price_age_s)
@@ -139,6 +143,8 @@ class Pipeline:
         policy = self._policy_under(moment.vote)
         with self.span("decide"):
             self._state, decision = self.decide(policy, self._state, seen.frame)
+        if self.breakers is not None:
+            self.breakers.saw(decision.holds, now_s=moment.now_s)
         with self.span("execute"):
             outcomes, traded = await self._act(asked, decision, seen.frame, view)
         record = self._record(

@@ -1,8 +1,7 @@
 """Reads a recording back: the moments of its steps, and a venue that answers as the venues did."""
 
-import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from bot.model.base_layers import NOTHING_STATED, BaseHoldings
 from bot.model.exposure import Exposure
 from bot.model.hedge import HedgeLeg, LegOutcome, LegStatus, Quote
 from bot.model.market import Block, Metric, Observation, SeriesKey
+from bot.model.parsing import json_of
 from bot.model.perpetual import (
     Perpetual,
     PerpetualAction,
@@ -108,9 +108,16 @@ class RecordedPart:
 def read_part(folder: Path) -> RecordedPart:
     """Raises ConfigError when it is no part of a recording, or of a newer program."""
     try:
-        start = json.loads((folder / START).read_text("utf-8"))
+        start = json_of((folder / START).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"recording {folder}: {START} cannot be read: {error}") from None
+    try:
+        return _part(folder, start)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"recording {folder}: {START} is not whole: {error!r}") from None
+
+
+def _part(folder: Path, start: Mapping[str, Any]) -> RecordedPart:
     if start.get("schema") != SCHEMA:
         raise ConfigError(f"recording {folder} has schema {start.get('schema')}, this program reads {SCHEMA}")
     return RecordedPart(
@@ -143,22 +150,22 @@ def _stored_rows(table: pd.DataFrame) -> Iterator[StoredRows]:
 
 
 def _recorded(line: Line, history: History) -> RecordedStep:
-    blocks = [codec.loads(Block, item) for item in json.loads(line["blocks"])]
+    blocks = [codec.loads(Block, item) for item in json_of(line["blocks"])]
     now_s = float(line["now_s"])
     return RecordedStep(
         moment=Moment(
             now_s=now_s,
             blocks={block.chain_id: block for block in blocks},
             columns=history.columns(until_s=now_s),
-            exposures=tuple(codec.loads(Exposure, item) for item in json.loads(line["exposures"])),
-            holds=tuple(json.loads(line["holds"])),
-            unseen=tuple(json.loads(line["unseen"])),
+            exposures=tuple(codec.loads(Exposure, item) for item in json_of(line["exposures"])),
+            holds=tuple(json_of(line["holds"])),
+            unseen=tuple(json_of(line["unseen"])),
             # An older program recorded none.
             base=codec.loads(BaseHoldings, line["base"]) if line.get("base") else NOTHING_STATED,
             vote=codec.loads(PolicyVote, line["vote"]) if line.get("vote") else None,
         ),
-        answers=tuple(_answer_of(item) for item in json.loads(line["answers"])),
-        asked=tuple(request_from(item) for item in json.loads(line.get("asked") or "[]")),
+        answers=tuple(_answer_of(item) for item in json_of(line["answers"])),
+        asked=tuple(request_from(item) for item in json_of(line.get("asked") or "[]")),
         record=codec.loads(StepRecord, line["record"]),
         decision_hash=line["decision_hash"],
     )

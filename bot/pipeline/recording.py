@@ -30,6 +30,7 @@ import pandas as pd
 from bot.engine.policy import Policy
 from bot.errors import ConfigError, InvariantError
 from bot.model.market import SeriesKey
+from bot.model.parsing import json_of
 from bot.model.record import StepRecord
 from bot.model.units import DAY_S, iso_utc
 from bot.pipeline import codec
@@ -210,12 +211,13 @@ def tail_lines(part: Path) -> list[Line]:
         return []
     done = last_sequence(part)
     lines: list[Line] = []
-    for text in path.read_text("utf-8").split("\n"):
+    for text in path.read_bytes().split(b"\n"):
         try:
-            line = json.loads(text)
-        except ValueError:
+            line = json_of(text)
+            is_new = line["sequence"] > done
+        except (ValueError, LookupError, TypeError):
             break  # torn by a crash: nothing after it counts
-        if line["sequence"] > done:
+        if is_new:
             lines.append(line)
     return lines
 

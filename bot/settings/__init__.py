@@ -7,7 +7,6 @@ never from the TOML file.
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from pydantic_settings import SettingsError
 from bot.chain.address import Address
 from bot.engine.policy import Policy
 from bot.errors import ConfigError
+from bot.model.parsing import toml_of
 from bot.model.refused import refused
 from bot.settings import networks
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings
@@ -126,8 +126,8 @@ def check_text(text: str, path: Path, variables: Mapping[str, str]) -> Settings:
     """
     os.environ.update(variables)
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        table = toml_of(text)
+    except ValueError as error:
         raise ConfigError(f"configuration file {path} is not valid TOML: {error}") from None
     return _checked(_of_network(table, path), path)
 
@@ -206,11 +206,9 @@ def cache_dir() -> Path:
 
 def _read_toml(path: Path, *, what: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(_text(path, what))
-    except tomllib.TOMLDecodeError as error:
+        return toml_of(_text(path, what))
+    except ValueError as error:
         raise ConfigError(f"{what} file {path} is not valid TOML: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{what} file {path} is not valid TOML: its lists are nested too deep") from None
 
 
 def _text(path: Path, what: str) -> str:

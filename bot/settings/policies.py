@@ -1,6 +1,5 @@
 """Policy files and presets: found, read as TOML, and joined with the preset that they extend."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -11,6 +10,7 @@ from bot.engine.policy import Policy, parse_policy
 from bot.engine.policy_file import EXTENDS, lineage, merged
 from bot.engine.policy_readers import suggestion
 from bot.errors import ConfigError
+from bot.model.parsing import toml_of
 
 PRESETS = ("classic", "steward", "fortress", "promoter")
 SIMULATION_ONLY = frozenset({"promoter"})  # method.md, vocabulary
@@ -103,8 +103,6 @@ def _file(name: str | Path) -> str:
 
 def _parsed(text: str, name: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return toml_of(text)
+    except ValueError as error:
         raise ConfigError(f"policy file {name} is not valid TOML: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"policy file {name} is not valid TOML: its lists are nested too deep") from None

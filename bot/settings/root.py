@@ -19,6 +19,7 @@ from bot.errors import ConfigError
 from bot.model.base_layers import BaseHoldings
 from bot.settings.alerts import AlertSettings
 from bot.settings.base_layers import CoverSettings, LoanSettings, ReserveSettings, base_holdings
+from bot.settings.breakers import BreakerSettings
 from bot.settings.chains import ChainSettings
 from bot.settings.dashboard import DashboardSettings
 from bot.settings.derive import DeriveSettings
@@ -87,6 +88,7 @@ class Settings(BaseSettings):
     dashboard: DashboardSettings = DashboardSettings()
     signer: SignerSettings = SignerSettings()
     execution: ExecutionSettings = ExecutionSettings()
+    breakers: BreakerSettings = BreakerSettings()
     policy: PolicySettings = PolicySettings()
     policy_registry: PolicyRegistrySettings | None = None
     state_dir: Path = Field(default_factory=lambda: Path(user_state_dir("alvh-bot")))

@@ -15,7 +15,7 @@ import orjson
 import tenacity
 
 from bot.chain.http_session import TRANSPORT_ERRORS, BodyTooLarge, Closeable, HttpSession, bounded_body
-from bot.chain.json_fields import BadReply, field, listing, mapping, shown, string
+from bot.chain.json_fields import BadReply, document, field, listing, mapping, shown, string
 from bot.chain.node_url import checked_url, redact_url
 from bot.errors import (
     ConfigError,
@@ -252,8 +252,8 @@ class DeriveClient(Closeable):
 
     def _result(self, method: str, status: int, pause: str, body: bytes) -> Any:
         try:
-            reply = orjson.loads(body)
-        except orjson.JSONDecodeError:
+            reply = document(body, "the reply")
+        except BadReply:
             reply = None
         if isinstance(reply, dict) and isinstance(reply.get("error"), dict):
             raise self._error(method, reply["error"])
@@ -278,10 +278,7 @@ class DeriveClient(Closeable):
 
 def _book_of(text: str | bytes, call_id: int, wanted: dict[str, str]) -> tuple[str, Any] | None:
     """Return a book's name and snapshot; None for the answer to the subscription. Raises BadReply."""
-    try:
-        message = mapping(orjson.loads(text), "the message")
-    except orjson.JSONDecodeError:
-        raise BadReply("a websocket message is no JSON") from None
+    message = mapping(document(text, "a websocket message"), "the message")
     if "method" not in message:
         _take_answer(message, call_id, wanted)
         return None
@@ -299,7 +296,7 @@ def _take_answer(message: Mapping[str, Any], call_id: int, wanted: dict[str, str
     if message.get("id") != call_id:
         raise BadReply(f"a reply has id {shown(message.get('id'))}, expected {call_id}")
     result = field(message, "result", "subscribe")
-    live = set(listing(field(result, "current_subscriptions", "subscribe"), "current_subscriptions"))
+    live = listing(field(result, "current_subscriptions", "subscribe"), "current_subscriptions")
     for channel in [name for name in wanted if name not in live]:
         del wanted[channel]
     if not wanted:

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bot.chain.derive_actions import E18, PRECISION, QuoteData, TradeData
-from bot.errors import VenueRejected
+from bot.errors import InvariantError, VenueRejected
 from bot.model.hedge import OptionType
+from bot.model.parsing import json_of
 from bot.model.units import HOUR_S, WAD_DECIMALS, to_fixed_down, to_fixed_up
 from bot.venues.derive_replies import Contract, Level, Ticker
 
@@ -114,11 +115,14 @@ class PriceLimit:
 
 
 def order_from(payload: str) -> DeriveOrder:
-    """Read what :meth:`DeriveOrder.payload` wrote."""
-    fields = json.loads(payload)
-    for name in ("sub_id", "amount_e18", "price_e18", "max_fee_e18"):
-        fields[name] = int(fields[name])
-    return DeriveOrder(**fields)
+    """Read what :meth:`DeriveOrder.payload` wrote. Raises InvariantError for anything else."""
+    try:
+        fields = json_of(payload)
+        for name in ("sub_id", "amount_e18", "price_e18", "max_fee_e18"):
+            fields[name] = int(fields[name])
+        return DeriveOrder(**fields)
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
+        raise InvariantError(f"an order to Derive in the journal is damaged: {error!r}") from None
 
 
 def taken(levels: Iterable[Level], amount_e18: int) -> list[Level]:

@@ -60,9 +60,10 @@ def _refusal(before: bytes | None, moved: bytes | None, after: bytes | None) -> 
         return "cannot be transferred now: is it paused?"
     if moved and decode_or_none(("bool",), moved) != (True,):
         return "answers a transfer by false"
-    if before is None or after is None:
+    held = [None if data is None else decode_or_none(("uint256",), data) for data in (before, after)]
+    if held[0] is None or held[1] is None:
         return "does not say what an address holds"
-    received_raw = int.from_bytes(after) - int.from_bytes(before)
+    received_raw = held[1][0] - held[0][0]
     if received_raw != _AMOUNT_RAW:
         return f"delivers {received_raw / _AMOUNT_RAW:.2%} of what is sent: it takes a fee"
     return ""

@@ -129,7 +129,11 @@ def both(*cases: Case) -> Case:
     """Return a case that is several, one after the other; what any of them finds is found."""
 
     async def case(lab: Lab) -> Outcome:
-        found = [await each(lab) for each in cases]
+        found = []
+        for number, each in enumerate(cases):
+            folder = lab.folder / str(number)
+            folder.mkdir()
+            found.append(await each(replace(lab, folder=folder)))
         verdicts: dict[str, list[str]] = {}
         for outcome in found:
             for name, texts in outcome.verdicts.items():

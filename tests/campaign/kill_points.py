@@ -62,7 +62,8 @@ class Killer:
         """Put the bytes on the wire and die before anything comes back."""
         address = urlsplit(self._rpc_url)
         body = f'{{"jsonrpc":"2.0","id":1,"method":"eth_sendRawTransaction","params":["{raw}"]}}'.encode()
-        head = f"POST / HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
+        head = f"POST {address.path or '/'} HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        head += "Content-Type: application/json\r\n"
         with socket.create_connection((address.hostname, address.port or 80)) as link:
             link.sendall(head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
             self.die()

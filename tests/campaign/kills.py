@@ -11,6 +11,8 @@ import asyncio
 import json
 import multiprocessing
 import os
+import pickle
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -213,6 +215,30 @@ def _round(devnet: Devnet, number: int, cases: Sequence[Case], blind: int) -> Ta
                     own.measure(action)
                 own.blind(action)
     return own.tally
+
+
+def one() -> None:
+    """Run one case in this process on a devnet that is there; its arguments are those of the command line.
+
+    RPC_URL FOLDER ACTION POINT SEED; the folder holds the deployment. Ends with 1 when something is wrong.
+    """
+    rpc_url, name, action, point, seed = sys.argv[1:]
+    folder = Path(name)
+    at: Deployment = pickle.loads((folder / "at").read_bytes())  # noqa: S301 - written by the case
+    undo = _ask(rpc_url, "evm_snapshot")
+    try:
+        own = Round(
+            folder=folder,
+            config=write_config(at, rpc_url=rpc_url, directory=folder),
+            rpc_url=rpc_url,
+            at=at,
+            random=Random(seed),
+        )
+        with signer_process(own.config):
+            own.case(Action(action), point)
+    finally:
+        _ask(rpc_url, "evm_revert", undo)
+    sys.exit(1 if own.tally.problems else 0)
 
 
 def _ask(rpc_url: str, method: str, *params: Any) -> Any:

@@ -6,6 +6,7 @@ transactions can be held back, dropped, or put back after a reorganisation, and 
 the words of six clients (their sources are named in bot/chain/send_errors.py).
 """
 
+import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -146,23 +147,33 @@ class Refused(Exception):
 
 @dataclass
 class Pool:
-    """One pool for all providers. ``seen`` is every transaction that was ever offered, in order."""
+    """One pool for all providers. ``seen`` is every transaction that was ever offered, in order.
+
+    ``at`` gives a nonce a mode of its own, ``says`` what is answered to it in place of taking it.
+    """
 
     chain: Rpc
     mode: Mode = Mode.PASS
+    at: dict[int, Mode] = field(default_factory=dict)
+    says: dict[int, str] = field(default_factory=dict)
     client: Client = Client.GETH
     held: dict[str, Pooled] = field(default_factory=dict)
     seen: list[Pooled] = field(default_factory=list)
     refused: list[tuple[Pooled, Refusal]] = field(default_factory=list)
+    first_s: dict[str, float] = field(default_factory=dict)  # hash -> when it was first offered, monotonic
 
     async def offer(self, raw: str) -> str:
         """Take signed bytes as eth_sendRawTransaction does; return the hash. Raises Refused, RpcError."""
         offered = Pooled.of(raw)
         self.seen.append(offered)
+        self.first_s.setdefault(offered.hash, time.monotonic())
+        if offered.nonce in self.says:
+            raise Refused(self.says[offered.nonce])
         await self._judge(offered)
-        if self.mode is Mode.HOLD:
+        mode = self.at.get(offered.nonce, self.mode)
+        if mode is Mode.HOLD:
             self._replace(offered)
-        elif self.mode is Mode.PASS:
+        elif mode is Mode.PASS:
             self._replace(offered, keep=False)
             await self.chain.request("eth_sendRawTransaction", [raw], send=True)
         return offered.hash
@@ -178,6 +189,10 @@ class Pool:
         while latest in nonces:
             latest += 1
         return latest
+
+    def of(self, nonce: int) -> list[Pooled]:
+        """Return the different transactions that were offered for a nonce, in order."""
+        return list({item.hash: item for item in self.seen if item.nonce == nonce}.values())
 
     async def release(self, *, only: str = "") -> None:
         """Give what is held to the node, by nonce; ``only`` one hash of them."""

@@ -23,6 +23,7 @@ from bot.settings import cache_dir
 from campaign.case import Lab, Outcome
 from campaign.catalogue import CASES
 from campaign.place import NODE, RESULTS, source_hash
+from campaign.planted.witnesses import WITNESSES
 
 LINES = RESULTS / "cases.jsonl"
 
@@ -93,6 +94,8 @@ def kept_lines() -> Iterator[Line]:
 
 def run_case(case: str, seed: int) -> Line:
     """Run one case in this process, on its own devnet. Never raises: a case that breaks is a problem."""
+    if not _world:
+        _begin()
     started_s = time.monotonic()
     try:
         outcome = asyncio.run(_run(case, seed))
@@ -120,8 +123,6 @@ def _begin() -> None:
 
 
 async def _run(case: str, seed: int) -> Outcome:
-    if not _world:
-        _begin()
     folder = Path(tempfile.mkdtemp(dir=_world["folder"].name, prefix=f"{case}-{seed}-"))
     lab = Lab(
         id=case,
@@ -131,7 +132,7 @@ async def _run(case: str, seed: int) -> Outcome:
         server=_world["server"],
         folder=folder,
     )
-    return await CASES[case](lab)
+    return await {**CASES, **WITNESSES}[case](lab)
 
 
 def _keep(line: Line) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import stat
 import struct
@@ -20,7 +21,7 @@ from send_builders import ADDRESS, CHAIN_ID, COUNTER, FAR_S, KEY, SELECTOR
 from signer_process import Running, occurs, signer_process
 
 from bot.chain.fees import GWEI, Fees
-from bot.chain.pause import Pause, end_pause, pause_path, read_pause, write_pause
+from bot.chain.pause import Pause, end_pause, pause_path, read_pause, read_released, write_pause
 from bot.chain.raw_transaction import decode_raw
 from bot.chain.safe import SafeTx
 from bot.chain.signer import Unsigned
@@ -394,6 +395,23 @@ async def test_a_signer_that_hangs_is_waited_for_no_longer_than_its_time(tmp_pat
         await one.close()
 
 
+async def test_a_signer_that_stood_still_is_led_on_by_the_one_that_waited(running):
+    """REL-K16: hellos that were given up meanwhile take no epoch, or the next would seem to be overtaken."""
+    one = client(running, timeout_s=0.3)
+    await one.connect()
+    os.kill(running.process.pid, signal.SIGSTOP)
+    try:
+        for _ in range(3):
+            with pytest.raises((TransientError, OutcomeUnknown)):
+                await one.has_signed(CHAIN_ID, 0)
+    finally:
+        os.kill(running.process.pid, signal.SIGCONT)
+    await asyncio.sleep(0.2)  # it works off what lies at its socket
+    assert not await one.has_signed(CHAIN_ID, 0)
+    assert (await one.sign(unsigned(), now_s=NOW_S)).raw
+    await one.close()
+
+
 async def test_nobody_at_the_socket(tmp_path):
     absent = SignerClient(tmp_path / "signer.sock", address=ADDRESS, who="a test")
     with pytest.raises(TransientError, match="start one with: alvh signer"):
@@ -442,7 +460,8 @@ def test_a_pause_is_a_private_file_that_the_first_to_pause_wrote(tmp_path):
     assert stat.S_IMODE(pause_path(tmp_path / "new").stat().st_mode) == 0o600
     assert end_pause(tmp_path / "new") == first
     assert end_pause(tmp_path / "new") is None
-    assert os.listdir(tmp_path / "new") == []
+    assert os.listdir(tmp_path / "new") == ["released"]
+    assert read_released(tmp_path / "new") == first
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,32 @@ def test_r2_holds(change, text):
     assert any(text in hold for hold in holds) if text else holds == ()
 
 
+POOL_SPOT = SeriesKey(Metric.POOL_PRICE_USD, TWAP.source.partition(":")[2], "uniswap_v3")
+
+
+@pytest.mark.parametrize(
+    ("feed", "average", "spot", "spot_age_s", "held"),
+    [
+        (0.4, 0.9, 0.41, 5.0, False),  # a true crash: feed and pool are there, the average follows
+        (0.4, 0.9, 0.45, 5.0, True),  # the pool is somewhere else
+        (0.4, 1.0, 1.0, 5.0, True),  # one lying feed
+        (1.0, 0.92, 0.1, 5.0, True),  # a pool moved for blocks
+        (1.0, 1.0, 0.1, 5.0, False),  # and for the block of our read: nothing that we trade on moved
+        (0.4, 0.9, math.nan, 5.0, True),  # the pool's price could not be read
+        (0.4, 0.9, 0.4, 60.0, True),  # or is from before the average
+        (0.4, 0.9, None, 0.0, True),
+    ],
+)
+def test_an_average_that_only_lags_its_own_pool_contradicts_nothing(feed, average, spot, spot_age_s, held):
+    """D6: a 30-minute average would make a true crash a HOLD for half an hour."""
+    columns = calm_columns()
+    for key, share in ((FEED, feed), (TWAP, average)):
+        columns[key] = Column(times_s=np.array([NOW_S - 5.0]), values=np.array([SPOT * share]))
+    if spot is not None:
+        columns[POOL_SPOT] = Column(times_s=np.array([NOW_S - spot_age_s]), values=np.array([SPOT * spot]))
+    assert any("disagree" in hold for hold in find_holds(POLICY, frame(columns))) is held
+
+
 @pytest.mark.parametrize(("skew_s", "held"), [(0, False), (60, False), (61, True), (-61, True)])
 def test_r2_clock_skew_holds(skew_s, held):
     found_holds = find_holds(POLICY, frame(blocks={31337: block(5, NOW_S - skew_s)}))

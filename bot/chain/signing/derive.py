@@ -24,7 +24,7 @@ from bot.chain.derive_actions import (
 )
 from bot.chain.signer_wire import Fields
 from bot.chain.signing.keys import Key
-from bot.chain.signing.memory import Entry, Payload, SignerMemory
+from bot.chain.signing.memory import Entry, Payload, SignerMemory, Uptime, uptime
 from bot.chain.signing.server import Service
 from bot.errors import ConfigError, InvariantError, VenueRejected
 
@@ -42,6 +42,7 @@ class DeriveDesk:
         memory: SignerMemory,
         *,
         clock: Callable[[], float] = time.time,
+        up: Callable[[], Uptime] = uptime,
     ) -> None:
         if key.address.lower() != rule.session_key.lower():
             raise ConfigError(
@@ -49,7 +50,7 @@ class DeriveDesk:
             )
         self.address = key.address
         self._key, self._rule, self._memory = key, rule, memory
-        self._clock = clock
+        self._clock, self._up = clock, up
         self._space = f"{rule.owner.lower()}/{rule.subaccount_id}"
 
     def __repr__(self) -> str:
@@ -91,6 +92,8 @@ class DeriveDesk:
 
     def _keep(self, action: DeriveAction, payload: Payload, now_s: float) -> None:
         chain_id, rule = self._rule.domain.chain_id, self._rule
+        up = self._up()
+        now_s = self._memory.counted_s(now_s, up)
         spent_e18 = action.data.worst_usd_e18 if action.data.is_bid else 0
         day_e18 = self._memory.spent(chain_id, _USD, now_s=now_s) + spent_e18
         if spent_e18 and day_e18 > int(rule.max_day_usd * E18):
@@ -106,6 +109,7 @@ class DeriveDesk:
                 payload=payload,
                 is_cancel=False,
                 at_s=now_s,
+                uptime=up,
                 spends=((_USD, spent_e18),) if spent_e18 else (),
             )
         )

@@ -15,7 +15,7 @@ from bot.chain.safe_batch import InnerCall, calls_of
 from bot.chain.signer import Unsigned
 from bot.chain.signing.calls import Approval, Bounds, CallBook
 from bot.chain.signing.keys import Key
-from bot.chain.signing.memory import Entry, Payload, SignerMemory
+from bot.chain.signing.memory import Entry, Payload, SignerMemory, Uptime, uptime
 from bot.chain.signing.rules import COIN, ChainRules, SigningRules
 from bot.chain.signing.safe import safe_preimage
 from bot.chain.transaction_bytes import preimage
@@ -54,6 +54,7 @@ class SigningDesk:
         *,
         paused: Callable[[], str] = lambda: "",
         clock: Callable[[], float] = time.time,
+        up: Callable[[], Uptime] = uptime,
     ) -> None:
         self.address = key.address
         self._account = key.address.lower()
@@ -61,7 +62,7 @@ class SigningDesk:
         self._rules = rules
         self._memory = memory
         self._paused = paused
-        self._clock = clock
+        self._clock, self._up = clock, up
         self._chains = {
             chain.chain_id: _Chain(chain, CallBook(chain.permissions, own=self._own(chain)))
             for chain in rules.chains
@@ -80,7 +81,7 @@ class SigningDesk:
             entry = self._cancel(unsigned, now_s)
         else:
             entry = self._transaction(unsigned, chain, now_s)
-        self._memory.append(entry)
+        self._memory.append(self._counted(chain.rules, entry))
         return self._key.signature(preimage(unsigned))
 
     def sign_safe(self, tx: SafeTx, *, chain_id: int, safe: str, valid_until_s: float, now_s: float) -> bytes:
@@ -106,8 +107,7 @@ class SigningDesk:
             spends=total.spends,
             bought=total.bought,
         )
-        self._check_caps(rules, entry, now_s)
-        self._memory.append(entry)
+        self._memory.append(self._counted(rules, entry))
         return self._key.signature(safe_preimage(tx, chain_id=chain_id, safe=safe))
 
     def has_signed(self, chain_id: int, nonce: int) -> bool:
@@ -138,7 +138,7 @@ class SigningDesk:
             total = self._total(
                 (call,), chain, holder=self._account, until_s=unsigned.valid_until_s, now_s=now_s
             )
-        entry = Entry(
+        return Entry(
             chain_id=unsigned.chain_id,
             space=self._account,
             nonce=unsigned.nonce,
@@ -149,8 +149,6 @@ class SigningDesk:
             spends=total.spends,
             bought=total.bought,
         )
-        self._check_caps(rules, entry, now_s)
-        return entry
 
     def _cancel(self, unsigned: Unsigned, now_s: float) -> Entry:
         """A cancel needs no rule and no time. What its nonce was to allow counts as not allowed any more."""
@@ -264,7 +262,20 @@ class SigningDesk:
 
     # bounds
 
-    def _check_caps(self, rules: ChainRules, entry: Entry, now_s: float) -> None:
+    def _counted(self, rules: ChainRules, entry: Entry) -> Entry:
+        """Return the entry at the time that caps are counted by, within the caps.
+
+        Where the chain's clock is free to run ahead of ours (a devnet), it is that clock alone.
+        """
+        slack_s = rules.most_skew_s if isfinite(rules.most_skew_s) else 0.0
+        if slack_s:
+            up, earlier_s = self._up(), min(entry.at_s, self._clock())
+            entry = replace(entry, at_s=self._memory.counted_s(earlier_s, up), uptime=up)
+        if not entry.is_cancel:
+            self._check_caps(rules, entry, slack_s)
+        return entry
+
+    def _check_caps(self, rules: ChainRules, entry: Entry, slack_s: float) -> None:
         for token, raw in entry.spends if rules.caps else ():
             cap = rules.caps.get(token)
             if cap is None:
@@ -276,7 +287,8 @@ class SigningDesk:
                     f"{raw} of token {token} is over the signer's cap per transaction, {cap.transaction_raw}"
                 )
             counted = self._memory.spent_at(entry.chain_id, entry.space, entry.nonce, token)
-            day = self._memory.spent(entry.chain_id, token, now_s=now_s) + max(0, raw - counted)
+            spent = self._memory.spent(entry.chain_id, token, now_s=entry.at_s, slack_s=slack_s)
+            day = spent + max(0, raw - counted)
             if day > cap.day_raw:
                 raise VenueRejected(
                     f"{day} of token {token} in 24 hours would be over the signer's cap of {cap.day_raw}"

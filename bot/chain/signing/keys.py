@@ -12,6 +12,7 @@ from eth_utils.crypto import keccak
 from bot.chain.node_url import checked_url
 from bot.chain.transaction_bytes import address_of, signer_of
 from bot.errors import ConfigError, InvariantError, OutcomeUnknown
+from bot.model.parsing import json_of
 
 _MOST_REPLY_BYTES = 1_000_000
 
@@ -97,7 +98,7 @@ class RemoteKey:
 
     def _find(self) -> str:
         try:
-            listed: Any = json.loads(self._ask("GET", "/api/v1/eth1/publicKeys", None))
+            listed: Any = json_of(self._ask("GET", "/api/v1/eth1/publicKeys", None))
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise ConfigError(
                 f"the signing service at {self._at.hostname} does not list its keys: {error!s:.120}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bot.chain.policy_signature import Grant
 from bot.chain.signing.keys import LocalKey
 from bot.errors import ConfigError
+from bot.model.parsing import json_of
 
 if TYPE_CHECKING:
     from bot.chain.accounts import LocalAccount
@@ -85,7 +86,7 @@ def read_password_file(path: Path) -> str:
 def _read_keystore(path: Path, *, min_scrypt_n: int) -> dict[str, Any]:
     text = _read_private(path, "keystore")
     try:
-        fields = json.loads(text)
+        fields = json_of(text)
     except ValueError:
         fields = None
     if (

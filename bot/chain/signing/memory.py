@@ -20,7 +20,10 @@ from typing import Any
 from bot.chain.signing.calls import Approval
 from bot.chain.signing.rules import WINDOW_S
 from bot.errors import ConfigError, InvariantError
+from bot.model.parsing import json_of
+from bot.model.units import HOUR_S
 
+Uptime = tuple[str, float]  # which boot of the machine, and seconds since it
 Payload = tuple[str, str, int]  # to, Keccak-256 of the data, value
 _CRC_DIGITS = 8
 _LOCK_TRIES, _LOCK_PAUSE_S = 6, 0.1  # one whose bot was killed takes a moment to end
@@ -39,6 +42,7 @@ class Entry:
     approvals: tuple[Approval, ...] = ()
     spends: tuple[tuple[str, int], ...] = ()  # token, raw amount
     bought: tuple[str, ...] = ()  # tokens that only the call names
+    uptime: Uptime | None = None  # at ``at_s``, where that was counted by it
 
 
 @dataclass(slots=True)
@@ -56,6 +60,7 @@ class SignerMemory:
         self._path = path
         self.latest_s = float("-inf")  # no later entry is older than this
         self.epoch = 0
+        self._uptime: Uptime | None = None  # at ``latest_s``; None: not known
         self._slots: dict[tuple[int, str, int], _Slot] = {}
         self._highest: dict[tuple[int, str], int] = {}
         self._allowances: dict[tuple[int, str, str], int] = {}
@@ -106,13 +111,30 @@ class SignerMemory:
         """Say whether a purchase of a token that no rule names was signed."""
         return (chain_id, space, token) in self._bought
 
-    def spent(self, chain_id: int, token: str, *, now_s: float) -> int:
+    def spent(self, chain_id: int, token: str, *, now_s: float, slack_s: float = 0.0) -> int:
         """Return what was signed away of a token in the 24 hours before the later of ``now_s`` and the past.
 
-        A clock that goes back frees nothing.
+        A clock that goes back frees nothing. ``slack_s``, an hour at most: how wrong a time may be.
         """
-        since_s, place = max(now_s, self.latest_s) - WINDOW_S, (chain_id, token)
+        since_s, place = max(now_s, self.latest_s) - WINDOW_S - slack_s, (chain_id, token)
         return sum(raw for at_s, *where, raw in self._spends if at_s > since_s and tuple(where) == place)
+
+    def counted_s(self, now_s: float, uptime: Uptime) -> float:
+        """Return the time that caps are counted by, on disk from the first request after each boot on.
+
+        While the machine is up it goes on as its uptime does: clocks that jump, ours and the chain's, neither
+        free a cap early nor lock it for years. Over a boot it is ``now_s``, and never goes back. Raises
+        InvariantError.
+        """
+        if self._uptime is None or self._uptime[0] != uptime[0]:
+            at_s = max(now_s, self.latest_s)
+            self._write({"kind": "time", "at": at_s, "uptime": uptime})
+            self._anchor(at_s, uptime)
+        _, since_s = self._uptime or uptime
+        return self.latest_s + max(0.0, uptime[1] - since_s)
+
+    def _anchor(self, at_s: float, uptime: Uptime) -> None:
+        self.latest_s, self._uptime = at_s, uptime
 
     # what becomes known
 
@@ -130,7 +152,8 @@ class SignerMemory:
     def _take(self, entry: Entry) -> None:
         place = (entry.chain_id, entry.space)
         at_s = self.latest_s = max(self.latest_s, entry.at_s)
-        while self._spends and self._spends[0][0] <= at_s - WINDOW_S:
+        self._uptime = entry.uptime or self._uptime
+        while self._spends and self._spends[0][0] <= at_s - WINDOW_S - HOUR_S:
             self._spends.popleft()
         slot = self._slots.setdefault((*place, entry.nonce), _Slot())
         self._highest[place] = max(self._highest.get(place, -1), entry.nonce)
@@ -184,12 +207,20 @@ class SignerMemory:
         try:
             if document["kind"] == "epoch":
                 self.epoch = max(self.epoch, int(document["epoch"]))
+            elif document["kind"] == "time":
+                self._anchor(float(document["at"]), _uptime(document["uptime"]))
             else:
                 self._take(_entry(document))
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"the signer's memory {self._path} holds a line of another version: {error}"
             ) from None
+
+
+def uptime() -> Uptime:
+    """Return how long this machine is up, time asleep included, and which boot that is."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return boot, time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def lock_file(path: Path, what: str) -> int:
@@ -250,8 +281,11 @@ def _checked(line: bytes) -> dict[str, Any] | None:
     text = line[_CRC_DIGITS + 1 : -1]
     if not line.endswith(b"\n") or line[: _CRC_DIGITS + 1] != b"%08x " % zlib.crc32(text):
         return None
-    found: dict[str, Any] = json.loads(text)
-    return found
+    try:
+        found = json_of(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _document(entry: Entry) -> dict[str, Any]:
@@ -268,7 +302,13 @@ def _document(entry: Entry) -> dict[str, Any]:
         "approvals": [[item.token, item.spender, item.amount_raw] for item in entry.approvals],
         "spends": entry.spends,
         "bought": entry.bought,
+        "uptime": entry.uptime,
     }
+
+
+def _uptime(found: Any) -> Uptime:
+    boot, seconds = found
+    return str(boot), float(seconds)
 
 
 def _entry(document: dict[str, Any]) -> Entry:
@@ -284,5 +324,6 @@ def _entry(document: dict[str, Any]) -> Entry:
             for token, spender, raw in document["approvals"]
         ),
         spends=tuple((token, raw) for token, raw in document["spends"]),
-        bought=tuple(document.get("bought", ())),  # older lines lack it
+        bought=tuple(document.get("bought", ())),  # older lines lack it, and the next
+        uptime=_uptime(document["uptime"]) if document.get("uptime") else None,
     )

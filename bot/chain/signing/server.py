@@ -31,7 +31,7 @@ from bot.chain.signer_wire import (
 )
 from bot.chain.signing.desk import SigningDesk
 from bot.chain.signing.memory import SignerMemory
-from bot.errors import BotError, ConfigError, InvariantError
+from bot.errors import BotError, ConfigError, InvariantError, TransientError
 
 _MOST_LINKS = 16
 _BREATH_S = 0.05
@@ -183,6 +183,8 @@ class SignerServer:
                 f"it was started with policy {self._policy_hash[:12]}…, the bot runs {given_hash[:12]}…: "
                 "start the signer again, so that it reads the policy that is in force"
             )
+        if _has_ended(link.socket):  # it gave up while this process stood still: no epoch, or its next
+            raise TransientError("who said hello has gone")  # hello would be taken for one overtaken (K16)
         if resume and resume != self._memory.epoch:
             raise InvariantError(_overtaken(resume, self._memory.epoch))
         if self._leader is not None and self._leader is not link and not _has_ended(self._leader.socket):

@@ -2,8 +2,9 @@
 and of a sequencer that is not known to be up.
 
 Sources are independent when their kind differs: the part of the source's name before the colon (a feed, a
-pool's TWAP, a second venue). The spot price of one pool is never read here. R6 (defi_liquidity.py) and the
-protocol kind (protocol_triggers.py) are files of their own.
+pool's TWAP, a second venue). The spot price of one pool moves no tier here: it only tells an average that
+lags from one that contradicts. R6 (defi_liquidity.py) and the protocol kind (protocol_triggers.py) are files
+of their own.
 """
 
 import math
@@ -165,21 +166,44 @@ def _stale(policy: Policy, frame: Frame, underlying: str) -> list[str]:
 
 
 def _disagreement(policy: Policy, frame: Frame, underlying: str) -> list[str]:
-    """Compare every fresh price source with the primary one."""
+    """Compare every fresh price source with the primary one.
+
+    An average lags a fast move. One whose own pool is at the primary price by now contradicts nothing: else a
+    true crash would be a HOLD for as long as the average takes.
+    """
     keys = frame.columns.find(Metric.PRICE_USD, underlying)
     limit, reasons = policy.holds.price_disagreement, []
     primary_usd, _ = primary_price(frame, underlying)
     for key in keys[1:]:
-        fresh = frame.columns[key].until(frame.now_s).since(frame.now_s - policy.holds.price_max_age)
-        known = fresh.values[np.isfinite(fresh.values)]
-        if known.size and primary_usd > 0.0:
-            apart = abs(float(known[-1]) / primary_usd - 1.0)
-            if apart > limit:
-                reasons.append(
-                    f"{key.source} and {keys[0].source} disagree on {underlying} by {apart:.1%}, "
-                    f"at most {limit:.1%} allowed"
-                )
+        apart = _apart(policy, frame, key, primary_usd)
+        if not apart > limit:
+            continue
+        if _pool_has_moved(frame, key, primary_usd, limit=limit):
+            continue
+        reasons.append(
+            f"{key.source} and {keys[0].source} disagree on {underlying} by {apart:.1%}, "
+            f"at most {limit:.1%} allowed"
+        )
     return reasons
+
+
+def _pool_has_moved(frame: Frame, average: SeriesKey, primary_usd: float, *, limit: float) -> bool:
+    """Say whether the pool of an average was at the primary price when the average was read."""
+    kind, _, label = average.source.partition(":")
+    read_at_s = frame.columns[average].until(frame.now_s).times_s[-1]
+    for key in frame.columns.find(Metric.POOL_PRICE_USD, label) if kind == "twap" else ():
+        spot = frame.columns[key].until(frame.now_s)
+        is_fresh = spot.times_s.size and spot.times_s[-1] >= read_at_s
+        if is_fresh and abs(float(spot.values[-1]) / primary_usd - 1.0) <= limit:
+            return True
+    return False
+
+
+def _apart(policy: Policy, frame: Frame, key: SeriesKey, primary_usd: float) -> float:
+    """Return how far a fresh price is from the primary one, fraction; NaN where either is unknown."""
+    fresh = frame.columns[key].until(frame.now_s).since(frame.now_s - policy.holds.price_max_age)
+    known = fresh.values[np.isfinite(fresh.values)]
+    return abs(float(known[-1]) / primary_usd - 1.0) if known.size and primary_usd > 0.0 else math.nan
 
 
 def _sequencers(policy: Policy, frame: Frame) -> list[str]:

@@ -222,8 +222,9 @@ def _read_rows(path: Path, table: HistoryTable) -> tuple[Rows, tuple[str, ...]]:
     if table.may_be_blank:
         frame = frame[(frame[list(table.numeric)] != "").all(axis=1)]
     stamps = pd.to_datetime(frame["ts"], format="ISO8601", utc=True, errors="coerce")
-    # The unit of a parsed stamp depends on the pandas version; seconds do not.
-    seconds = ((stamps - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(np.float64)
+    # The unit of a parsed stamp depends on the pandas version, and so does which years fit; seconds do not.
+    whole_us = stamps.dt.as_unit("us").astype(np.int64).to_numpy()
+    seconds = np.where(stamps.isna().to_numpy(), np.nan, whole_us / 1e6)
     bad += _named(frame.index, ~np.isfinite(seconds), "a time that is not ISO 8601")
     usable = np.isfinite(seconds)
     numbers: dict[str, FloatArray] = {"at_s": np.asarray(seconds + table.shift_s, np.float64)}

@@ -1,13 +1,13 @@
 """Reads a file of assumptions: every table and key is needed, none is unknown, every number is a number."""
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from bot.errors import ConfigError
+from bot.model.parsing import toml_of
 
 Tables = Mapping[str, Mapping[str, object]]
 
@@ -21,8 +21,8 @@ def read_tables(path: Path | None, *, packaged: str) -> Mapping[str, object]:
             if path
             else resources.files("bot.simulation.market").joinpath(packaged).read_text(encoding="utf-8")
         )
-        return tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return toml_of(text)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"market file {name} cannot be read: {error}") from error
 
 

@@ -1,7 +1,6 @@
 """What Monte Carlo paths are made of: the file and its values."""
 
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import resources
@@ -12,6 +11,7 @@ import numpy as np
 
 from bot.errors import ConfigError
 from bot.model.market import FloatArray
+from bot.model.parsing import toml_of
 
 PACKAGED = "monte_carlo.toml"
 
@@ -156,8 +156,8 @@ def load_model(path: Path | None = None) -> PathModel:
             if path
             else resources.files(__package__).joinpath(PACKAGED).read_text(encoding="utf-8")
         )
-        tables = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        tables = toml_of(text)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"model file {name} cannot be read: {error}") from error
     return parse_model(tables, name=name)
 

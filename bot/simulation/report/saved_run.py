@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bot import __version__
 from bot.errors import ConfigError, InvariantError
+from bot.model.parsing import json_of
 from bot.pipeline import codec
 from bot.simulation.report.data import ReportData
 from bot.simulation.report.inputs import MonteCarloReport, SweepReport, WindowsReport
@@ -42,7 +43,7 @@ def read_run(path: Path) -> Run:
     """Return the run of a file, or of the folder of a report. Raises ConfigError where it is none."""
     file = path / RUN_FILE if path.is_dir() else path
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = json_of(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise ConfigError(
             f"run {file} cannot be read: {error}; name the folder of a report, or its {RUN_FILE}"

@@ -2,7 +2,6 @@
 
 import difflib
 import math
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.errors import ConfigError, NotFoundError
+from bot.model.parsing import toml_of
 from bot.simulation.stress.description import (
     Fall,
     Fault,
@@ -93,14 +93,14 @@ def unknown(name: str, known: tuple[str, ...]) -> NotFoundError:
 def _packaged(name: str) -> Scenario:
     folder = resources.files("bot.simulation.stress") / _FOLDER
     text = (folder / f"{name}{_END}").read_text(encoding="utf-8")
-    return parse_scenario(tomllib.loads(text), where=f"{name}{_END}")
+    return parse_scenario(toml_of(text), where=f"{name}{_END}")
 
 
 def read_scenario(path: Path) -> Scenario:
     """Return the scenario of a file. Raises ConfigError."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        tables = toml_of(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"scenario file {path} cannot be read: {error}") from error
     return parse_scenario(tables, where=str(path))
 
@@ -108,7 +108,7 @@ def read_scenario(path: Path) -> Scenario:
 @cache
 def _standing() -> Mapping[str, Any]:
     folder = resources.files("bot.simulation.stress") / _FOLDER
-    return tomllib.loads((folder / _STANDING).read_text(encoding="utf-8"))
+    return toml_of((folder / _STANDING).read_text(encoding="utf-8"))
 
 
 def parse_scenario(tables: Mapping[str, Any], *, where: str) -> Scenario:

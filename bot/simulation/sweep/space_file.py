@@ -15,7 +15,6 @@ A range without ``step`` is drawn from by the random and the Bayesian search; ``
 import json
 import math
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from bot.engine.policy_readers import (
     quantity,
 )
 from bot.errors import ConfigError
+from bot.model.parsing import toml_of
 from bot.simulation.sweep.space import (
     Choices,
     Dimension,
@@ -69,8 +69,8 @@ def read_space(base: Table, *, path: Path | None, given: Sequence[str]) -> Space
 
 def _of_file(path: Path) -> Iterator[tuple[str, Any]]:
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table = toml_of(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"sweep file {path} cannot be read: {error}") from None
     yield from _flat(table, "")
 
@@ -105,15 +105,15 @@ def _values(text: str) -> Any:
             if part
         }
     try:
-        return tomllib.loads(f"v = [{text}]")["v"]
-    except tomllib.TOMLDecodeError:
+        return toml_of(f"v = [{text}]")["v"]
+    except ValueError:
         return [_bare(part) for part in text.split(",")]
 
 
 def _bare(text: str) -> Value:
     try:
-        return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+        return toml_of(f"v = {text}")["v"]
+    except ValueError:
         return text.strip()
 
 

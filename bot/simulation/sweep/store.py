@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.errors import ConfigError
+from bot.model.parsing import json_of
 from bot.simulation.sweep.evaluation import Evaluation, evaluation_from
 
 FORMAT = 1
@@ -46,7 +47,7 @@ class ResultsFile:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise _unwritable(self._path, error) from None
-        kept = evaluation_from(json.loads(line))
+        kept = evaluation_from(json_of(line))
         self._found[kept.policy_hash] = kept
         return kept
 
@@ -67,7 +68,7 @@ class ResultsFile:
 
     def _take(self, line: bytes, number: int) -> None:
         try:
-            row: Any = json.loads(line)
+            row: Any = json_of(line)
             if row["format"] == FORMAT and row["study"] == self._study:
                 kept = evaluation_from(row)
                 self._found[kept.policy_hash] = kept

@@ -9,6 +9,7 @@ import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -26,6 +27,7 @@ from bot.chain.http_session import (
     retry_after_s,
     short,
 )
+from bot.chain.json_fields import BadReply, document
 from bot.errors import ConfigError, DeadlineError, TransientError
 
 DEFAULT_RATE = 2.0  # requests a second to a host whose source names no rate
@@ -316,10 +318,8 @@ def _next_hop(reply: _Reply) -> str:
 
 def _decoded(reply: _Reply, where: str) -> Any:
     """Return the JSON of a body. NaN and Infinity are no JSON, and are refused with the rest."""
-    try:
-        return orjson.loads(reply.body)
-    except orjson.JSONDecodeError:
-        pass
+    with suppress(BadReply):
+        return document(reply.body, "the reply")
     head = reply.body[:200].lstrip().lower()
     kind = "a web page" if head.startswith(b"<") else f"{len(reply.body)} bytes"
     raise RefusedError(f"{where}: the reply is no JSON but {kind}")

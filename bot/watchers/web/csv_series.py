@@ -16,9 +16,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
-import orjson
-
-from bot.chain.json_fields import BadReply, field, iso_seconds, listing, millis, number, seconds, shown
+from bot.chain.json_fields import (
+    BadReply,
+    document,
+    field,
+    iso_seconds,
+    listing,
+    millis,
+    number,
+    seconds,
+    shown,
+)
 from bot.errors import ConfigError
 from bot.model.market import Metric, Observation, SeriesKey
 from bot.model.units import DAY_S
@@ -215,7 +223,4 @@ def _read_file(path: Path) -> str:
 
 
 def _json(text: str, name: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        raise BadReply(f"{name}: the file is no JSON") from None
+    return document(text, f"{name}: the file")

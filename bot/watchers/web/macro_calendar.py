@@ -7,7 +7,6 @@ calendar that ended is no calm month.
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -21,6 +20,7 @@ from bot.chain.json_fields import BadReply, iso_seconds, listing
 from bot.chain.json_fields import field as field_of
 from bot.errors import ConfigError, TransientError
 from bot.model.market import Metric, Observation, SeriesKey
+from bot.model.parsing import toml_of
 from bot.model.units import DAY_S
 from bot.ports import WebReader
 from bot.watchers.web.client import check_url
@@ -160,16 +160,16 @@ class MacroCalendar:
 def packaged() -> Mapping[str, tuple[Release, ...]]:
     """Return the calendar that comes with the program."""
     text = (resources.files("bot.watchers.web") / "calendar.toml").read_text("utf-8")
-    return _parsed(tomllib.loads(text), "the packaged calendar")
+    return _parsed(toml_of(text), "the packaged calendar")
 
 
 def read_calendar(path: Path) -> Mapping[str, tuple[Release, ...]]:
     """Return a calendar file in the packaged form. Raises ConfigError."""
     try:
-        return _parsed(tomllib.loads(path.read_text("utf-8")), str(path))
+        return _parsed(toml_of(path.read_text("utf-8")), str(path))
     except OSError as error:
         raise ConfigError(f"calendar file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"calendar file {path} is not valid TOML: {error}") from None
 
 

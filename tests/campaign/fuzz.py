@@ -1,0 +1,110 @@
+"""The campaign's part ``fuzz``: every hostile value at every place of every document of every decoder.
+
+All values at all places come first, each once; then documents with several faults, drawn by Hypothesis from a
+fresh seed. ``tests/fuzz`` has the table of decoders, and a few of these for each change.
+"""
+
+import argparse
+import resource
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from fuzz.decoders import DECODERS, problem
+from fuzz.kinds import Decoder
+from fuzz.mutations import (
+    BYTES,
+    VERBATIM,
+    all_faults,
+    all_text_faults,
+    any_json,
+    broken,
+    junk,
+    names_of,
+    places,
+)
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+import bot.chain.accounts  # noqa: F401 - before others take eth-account: it keeps the recursion limit
+
+MOST_OF_ONE = 20_000  # faults of one decoder, evenly from all of them
+DRAWN = 300  # documents of one decoder that Hypothesis draws
+MOST_GROWTH_MIB = 256.0  # of memory over the whole part
+
+
+def run(options: Any) -> dict[str, Any]:
+    """Return how many decoders took how many documents, and how many problems came of them."""
+    most = int(getattr(options, "fuzz_most", MOST_OF_ONE))
+    drawn = int(getattr(options, "fuzz_drawn", DRAWN))
+    examples, found = 0, []
+    before_mib = _peak_mib()
+    for decoder in DECODERS:
+        mine = [*_cut(list(_faults(decoder)), most), *_drawn(decoder, drawn)]
+        examples += len(mine)
+        problems = {f"{decoder.name}: {why}": raw for raw in mine if (why := problem(decoder, raw))}
+        for why, raw in islice(problems.items(), 5):
+            _say(f"fuzz: {why[:300]}; bytes {raw[:120]!r}")
+        found += problems
+    grown_mib = _peak_mib() - before_mib
+    if grown_mib > MOST_GROWTH_MIB:
+        found.append(f"memory grew by {grown_mib:.0f} MiB")
+    _say(f"fuzz: {len(DECODERS)} decoders, {examples:,} documents, {len(found)} problems")
+    return {"fuzz_decoders": len(DECODERS), "fuzz_examples": examples, "fuzz_problems": len(found)}
+
+
+def _faults(decoder: Decoder) -> Iterator[bytes]:
+    yield from (*BYTES, *VERBATIM.values())
+    for document in (*decoder.valid, *decoder.refused):
+        yield from all_faults(document) if places(document) else all_text_faults(document)
+        yield from (document[:end] for end in range(min(len(document), 1_000)))
+        for place in range(min(len(document), 1_000)):
+            yield document[:place] + bytes([document[place] ^ 1 << place % 8]) + document[place + 1 :]
+
+
+def _cut(items: list[bytes], most: int) -> Iterable[bytes]:
+    return items[:: len(items) // most + 1]
+
+
+def _drawn(decoder: Decoder, many: int) -> list[bytes]:
+    documents = [*decoder.valid, *decoder.refused]
+    kinds = (junk(), any_json(names_of(documents)), *(broken(document) for document in documents))
+    drawn: list[bytes] = []
+
+    @given(raw=st.one_of(*kinds))
+    @settings(
+        max_examples=many,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def draw(raw: bytes) -> None:
+        drawn.append(raw)
+
+    if many:
+        draw()
+    return drawn
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fuzz-most", type=int, default=MOST_OF_ONE, help="faults of one decoder")
+    parser.add_argument(
+        "--fuzz-drawn", type=int, default=DRAWN, help="documents that Hypothesis draws of each"
+    )
+    return 1 if run(parser.parse_args())["fuzz_problems"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""The signer's rolling cap in a world of crashes and clocks that jump, beside a model of the true time.
+
+The desk, its memory and its file are the real ones. The model is a list of what was signed, at true times.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from send_builders import CHAIN_ID, KEY
+from signer_builders import MARKET, RULES, TOKEN, approve, cancel, unsigned
+
+from bot.chain.fees import GWEI, Fees
+from bot.chain.signing.desk import SigningDesk
+from bot.chain.signing.keys import LocalKey
+from bot.chain.signing.memory import SignerMemory
+from bot.chain.signing.rules import Cap, ChainRules, SigningRules
+from bot.errors import VenueRejected
+from bot.model.units import DAY_S
+
+CAP_RAW, TRANSACTION_RAW = 1_000, 600
+BEGAN_S = 1_700_000_000.0
+TEN_YEARS_S = 3_652.0 * DAY_S
+_SKEW_S = 900.0
+_RULES = SigningRules(
+    chains=(
+        ChainRules(
+            chain_id=CHAIN_ID,
+            permissions=RULES,
+            caps={TOKEN: Cap(transaction_raw=TRANSACTION_RAW, day_raw=CAP_RAW)},
+            most_skew_s=_SKEW_S,
+        ),
+    )
+)
+
+
+@dataclass
+class CapsWorld:
+    """``true_s`` is what nobody in it knows. The clocks of machine and chain are off by what they say."""
+
+    folder: Path
+    true_s: float = BEGAN_S
+    machine_off_s: float = 0.0
+    chain_off_s: float = 0.0
+    boot: int = 1
+    booted_s: float = BEGAN_S - 500.0
+    signed: dict[int, list[tuple[float, int]]] = field(default_factory=dict)  # nonce -> (true time, raw)
+    nonce: int = 0
+    refused: int = 0
+
+    def __post_init__(self) -> None:
+        self._open()
+
+    # what happens
+
+    def buy(self, raw: int) -> bool:
+        """Ask for a new allowance of ``raw``; say whether it was signed."""
+        done = self._ask(self.nonce, raw, fee_gwei=20)
+        self.nonce += done
+        return done
+
+    def replace(self, back: int, fee_gwei: int) -> bool:
+        """Ask for an earlier one again, at another fee."""
+        nonce = self.nonce - 1 - back
+        return nonce in self.signed and self._ask(nonce, self.signed[nonce][-1][1], fee_gwei=fee_gwei)
+
+    def cancel(self, back: int) -> None:
+        """A cancel is no proof that the purchase was not mined: the model counts on."""
+        if self.nonce - 1 - back in self.signed and self._clocks_agree:
+            self.desk.sign(cancel(nonce=self.nonce - 1 - back), now_s=self.chain_s)
+
+    def pass_time(self, seconds: float) -> None:
+        self.true_s += seconds
+
+    def restart(self) -> None:
+        self.memory.close()
+        self._open()
+
+    def crash(self, raw: int, part: float) -> None:
+        """Die in the write of the next signature: a part of its line is kept, its answer never leaves."""
+        before = self.path.stat().st_size
+        nonce, known = self.nonce, {key: list(items) for key, items in self.signed.items()}
+        if not self.buy(raw):
+            return
+        self.memory.close()
+        size = self.path.stat().st_size
+        os.truncate(self.path, before + int(part * (size - before)))
+        self.nonce, self.signed = nonce, known
+        self._open()
+        # A line that was whole is a nonce that is taken: the bot asks for the next one.
+        self.nonce = max(self.nonce, self.memory.highest(CHAIN_ID, self.desk.address.lower()) + 1)
+
+    def reboot(self, seconds: float) -> None:
+        """Take the machine down for a while."""
+        self.memory.close()
+        self.true_s += seconds
+        self.boot, self.booted_s = self.boot + 1, self.true_s
+        self._open()
+
+    # what must hold
+
+    @property
+    def most_in_a_day(self) -> int:
+        """Return the most that was signed for in any true 24 hours."""
+        spends = sorted(items[0] for items in self.signed.values())  # a nonce comes true once
+        return max(
+            (sum(raw for at_s, raw in spends if end_s - DAY_S < at_s <= end_s) for end_s, _ in spends),
+            default=0,
+        )
+
+    @property
+    def chain_s(self) -> float:
+        return self.true_s + self.chain_off_s
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "signer.log"
+
+    @property
+    def _clocks_agree(self) -> bool:
+        return abs(self.chain_off_s - self.machine_off_s) <= _SKEW_S
+
+    def _open(self) -> None:
+        self.memory = SignerMemory(self.path)
+        self.desk = SigningDesk(
+            LocalKey(KEY),
+            _RULES,
+            self.memory,
+            clock=lambda: self.true_s + self.machine_off_s,
+            up=lambda: (f"boot {self.boot}", self.true_s - self.booted_s),
+        )
+
+    def _ask(self, nonce: int, raw: int, *, fee_gwei: int) -> bool:
+        asked = unsigned(
+            nonce=nonce,
+            to=TOKEN,
+            data=approve(MARKET, raw),
+            fees=Fees(max_fee_wei=fee_gwei * GWEI, tip_wei=GWEI),
+            valid_until_s=self.chain_s + 600,
+        )
+        try:
+            assert len(self.desk.sign(asked, now_s=self.chain_s)) == 65
+        except VenueRejected:
+            self.refused += 1
+            return False
+        self.signed.setdefault(nonce, []).append((self.true_s, raw))
+        return True

@@ -1,0 +1,49 @@
+"""Every decoder of outside bytes, in one table: a new decoder is one row in the file of its kind.
+
+A row takes bytes, whatever they are, and gives what the program makes of them, or raises one of the errors
+that the decoder documents. ``test_inventory.py`` finds modules of bot/ that decode and have no row here.
+"""
+
+import time
+from typing import Any
+
+from fuzz.chain_rows import ROWS as CHAIN
+from fuzz.file_rows import ROWS as FILES
+from fuzz.kinds import Decoder
+from fuzz.signer_rows import ROWS as SIGNER
+from fuzz.web_rows import ROWS as WEB
+
+from bot.errors import LONGEST_WORDS, BotError
+
+DECODERS: tuple[Decoder, ...] = (*CHAIN, *SIGNER, *WEB, *FILES)
+LONGEST_S = 10.0  # of one document; what takes longer hangs
+_SECRET = "secret-key"  # stands in the URLs and keys of the rows
+
+
+def problem(decoder: Decoder, raw: bytes) -> str:
+    """Give a decoder some bytes and return what is wrong with how it took them, "" for nothing."""
+    began_s = time.thread_time()
+    found = _outcome(decoder, raw)
+    took_s = time.thread_time() - began_s
+    return found if took_s < LONGEST_S else f"it took {took_s:.0f} s"
+
+
+def _outcome(decoder: Decoder, raw: bytes) -> str:
+    try:
+        value: Any = decoder.run(raw)
+    except decoder.errors as error:
+        return _of_words(error)
+    except Exception as error:  # noqa: BLE001 - any other is what is looked for
+        return (
+            f"{type(error).__name__}, allowed is {[kind.__name__ for kind in decoder.errors]}: {error!s:.200}"
+        )
+    return decoder.wrong(value)
+
+
+def _of_words(error: BotError) -> str:
+    words = str(error)
+    if not words or len(words) > LONGEST_WORDS:
+        return f"an error of {len(words)} characters: {words[:200]!r}"
+    if not words.isprintable():
+        return f"an error that is no printable line: {words[:300]!r}"
+    return "an error with a secret" if _SECRET in words else ""
