@@ -7,7 +7,8 @@ fresh seed. ``tests/fuzz`` has the table of decoders, and a few of these for eac
 import argparse
 import resource
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -38,20 +39,41 @@ def run(options: Any) -> dict[str, Any]:
     """Return how many decoders took how many documents, and how many problems came of them."""
     most = int(getattr(options, "fuzz_most", MOST_OF_ONE))
     drawn = int(getattr(options, "fuzz_drawn", DRAWN))
-    examples, found = 0, []
+    examples, problems = 0, 0
     before_mib = _peak_mib()
     for decoder in DECODERS:
-        mine = [*_cut(list(_faults(decoder)), most), *_drawn(decoder, drawn)]
-        examples += len(mine)
-        problems = {f"{decoder.name}: {why}": raw for raw in mine if (why := problem(decoder, raw))}
-        for why, raw in islice(problems.items(), 5):
-            _say(f"fuzz: {why[:300]}; bytes {raw[:120]!r}")
-        found += problems
+        found = _Found(decoder)
+        step = sum(1 for _ in _faults(decoder)) // most + 1
+        for raw in islice(_faults(decoder), 0, None, step):
+            found.give(raw)
+        _draw(found, drawn)
+        found.tell()
+        examples, problems = examples + found.examples, problems + len(found.problems)
     grown_mib = _peak_mib() - before_mib
-    if grown_mib > MOST_GROWTH_MIB:
-        found.append(f"memory grew by {grown_mib:.0f} MiB")
-    _say(f"fuzz: {len(DECODERS)} decoders, {examples:,} documents, {len(found)} problems")
-    return {"fuzz_decoders": len(DECODERS), "fuzz_examples": examples, "fuzz_problems": len(found)}
+    _say(
+        f"fuzz: {len(DECODERS)} decoders, {examples:,} documents, {problems} problems, "
+        f"memory grew by {grown_mib:.0f} MiB"
+    )
+    problems += grown_mib > MOST_GROWTH_MIB
+    return {"fuzz_decoders": len(DECODERS), "fuzz_examples": examples, "fuzz_problems": problems}
+
+
+@dataclass(slots=True)
+class _Found:
+    """What came of one decoder; ``problems`` have the bytes that each was first met with."""
+
+    decoder: Decoder
+    examples: int = 0
+    problems: dict[str, bytes] = field(default_factory=dict)
+
+    def give(self, raw: bytes) -> None:
+        self.examples += 1
+        if why := problem(self.decoder, raw):
+            self.problems.setdefault(why[:80], raw)
+
+    def tell(self) -> None:
+        for why, raw in islice(self.problems.items(), 5):
+            _say(f"fuzz: {self.decoder.name}: {why}; bytes {raw[:120]!r}")
 
 
 def _faults(decoder: Decoder) -> Iterator[bytes]:
@@ -63,29 +85,22 @@ def _faults(decoder: Decoder) -> Iterator[bytes]:
             yield document[:place] + bytes([document[place] ^ 1 << place % 8]) + document[place + 1 :]
 
 
-def _cut(items: list[bytes], most: int) -> Iterable[bytes]:
-    return items[:: len(items) // most + 1]
-
-
-def _drawn(decoder: Decoder, many: int) -> list[bytes]:
-    documents = [*decoder.valid, *decoder.refused]
+def _draw(found: _Found, many: int) -> None:
+    documents = [*found.decoder.valid, *found.decoder.refused]
     kinds = (junk(), any_json(names_of(documents)), *(broken(document) for document in documents))
-    drawn: list[bytes] = []
 
     @given(raw=st.one_of(*kinds))
     @settings(
-        max_examples=many,
+        max_examples=max(many, 1),
         deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     def draw(raw: bytes) -> None:
-        drawn.append(raw)
+        found.give(raw)
 
-    if many:
-        draw()
-    return drawn
+    draw()
 
 
 def _say(line: str) -> None:
