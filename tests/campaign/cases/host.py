@@ -1,7 +1,404 @@
-"""The H rows of reliability.md."""
+"""H1 to H8: disks, clocks, a loop that stands still, a long run, networks that lie."""
 
-from collections.abc import Mapping
+import asyncio
+import json
+import math
+import os
+import shutil
+import signal
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
 
-from campaign.case import Case
+from campaign import soak
+from campaign.case import Case, Outcome, both, rigged, unless
+from campaign.process_faults import said_by, strace, warm
+from campaign.rig import Rig
+from campaign.tls_sites import certificate, site
+from faults.proxy import fault_proxy
 
-CASES: Mapping[str, Case] = {}
+from bot.chain.rpc import quantity
+
+_MOST_FAILS = 40  # N of H2
+
+
+async def _bought(rig: Rig, *, blocks: int = 20) -> tuple[str, ...]:
+    """Go on until the purchase is made; say what is wrong at the end."""
+    for _ in range(blocks):
+        if (rig.filled() == 1 and not rig.open_work()) or not rig.bot.is_alive:
+            break
+        await rig.step(within_s=20.0)
+    done = rig.filled() == 1 and not rig.open_work()
+    return unless(done, f"at the end: {rig.outcomes()}, open {rig.open_work()}; {said_by(rig)}")
+
+
+async def _restarted(rig: Rig) -> tuple[str, ...]:
+    """Start what has ended once more, as a supervisor would, and go on until the purchase is made."""
+    if "bot" in rig.running and not rig.bot.is_alive:
+        await rig.ended(rig.running.pop("bot"))
+    if "signer" not in rig.running or not rig.running["signer"].is_alive:
+        if "signer" in rig.running:
+            await rig.ended(rig.running.pop("signer"))
+        await rig.start_signer()
+    if "bot" not in rig.running:
+        await rig.start_bot()
+    return await _bought(rig)
+
+
+def _timed_sends(rig: Rig) -> list[float]:
+    """Return a list that gets the wall time, in seconds, of each send from now on."""
+    times: list[float] = []
+    offer = rig.pool.offer
+
+    async def timed(raw: str) -> str:
+        times.append(time.time())
+        return await offer(raw)
+
+    rig.pool.offer = timed  # type: ignore[method-assign]
+    return times
+
+
+# H2
+
+
+def failed_sync(name: str, most: int) -> Callable[[Rig], Awaitable[Outcome]]:
+    """H2: the N-th sync of the bot, or of the signer, fails. Nothing is sent after it; a restart goes on."""
+
+    async def act(rig: Rig) -> Outcome:
+        await warm(rig)
+        sends, number = _timed_sends(rig), rig.random.randint(1, most)
+        log = rig.home.folder.parent / f"strace-{name}.log"
+        inject = f"fsync,fdatasync:error=EIO:when={number}"
+        async with strace(rig.running[name].pid, log, inject) as fault:
+            rig.resume()
+            for _ in range(2 * _MOST_FAILS):
+                if fault.injected or not rig.bot.is_alive:
+                    break
+                await rig.step(within_s=2.0)
+            await rig.step(2, within_s=2.0)
+            failed = fault.injected
+        wrong = unless(failed, f"the {name} made no {number} syncs: what it says is not kept")
+        at_s = failed[0][0] if failed else math.inf
+        where = failed[0][1].partition("<")[2].partition(">")[0] if failed else ""
+        late = [send for send in sends if send > at_s + 0.05]  # what was on the wire when it failed
+        is_money = name == "signer" or "journal" in Path(where).name
+        wrong += unless(not late or not is_money, f"{len(late)} sends after the sync of {where} failed")
+        rig.pause()
+        if "bot" in rig.running and rig.bot.is_alive:
+            await rig.end("bot")
+        elif "bot" in rig.running:
+            await rig.ended(rig.running.pop("bot"))
+        if name == "signer":
+            await rig.end("signer")
+        rig.resume()
+        wrong += await _restarted(rig)
+        return Outcome(wrong=wrong, note=f"sync {number} of the {name}, {Path(where).name}")
+
+    return act
+
+
+# H3
+
+
+def _flip(rig: Rig, journal: Path) -> str:
+    """Change one bit of one page."""
+    data = bytearray(journal.read_bytes())
+    page_bytes = int.from_bytes(data[16:18], "big")
+    page = rig.random.randrange(len(data) // page_bytes)
+    at = page * page_bytes + rig.random.randrange(page_bytes)
+    data[at] ^= 1 << rig.random.randrange(8)
+    journal.write_bytes(data)
+    return f"a bit of byte {at}, page {page + 1}"
+
+
+def _cut(rig: Rig, journal: Path) -> str:
+    size = journal.stat().st_size
+    left = rig.random.randrange(1, size)
+    os.truncate(journal, left)
+    return f"cut to {left} of {size} bytes"
+
+
+def _rows(path: Path) -> list[object] | str:
+    """Return all that a journal says, or why it does not say it."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as database:
+            if (found := database.execute("PRAGMA integrity_check").fetchall()) != [("ok",)]:
+                return str(found)
+            names = ("meta", "leg_events", "intent_events", "steps")
+            return [database.execute(f"SELECT * FROM {name}").fetchall() for name in names]  # noqa: S608
+    except sqlite3.DatabaseError as error:
+        return str(error)
+
+
+async def damaged(rig: Rig) -> Outcome:
+    """H3: the journal is damaged while the bot is down. Seen, no trade; the true file goes on."""
+    await warm(rig)
+    journal, folder = rig.journal_path(), rig.home.folder.parent
+    await rig.end("bot")
+    old = folder / "old.sqlite"
+    _whole(journal, old)
+    await rig.start_bot()
+    rig.resume()
+    wrong = await _bought(rig)
+    wal = journal.with_name(journal.name + "-wal")
+    kinds = ("flip", "flip", "cut", "older", "wal")
+    kind = rig.random.choice(kinds)
+    await rig.end("bot", signal.SIGKILL if kind == "wal" else signal.SIGTERM)
+    true = folder / "true"
+    true.mkdir()
+    for path in (journal, wal):
+        if path.exists():
+            shutil.copy2(path, true / path.name)
+    if kind != "wal":
+        _whole(journal, true / journal.name)
+    before, sends = _rows(true / journal.name), len(rig.pool.seen)
+    what = _damage(rig, kind, journal, old)
+    is_same = kind in ("flip", "cut") and _rows(journal) == before  # in bytes that nothing is read from
+    fault_s = time.monotonic()
+    await rig.start_bot()
+    await rig.step(3, within_s=6.0)
+    seen = not rig.bot.is_alive or rig.heard(fault_s) == rig.heard(fault_s) or _holds(rig)
+    said = said_by(rig)
+    wrong += unless(seen or is_same, f"{what} was not seen: {said}")
+    wrong += unless(len(rig.pool.seen) == sends, f"{len(rig.pool.seen) - sends} sends over {what}: {said}")
+    await rig.end("bot", signal.SIGKILL)
+    for path in journal.parent.glob(journal.name + "*"):
+        path.unlink()
+    for path in true.iterdir():
+        shutil.copy2(path, journal.parent / path.name)
+    await rig.start_bot()
+    wrong += unless(await rig.step(2), f"the true journal does not go on: {said_by(rig)}")
+    return Outcome(wrong=wrong, note=f"{kind}: {what}; {' '.join(said.split())[-120:]}")
+
+
+def _damage(rig: Rig, kind: str, journal: Path, old: Path) -> str:
+    if kind == "flip":
+        return _flip(rig, journal)
+    if kind == "cut":
+        return _cut(rig, journal)
+    for path in journal.parent.glob(journal.name + "-*"):
+        path.unlink()
+    if kind == "older":
+        shutil.copy2(old, journal)
+        return "an older copy in its place"
+    return "its WAL is gone"
+
+
+def _whole(journal: Path, copy: Path) -> None:
+    """Copy a journal, with what its WAL holds, into one file."""
+    with closing(sqlite3.connect(journal)) as source, closing(sqlite3.connect(copy)) as target:
+        source.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        source.backup(target)
+
+
+def _holds(rig: Rig) -> bool:
+    last = rig.last()
+    return last is not None and bool(last.decision.holds)
+
+
+# H4
+
+
+async def locked(rig: Rig) -> Outcome:
+    """H4: a reader that never ends its transaction, fifty that come and go, and a sync of half a second."""
+    await warm(rig)
+    journal, log = rig.journal_path(), rig.home.folder.parent / "strace.log"
+    ended = asyncio.Event()
+
+    def read() -> None:
+        with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as database:
+            database.execute("SELECT COUNT(*), MAX(row_hash) FROM steps").fetchall()
+
+    async def crowd() -> None:
+        while not ended.is_set():
+            await asyncio.gather(*(asyncio.to_thread(read) for _ in range(50)))
+            await asyncio.sleep(0.05)
+
+    slow_us = rig.random.choice((200_000, 500_000))
+    with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as holder:
+        holder.execute("BEGIN")
+        holder.execute("SELECT COUNT(*) FROM steps").fetchone()
+        task = asyncio.create_task(crowd())
+        async with strace(rig.bot.pid, log, f"fdatasync:delay_exit={slow_us}"):
+            rig.resume()
+            wrong = await _bought(rig)
+        ended.set()
+        await task
+        holder.execute("ROLLBACK")
+    wrong += await _bought(rig)
+    wrong += unless("locked" not in rig.bot.err, f"a lock was told: {rig.bot.err[-300:]}")
+    return Outcome(wrong=wrong, note=f"syncs of {slow_us / 1e6} s")
+
+
+# H5
+
+
+async def _chain_ahead_s(rig: Rig) -> float:
+    """Return how far the devnet's newest block is ahead of this machine's clock, in seconds."""
+    return await rig.now_s() - time.time()
+
+
+async def jumped(rig: Rig) -> Outcome:
+    """H5: the host's clock jumps in an order whose time is the chain's: the order ends as if it had not."""
+    shift = rig.home.folder.parent / "shift"
+    shift.write_text("0")
+    jump_s = rig.random.choice((3_600.0, -3_600.0, 10 * 365 * 86_400.0, 61.0, -1.0))
+    clock = [["campaign.process_faults:arm_clock", str(shift)]]
+    await rig.start_signer(arm=clock)
+    await warm(rig, arm=clock, signer=False)
+    rig.resume()
+    await rig.mine()
+    wanted = rig.random.randrange(5)
+    await rig.until(lambda: len(rig.pool.seen) >= wanted, within_s=10.0)
+    shift.write_text(str(jump_s))
+    wrong = await _bought(rig)
+    wrong += await _late_deadlines(rig)
+    await rig.end("bot")
+    await rig.start_bot(arm=clock)
+    wrong += unless(
+        await rig.step(2), f"it does not start with a clock off by {jump_s:.0f} s: {said_by(rig)}"
+    )
+    wrong += unless(rig.filled() == 1, f"the jump let it buy again: {rig.outcomes()}")
+    return Outcome(wrong=wrong, note=f"{jump_s:+.0f} s after {wanted} sends")
+
+
+async def _late_deadlines(rig: Rig) -> tuple[str, ...]:
+    """Return swaps whose deadline was over in the block that they are in, or lies a week away."""
+    wrong: list[str] = []
+    for item in rig.pool.seen:
+        if item.data[:10] in ("0x414bf389", "0xdb3e2198"):  # exactInputSingle, exactOutputSingle
+            deadline_s = int(item.data[10 + 4 * 64 : 10 + 5 * 64], 16)
+            receipt = await rig.chain.request("eth_getTransactionReceipt", [item.hash])
+            if receipt is None:
+                continue
+            block = await rig.chain.request("eth_getBlockByNumber", [receipt["blockNumber"], False])
+            at_s = quantity(block["timestamp"])
+            if not at_s <= deadline_s < at_s + 7 * 86_400:
+                wrong.append(f"{item.hash}: deadline {deadline_s}, its block {at_s}")
+    return tuple(wrong)
+
+
+async def skewed(rig: Rig) -> Outcome:
+    """H5: a clock of the wall. Apart from the chain's by more than a minute: a hold; within it: it buys."""
+    shift = rig.home.folder.parent / "shift"
+    off_s = rig.random.choice((300.0, 3_600.0, 40_000.0, 10 * 365 * 86_400.0))
+    away_s = await _chain_ahead_s(rig)
+    shift.write_text(str(away_s + off_s))
+    rig.home.change(r'clock = "chain"', 'clock = "wall"')
+    clock = [["campaign.process_faults:arm_clock", str(shift)]]
+    await rig.start_signer(arm=clock)
+    fault_s = time.monotonic()
+    await rig.start_bot(arm=clock)
+    stepped = await rig.step(3)
+    wrong = unless(stepped, f"it took no step: {said_by(rig)}")
+    wrong += unless(not rig.pool.seen, f"{len(rig.pool.seen)} sends with a clock off by {off_s:+.0f} s")
+    wrong += unless(_holds(rig), f"no hold with a clock off by {off_s:+.0f} s")
+    told_s = rig.heard(fault_s)
+    wrong += unless(not math.isnan(told_s), "nobody was told of the skew")
+    shift.write_text(str(await _chain_ahead_s(rig) + 5.0))
+    for _ in range(15):
+        shift.write_text(str(await _chain_ahead_s(rig) + 14.0))  # the next block comes 12 s later
+        await rig.step(within_s=20.0)
+        if rig.filled() and not rig.open_work():
+            break
+    wrong += unless(rig.filled() == 1, f"with the clock set: {_reasons(rig)}; {said_by(rig)}")
+    return Outcome(wrong=wrong, to_alarm_s=told_s, note=f"{off_s:+.0f} s")
+
+
+def _reasons(rig: Rig) -> list[str]:
+    return rig.journalled(lambda journal: [f"{i.status}: {i.because}" for i in journal.outcomes()], [])
+
+
+# H6
+
+
+async def stalled(rig: Rig) -> Outcome:
+    """H6: the loop is blocked. Told within 5 s, while it stands; what came meanwhile is not decided on."""
+    order = rig.home.folder.parent / "stall"
+    await warm(rig, arm=[["campaign.process_faults:arm_stall", str(order)]])
+    seconds = rig.random.choice((4.0, 6.0, 9.0))
+    order.write_text(str(seconds))
+    await rig.until(lambda: not order.exists(), within_s=5.0)
+    fault_s = time.monotonic()
+    rig.resume()
+    blocks = rig.random.randint(2, 6)
+    await rig.mine(blocks)
+    await rig.until(lambda: rig.alarms.since(fault_s, "stall"), within_s=5.5)
+    told_s = rig.heard(fault_s, "stall")
+    wrong = unless(told_s <= 5.0, f"a loop that stands still was told after {told_s:.1f} s, allowed 5 s")
+    head = await rig.head()
+    await rig.until(lambda: _decided_at(rig) >= head, within_s=seconds + 10.0)
+    wrong += unless(_decided_at(rig) >= head, f"it went on at block {_decided_at(rig)}, the head is {head}")
+    wrong += await _bought(rig)
+    return Outcome(wrong=wrong, to_alarm_s=told_s, note=f"{seconds:.0f} s, {blocks} blocks meanwhile")
+
+
+def _decided_at(rig: Rig) -> int:
+    last = rig.last()
+    return 0 if last is None else max(last.decision.blocks.values())
+
+
+# H7
+
+
+async def long_run(rig: Rig) -> Outcome:
+    """H7: polls with faults and restarts; memory, handles and logs stay flat, and no head is lost."""
+    figures = await soak.soaked(rig, minutes=0.4)
+    wrong = unless(figures["soak_fds_grown"] <= 4, f"{figures['soak_fds_grown']} handles more")
+    wrong += unless(figures["soak_heads_lost"] == 0, f"{figures['soak_heads_lost']} heads lost")
+    wrong += unless(figures["soak_rss_mib_grown"] < 30.0, f"{figures['soak_rss_mib_grown']:.1f} MiB more")
+    return Outcome(wrong=wrong, note=f"{figures['soak_polls']} polls")
+
+
+# H8
+
+
+async def networks(rig: Rig) -> Outcome:
+    """H8: of the providers one has no name, one an old certificate, one that of another host, one speaks IPv6
+    alone; the environment names a proxy. Those of TLS and the proxy get not one byte of a request."""
+    folder = rig.home.folder.parent
+    old, old_file = await certificate(folder, name="old", host="127.0.0.1", days=-1)
+    other, other_file = await certificate(folder, name="other", host="example.org", days=30)
+    async with AsyncExitStack() as stack:
+        expired = await stack.enter_async_context(site(old))
+        elsewhere = await stack.enter_async_context(site(other))
+        proxy = await stack.enter_async_context(site())
+        more = [await stack.enter_async_context(fault_proxy(rig.rpc_url, seed=n)) for n in (4, 5)]
+        for item in more:
+            item.pool = rig.pool
+        good = [item.url for item in (*rig.proxies, *more)]
+        bad = [
+            f"{expired.url}/key-1-canary",
+            f"{elsewhere.url}/key-1-canary",
+            "https://no-such-host.invalid/key-1-canary",
+            f"http://[::1]:{rig.random.randint(1, 1023)}/key-1-canary",
+        ]
+        urls = [*good, *bad]  # nine, of which five are a majority
+        rig.random.shuffle(urls)
+        rig.home.change(
+            r"rpc_urls = \[[^\]]*\]\nagreement = 2", f"rpc_urls = {json.dumps(urls)}\nagreement = 5"
+        )
+        names = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+        rig.home.env |= dict.fromkeys(names, proxy.url)
+        await warm(rig, arm=[["campaign.process_faults:arm_trust", str(old_file), str(other_file)]])
+        rig.resume()
+        wrong = await _bought(rig)
+        await rig.end("bot")
+    wrong += unless(expired.links and elsewhere.links, "the providers of TLS were not tried")
+    wrong += unless(not expired.requests, "a request went to a provider whose certificate is over")
+    wrong += unless(not elsewhere.requests, "a request went to a provider with the certificate of another")
+    wrong += unless(not proxy.links, f"{proxy.links} connections to the proxy of the environment")
+    return Outcome(wrong=wrong, note=f"{expired.links + elsewhere.links} handshakes refused")
+
+
+CASES: Mapping[str, Case] = {
+    "H2": both(rigged(failed_sync("bot", _MOST_FAILS)), rigged(failed_sync("signer", 5))),
+    "H3": rigged(damaged),
+    "H4": rigged(locked),
+    "H5": both(rigged(jumped), rigged(skewed)),
+    "H6": rigged(stalled),
+    "H7": rigged(long_run),
+    "H8": rigged(networks),
+}
