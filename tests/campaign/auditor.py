@@ -60,12 +60,14 @@ class Brief:
     files_exempt: tuple[str, ...] = ()  # names of files that may hold a canary (configuration, password file)
     may_send: bool = True  # a dry run may not (I11)
     sends: int = 0  # that providers saw
+    foreign: tuple[str, ...] = ()  # hashes that the case itself sent with the account's key
     is_at_rest: bool = True  # all faults are over, and the bot had time to finish
 
     @classmethod
     def load(cls, path: Path) -> "Brief":
         found = json.loads(path.read_text("utf-8"))
-        return cls(**{**found, "said": tuple(found["said"]), "files_exempt": tuple(found["files_exempt"])})
+        lists = {name: tuple(found[name]) for name in ("said", "files_exempt", "foreign")}
+        return cls(**{**found, **lists})
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self)), "utf-8")
@@ -157,7 +159,7 @@ class Chain:
         for number in range(self._brief.from_block + 1, self.head + 1):
             block = self.ask("eth_getBlockByNumber", hex(number), True)
             for item in block["transactions"]:
-                if item["from"].lower() == account:
+                if item["from"].lower() == account and item["hash"] not in self._brief.foreign:
                     yield self._tx(item, int(block["timestamp"], 16))
 
     def _tx(self, item: Mapping[str, Any], at_s: int) -> Tx:

@@ -63,6 +63,7 @@ class Rig:
     mode: str = "live"
     running: dict[str, Running] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)  # hashes that the case sent with the account's key
 
     # the bot and its signer
 
@@ -112,6 +113,20 @@ class Rig:
         """Have one of the devnet's own accounts act; it is in a block when this returns."""
         call = {"from": transaction.sender, "to": transaction.to, "data": transaction.data}
         await self.chain.request("eth_sendTransaction", [call | {"gas": hex(transaction.gas)}], send=True)
+
+    async def send_as_user(self, nonce: int) -> str:
+        """Use the account's key outside of the bot: a transfer of one wei at ``nonce``. Return the hash."""
+        call = {"from": self.at.user, "to": self.at.trader, "value": "0x1", "gas": hex(21_000)}
+        fees = {"maxFeePerGas": hex(10**11), "maxPriorityFeePerGas": hex(10**10)}
+        sent = await self.chain.request(
+            "eth_sendTransaction", [call | fees | {"nonce": hex(nonce)}], send=True
+        )
+        self.foreign.append(sent)
+        return str(sent)
+
+    async def nonce(self) -> int:
+        """Return how many transactions of the account are on the chain."""
+        return quantity(await self.chain.request("eth_getTransactionCount", [self.at.user, "latest"]))
 
     async def move_feed(self, price_usd: float) -> None:
         """Let the Chainlink feed answer a price, of now."""
@@ -246,7 +261,7 @@ class Rig:
             "history": str(self.home.folder / "history-31337.sqlite"), "served": served,
             "secrets": {**tokens, "webhook secret": _SECRET},
             "said": tuple(self.said), "files_exempt": ("alvh.toml",),
-            "may_send": self.mode == "live", "sends": len(self.pool.seen),
+            "foreign": tuple(self.foreign), "may_send": self.mode == "live", "sends": len(self.pool.seen),
         }  # fmt: skip
 
 
