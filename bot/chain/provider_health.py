@@ -10,10 +10,9 @@ DISSENTS_TO_BENCH: Final = 3  # within DISSENT_WINDOW_S
 DISSENT_WINDOW_S: Final = 600.0
 FIRST_PAUSE_S: Final = 1.0  # doubles up to the longest
 LONGEST_PAUSE_S: Final = 60.0
-IN_NEED_PAUSE_S: Final = 5.0  # of one that refuses or is of another chain, while too few are left without it
+IN_NEED_PAUSE_S: Final = 5.0  # of one that refuses or is of another chain, when too few are left
 DISSENT_PAUSE_S: Final = 60.0  # doubles up to the longest of its kind
-LONGEST_IN_NEED_PAUSE_S: Final = 5.0  # of one that refuses or is of another chain, while too few are left without it
-DISSENT_PAUSE_S: Final = 3_600.0
+LONGEST_DISSENT_PAUSE_S: Final = 3_600.0
 FORGIVEN_AFTER_S: Final = 600.0  # of good conduct, after which pauses begin short again
 _NEW_SHARE = 0.2  # of the newest sample in the running latency
 
