@@ -10,6 +10,7 @@ DISSENTS_TO_BENCH: Final = 3  # within DISSENT_WINDOW_S
 DISSENT_WINDOW_S: Final = 600.0
 FIRST_PAUSE_S: Final = 1.0  # doubles up to the longest
 LONGEST_PAUSE_S: Final = 60.0
+IN_NEED_PAUSE_S: Final = 5.0  # of one that refuses or is of another chain, when too few are left
 DISSENT_PAUSE_S: Final = 60.0  # doubles up to the longest of its kind
 LONGEST_DISSENT_PAUSE_S: Final = 3_600.0
 FORGIVEN_AFTER_S: Final = 600.0  # of good conduct, after which pauses begin short again
@@ -36,6 +37,7 @@ class ProviderHealth:
 
     bench: Bench | None = None
     because: str = ""
+    benched_at_s: float = 0.0
     paused_until_s: float = 0.0
     quiet_until_s: float = 0.0  # it asked not to be called; nothing overrides that
     checked_at_s: float | None = None  # when its chain id was last seen to be right
@@ -52,12 +54,19 @@ class ProviderHealth:
         return now_s < self.quiet_until_s
 
     def may_be_probed(self, now_s: float, *, in_need: bool = False) -> bool:
-        """Whether to ask it who it is. ``in_need``: nothing else is left, so pauses for failures end now."""
+        """Whether to ask it who it is.
+
+        ``in_need``: too few are left, so that pauses for failures end now, and others but for dissent soon:
+        a minute more of blindness after the fault has ended would be of our own making.
+        """
         if self.is_quiet(now_s) or self.bench is Bench.OFF_HEAD:
             return False
         if self.bench is None:
             return self.checked_at_s is None
-        return now_s >= self.paused_until_s or (in_need and self.bench is Bench.FAILS)
+        if in_need and self.bench is not Bench.DISSENTS:
+            short_s = 0.0 if self.bench is Bench.FAILS else IN_NEED_PAUSE_S
+            return now_s >= min(self.paused_until_s, self.benched_at_s + short_s)
+        return now_s >= self.paused_until_s
 
     def answered(self, latency_s: float) -> None:
         self.failures = 0
@@ -83,6 +92,7 @@ class ProviderHealth:
             self.pauses = 0
         self.bench, self.because = bench, because
         self.checked_at_s = None
+        self.benched_at_s = now_s
         self.paused_until_s = now_s + min(first * 2.0 ** min(self.pauses, 30), longest)
         self.pauses += 1
         return is_news

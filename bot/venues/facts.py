@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bot.errors import InvariantError
+from bot.errors import OutcomeUnknown
 from bot.model.hedge import HedgeLeg
 from bot.model.intent import Receipt
 from bot.venues.steps import is_alone, token_delta
@@ -14,9 +14,15 @@ def mined(receipts: Mapping[str, Receipt], purpose: str) -> Receipt | None:
     return receipt if receipt is not None and receipt.succeeded else None
 
 
-def no_event(leg: HedgeLeg, receipt: Receipt, what: str) -> InvariantError:
-    """Return the error of a trade that succeeded, and whose receipt lacks what must be in it."""
-    return InvariantError(f"leg {leg.key}: transaction {receipt.tx_hash} succeeded without {what}")
+def no_event(leg: HedgeLeg, receipt: Receipt, what: str) -> OutcomeUnknown:
+    """Return the error of a trade that succeeded, and whose receipt lacks what must be in it.
+
+    A node may have given half a receipt: it is asked for again, and the order stays open until then (F15).
+    """
+    return OutcomeUnknown(
+        f"transaction {receipt.tx_hash}, which succeeded without {what} in the receipt that the node gave",
+        leg.key,
+    )
 
 
 def moved_raw(

@@ -23,7 +23,7 @@ def read_fact(
     """Return the leg's trade, None when it was not mined with success.
 
     Its money is what moved; of a batch, in which other steps move the same token, what the event says.
-    Raises InvariantError when the receipt has no event of this account.
+    Raises OutcomeUnknown when the receipt has no event of this account.
     """
     receipt = mined(receipts, TRADE_PURPOSE[leg.side])
     if receipt is None:

@@ -28,7 +28,7 @@ def read_fact(
 ) -> TradeFact | None:
     """Return the leg's trade, None when it was not mined with success.
 
-    ``fee_share`` is a pool's fee as a fraction. Raises InvariantError when the receipt lacks its event.
+    ``fee_share`` is a pool's fee as a fraction. Raises OutcomeUnknown when the receipt lacks its event.
     """
     receipt, otoken = mined(receipts, TRADE_PURPOSE[leg.side]), otoken_of(leg.instrument)
     if receipt is None or otoken is None:

@@ -35,7 +35,7 @@ class PanopticBooking:
     def fact(self, leg: HedgeLeg, receipts: Mapping[str, Receipt], prices: Prices) -> TradeFact | None:
         """Return the leg's trade; None until it succeeded, of a sale until its money was withdrawn too.
 
-        Raises InvariantError when the receipt has no event of this account.
+        Raises OutcomeUnknown when the receipt has no event of this account.
         """
         trade = mined(receipts, OPEN if leg.side is Side.BUY else CLOSE)
         if trade is None or not (leg.side is Side.BUY or _is_out(receipts)):

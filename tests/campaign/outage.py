@@ -87,10 +87,13 @@ async def recovered(rig: Rig) -> float:
     return math.inf
 
 
-async def bought(rig: Rig, *, blocks: int = 30, purchases: int = 1) -> tuple[str, ...]:
-    """Mine until the purchase that is wanted is booked and nothing is open; say what is wrong otherwise."""
+async def bought(rig: Rig, *, blocks: int = 30, may_refuse: bool = False) -> tuple[str, ...]:
+    """Mine until the purchase that is wanted is booked and nothing is open; say what is wrong otherwise.
+
+    ``may_refuse``: orders that ended with a reason before anything was spent will do as well.
+    """
     for _ in range(blocks):
-        if rig.filled() >= purchases and not rig.open_work():
+        if rig.outcomes() and (may_refuse or rig.filled()) and not rig.open_work():
             break
         if not rig.bot.is_alive:
             return (f"the bot ended: {rig.bot.err[-800:]}",)
@@ -98,8 +101,8 @@ async def bought(rig: Rig, *, blocks: int = 30, purchases: int = 1) -> tuple[str
     return (
         *unless(not rig.open_work(), f"orders are open still: {rig.open_work()}; {rig.bot.err[-500:]}"),
         *unless(
-            rig.filled() == purchases,
-            f"{purchases} purchase was wanted, booked are {rig.outcomes()}; {rig.bot.err[-500:]}",
+            rig.filled() == 1 or (may_refuse and not rig.filled()),
+            f"one purchase was wanted, booked are {rig.outcomes()}; {rig.bot.err[-500:]}",
         ),
     )
 
@@ -111,11 +114,10 @@ def outage(
     tells: Sequence[str] = TELLS,
     blind: bool = True,
     beside: Make | None = None,
-    all_beside: bool = False,
 ) -> Callable[[Rig], Awaitable[Outcome]]:
     """Return the act of a row. ``dark``: so many providers must fail before none may be believed.
 
-    ``beside`` (the same, without it) is how one provider fails while the purchase is made, or all.
+    ``beside``: how all fail while the purchase is made; without it one goes on failing as before.
     """
 
     async def act(rig: Rig) -> Outcome:
@@ -123,9 +125,13 @@ def outage(
         order = rig.random.sample(range(PROVIDERS), PROVIDERS)
         seen = await blackout(rig, make(rig), of=order[:dark], tells=tells, blind=blind)
         from_block = await rig.head()
+        rig.pause()
         rig.fail(None)
-        rig.fail((beside or make)(rig), of=order if all_beside else order[:1])
+        rig.fail(make(rig), of=order[:1])
         polls = await recovered(rig)
+        if beside:
+            rig.fail(beside(rig))
+        rig.resume()
         wrong = seen.wrong + await bought(rig)
         rig.fail(None)
         wrong += unless(await rig.step(2), "it did not go on when all was well again")
@@ -137,7 +143,7 @@ def outage(
 
 
 def spoiled(
-    make: Make, *, of: int = PROVIDERS, tells: Sequence[str] = (), blocks: int = 4
+    make: Make, *, of: int = PROVIDERS, tells: Sequence[str] = (), blocks: int = 4, may_refuse: bool = False
 ) -> Callable[[Rig], Awaitable[Outcome]]:
     """Return an act in which providers fail in what a purchase needs and a decision does not, then recover.
 
@@ -160,7 +166,7 @@ def spoiled(
         early = rig.filled()
         rig.fail(None)
         polls = await recovered(rig)
-        wrong += await bought(rig)
+        wrong += await bought(rig, may_refuse=may_refuse)
         return Outcome(
             wrong=wrong, to_alarm_s=to_alarm_s, to_recover_polls=polls,
             note=f"{fault}: {early} bought meanwhile; {dict(rig.proxies[0].asked)}",

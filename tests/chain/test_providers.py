@@ -365,6 +365,18 @@ def test_what_is_on_its_way_does_not_end_a_bench() -> None:
     assert health.is_usable(61.0)
 
 
+@pytest.mark.parametrize("why", [Bench.WRONG_CHAIN, Bench.REFUSES])
+def test_in_need_no_pause_outlasts_a_poll_by_much(why: Bench) -> None:
+    """REL-I13, F13: the fault may be over; a minute more of blindness would be of our own making."""
+    health = ProviderHealth()
+    for number in range(8):
+        health.put_out(why, "no", 100.0 * number)
+    assert health.paused_until_s == 760.0
+    assert not health.may_be_probed(704.9, in_need=True), "its quota is not burnt by asking at every poll"
+    assert health.may_be_probed(705.0, in_need=True)
+    assert not health.may_be_probed(705.0), "where others are left, it waits"
+
+
 def test_a_pause_that_was_asked_for_overrides_all() -> None:
     health = ProviderHealth()
     health.proved_chain(0.0, is_probe=True)

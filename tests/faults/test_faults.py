@@ -309,7 +309,12 @@ async def test_c1_a_reorg_is_observed_again(rig, depth):
     watch = await opened(1)
     await watch.mine(25)
     await watch.polls(3)
-    await watch.chain.request("anvil_reorg", [depth, []])
+    gone = watch.heads[-1]
+    sender, receiver = (await watch.chain.request("eth_accounts"))[:2]
+    stranger = {"from": sender, "to": receiver, "value": "0x1"}  # empty blocks would come out as they were
+    await watch.chain.request("anvil_reorg", [depth, [[stranger, 0]]])
+    there = await watch.chain.request("eth_getBlockByNumber", [hex(gone.number), False])
+    assert there["hash"] != gone.hash
     watch.heads = [b for b in watch.heads if b.number <= watch.heads[-1].number - depth]
     orphaned = {row.block_number for row in watch.rows}
     watch.rows.clear()

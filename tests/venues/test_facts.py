@@ -3,9 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from send_builders import leg
 
+from bot.errors import OutcomeUnknown
 from bot.model.intent import Log, Receipt
 from bot.venues.facts import mined, moved_raw
+from bot.venues.lyra_booking import read_fact
+from bot.venues.lyra_reads import LyraContracts
 from bot.venues.steps import ERC20
 
 TOKEN, ME, OTHER = (f"0x{digit * 40}" for digit in "123")
@@ -51,3 +55,19 @@ def test_only_what_succeeded_was_mined():
     assert mined({"open": trade}, "open") is trade
     assert mined({"open": replace(trade, succeeded=False)}, "open") is None
     assert mined({}, "open") is None
+
+
+def test_a_trade_without_its_event_is_not_known_and_no_bug():
+    """REL-F15: a node gave half a receipt; the order stays open and is looked at again."""
+    contracts = LyraContracts(
+        option_market=OTHER,
+        option_token=OTHER,
+        pricer=OTHER,
+        liquidity_pool=OTHER,
+        short_collateral=OTHER,
+        synthetix_adapter=OTHER,
+    )
+    with pytest.raises(OutcomeUnknown, match="succeeded without its trade event"):
+        read_fact(
+            leg(), {"open": paid(1_000)}, contracts=contracts, account=ME, token=TOKEN, settlement_usd=1.0
+        )

@@ -240,6 +240,10 @@ def _rubbish(rig: Rig) -> Fault:
     return f.Rubbish(kind=rig.random.choice(f.RUBBISH))
 
 
+def _absurd_fees(rig: Rig) -> Fault:
+    return f.Fees(kind=rig.random.choice(("low", "high", "zero", "tip", "empty")))
+
+
 CASES: Mapping[str, Case] = {
     "F1": rigged(f1),
     "F2": rigged(outage(lambda _: f.Refused())),
@@ -247,7 +251,6 @@ CASES: Mapping[str, Case] = {
         outage(
             lambda rig: f.Late(delay_s=rig.random.choice((2.0, 5.0, 30.0)), spread_s=1.0),
             beside=lambda _: f.Late(delay_s=0.05, spread_s=0.1),
-            all_beside=True,
         )
     ),
     "F4": rigged(outage(lambda rig: f.Drip(silent=rig.random.random() < 0.5))),
@@ -261,7 +264,7 @@ CASES: Mapping[str, Case] = {
     "F12": rigged(outage(lambda _: f.Forked(alike=False), dark=2, tells=("disagreement",))),
     "F13": rigged(f13),
     "F14": rigged(f14),
-    "F15": rigged(spoiled(lambda rig: f.Receipt(bare=rig.random.random() < 0.5))),
+    "F15": rigged(spoiled(lambda rig: f.Receipt(bare=rig.random.random() < 0.5), tells=("leg",))),
     "F16": both(
         rigged(spoiled(lambda rig: f.ShortLogs(too_wide=rig.random.random() < 0.5))),
         tested("chain/test_logs.py"),
@@ -269,7 +272,5 @@ CASES: Mapping[str, Case] = {
     "F17": rigged(f17),
     "F18": rigged(outage(lambda _: f.Unpinned(), blind=False)),
     "F19": rigged(f19),
-    "F20": rigged(
-        spoiled(lambda rig: f.Fees(kind=rig.random.choice(("low", "high", "zero", "tip", "empty"))))
-    ),
+    "F20": rigged(spoiled(_absurd_fees, may_refuse=True)),
 }
