@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from campaign.case import Case, Outcome, rigged, unless
-from campaign.pool import Mode, Pooled
-from campaign.rig import Rig
 from eth_abi.abi import decode
 from eth_account import Account
 from eth_utils.crypto import keccak
@@ -28,6 +25,9 @@ from bot.chain.signer_client import SignerClient
 from bot.chain.signer_wire import SOCKET_NAME
 from bot.devnet.deployment import MNEMONIC, USER
 from bot.errors import BotError
+from campaign.case import Case, Outcome, rigged, unless
+from campaign.pool import Mode, Pooled
+from campaign.rig import Rig
 
 _APPROVE = "0x" + keccak(text="approve(address,uint256)")[:4].hex()
 _TRADE = "(uint256,uint256,uint256,uint8,uint256,uint256,uint256,uint256)"
