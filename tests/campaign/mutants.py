@@ -285,9 +285,8 @@ def _name(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _return(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Return) and node.value is not None:
-        if not (isinstance(node.value, ast.Constant) and node.value.value is None):
-            yield "return None"
+    if isinstance(node, ast.Return) and node.value is not None and ast.unparse(node) != "return None":
+        yield "return None"
 
 
 def _lambda(node: ast.AST) -> Iterator[ast.AST]:

@@ -133,7 +133,7 @@ class Ledger:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Judge every mutant that is not yet judged; return the figures. ``options``: those of ``main``, or none."""
+    """Judge what is not yet judged; return the figures. ``options``: those of ``main``, or of a part."""
     only, trust_killed = getattr(options, "only", ""), getattr(options, "survivors", False)
     texts = {name: (ROOT / name).read_text() for name in MODULES}
     every = {mutant.id: mutant for name, text in texts.items() for mutant in mutants_of(name, text)}
@@ -217,7 +217,7 @@ def _warm(
     report: Callable[[Mutant, str, str], None],
 ) -> dict[str, list[str]]:
     """Judge mutants of functions in a fork; return the tests that run anything of a file, quickest first."""
-    told = KEPT.with_name("mutation_tests.json")
+    told = KEPT.with_name(f"mutation_tests.{os.getpid()}.json")
 
     def tell(seen: list[Seen]) -> None:
         found = {name: [one.item.nodeid for one in seen if name in one.lines] for name in texts}
@@ -241,6 +241,7 @@ def _warm(
     if status:
         raise SystemExit("the mutants could not be judged: see what pytest says above")
     found: dict[str, list[str]] = json.loads(told.read_text())
+    told.unlink()
     return found
 
 
