@@ -1,5 +1,6 @@
 """The signer's desk: what it signs, and everything else, which it refuses (REL-I10, I14, E16, Y1, Y2, Y6)."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -226,9 +227,17 @@ def test_a_cap_names_an_address(token):
         chain(caps={token: Cap(transaction_raw=1, day_raw=1)})
 
 
-def test_a_cancel_is_kept_as_one():
+def test_a_target_is_the_same_in_capitals():
     one = who()
+    one.sign(unsigned(to=MARKET.upper().replace("X", "x")), now_s=NOW_S)
+    assert one.sign(unsigned(gas=120_000), now_s=NOW_S)  # a replacement, no other payload
+
+
+def test_a_cancel_is_kept_as_one(tmp_path):
+    one = who(tmp_path / "memory")
     one.sign(cancel(), now_s=NOW_S)
+    kept = json.loads((tmp_path / "memory").read_text().partition(" ")[2])
+    assert (kept["kind"], kept["to"], kept["data"], kept["value"]) == ("cancel", "", "", 0)
     assert one._memory.payload(CHAIN_ID, ME, 3) is None
     assert one.has_signed(CHAIN_ID, 3)
 

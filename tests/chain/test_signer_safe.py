@@ -141,6 +141,14 @@ def test_what_was_proposed_is_remembered_as_it_would_act():
     assert memory.payload(CHAIN_ID, THE_SAFE, 7)[0] == ROUTER
 
 
+def test_the_coin_of_a_whole_batch_is_added_up():
+    two = [InnerCall(to=MARKET, data=buy(THE_SAFE), value_wei=1)] * 2
+    tx = batch_tx(two, multi_send=MULTI_SEND, nonce=5)
+    with pytest.raises(InvariantError, match="value of 2 wei"):
+        sign(who(max_value_wei=1), tx)
+    assert sign(who(max_value_wei=2), tx)
+
+
 def test_an_allowance_earlier_in_the_batch_is_one():
     assert sign(
         who(), batch((TOKEN, approve(STRATEGY, 50)), (STRATEGY, COVER), (TOKEN, approve(STRATEGY, 0)))
