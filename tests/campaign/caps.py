@@ -14,9 +14,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from campaign import runner
-from campaign.parts import Options
-from campaign.place import refuse_other_chains
 from caps_world import CAP_RAW, TEN_YEARS_S, TRANSACTION_RAW, CapsWorld
 
 from bot.chain.abi import Abi
@@ -33,6 +30,9 @@ from bot.devnet.deployment import CHAIN_ID, Deployment
 from bot.errors import VenueRejected
 from bot.model.signing import ApprovalRule
 from bot.model.units import DAY_S, HOUR_S
+from campaign import runner
+from campaign.parts import Options
+from campaign.place import refuse_other_chains
 
 SEQUENCES, ON_CHAIN, STEPS = 5_000, 50, 40
 _SPANS = (1.0, 60.0, HOUR_S, 6.0 * HOUR_S, DAY_S - 1.0, float(DAY_S), 3.0 * DAY_S)

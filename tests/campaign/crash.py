@@ -19,10 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from campaign import runner
-from campaign.case import Lab
-from campaign.parts import Options
-from campaign.rig import Rig
 from faults.faults import Frozen, Late, Liar, Limited, Refused
 
 from bot.app.live import open_bot
@@ -36,6 +32,10 @@ from bot.model.hedge import Side
 from bot.pipeline.history import History
 from bot.pipeline.journal import SqlJournal
 from bot.settings import load_settings
+from campaign import runner
+from campaign.case import Lab
+from campaign.parts import Options
+from campaign.rig import Rig
 
 RUNS = 100
 POLL_S = 30

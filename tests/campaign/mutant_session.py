@@ -7,6 +7,7 @@ the tests that run its line, quickest first, until one fails.
 
 import contextlib
 import functools
+import gc
 import inspect
 import os
 import resource
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -74,6 +76,7 @@ class MutantSession:
         self._mutants, self._texts, self._root = mutants, texts, root
         self._report, self._told = report, told
         self._paths = {str(root / name): name for name in texts}
+        self._kills: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by function, of each test
 
     def pytest_configure(self) -> None:
         quick_hypothesis()
@@ -87,6 +90,8 @@ class MutantSession:
         unchanged = in_child(lambda: _first_failure([one.item for one in seen], session), limit_s=600.0)
         if unchanged[0] != 0:
             raise session.Interrupted(f"a test fails in a fork without any change: {unchanged[1]}")
+        gc.collect()
+        gc.freeze()  # so that a fork shares its pages
         for mutant in self._mutants:
             self._judge(mutant, seen, session)
         return True
@@ -126,6 +131,9 @@ class MutantSession:
 
     def _judge(self, mutant: Mutant, seen: list[Seen], session: pytest.Session) -> None:
         chosen = [one for one in seen if not one.lines.get(mutant.file, set()).isdisjoint(mutant.lines)]
+        # What killed the neighbours of a mutant most likely kills it.
+        kills = self._kills[mutant.function]
+        chosen.sort(key=lambda one: (-kills[one.item.nodeid], one.seconds))
         if not chosen:
             self._report(mutant, SURVIVED, "no test runs it")
             return
@@ -139,6 +147,7 @@ class MutantSession:
         if status == _BROKEN:
             raise session.Interrupted(f"mutant {mutant.id} could not be put in place: {by}")
         verdict = SURVIVED if status == 0 else TIMEOUT if status == -signal.SIGALRM else KILLED
+        kills[by] += 1
         self._report(mutant, verdict, by or f"{len(chosen)} tests")
 
 

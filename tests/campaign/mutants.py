@@ -285,9 +285,7 @@ def _name(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _return(node: ast.AST) -> Iterator[str]:
-    if not isinstance(node, ast.Return) or node.value is None:
-        return
-    if not (isinstance(node.value, ast.Constant) and node.value.value is None):
+    if isinstance(node, ast.Return) and node.value is not None and ast.unparse(node) != "return None":
         yield "return None"
 
 

@@ -38,10 +38,8 @@ KEPT = ROOT / ".campaign" / "mutation.jsonl"
 EQUIVALENT = Path(__file__).with_name("mutation_equivalent.toml")
 LEAST_SCORE = 0.9
 
-_SIGNER = tuple(
-    f"tests/chain/test_{name}.py" for name in ("signer", "signer_safe", "signer_memory", "signer_rules")
-)
-_JOURNAL = tuple(f"tests/pipeline/test_{name}.py" for name in ("journal", "journal_store", "pruning"))
+_SIGNER = tuple(f"tests/chain/test_{name}.py" for name in ("signer", "signer_safe", "signer_memory"))
+_JOURNAL = tuple(f"tests/pipeline/test_{name}.py" for name in ("journal", "pruning"))
 TESTS = {  # of each module, those that are quick and say what it must do
     "bot/chain/send_state.py": ("tests/chain/test_send_state.py",),
     "bot/engine/limits.py": ("tests/engine/test_limits.py",),
@@ -106,8 +104,10 @@ class Verdict:
 class Ledger:
     """The verdicts so far, a line of JSON each; the newest of an id counts."""
 
-    def __init__(self, path: Path, *, modules: dict[str, str], tests: str) -> None:
-        self._path, self._modules, self._tests = path, modules, tests
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._modules = {name: _hash([ROOT / name]) for name in MODULES}
+        self._tests = {name: _hash(_judges(name)) for name in MODULES}
         self.found: dict[str, Verdict] = {}
         path.parent.mkdir(exist_ok=True)
         self.read()
@@ -122,18 +122,18 @@ class Ledger:
         kept = self.found.get(mutant.id)
         if kept is None or kept.module != self._modules[mutant.file]:
             return False
-        return kept.tests == self._tests or (trust_killed and kept.verdict != SURVIVED)
+        return kept.tests == self._tests[mutant.file] or (trust_killed and kept.verdict != SURVIVED)
 
     def add(self, mutant: Mutant, verdict: str, by: str) -> None:
-        module = self._modules[mutant.file]
-        found = Verdict(id=mutant.id, verdict=verdict, by=by, module=module, tests=self._tests)
+        module, tests = self._modules[mutant.file], self._tests[mutant.file]
+        found = Verdict(id=mutant.id, verdict=verdict, by=by, module=module, tests=tests)
         self.found[mutant.id] = found
         with self._path.open("a") as file:
             file.write(json.dumps(asdict(found)) + "\n")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Judge every mutant that is not judged yet; return the figures. ``options``: those of ``main``."""
+    """Judge what is not yet judged; return the figures. ``options``: those of ``main``, or of a part."""
     only, trust_killed = getattr(options, "only", ""), getattr(options, "survivors", False)
     texts = {name: (ROOT / name).read_text() for name in MODULES}
     every = {mutant.id: mutant for name, text in texts.items() for mutant in mutants_of(name, text)}
@@ -142,14 +142,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit(f"{EQUIVALENT.name} names mutants that are not there any more: {', '.join(unknown)}")
     counted = [mutant for mutant in every.values() if only or mutant.id not in reasons]
     counted = [mutant for mutant in counted if _is_wanted(mutant, options)]
-    modules = {name: _hash([ROOT / name]) for name in MODULES}
-    ledger = Ledger(KEPT, modules=modules, tests=_hash(_judges()))
-    due = [item for item in counted if only or not ledger.is_known(item, trust_killed=trust_killed)]
+    ledger, again = Ledger(KEPT), only or getattr(options, "fresh", False)
+    due = [item for item in counted if again or not ledger.is_known(item, trust_killed=trust_killed)]
     print(f"{len(every)} mutants, {len(reasons)} of them equivalent; {len(due)} to be judged now", flush=True)
     if only:
         print(*(item.diff(texts[item.file]) for item in due), sep="\n", flush=True)
-    if due:
-        _judge_all(due, texts, ledger)
+    for tests in dict.fromkeys(TESTS[item.file] for item in due):
+        _judge_all([item for item in due if TESTS[item.file] == tests], tests, texts, ledger)
     return _figures(counted, texts, ledger)
 
 
@@ -166,11 +165,16 @@ def equivalents() -> dict[str, str]:
     return found
 
 
-def _judges() -> list[Path]:
-    """Return the files on which a verdict depends beside the one that is changed."""
+def _judges(module: str) -> list[Path]:
+    """Return the files on which a verdict on a module depends beside the module."""
     here = Path(__file__).parent
     builders = sorted((ROOT / "tests").glob("*_builders.py"))
-    return [*(ROOT / name for name in TESTS), *builders, here / "mutants.py", here / "mutant_session.py"]
+    return [
+        *(ROOT / name for name in TESTS[module]),
+        *builders,
+        here / "mutants.py",
+        here / "mutant_session.py",
+    ]
 
 
 def _hash(paths: Iterable[Path]) -> str:
@@ -180,7 +184,7 @@ def _hash(paths: Iterable[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _judge_all(due: Sequence[Mutant], texts: dict[str, str], ledger: Ledger) -> None:
+def _judge_all(due: Sequence[Mutant], tests: Sequence[str], texts: dict[str, str], ledger: Ledger) -> None:
     """Fork the warm session, then one fork for each mutant that is not inside of a function.
 
     This process never imports the program, so that each fork may import it changed.
@@ -198,7 +202,7 @@ def _judge_all(due: Sequence[Mutant], texts: dict[str, str], ledger: Ledger) -> 
     for name in _HEAVY:
         importlib.import_module(name)
     inside = [mutant for mutant in due if mutant.is_inside]
-    touching = _warm(inside, texts, report)
+    touching = _warm(inside, tests, texts, report)
     ledger.read()
     left = len(due) - len(inside)
     for mutant in due:
@@ -207,10 +211,13 @@ def _judge_all(due: Sequence[Mutant], texts: dict[str, str], ledger: Ledger) -> 
 
 
 def _warm(
-    mutants: Sequence[Mutant], texts: dict[str, str], report: Callable[[Mutant, str, str], None]
+    mutants: Sequence[Mutant],
+    tests: Sequence[str],
+    texts: dict[str, str],
+    report: Callable[[Mutant, str, str], None],
 ) -> dict[str, list[str]]:
     """Judge mutants of functions in a fork; return the tests that run anything of a file, quickest first."""
-    told = KEPT.with_name("mutation_tests.json")
+    told = KEPT.with_name(f"mutation_tests.{os.getpid()}.json")
 
     def tell(seen: list[Seen]) -> None:
         found = {name: [one.item.nodeid for one in seen if name in one.lines] for name in texts}
@@ -223,7 +230,7 @@ def _warm(
         try:
             session = MutantSession(mutants, texts, ROOT, report, tell)
             status = int(
-                pytest.main([*_OPTIONS, "-s", *(str(ROOT / name) for name in TESTS)], plugins=[session])
+                pytest.main([*_OPTIONS, "-s", *(str(ROOT / name) for name in tests)], plugins=[session])
             )
         except BaseException:  # noqa: BLE001 - said, and not raised into what is the parent's
             traceback.print_exc()
@@ -234,6 +241,7 @@ def _warm(
     if status:
         raise SystemExit("the mutants could not be judged: see what pytest says above")
     found: dict[str, list[str]] = json.loads(told.read_text())
+    told.unlink()
     return found
 
 

@@ -1,5 +1,6 @@
 """The signer's desk: what it signs, and everything else, which it refuses (REL-I10, I14, E16, Y1, Y2, Y6)."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ from bot.chain.raw_transaction import decode_raw
 from bot.chain.signer import MAINNETS, Unsigned, real_money_sentence
 from bot.chain.signing.desk import SigningDesk
 from bot.chain.signing.keys import LocalKey
+from bot.chain.signing.memory import SignerMemory
 from bot.chain.signing.rules import COIN, Cap, ChainRules, SigningRules
 from bot.chain.transaction_bytes import assembled
 from bot.errors import ConfigError, InvariantError, VenueRejected
@@ -178,6 +180,8 @@ def test_the_edges_of_the_rules_are_allowed():
     edges: tuple[dict[str, Any], ...] = (
         {"gas": 1_000_000, "fees": Fees(max_fee_wei=2_000 * GWEI, tip_wei=0)},
         {"data": buy(most=2**127 - 1)},
+        {"gas": 1},
+        {"nonce": 2**64 - 1},
         {"data": buy(deadline=NOW_S + 1), "valid_until_s": NOW_S + 1},
         {"to": ROUTER, "data": sell(tail=b"")},
         {"data": settle()},
@@ -188,6 +192,54 @@ def test_the_edges_of_the_rules_are_allowed():
     )
     for edge in edges:
         assert decode_raw(made(unsigned(**edge)).raw).sender == ME, edge
+    assert made(unsigned(valid_until_s=NOW_S + DAY_S), most_ahead_s=DAY_S)
+    assert made(unsigned(), expires_s=NOW_S)  # the last second of a grant
+    assert decode_raw(made(cancel(gas=1_000_000)).raw).gas == 1_000_000
+    assert who().closing_only(NOW_S) == ""
+
+
+def test_a_desk_that_nobody_pauses_opens(tmp_path):
+    memory = SignerMemory(tmp_path / "memory")
+    plain = SigningDesk(LocalKey(KEY), SigningRules(chains=(chain(),)), memory)
+    assert plain.closing_only(NOW_S) == ""
+    assert plain.sign(unsigned(), now_s=NOW_S)
+    memory.close()
+
+
+def test_what_is_meant_where_the_rules_say_nothing():
+    plain = ChainRules(chain_id=CHAIN_ID, permissions=RULES)
+    assert (plain.gas_ceiling, plain.max_fee_wei, plain.max_value_wei) == (10_000_000, 600 * 10**9, 0)
+    assert (plain.most_skew_s, plain.most_ahead_s) == (math.inf, math.inf)
+    assert (plain.safe, plain.multi_send, plain.caps) == ("", "", {})
+    assert SigningRules(chains=(plain,)).policy_hash == ""
+
+
+def test_a_mainnet_is_looked_at_by_its_own_caps():
+    """REL-I14: the caps of another chain do not stand for it."""
+    words = real_money_sentence(10)
+    with pytest.raises(ConfigError, match="state caps"):
+        SigningRules(chains=(chain(caps=CAPS), chain(chain_id=10)), real_money=frozenset({words}))
+
+
+@pytest.mark.parametrize("token", ["0x12", "token"])
+def test_a_cap_names_an_address(token):
+    with pytest.raises(ConfigError, match="lower-case address"):
+        chain(caps={token: Cap(transaction_raw=1, day_raw=1)})
+
+
+def test_a_target_is_the_same_in_capitals():
+    one = who()
+    one.sign(unsigned(to=MARKET.upper().replace("X", "x")), now_s=NOW_S)
+    assert one.sign(unsigned(gas=120_000), now_s=NOW_S)  # a replacement, no other payload
+
+
+def test_a_cancel_is_kept_as_one(tmp_path):
+    one = who(tmp_path / "memory")
+    one.sign(cancel(), now_s=NOW_S)
+    kept = json.loads((tmp_path / "memory").read_text().partition(" ")[2])
+    assert (kept["kind"], kept["to"], kept["data"], kept["value"]) == ("cancel", "", "", 0)
+    assert one._memory.payload(CHAIN_ID, ME, 3) is None
+    assert one.has_signed(CHAIN_ID, 3)
 
 
 def test_a_clock_that_is_not_the_chains_is_refused():
@@ -355,6 +407,20 @@ def test_caps_hold_for_a_transaction_and_for_a_day(tmp_path):
     spend(again, 5, 100, now_s=NOW_S + DAY_S)
     with pytest.raises(VenueRejected, match="24 hours"):
         spend(again, 6, 51, now_s=NOW_S + DAY_S)
+
+
+def test_a_replacement_of_what_used_up_the_day_takes_no_more_of_it():
+    one = who(caps={TOKEN: Cap(transaction_raw=100, day_raw=100)})
+    for fee in (20, 30):
+        asked = unsigned(to=TOKEN, data=approve(amount=100), fees=Fees(max_fee_wei=fee * GWEI, tip_wei=0))
+        one.sign(asked, now_s=NOW_S)
+
+
+def test_a_cap_is_nothing_or_more_and_no_more_for_one_than_for_a_day():
+    assert Cap(transaction_raw=0, day_raw=0).day_raw == 0
+    for bad in ((-1, 5), (6, 5)):
+        with pytest.raises(ConfigError, match="0 <= per transaction <= per day"):
+            Cap(transaction_raw=bad[0], day_raw=bad[1])
 
 
 def test_a_fee_replacement_is_not_spent_twice():

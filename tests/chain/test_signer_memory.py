@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.chain.signing.calls import Approval
-from bot.chain.signing.memory import Entry, SignerMemory
+from bot.chain.signing.memory import Entry, SignerMemory, lock_file
 from bot.errors import ConfigError, InvariantError
 
 ME, SAFE, TOKEN, SPENDER = ("0x" + pair * 20 for pair in ("11", "22", "70", "33"))
@@ -91,6 +91,142 @@ def test_of_one_safe_nonce_only_the_most_is_counted(path):
         memory.append(entry(3, space=SAFE, spends=((TOKEN, raw),)))
     assert memory.spent(5, TOKEN, now_s=100.0) == 100
     memory.close()
+
+
+def test_what_one_nonce_may_spend_is_counted_by_token(path):
+    memory = SignerMemory(path)
+    assert memory.spent_at(5, ME, 0, TOKEN) == 0
+    memory.append(entry(0, spends=((TOKEN, 1),)))
+    found = [memory.spent_at(5, ME, *place) for place in ((0, TOKEN), (0, SPENDER), (1, TOKEN))]
+    assert found == [1, 0, 0]
+    assert (memory.spent_at(5, SAFE, 0, TOKEN), memory.spent_at(6, ME, 0, TOKEN)) == (0, 0)
+    assert memory.spent(5, TOKEN, now_s=100.0) == 1
+    memory.close()
+
+
+def test_a_nonce_below_the_highest_lowers_nothing(path):
+    memory = SignerMemory(path)
+    memory.append(entry(7))
+    memory.append(entry(3, is_cancel=True))
+    assert memory.highest(5, ME) == 7
+    memory.close()
+
+
+def test_what_no_question_can_ask_for_any_more_is_not_held(path):
+    memory = SignerMemory(path)
+    memory.append(entry(0, at_s=1_000.0))
+    memory.append(entry(0, at_s=1_500.0))  # the same amount again: nothing more is spent
+    assert len(memory._spends) == 1
+    memory.append(entry(1, at_s=1_000.0 + DAY_S))
+    assert len(memory._spends) == 1
+    memory.append(entry(2, at_s=500.0))  # a clock that goes back
+    assert (memory.latest_s, len(memory._spends)) == (1_000.0 + DAY_S, 2)
+    assert memory.spent(5, TOKEN, now_s=0.0) == 2 * 10**30
+    memory.close()
+
+
+def test_every_field_of_an_entry_is_read_back(path):
+    whole = entry(
+        6, payload=(SPENDER, "cd" * 32, 17), at_s=42.5, spends=((TOKEN, 3), (SPENDER, 4)),
+        approvals=(Approval(token=TOKEN, spender=SPENDER, amount_raw=8),), bought=(SPENDER,),
+    )  # fmt: skip
+    written(path, whole, entry(8, is_cancel=True, approvals=(), spends=()))
+    memory = SignerMemory(path)
+    assert memory.payload(5, ME, 6) == (SPENDER, "cd" * 32, 17)
+    assert memory.approvals(5, ME, 6) == whole.approvals
+    assert (memory.approvals(5, ME, 8), memory.approvals(5, ME, 9)) == ((), ())
+    assert (memory.payload(5, ME, 8), memory.payload(5, ME, 9)) == (None, None)
+    assert [memory.spent_at(5, ME, 6, token) for token in (TOKEN, SPENDER)] == [3, 4]
+    assert memory.has_bought(5, ME, SPENDER)
+    assert memory.allowance(5, ME, TOKEN) == 0
+    memory.close()
+
+
+def test_the_lines_are_those_that_the_manual_names(path):
+    memory = SignerMemory(path)
+    assert (memory.epoch, memory.next_epoch("the bot"), memory.next_epoch("another")) == (0, 1, 2)
+    memory.append(entry(4))
+    memory.close()
+    lines = path.read_bytes().splitlines()
+    found = [json.loads(line[9:]) for line in lines]
+    assert found[:2] == [
+        {"kind": "epoch", "epoch": 1, "who": "the bot"}, {"kind": "epoch", "epoch": 2, "who": "another"},
+    ]  # fmt: skip
+    assert found[2] == {
+        "kind": "sign", "chain": 5, "space": ME, "nonce": 4, "to": TOKEN, "data": "ab" * 32, "value": 0,
+        "at": 100.0, "approvals": [[TOKEN, SPENDER, 10**30]], "spends": [[TOKEN, 10**30]], "bought": [],
+    }  # fmt: skip
+    assert all(line[:9] == b"%08x " % zlib.crc32(line[9:]) for line in lines)
+    again = SignerMemory(path)
+    assert (again.epoch, again.next_epoch("it")) == (2, 3)
+    again.close()
+
+
+def test_files_are_its_users_alone_and_let_go_at_the_end(path):
+    before = len(os.listdir("/proc/self/fd"))
+    memory = SignerMemory(path)
+    lock = path.with_name("signer.log.lock")
+    assert [file.stat().st_mode & 0o777 for file in (path, lock)] == [0o600, 0o600]
+    assert lock.read_text() == f"{os.getpid()}\n"
+    memory.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_a_refusal_lets_go_of_the_lock(path, mode):
+    written(path, entry())
+    before = len(os.listdir("/proc/self/fd"))
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match="written by others"):
+        SignerMemory(path)
+    assert len(os.listdir("/proc/self/fd")) == before
+    path.chmod(0o644)  # to be read is no harm
+    memory = SignerMemory(path)
+    assert memory.highest(5, ME) == 0
+    memory.close()
+
+
+def test_every_line_is_synced_before_it_counts(path, monkeypatch):
+    """REL-P2, P3."""
+    memory, synced = SignerMemory(path), []
+    sync = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda file: (synced.append(path.stat().st_size), sync(file)))
+    memory.append(entry(0))
+    assert synced == [path.stat().st_size]
+
+    def fails(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fails)
+    with pytest.raises(InvariantError, match="Input/output error"):
+        memory.append(entry(1))
+    assert not memory.has_signed(5, ME, 1)
+    monkeypatch.setattr(os, "fdatasync", sync)
+    with pytest.raises(InvariantError, match="Input/output error"):  # for ever
+        memory.next_epoch("it")
+    memory.close()
+
+
+def test_a_last_line_that_was_cut_off_is_gone_from_the_file_too(path):
+    written(path, entry(0), entry(1))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-3])
+    memory = SignerMemory(path)
+    assert path.read_bytes() == whole[: whole.index(b"\n") + 1]
+    memory.close()
+
+
+def test_a_file_that_has_to_be_there_is_locked_and_let_go(tmp_path):
+    place = tmp_path / "keystore"
+    with pytest.raises(ConfigError, match="keystore of ours cannot be opened: No such file"):
+        lock_file(place, "keystore of ours")
+    place.write_text("8 words\n")
+    held = lock_file(place, "keystore of ours")
+    with pytest.raises(ConfigError, match="keystore of ours is in use: another signer runs"):
+        lock_file(place, "keystore of ours")
+    assert place.read_text() == "8 words\n"
+    os.close(held)
+    os.close(lock_file(place, "keystore of ours"))
 
 
 @settings(max_examples=40, deadline=None)

@@ -156,7 +156,7 @@ class SignerMemory:
         while self._spends and self._spends[0][0] <= at_s - WINDOW_S - HOUR_S:
             self._spends.popleft()
         slot = self._slots.setdefault((*place, entry.nonce), _Slot())
-        self._highest[place] = max(self._highest.get(place, -1), entry.nonce)
+        self._highest[place] = max(self.highest(*place), entry.nonce)
         for item in entry.approvals:
             self._allowances[(*place, item.spender)] = item.amount_raw
         self._bought.update((*place, token) for token in entry.bought)

@@ -1,7 +1,7 @@
 """The part of the planted bugs: each alone in a copy of the tree, where the campaign's cases must see it.
 
-First the cases run over the tree as it is: a case that reports a problem then proves nothing. Then for each
-bug its cases run, in their order, until one reports a problem.
+For each bug its cases run, in their order, until one reports a problem. A case counts only where it reports
+none over the tree as it is.
 
     python -m campaign.planted.run [--only BUG]      in tests/
 """
@@ -13,8 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from campaign.planted.witnesses import WITNESSES
 
 _COPIED = ("bot", "contracts_abi", "tests", "pyproject.toml")
 _CASE_WITHIN_S = 300.0
-_PROGRAM = "import sys; from campaign.planted.run import tell; tell(sys.argv[1:])"
+_PROGRAM = "import sys; from campaign.planted.run import tell; tell(sys.argv[1])"
 
 
 def run(options: Any) -> dict[str, Any]:
@@ -32,12 +32,10 @@ def run(options: Any) -> dict[str, Any]:
     from campaign.catalogue import CASES
 
     only = getattr(options, "only", "")
-    chosen = [bug for bug in bugs() if not only or bug.id == only]
-    known = {**CASES, **WITNESSES}
-    wanted = list(dict.fromkeys(case for bug in chosen for case in bug.caught_by if case in known))
+    chosen = [bug for bug in bugs() if fnmatchcase(bug.id, only or "*")]
     with tempfile.TemporaryDirectory(prefix="alvh-planted-") as folder:
-        sound = _sound(wanted, _copy(Path(folder) / "clean"))
-        caught = {bug.id: _caught(bug, sound, Path(folder)) for bug in chosen}
+        site = _Site(Path(folder), frozenset({**CASES, **WITNESSES}))
+        caught = {bug.id: site.caught(bug) for bug in chosen}
     missed = [name for name, case in caught.items() if not case]
     print(f"{len(caught) - len(missed)} of {len(caught)} planted bugs caught", flush=True)
     return {
@@ -48,12 +46,11 @@ def run(options: Any) -> dict[str, Any]:
     }
 
 
-def tell(cases: Sequence[str]) -> None:
-    """Run cases in this process and print a line of JSON for each; for the copy of the tree."""
+def tell(case: str) -> None:
+    """Run a case in this process and print a line of JSON; in the copy of the tree."""
     from campaign.runner import run_case
 
-    for case in cases:
-        print(json.dumps({"case": case, "problems": run_case(case, 1).problems}), flush=True)
+    print(json.dumps({"case": case, "problems": run_case(case, 1).problems}), flush=True)
 
 
 def _copy(place: Path) -> Path:
@@ -68,61 +65,66 @@ def _copy(place: Path) -> Path:
     return place
 
 
-def _sound(cases: Sequence[str], root: Path) -> set[str]:
-    """Return the cases that find nothing wrong with the tree as it is."""
-    found = set()
-    for case, problems in _told(cases, root):
-        print(f"  as it is: {case} {'ok' if not problems else f'NOT SOUND: {problems}'}", flush=True)
-        if not problems:
-            found.add(case)
-    return found
+class _Site:
+    """A folder with a clean copy of the tree, and one with a bug at a time."""
 
+    def __init__(self, folder: Path, known: frozenset[str]) -> None:
+        self._folder, self._known = folder, known
+        self._clean = _copy(folder / "clean")
+        self._sound: dict[str, bool] = {}
 
-def _caught(bug: Bug, sound: set[str], folder: Path) -> str:
-    """Return the first case that notices a bug, "" when none does."""
-    root = _copy(folder / bug.id)
-    bug.plant(root)
-    started_s = time.monotonic()
-    cases = [case for case in bug.caught_by if case in sound]
-    try:
-        for case in cases:
-            for _, problems in _told([case], root):
-                if problems:
-                    said = problems[0].strip().splitlines()[-1][:160]
-                    print(f"  {bug.id}: caught by {case}: {said}", flush=True)
+    def caught(self, bug: Bug) -> str:
+        """Return the first case that notices a bug, "" when none does."""
+        root = _copy(self._folder / bug.id)
+        bug.plant(root)
+        try:
+            for case in bug.caught_by:
+                if case not in self._known:
+                    print(f"  {bug.id}: there is no case {case} yet", flush=True)
+                elif (problems := _problems(case, root)) and self._is_sound(case):
+                    print(f"  {bug.id}: caught by {case}: {_last_line(problems)}", flush=True)
                     return case
-    finally:
-        shutil.rmtree(root)
-    waits = "" if cases else f" (none of {', '.join(bug.caught_by)} is there and sound)"
-    print(f"  {bug.id}: MISSED after {time.monotonic() - started_s:.0f} s{waits}", flush=True)
-    return ""
+        finally:
+            shutil.rmtree(root)
+        print(f"  {bug.id}: MISSED by {', '.join(bug.caught_by)}", flush=True)
+        return ""
+
+    def _is_sound(self, case: str) -> bool:
+        """Say whether a case finds nothing wrong with the tree as it is; if not, it proves nothing."""
+        if case not in self._sound:
+            problems = _problems(case, self._clean)
+            self._sound[case] = not problems
+            print(f"  as it is, {case}: {_last_line(problems) if problems else 'ok'}", flush=True)
+        return self._sound[case]
 
 
-def _told(cases: Sequence[str], root: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield each case and its problems, of a process over a tree. One that ends early is no verdict."""
-    if not cases:
-        return
+def _last_line(problems: Sequence[str]) -> str:
+    return problems[0].strip().splitlines()[-1][:160]
+
+
+def _problems(case: str, root: Path) -> list[str]:
+    """Run one case in a process over a tree and return what it finds. A process that fails is no verdict."""
     done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, *cases],
+        [sys.executable, "-c", _PROGRAM, case],
         cwd=root,
         env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}", "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=_CASE_WITHIN_S * len(cases),
+        timeout=_CASE_WITHIN_S,
         check=False,
     )
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"case"')]
-    if len(lines) != len(cases):
-        raise SystemExit(f"the cases {', '.join(cases)} did not end in {root}: {done.stderr[-2_000:]}")
-    for line in lines:
-        yield line["case"], line["problems"]
+    found = [line for line in done.stdout.splitlines() if line.startswith('{"case"')]
+    if not found:
+        raise RuntimeError(f"case {case} did not end in {root}: {done.stderr[-2_000:]}")
+    problems: list[str] = json.loads(found[-1])["problems"]
+    return problems
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description="Plant bugs in a copy of the tree; the campaign must notice."
     )
-    parser.add_argument("--only", default="", metavar="BUG", help="one bug of bugs.toml")
+    parser.add_argument("--only", default="", metavar="BUG", help="one bug of bugs.toml; * and ? match")
     figures = run(parser.parse_args())
     return 0 if not figures["planted_missed"] else 1
 
