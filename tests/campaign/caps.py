@@ -238,10 +238,9 @@ async def _chained(folder: Path, count: int) -> list[str]:
     await refuse_other_chains(url)
     home, state = folder / "home", folder / "state"
     write_config(at, rpc_url=url, directory=home)
-    over = []
     async with Rpc(url, timeout_s=30.0) as rpc:
         chain = Chain(rpc=rpc, at=at, home=home, state=state)
-        for seed in range(1, count + 1):
-            if (beyond := await on_chain(chain, Random(f"caps on a chain/{seed}"))) > 0:
-                over.append(f"on chain, seed {seed} by {beyond}")
-    return over
+        beyond = {
+            seed: await on_chain(chain, Random(f"caps on a chain/{seed}")) for seed in range(1, count + 1)
+        }
+    return [f"on chain, seed {seed} by {raw}" for seed, raw in beyond.items() if raw > 0]
