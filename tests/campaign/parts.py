@@ -45,6 +45,7 @@ PARTS: Mapping[str, Part] = {
     "signer": Part(module="campaign.signer_fuzz", what="10,000 requests to the signer"),
     "fuzz": Part(module="campaign.fuzz", what="every decoder of bytes from outside"),
     "nonces": Part(module="campaign.nonce_drift", what="nonces that drifted, and how fast they heal"),
+    "egress": Part(module="campaign.egress", what="who is contacted, and a package that phones home"),
     "planted": Part(module="campaign.planted.run", what="20 planted bugs that the campaign must catch"),
     "mutation": Part(module="campaign.mutation", what="mutants of the money modules against the tests"),
     "soak": Part(module="campaign.soak", what="a long run with random faults: memory, files, logs"),
