@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHELL_SCRIPTS = [ROOT / "scripts" / name for name in ("demo", "test", "bench", "lock", "audit")] + [
+SHELL_SCRIPTS = [ROOT / "scripts" / name for name in ("demo", "test", "bench", "lock", "audit", "build")] + [
     ROOT / ".ci" / "run"
 ]
 TOOLS = ("bash", "cat", "cksum", "cut", "dirname", "basename", "grep", "mkdir", "mktemp", "rm", "sed", "tail")
