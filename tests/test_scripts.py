@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHELL_SCRIPTS = [ROOT / "scripts" / name for name in ("demo", "test", "bench", "lock", "audit")] + [
+SHELL_SCRIPTS = [ROOT / "scripts" / name for name in ("demo", "test", "bench", "lock", "audit", "build")] + [
     ROOT / ".ci" / "run"
 ]
 TOOLS = ("bash", "cat", "cksum", "cut", "dirname", "basename", "grep", "mkdir", "mktemp", "rm", "sed", "tail")
@@ -24,8 +24,9 @@ FAKE_PYTHON = """\
 #!/usr/bin/env bash
 case "$*" in
   *"-m venv"*) [ -z "$NO_VENV" ] || exit 1
-      mkdir -p .venv/bin; cp "$0" .venv/bin/python; echo "command = $PWD/.venv" >.venv/pyvenv.cfg
-      printf '#!/usr/bin/env bash\\necho "alvh $*"\\n' >.venv/bin/alvh; chmod +x .venv/bin/alvh ;;
+      venv="${!#}"
+      mkdir -p "$venv/bin"; cp "$0" "$venv/bin/python"; echo "command = $PWD/$venv" >"$venv/pyvenv.cfg"
+      printf '#!/usr/bin/env bash\\necho "alvh $*"\\n' >"$venv/bin/alvh"; chmod +x "$venv/bin/alvh" ;;
   *"pip install"*) echo "$*" >>pip.calls
       if [ -n "$PIP_SAYS" ]; then echo "$PIP_SAYS" >&2; exit 1; fi ;;
 esac
@@ -46,6 +47,7 @@ class Clone:
             "requirements.lock",
             "requirements-dev.lock",
             "requirements-node.lock",
+            "requirements-audit.lock",
         ):
             shutil.copy(ROOT / name, self.folder)
         for tool in TOOLS:
@@ -125,6 +127,25 @@ def test_a_clone_that_was_moved_gets_an_environment_of_its_own(clone: Clone):
     clone.folder = clone.folder.rename(clone.folder.parent / "moved")
     assert clone.demo().returncode == 0
     assert str(clone.folder) in (clone.folder / ".venv" / "pyvenv.cfg").read_text()
+
+
+def test_scanners_get_an_environment_of_their_own_once(clone: Clone):
+    clone.with_python()
+    for _ in range(2):
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", "source scripts/_environment.sh; ensure_audit_tools"],
+            cwd=clone.folder,
+            env={"PATH": str(clone.bin), "HOME": str(clone.folder)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done
+    (locked,) = clone.pip_calls
+    assert "--require-hashes --only-binary :all: --requirement requirements-audit.lock" in locked
+    assert (clone.folder / ".venv-audit" / "bin" / "python").exists()
+    assert not (clone.folder / ".venv").exists()
 
 
 def test_npm_comes_from_the_package_index_where_it_is_missing(clone: Clone):
