@@ -125,7 +125,7 @@ async def test_a_primary_price_that_is_not_to_be_had_now_is_a_hold_though_an_old
     assert moment.holds == ()
     watch.fail = TransientError("feed ETH/USD answers 0, which is no price")
     (moment,) = await moments(live, block(2, START_S + 12))
-    said = "chainlink:ETH/USD gives no price of ETH: feed ETH/USD answers 0, which is no price"
+    said = "chainlink:ETH/USD gives no price of ETH: watch: feed ETH/USD answers 0, which is no price"
     assert moment.holds == (said,)
     watch.fail = None
     (moment,) = await moments(live, block(3, START_S + 24))
