@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +11,8 @@ from bot.chain.heads import NewHead
 from bot.chain.policy_registry import Mandate, RegistryWatch
 from bot.errors import BotError, ConfigError, InvariantError, StaleDataError, TransientError
 from bot.model.base_layers import NOTHING_STATED, BaseHoldings
-from bot.model.market import Block
+from bot.model.exposure import Exposure
+from bot.model.market import Block, Columns, Metric, Observation
 from bot.model.units import DAY_S, MINUTE_S, iso_utc
 from bot.pipeline.cadence import ChainObserver, Scheduled, check_series
 from bot.pipeline.gaps import CanonicalChain, Gap, HeadLog
@@ -179,10 +180,12 @@ class LiveSource:
                 exposures.extend(joined.exposures)
         for chain_id, joined_at in fed.blocks.items():
             blocks.setdefault(chain_id, joined_at)
+        columns = self.history.cut(until_s=now_s)
+        holds.extend(_unpriced(found.rows, columns, exposures))
         return Moment(
             now_s=now_s,
             blocks=blocks,
-            columns=self.history.cut(until_s=now_s),
+            columns=columns,
             exposures=tuple(exposures),
             holds=tuple(holds),
             unseen=tuple(unseen),
@@ -230,6 +233,15 @@ class LiveSource:
             )
         why = f"chain {block.chain_id} is {skew_s:.0f} s behind our clock, allowed {MAX_CLOCK_SKEW_S} s"
         return float(block.timestamp_s), (why,)
+
+
+def _unpriced(rows: Iterable[Observation], columns: Columns, exposures: Iterable[Exposure]) -> Iterator[str]:
+    """Yield why a primary price is not to be had now: an older one must not stand in for nonsense (R2)."""
+    unknown = {row.key: row.why_unknown for row in rows if math.isnan(row.value)}
+    for underlying in sorted({item.underlying for item in exposures}):
+        for key in columns.find(Metric.PRICE_USD, underlying)[:1]:
+            if key in unknown:
+                yield f"{key.source} gives no price of {underlying}: {unknown[key] or 'it cannot be read'}"
 
 
 async def with_stalls(

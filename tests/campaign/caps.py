@@ -9,7 +9,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -129,7 +129,7 @@ class Chain:
     home: Path
     state: Path
     nonce: int = 0
-    pulled: list[tuple[float, int]] = None  # type: ignore[assignment]  # chain time, what left the account
+    pulled: list[tuple[float, int]] = field(default_factory=list)  # chain time, what left the account
 
     def open(self) -> None:
         """Open desk and memory anew, as a restart does."""
@@ -240,7 +240,5 @@ async def _chained(folder: Path, count: int) -> list[str]:
     write_config(at, rpc_url=url, directory=home)
     async with Rpc(url, timeout_s=30.0) as rpc:
         chain = Chain(rpc=rpc, at=at, home=home, state=state)
-        beyond = {
-            seed: await on_chain(chain, Random(f"caps on a chain/{seed}")) for seed in range(1, count + 1)
-        }
-    return [f"on chain, seed {seed} by {raw}" for seed, raw in beyond.items() if raw > 0]
+        found = [await on_chain(chain, Random(f"caps on a chain/{seed}")) for seed in range(1, count + 1)]
+    return [f"on chain, seed {seed} by {beyond}" for seed, beyond in enumerate(found, start=1) if beyond]

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from commands import Home
 from faults.faults import Frozen, Late, Liar, Limited, Refused
 
 from bot.app.live import open_bot
@@ -26,13 +27,12 @@ from bot.devnet.deployment import CHAIN_ID
 from bot.devnet.history import history
 from bot.devnet.market import MarketMover, _split_by_gas
 from bot.devnet.moves import lyra, pools
-from bot.devnet.moves.wire import Ledger, View, read_all
+from bot.devnet.moves.wire import Ledger, Tx, View, read_all
 from bot.devnet.scenarios import START_USD, MarketPoint, playable
 from bot.model.hedge import Side
 from bot.pipeline.history import History
 from bot.pipeline.journal import SqlJournal
 from bot.settings import load_settings
-from campaign import runner
 from campaign.case import Lab
 from campaign.parts import Options
 from campaign.rig import Rig
@@ -46,10 +46,6 @@ _TWAP_S = 1_800
 _LONGEST_POLLS = 16
 _STEP_WITHIN_S = 25.0  # of our clock: less than the poll that it stands for
 _BASE_FEE_WEI = 10**8
-_PATIENCE = (
-    r"timeout_s = 1\.0",
-    "timeout_s = 5.0",
-)  # three providers in this very process, on a busy machine
 
 
 class Market(MarketMover):
@@ -57,7 +53,7 @@ class Market(MarketMover):
 
     _traded_usd = START_USD  # what the pools stand at
 
-    async def poll(self, usd: float, *, iv: float, base_fee_wei: int) -> None:
+    async def poll(self, usd: float, *, iv: float = 0.8, base_fee_wei: int = _BASE_FEE_WEI) -> None:
         """Bring every price to ``usd`` in the blocks of one poll, the feed with the last of them."""
         async with Ledger(self._rpc) as ledger:
             if self._start is None:
@@ -73,7 +69,34 @@ class Market(MarketMover):
                 await ledger.mine(block, at_s=when_s, base_fee_wei=base_fee_wei)
             await ledger.check()
 
-    async def _transactions(self, point: MarketPoint) -> list[list[Any]]:
+    async def spot(self, usd: float) -> None:
+        """Move both pools of ETH alone, in one block."""
+        state = await self._read(0)
+        place = self._deployment
+        await self._mine(
+            [
+                *pools.v2_swap(place, state.v2, price=usd),
+                *self._eth.swap(place, sqrt_now=state.v3_sqrt, price=usd),
+            ]
+        )
+
+    async def flash(self, usd: float) -> None:
+        """Move the v3 pool there and back within one block."""
+        state, place, there = await self._read(0), self._deployment, self._eth.sqrt_price_x96(usd)
+        out = self._eth.swap(place, sqrt_now=state.v3_sqrt, price=usd)
+        await self._mine([*out, *self._eth.swap(place, sqrt_now=there, price=START_USD)])
+
+    async def stable(self, usd: float) -> None:
+        """Move the pool in which the settlement token is bought."""
+        state = await self._read(0)
+        await self._mine(self._stable.swap(self._deployment, sqrt_now=state.stable_sqrt, price=usd))
+
+    async def _mine(self, transactions: list[Tx]) -> None:
+        async with Ledger(self._rpc) as ledger:
+            await ledger.mine(transactions, at_s=ledger.head_s + 12, base_fee_wei=_BASE_FEE_WEI)
+            await ledger.check()
+
+    async def _transactions(self, point: MarketPoint) -> list[list[Tx]]:
         state, place = await self._read(point.at_s), self._deployment
         vols, greeks = self._options(state, point)
         trades = (
@@ -155,7 +178,7 @@ class Run:
 
 async def crash(rig: Rig, warm: Path, fault: str) -> Run:
     """Let one crash happen."""
-    rig.home.change(*_PATIENCE)
+    patient(rig.home)
     shutil.copy(warm, rig.home.folder / f"history-{CHAIN_ID}.sqlite")
     market = Market(rig.chain, rig.at)
     await rig.start_signer()
@@ -229,6 +252,8 @@ async def _mean_tick(rig: Rig) -> float:
 
 def run(options: Options) -> dict[str, Any]:
     """Crash under each seed; return the figures."""
+    from campaign import runner  # it imports the cases, and one of them is this
+
     runner._begin()
     return asyncio.run(_run(options.repeats or RUNS))
 
@@ -237,7 +262,7 @@ async def _run(count: int) -> dict[str, Any]:
     runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="alvh-crash-") as folder:
         warm = Path(folder) / "warm.sqlite"
-        await _warm(_lab(Path(folder), 0), warm)
+        await warm_history(_lab(Path(folder), 0), warm)
         for seed in range(1, count + 1):
             fault = tuple(FAULTS)[(seed - 1) % len(FAULTS)]
             started_s = time.monotonic()
@@ -263,15 +288,22 @@ def figures(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _lab(folder: Path, seed: int) -> Lab:
+    from campaign import runner
+
     world = runner._world
     place = Path(tempfile.mkdtemp(dir=folder, prefix=f"run-{seed}-"))
     return Lab(id="D6", seed=seed, rpc_url=world["url"], at=world["at"], server=world["server"], folder=place)
 
 
-async def _warm(lab: Lab, to: Path) -> None:
+def patient(home: Home) -> None:
+    """Give providers time: three of them are in this very process, on a machine that does other things."""
+    home.change(r"timeout_s = 1\.0", "timeout_s = 5.0")
+
+
+async def warm_history(lab: Lab, to: Path) -> None:
     """Write 35 days of calm that end at what the watchers read now: every run begins with a copy."""
     async with lab.rig() as rig:
-        rig.home.change(*_PATIENCE)
+        patient(rig.home)
         settings = load_settings(rig.home.config)
         async with open_bot(settings, mode="monitor") as bot:
             head = await bot.reader.head()

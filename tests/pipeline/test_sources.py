@@ -117,6 +117,29 @@ async def test_a_failing_watcher_is_unknown_with_its_reason_and_stops_nobody():
     assert moment.exposures == (EXPOSURE,)
 
 
+async def test_a_primary_price_that_is_not_to_be_had_now_is_a_hold_though_an_older_one_is_known():
+    """D2: while a feed answers nonsense nothing is traded on its last good price."""
+    watch = Watch()
+    live = source(watch=watch)
+    (moment,) = await moments(live, block(1, START_S))
+    assert moment.holds == ()
+    watch.fail = TransientError("feed ETH/USD answers 0, which is no price")
+    (moment,) = await moments(live, block(2, START_S + 12))
+    said = "chainlink:ETH/USD gives no price of ETH: watch: feed ETH/USD answers 0, which is no price"
+    assert moment.holds == (said,)
+    watch.fail = None
+    (moment,) = await moments(live, block(3, START_S + 24))
+    assert moment.holds == ()
+
+
+async def test_a_second_source_without_a_price_holds_nothing():
+    other = SeriesKey(Metric.PRICE_USD, "ETH", "twap:v3:ETH/USDC")
+    young = Watch(TransientError("it does not remember 1800 s yet"), key=other, name="pool")
+    live = source(watchers=[Watch(), young], history=History([KEY, other]))
+    (moment,) = await moments(live, block(1, START_S))
+    assert moment.holds == ()
+
+
 @pytest.mark.parametrize("kind", [TransientError, NotFoundError])
 async def test_a_position_that_cannot_be_read_stands_as_it_was_last_seen_and_holds(kind):
     position = Position()
