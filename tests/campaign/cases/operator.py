@@ -14,6 +14,7 @@ async def o4(lab: Lab) -> Outcome:
 
 CASES: Mapping[str, Case] = {
     "O1": both(
+        rigged(leaders.copies),
         rigged(leaders.overtaken, at_rest=False),
         tested(
             "app/test_signer.py::test_two_bots_with_one_key_are_refused_by_name",
