@@ -75,6 +75,8 @@ def _become(wanted: dict[str, Any]) -> NoReturn:
             os.close(handle)
         os.chdir(wanted["cwd"])
         os.environ.update(wanted["env"])
+        if (umask := wanted.get("umask")) is not None:
+            os.umask(umask)
         if (limit := wanted["file_limit_bytes"]) is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write fails with EFBIG, as one with ENOSPC
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

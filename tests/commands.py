@@ -116,6 +116,7 @@ class CommandServer:
         die: str = "",
         arm: Sequence[Sequence[str]] = (),
         main: str = "",
+        umask: int | None = None,
     ) -> Running:
         self._number += 1
         folder = self._folder / str(self._number)
@@ -132,6 +133,7 @@ class CommandServer:
             "die": die,
             "arm": [list(item) for item in arm],
             "main": main,
+            "umask": umask,
         }
         pid = self.ask(request)
         self._live.add(pid)

@@ -36,7 +36,7 @@ from campaign.canary_sinks import Scan, children_of, open_to_its_user, plainly
 from campaign.canary_world import ECHOES, PORT_OF_NOBODY, Echo, Secrets, World, services
 
 _ALVH = "from bot.cli import main; main()"
-_WAIT_S = 60.0
+_WAIT_S = 240.0  # for a decision, on a machine that does much else
 _PAGES = ("/", "/signals", "/positions", "/orders", "/runs", "/health", "/pause", "/login", "/nothing")
 _TALK = (
     *(Echo(kind=kind) for kind in ECHOES),
@@ -78,17 +78,17 @@ class Canaries:
 
     # a run that goes on
 
-    def live(self, faulty: Sequence[Any]) -> None:
+    def live(self, faulty: Sequence[Any], *, beside: Sequence[str] = ()) -> None:
         """Run the bot live with everything beside it, fail in every way, look at all that can be asked."""
         port = _free_port()
-        arguments = ("run", "--live", "--metrics", str(port), "--dashboard", "--record", "recording")
+        arguments = ("run", "--live", "--metrics", str(port), "--record", "recording", *beside)
         with self._process("live", *arguments, "--log-file", "alvh.log") as bot:
             self._until(bot, lambda: _asked(port, "/health") and "step" in _asked(port, "/health"))
             for fault in faulty:
                 self._fail(fault)
             self._look_at(bot, port)
             bot.send_signal(signal.SIGABRT)  # the interpreter writes every thread's stack, the kernel a core
-            bot.wait(_WAIT_S)
+            bot.wait(60.0)
 
     @contextmanager
     def _process(self, name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -285,7 +285,7 @@ def campaign(
         one = Canaries(world=world, scan=Scan(needles=Needles(made.canaries)), server=server, say=say)
         served.failing = 3
         steps: dict[str, Callable[[], None]] = {
-            "live": lambda: one.live(_TALK[:2] if short else _TALK),
+            "live": lambda: one.live(_TALK[:2]) if short else one.live(_TALK, beside=("--dashboard",)),
             "commands": lambda: one.commands(SHORT_COMMANDS if short else COMMANDS),
         }
         if not short:
