@@ -375,8 +375,8 @@ async def skewed(rig: Rig) -> Outcome:
     shift.write_text(str(await _chain_ahead_s(rig) + 5.0))
     for _ in range(15):
         shift.write_text(str(await _chain_ahead_s(rig) + 14.0))  # the next block comes 12 s later
-        await rig.step(within_s=20.0)
-        if rig.filled() and not rig.open_work():
+        await rig.step(within_s=5.0)
+        if (rig.filled() and not rig.open_work()) or not rig.bot.is_alive:
             break
     wrong += unless(rig.filled() == 1, f"with the clock set: {_reasons(rig)}; {said_by(rig)}")
     return Outcome(wrong=wrong, to_alarm_s=told_s, note=f"{off_s:+.0f} s")
