@@ -11,6 +11,7 @@ BotError
 ├── OutcomeUnknown    reconcile by key before anything else is sent
 │   └── AwaitingSignatures  it was proposed; others must sign before it is sent
 └── InvariantError    stop: a bug or corrupt data
+    └── NoSpaceError  decide nothing until there is room; then begin anew, as after a restart
 """
 
 LONGEST_WORDS = 2_000  # of an error; what others wrote may be in it
@@ -81,3 +82,7 @@ class AwaitingSignatures(OutcomeUnknown):
 
 class InvariantError(BotError):
     """A promise of the program was broken: a bug or corrupt data. Stop."""
+
+
+class NoSpaceError(InvariantError):
+    """A store could not be written, for its disk is full; nothing of what was to be written is there."""

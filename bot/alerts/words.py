@@ -181,6 +181,19 @@ def stopped_condition(error: Exception) -> Condition:
     )
 
 
+def no_room_condition(error: Exception) -> Condition:
+    """Return that nothing is decided, for the disk is full. It ends with the next step."""
+    return Condition(
+        key="silence",
+        severity=Severity.CRITICAL,
+        title="the disk is full: nothing is decided",
+        happened=sentence(str(error)),
+        did="stopped deciding: nothing is sent without being on disk first. It watches the chain.",
+        could_not="protect anything meanwhile: held hedges stay on chain and are not managed.",
+        act="make room on the disk of state_dir; the bot goes on by itself within seconds.",
+    )
+
+
 def alive_message(
     state_words: Sequence[str], alerts: AlertState, *, mode: str, at_s: float, zone: ZoneInfo
 ) -> Message:

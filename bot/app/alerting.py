@@ -16,13 +16,14 @@ from bot.alerts.state import alert_state_path
 from bot.alerts.words import (
     alive_message,
     disagreement_condition,
+    no_room_condition,
     silence_condition,
     stall_condition,
     stopped_condition,
 )
 from bot.app.alert_parts import manners_of, targets_of
 from bot.app.follow import Listener
-from bot.errors import BotError, DeadlineError, DisagreementError, TransientError
+from bot.errors import BotError, DeadlineError, DisagreementError, NoSpaceError, TransientError
 from bot.model.record import StepRecord
 from bot.pipeline.loop import Moment
 from bot.settings import Settings
@@ -121,6 +122,8 @@ class Alerting:
     def trouble(self, error: BotError) -> None:
         """Take a failure between steps. Sources that disagree are told at once, the rest if it lasts."""
         self._last_trouble = str(error)
+        if isinstance(error, NoSpaceError):
+            self.desk.observe([no_room_condition(error)], about="silence")
         if isinstance(error, DisagreementError):
             self._disagreed_at_s = self.clock()
             self._disagreement = disagreement_condition(str(error))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bot.app.account_parts import with_withdrawals
+from bot.app.catching_up import catching_up
 from bot.app.follow import (
     Listener,
     StepNews,
@@ -22,6 +23,7 @@ from bot.app.observing import open_observing
 from bot.app.parts import open_chain, own_watchers, position_readers, web_client
 from bot.app.policy_vote import registry_watch
 from bot.app.quoting import Market, open_quoting
+from bot.app.room import outlive_full_disk
 from bot.app.signer_link import open_signer
 from bot.app.signer_place import pause_folders
 from bot.app.stores import open_figures, open_history, open_journal, store_feed
@@ -32,7 +34,7 @@ from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Node
 from bot.engine.policy import Policy
 from bot.engine.step import decide
-from bot.errors import BotError, ConfigError
+from bot.errors import BotError, ConfigError, NoSpaceError
 from bot.model.market import Block, Frame
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.pipeline.breaker_desk import Breakers
@@ -313,12 +315,46 @@ async def run(
     listener: Listener | None = None,
     record: Path | None = None,
 ) -> AsyncIterator[StepRecord]:
-    """Yield a record per block until ``stop`` is set; the step under way is finished first."""
+    """Yield a record per block until ``stop`` is set; the step under way is finished first.
+
+    On a full disk nothing is decided; once there is room all is opened anew, as after a restart.
+    """
+    over = asyncio.Event()  # not set: the disk was full, and has room again
+    while not over.is_set():
+        over.set()
+        run = _followed(settings, mode=mode, stop=stop, over=over, listener=listener, record=record)
+        async for step in run:
+            yield step
+
+
+async def _followed(
+    settings: Settings,
+    *,
+    mode: str,
+    stop: asyncio.Event,
+    over: asyncio.Event,
+    listener: Listener | None,
+    record: Path | None,
+) -> AsyncIterator[StepRecord]:
+    """Yield records until ``stop``, or until a full disk has room: ``over`` is cleared then."""
     async with AsyncExitStack() as stack:
         observing = stack.enter_context(open_observing(settings, mode=mode, listener=listener or Listener()))
         listener = observing.beside()
         bot = await stack.enter_async_context(open_bot(settings, mode=mode, listener=listener, record=record))
         await stack.enter_async_context(observing.around(bot))
+        try:
+            async for step in _stepped(bot, stop, listener):
+                yield step
+        except NoSpaceError as error:
+            if await outlive_full_disk(
+                error, settings.state_dir, bot.reader, stop=stop, on_trouble=listener.on_trouble
+            ):
+                over.clear()
+
+
+async def _stepped(bot: Bot, stop: asyncio.Event, listener: Listener) -> AsyncIterator[StepRecord]:
+    settings = bot.settings
+    async with AsyncExitStack() as stack:
         await bot.prepare(stop)
         events = await stack.enter_async_context(
             heads_of(
@@ -329,7 +365,7 @@ async def run(
                 on_breach=bot.source.halt,
             )
         )
-        bot.source.on_gap = await stack.enter_async_context(_catching_up(bot))
+        bot.source.on_gap = await stack.enter_async_context(catching_up(bot))
         await stack.enter_async_context(bot.source.running(first_within_s=settings.chain.timeout_s))
         quiet_s = bot.pipeline.policy.holds.clock_skew if settings.chain.clock == "wall" else math.inf
         heads = until(with_stalls(events, limit_s=quiet_s, on_stall=listener.on_trouble), stop)
@@ -368,29 +404,3 @@ def _before_record(history: History, recorder: Recorder | None) -> Callable[[Ste
             recorder.write(step)
 
     return write
-
-
-@asynccontextmanager
-async def _catching_up(bot: Bot) -> AsyncIterator[Callable[[Gap], None]]:
-    """Fill gaps in the background, one at a time, while decisions go on."""
-    tasks: set[asyncio.Task[None]] = set()
-    one = asyncio.Lock()
-    bar_s = bot.pipeline.policy.signals.bar_s
-
-    async def fill(gap: Gap) -> None:
-        async with one:
-            await bot.catch_up(gap)
-
-    def on_gap(gap: Gap) -> None:
-        bot.listener.gap(gap)
-        if gap.to_s - gap.from_s >= bar_s:  # a shorter one leaves no bar without a row
-            task = asyncio.create_task(fill(gap))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-
-    try:
-        yield on_gap
-    finally:
-        for task in tuple(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -110,6 +110,11 @@ def make_schema(connection: Connection, schema: str) -> None:
         connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
 
 
+def is_full(error: DBAPIError) -> bool:
+    """Say whether a write failed for want of room alone; the transaction is rolled back then."""
+    return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
 def reason(error: DBAPIError) -> str:
     """Return the database's own words on one line, without the statement, its values and the URL."""
     diagnosis = getattr(error.orig, "diag", None)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from bot.chain.heads import MAX_REORG
-from bot.errors import InvariantError
+from bot.errors import InvariantError, NoSpaceError
 from bot.model.market import Block, FloatArray, Metric, Observation, SeriesKey
 from bot.pipeline import databases, leases
 from bot.pipeline.gaps import Gap, Halt
@@ -254,7 +254,8 @@ class HistoryStore:
                 f"history {self._place.name} could not be written: {databases.reason(error)}; "
                 f"{'free space' if self._place.path else 'see to the server'} and start again"
             )
-            raise InvariantError(self._failure) from None
+            kind = NoSpaceError if databases.is_full(error) else InvariantError
+            raise kind(self._failure) from None
 
     def rows(self, *, since_s: float) -> Iterator[StoredRows]:
         with self._reading() as connection:

@@ -16,7 +16,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from bot.errors import ConfigError, InvariantError
+from bot.errors import ConfigError, InvariantError, NoSpaceError
 from bot.model.account_order import AccountOrder, AccountOutcome
 from bot.model.cover import CoverOrder, CoverOutcome
 from bot.model.hedge import HedgeLeg, LegOutcome
@@ -25,7 +25,7 @@ from bot.model.perpetual import PerpetualOrder
 from bot.model.perpetual_outcome import PerpetualOutcome
 from bot.model.record import StepRecord
 from bot.pipeline import codec
-from bot.pipeline.databases import reason
+from bot.pipeline.databases import is_full, reason
 from bot.pipeline.journal_chain import GENESIS, Pruned, check_chain, row_hash
 from bot.pipeline.journal_opening import JournalIdentity as JournalIdentity
 from bot.pipeline.journal_opening import prepare
@@ -369,7 +369,8 @@ class SqlJournal:
         except DBAPIError as error:
             # After a failed write or fsync nobody knows what is on disk: only a restart may go on.
             self._failure = f"an earlier write failed ({reason(error)}); restart when it is cured"
-            raise InvariantError(
+            kind = NoSpaceError if is_full(error) else InvariantError
+            raise kind(
                 f"{what} could not be written to journal {self._store.name}: {reason(error)}"
             ) from None
 

@@ -11,7 +11,7 @@ from bot.alerts.condition import Severity
 from bot.alerts.conditions import Limits
 from bot.app.alerting import Alerting
 from bot.app.follow import Listener
-from bot.errors import DisagreementError, InvariantError, TransientError
+from bot.errors import DisagreementError, InvariantError, NoSpaceError, TransientError
 from bot.model.exposure import LpShape
 from bot.model.tier import Tier
 
@@ -55,6 +55,15 @@ async def test_silence_is_told_once_with_the_last_trouble_and_ends_with_a_step(a
 async def test_sources_that_disagree_are_told_at_once(alerting, outbox):
     alerting.trouble(DisagreementError("two nodes, two answers"))
     assert await sent(alerting, outbox) == ["sources disagree"]
+
+
+async def test_a_full_disk_is_told_at_once_and_over_with_the_next_step(alerting, outbox):
+    """REL-H1."""
+    alerting.trouble(NoSpaceError("step 3 could not be written: database or disk is full"))
+    assert await sent(alerting, outbox) == ["the disk is full: nothing is decided"]
+    assert outbox.sent[0].severity is Severity.CRITICAL
+    alerting.step(record_of(), moment(1))
+    assert (await sent(alerting, outbox))[1:] == ["over: the disk is full: nothing is decided"]
 
 
 async def test_one_failed_poll_is_no_alert(alerting, outbox):

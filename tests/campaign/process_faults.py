@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp.connector
 from sqlalchemy import Engine, event
 
+from bot.chain.signing.desk import SigningDesk
 from campaign.kill_points import Killer, arm
 from campaign.rig import Rig
 
@@ -78,6 +79,8 @@ def arm_clock(path: str) -> None:
         return true()
 
     time.time = shifted
+    assert SigningDesk.__init__.__kwdefaults__ is not None
+    SigningDesk.__init__.__kwdefaults__["clock"] = shifted  # it was bound when the class was made
 
 
 def arm_stall(path: str) -> None:

@@ -102,6 +102,10 @@ class Rig:
     def bot(self) -> Running:
         return self.running["bot"]
 
+    @property
+    def _is_running(self) -> bool:
+        return "bot" in self.running and self.bot.is_alive
+
     # the world
 
     async def mine(self, blocks: int = 1, *, every_s: int = BLOCK_S) -> None:
@@ -212,7 +216,10 @@ class Rig:
         for _ in range(blocks):
             before = self.sequence()
             await self.mine()
-            if not await self.until(lambda before=before: self.sequence() > before, within_s=within_s):
+            await self.until(
+                lambda before=before: self.sequence() > before or not self._is_running, within_s=within_s
+            )
+            if self.sequence() <= before:
                 return False
         return True
 

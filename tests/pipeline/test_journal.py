@@ -23,7 +23,7 @@ from send_builders import filled, leg
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from bot.errors import ConfigError, InvariantError, NotFoundError
+from bot.errors import ConfigError, InvariantError, NoSpaceError, NotFoundError
 from bot.model.hedge import Layer, LegStatus
 from bot.model.intent import CLOSED_STATES
 from bot.model.intent import IntentState as S
@@ -451,7 +451,7 @@ def test_a_full_disk_stops_the_journal_and_loses_nothing(path):
         opened._connection.commit()
         opened._connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
         opened._connection.commit()
-        with pytest.raises(InvariantError, match=r"journal\.db: database or disk is full"):
+        with pytest.raises(NoSpaceError, match=r"journal\.db: database or disk is full"):
             _fill(opened)
         written = opened.last_step().sequence
         opened._connection.exec_driver_sql("PRAGMA max_page_count = 100000")

@@ -8,8 +8,8 @@ import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 from campaign import soak
@@ -58,6 +58,81 @@ def _timed_sends(rig: Rig) -> list[float]:
 
     rig.pool.offer = timed  # type: ignore[method-assign]
     return times
+
+
+# H1
+
+
+@asynccontextmanager
+async def small_disk(rig: Rig, megabytes: int = 8) -> AsyncIterator[Path]:
+    """Have the bot's folder on a small disk of its own, a tmpfs; what is there at the end stays."""
+    home, kept = rig.home.folder, rig.home.folder.parent / "kept"
+    await asyncio.to_thread(shutil.copytree, home, kept)
+    await _run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "tmpfs", str(home))
+    try:
+        await asyncio.to_thread(shutil.copytree, kept, home, dirs_exist_ok=True)
+        yield home
+    finally:
+        for name in ("bot", "signer"):
+            if name in rig.running:
+                await rig.end(name)
+        shutil.rmtree(kept)
+        await asyncio.to_thread(
+            shutil.copytree, home, kept, ignore=shutil.ignore_patterns("*.sock", "filler")
+        )
+        await _run("umount", str(home))
+        await asyncio.to_thread(shutil.copytree, kept, home, dirs_exist_ok=True)
+
+
+async def _run(*command: str) -> None:
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    _, said = await process.communicate()
+    if process.returncode != 0:
+        raise AssertionError(f"{' '.join(command)}: {said.decode(errors='replace')}")
+
+
+def _fill(path: Path, left: int) -> None:
+    """Fill a disk up but for so many bytes."""
+    with path.open("wb", buffering=0) as file:
+        for size in (100_000, 4_096):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+        file.truncate(max(file.tell() - left, 0))
+
+
+async def full_disk(rig: Rig) -> Outcome:
+    """H1: no room at once, in an order, or when the WAL goes into the file. Told, nothing sent, goes on."""
+    kind = rig.random.choice(("at once", "in an order", "at the end"))
+    async with small_disk(rig) as home:
+        await warm(rig)
+        left, fault_s = (
+            (rig.random.randrange(20_000, 90_000) if kind == "in an order" else 0),
+            time.monotonic(),
+        )
+        _fill(home / "filler", left)
+        rig.resume()
+        for _ in range(6):
+            await rig.mine()
+            if await rig.until(lambda: rig.alarms.since(fault_s, "silence"), within_s=3.0):
+                break
+        told_s, sends = rig.heard(fault_s, "silence"), len(rig.pool.seen)
+        wrong = unless(told_s == told_s, f"nobody was told that the disk is full: {said_by(rig)}")
+        wrong += unless(rig.bot.is_alive, f"the bot ended on a full disk: {said_by(rig)}")
+        wrong += unless(left or not sends, f"{sends} sends on a full disk")
+        await rig.mine(2)
+        await asyncio.sleep(1.0)
+        wrong += unless(len(rig.pool.seen) == sends, "it sent on a disk that it cannot write to")
+        if kind == "at the end":
+            await rig.end("bot")
+        (home / "filler").unlink()
+        if kind == "at the end":
+            await rig.start_bot()
+        await rig.until(lambda: not rig.bot.is_alive, within_s=6.0)
+        wrong += await _bought(rig)
+    return Outcome(wrong=wrong, to_alarm_s=told_s, note=f"full {kind}, {left} bytes left")
 
 
 # H2
@@ -300,8 +375,8 @@ async def skewed(rig: Rig) -> Outcome:
     shift.write_text(str(await _chain_ahead_s(rig) + 5.0))
     for _ in range(15):
         shift.write_text(str(await _chain_ahead_s(rig) + 14.0))  # the next block comes 12 s later
-        await rig.step(within_s=20.0)
-        if rig.filled() and not rig.open_work():
+        await rig.step(within_s=5.0)
+        if (rig.filled() and not rig.open_work()) or not rig.bot.is_alive:
             break
     wrong += unless(rig.filled() == 1, f"with the clock set: {_reasons(rig)}; {said_by(rig)}")
     return Outcome(wrong=wrong, to_alarm_s=told_s, note=f"{off_s:+.0f} s")
@@ -394,6 +469,7 @@ async def networks(rig: Rig) -> Outcome:
 
 
 CASES: Mapping[str, Case] = {
+    "H1": rigged(full_disk),
     "H2": both(rigged(failed_sync("bot", _MOST_FAILS)), rigged(failed_sync("signer", 5))),
     "H3": rigged(damaged),
     "H4": rigged(locked),
