@@ -1,6 +1,7 @@
 """The program's own watching over proxies, poll by poll, and what the chain itself says in the end."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,12 +131,17 @@ class Watch:
 
 
 async def open_watch(
-    urls: list[str], settings: Settings, truth_url: str, *, agreement: int = 1, timeout_s: float = TIMEOUT_S
+    urls: Sequence[str | Rpc],
+    settings: Settings,
+    truth_url: str,
+    *,
+    agreement: int = 1,
+    timeout_s: float = TIMEOUT_S,
 ) -> Watch:
     """Put the parts together as the program does, on ``urls`` as its providers."""
     troubles: list[BotError] = []
     node = Providers(
-        [Rpc(url, timeout_s=timeout_s) for url in urls],
+        [url if isinstance(url, Rpc) else Rpc(url, timeout_s=timeout_s) for url in urls],
         chain_id=settings.chain.id,
         agreement=agreement,
         max_head_lag=3,
