@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from campaign.case import Case
-from campaign.cases import chain, data, host, kill, operator, rpc, transaction
+from campaign.cases import chain, changes, data, host, kill, operator, rpc, transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,4 +119,5 @@ CASES: Mapping[str, Case] = {
     **host.CASES,
     **data.CASES,
     **operator.CASES,
+    **changes.CASES,
 }
