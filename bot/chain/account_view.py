@@ -113,21 +113,33 @@ class AccountView:
         return Sighting(canonical, newest is not None)
 
     async def revert_reason(self, intent: Intent, block_number: int, *, mined: RawTransaction) -> str:
-        """Replay a reverted call one block earlier, to have words for the journal; a guess, not a fact."""
+        """Replay a reverted call one block earlier, to have words for the journal; a guess, not a fact.
+
+        A call inside of it that ran out of gas reverts it with words of its own: twice the gas tells.
+        """
         call = {
             "from": intent.sender,
             "to": intent.to,
             "data": intent.data,
             "value": hex(mined.value_wei),
-            "gas": hex(mined.gas),
         }
+        block = hex(max(0, block_number - 1))
         try:
-            await self._rpc.request("eth_call", [call, hex(max(0, block_number - 1))])
+            await self._rpc.request("eth_call", [call | {"gas": hex(mined.gas)}, block])
         except RevertError as error:
+            if await self._passes(call | {"gas": hex(2 * mined.gas)}, block):
+                return f"out of gas: with twice its {mined.gas} it passes; reverted: {error.reason}"
             return f"reverted: {error.reason}"
         except TransientError:
             pass
         return "mined but reverted; the same call passes one block earlier"
+
+    async def _passes(self, call: Mapping[str, Any], block: str) -> bool:
+        try:
+            await self._rpc.request("eth_call", [call, block])
+        except TransientError:
+            return False
+        return True
 
     async def queued_nonces(self) -> frozenset[int]:
         """Return the nonces of the account's transactions in the node's pool, runnable or not.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from campaign.case import Case
-from campaign.cases import chain, data, host, kill, operator, packages, rpc, transaction
+from campaign.cases import chain, changes, data, host, kill, operator, packages, rpc, transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,4 +120,5 @@ CASES: Mapping[str, Case] = {
     **data.CASES,
     **operator.CASES,
     **packages.CASES,
+    **changes.CASES,
 }

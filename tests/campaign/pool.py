@@ -190,6 +190,17 @@ class Pool:
             latest += 1
         return latest
 
+    async def content(self, sender: str) -> dict[str, dict[str, Any]]:
+        """Return what txpool_contentFrom answers, which anvil does not have: its pool's, and what is held."""
+        found: dict[str, dict[str, Any]] = {"pending": {}, "queued": {}}
+        inside = await self.chain.request("txpool_content")
+        for part, rows in found.items():
+            for account, own in inside.get(part, {}).items():
+                rows.update(own if account.lower() == sender.lower() else {})
+        held = [item for item in self.held.values() if item.sender.lower() == sender.lower()]
+        found["pending"].update({str(item.nonce): item.document() for item in held})
+        return found
+
     def of(self, nonce: int) -> list[Pooled]:
         """Return the different transactions that were offered for a nonce, in order."""
         return list({item.hash: item for item in self.seen if item.nonce == nonce}.values())

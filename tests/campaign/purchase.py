@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from bot.model.hedge import LegOutcome
 from campaign.case import unless
 from campaign.pool import Mode, Pooled
 from campaign.rig import Rig
@@ -11,13 +12,19 @@ HURRY = ("campaign.child:hurry", "0.4", "1.0")  # seconds; in service 4 and 30
 
 
 async def warm(rig: Rig, *, polls: int = 2, arm: Sequence[Sequence[str]] = ()) -> int:
-    """Start signer and bot, let it look without trading, and return the next nonce."""
+    """Start signer and bot, let it look without trading, and return the next nonce.
+
+    A bot whose providers were too slow for its start ends and is started again, as a supervisor would.
+    """
     rig.pause()
     await rig.start_signer()
-    await rig.start_bot(arm=arm)
-    if not await rig.step(polls):
-        raise AssertionError(f"the bot did not begin: {rig.bot.err}")
-    return await rig.nonce()
+    for _ in range(3):
+        await rig.start_bot(arm=arm)
+        if await rig.step(polls, within_s=30.0):
+            return await rig.nonce()
+        if rig.bot.is_alive or "no answer within" not in rig.bot.err:
+            break
+    raise AssertionError(f"the bot did not begin: {rig.bot.err}")
 
 
 async def offered(rig: Rig, nonce: int, *, times: int = 1, within_s: float = 30.0) -> Pooled:
@@ -37,8 +44,8 @@ async def held(rig: Rig, nonce: int) -> Pooled:
 
 async def let_go(rig: Rig, nonce: int) -> None:
     """Let what is held be mined, and all that follows."""
-    rig.pool.at.pop(nonce, None)
     await rig.pool.release()
+    rig.pool.at.pop(nonce, None)
 
 
 async def bought(rig: Rig, *, polls: int = 12) -> tuple[str, ...]:
@@ -52,6 +59,12 @@ async def bought(rig: Rig, *, polls: int = 12) -> tuple[str, ...]:
         *unless(not rig.open_work(), f"orders are open still: {rig.open_work()}"),
         *unless(rig.filled() == 1, f"one purchase was wanted, booked are {rig.outcomes()}"),
     )
+
+
+async def told(rig: Rig, start_s: float, *kinds: str) -> tuple[str, ...]:
+    """Wait until a person was told; say so when nobody was."""
+    heard = await rig.until(lambda: rig.alarms.since(start_s, *kinds), within_s=15.0)
+    return unless(heard, f"nobody was told{' of ' if kinds else ''}{', '.join(kinds)}")
 
 
 async def halted(rig: Rig, *, within_s: int = 40) -> int:
@@ -91,8 +104,11 @@ def intents(rig: Rig) -> dict[int, tuple[str, str, str]]:
     )
 
 
+def outcomes(rig: Rig) -> tuple[LegOutcome, ...]:
+    """Return the orders that have ended, as they are booked."""
+    return rig.journalled(lambda journal: journal.outcomes(), ())
+
+
 def reasons(rig: Rig) -> str:
     """Return why orders ended as they did."""
-    return "; ".join(
-        rig.journalled(lambda journal: [f"{i.status.value}: {i.because}" for i in journal.outcomes()], [])
-    )
+    return "; ".join(f"{item.status.value}: {item.because}" for item in outcomes(rig))

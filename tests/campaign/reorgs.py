@@ -15,7 +15,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from campaign.runner import run_cases
 from send_builders import ADDRESS, CHAIN_ID, count, leg, manager, nonce, prepare, request, signer
 from send_tools import foreign_transfer, until
 
@@ -26,6 +25,7 @@ from bot.errors import BotError, InvariantError
 from bot.model.intent import IntentState as S
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.settings import cache_dir
+from campaign.runner import run_cases
 
 DEPTHS = range(1, 21)
 POOLS = ("dropped", "put back", "competing")

@@ -98,13 +98,12 @@ class Rig:
         self.said += [ended.out, ended.err]
         return ended.code
 
+    def is_up(self) -> bool:
+        return "bot" in self.running and self.bot.is_alive
+
     @property
     def bot(self) -> Running:
         return self.running["bot"]
-
-    @property
-    def _is_running(self) -> bool:
-        return "bot" in self.running and self.bot.is_alive
 
     # the world
 
@@ -113,10 +112,16 @@ class Rig:
             await self.chain.request("evm_increaseTime", [every_s])
             await self.chain.request("evm_mine")
 
-    async def send(self, transaction: Tx) -> None:
-        """Have one of the devnet's own accounts act; it is in a block when this returns."""
+    async def send(self, transaction: Tx, *, price_wei: int | None = None) -> None:
+        """Have one of the devnet's own accounts act; it is in a block when this returns, if anvil mines.
+
+        ``price_wei`` of gas says where it lies in a block that holds more.
+        """
         call = {"from": transaction.sender, "to": transaction.to, "data": transaction.data}
-        await self.chain.request("eth_sendTransaction", [call | {"gas": hex(transaction.gas)}], send=True)
+        fees = {} if price_wei is None else {"gasPrice": hex(price_wei)}
+        await self.chain.request(
+            "eth_sendTransaction", [call | {"gas": hex(transaction.gas)} | fees], send=True
+        )
 
     async def send_as_user(self, nonce: int) -> str:
         """Use the account's key outside of the bot: a transfer of one wei at ``nonce``. Return the hash."""
@@ -217,7 +222,7 @@ class Rig:
             before = self.sequence()
             await self.mine()
             await self.until(
-                lambda before=before: self.sequence() > before or not self._is_running, within_s=within_s
+                lambda before=before: self.sequence() > before or not self.is_up(), within_s=within_s
             )
             if self.sequence() <= before:
                 return False
@@ -282,6 +287,7 @@ async def open_rig(
         chain = await stack.enter_async_context(Rpc(rpc_url, timeout_s=30.0))
         undo = await chain.request("evm_snapshot")
         stack.push_async_callback(chain.request, "evm_revert", [undo])
+        stack.push_async_callback(chain.request, "anvil_dropAllTransactions")  # a revert leaves the pool
         pool = Pool(chain)
         proxies = [
             await stack.enter_async_context(fault_proxy(rpc_url, seed=number, token=f"key-{number}-canary"))

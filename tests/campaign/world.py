@@ -1,8 +1,14 @@
 """Moves of the devnet's market that cases make while a transaction is under way, and what undoes them."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from eth_utils.crypto import keccak
+
 from bot.devnet.moves import lyra
 from bot.devnet.moves.pools import SLOT0, SLOT0_OUTPUTS, UNLIMITED, stable_market
 from bot.devnet.moves.wire import Tx, View, calldata, read_all
+from campaign.pool import Pooled
 from campaign.rig import Rig
 
 GAS = 600_000
@@ -71,6 +77,25 @@ async def balance_raw(rig: Rig, token: str, *, owner: str = "") -> int:
     view = View(token, "balanceOf(address)", (owner or rig.at.user,), ("uint256",))
     ((found,),) = await read_all(rig.chain, rig.at.multicall3, [view])
     return int(found)
+
+
+async def quoted_raw(rig: Rig, swap: Pooled) -> int:
+    """Return what a signed exactInputSingle of the account would bring now, asked of the pool itself."""
+    call = {"from": swap.sender, "to": swap.to, "data": swap.data, "gas": hex(swap.gas)}
+    return int(await rig.chain.request("eth_call", [call, "latest"]), 16)
+
+
+def received_raw(rig: Rig, receipt: Mapping[str, Any]) -> int:
+    """Return how much of the settlement token a transaction brought to the account."""
+    topic = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
+    own = rig.at.user[2:].lower()
+    return sum(
+        int(item["data"], 16)
+        for item in receipt["logs"]
+        if item["address"].lower() == rig.at.susd.lower()
+        and item["topics"][0] == topic
+        and item["topics"][2].endswith(own)
+    )
 
 
 def _tx(purpose: str, sender: str, to: str, data: str) -> Tx:

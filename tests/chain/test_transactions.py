@@ -247,6 +247,18 @@ async def test_out_of_gas_is_named_and_not_repeated(node, journal):
     assert await nonce(node, "pending") == 1
 
 
+async def test_out_of_gas_inside_of_a_call_is_named_too(node, journal):
+    """REL-T8: what ran out further in reverts with gas left over and words of its own."""
+    await node.request("evm_setAutomine", [False])
+    task = asyncio.create_task(manager(node, journal).send(request()))
+    await _until(lambda: S.SENT in states(journal))
+    await node.request("anvil_setCode", [COUNTER, "0x6200ea605a10600a57005b600080fd"])  # wants 60,000 gas
+    await node.request("evm_mine")
+    await node.request("evm_mine")
+    with pytest.raises(VenueRejected, match=r"out of gas: with twice its \d+ it passes; reverted: "):
+        await task
+
+
 async def test_a_base_fee_that_runs_away_is_followed_up_to_the_cap_and_said(node, journal):
     """REL-C8: blocks that take nothing at our price; the outcome says what is missing, the budget is kept."""
     await node.request("evm_setAutomine", [False])

@@ -102,6 +102,8 @@ class FaultProxy:
             except RpcError as refusal:
                 error = {"code": refusal.code, "message": refusal.message}
             return {"jsonrpc": "2.0", "id": call["id"], "error": error}
+        if method == "txpool_contentFrom":
+            return {"jsonrpc": "2.0", "id": call["id"], "result": await pool.content(params[0])}
         reply = await self._pass(call)
         if method == "eth_getTransactionByHash" and reply.get("result") is None:
             return reply | {"result": pool.transaction(params[0])}

@@ -23,9 +23,11 @@ from campaign.purchase import (
     intents,
     let_go,
     offered,
+    outcomes,
     reasons,
     replacements,
     same_bytes,
+    told,
     warm,
 )
 from campaign.rig import Rig
@@ -151,7 +153,7 @@ async def t5(rig: Rig) -> Outcome:
     for _ in range(2 + rig.random.randrange(2)):  # the world stays so: it is not tried blindly
         await rig.step(within_s=30.0)
     mined = [item for item in intents(rig).values() if item[0] == "reverted"]
-    rejected = rig.journalled(lambda journal: journal.outcomes(), ())
+    rejected = outcomes(rig)
     wrong = [
         *unless(len(mined) == 1, f"{len(mined)} transactions were mined without effect, one was wanted"),
         *unless(intents(rig)[victim.nonce][0] == "reverted", f"booked as {intents(rig)[victim.nonce]}"),
@@ -218,7 +220,7 @@ async def t7(rig: Rig) -> Outcome:
     wrong = [
         *unless(min(codes) > 0, f"it went on: it and its restart ended with {codes}"),
         *unless("accept_nonce" in rig.said[-1], f"nobody is told what to do: {rig.said[-1][-300:]}"),
-        *unless(rig.alarms.since(start_s, "stopped"), "no alert was sent"),
+        *await told(rig, start_s, "stopped"),
         *unless(len(rig.pool.first_s) == sent, "something was signed after the halt"),
     ]
     rig.home.change(r"\[policy\]", f"[execution]\naccept_nonce = {hit + 1}\n\n[policy]")
