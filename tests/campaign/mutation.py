@@ -49,7 +49,7 @@ TESTS = {  # of each module, those that are quick and say what it must do
     "bot/chain/signing/rules.py": _SIGNER,
     "bot/chain/signing/desk.py": _SIGNER,
     "bot/chain/signing/memory.py": _SIGNER,
-    "bot/pipeline/journal_chain.py": _JOURNAL,
+    "bot/pipeline/journal_chain.py": ("tests/pipeline/test_journal_chain.py",),
     "bot/pipeline/journal.py": _JOURNAL,
     "bot/pipeline/journal_store.py": _JOURNAL,
 }
