@@ -38,7 +38,9 @@ KEPT = ROOT / ".campaign" / "mutation.jsonl"
 EQUIVALENT = Path(__file__).with_name("mutation_equivalent.toml")
 LEAST_SCORE = 0.9
 
-_SIGNER = tuple(f"tests/chain/test_{name}.py" for name in ("signer", "signer_safe", "signer_memory"))
+_SIGNER = tuple(
+    f"tests/chain/test_{name}.py" for name in ("signer", "signer_safe", "signer_memory", "signer_calls")
+)
 _JOURNAL = tuple(f"tests/pipeline/test_{name}.py" for name in ("journal", "pruning"))
 TESTS = {  # of each module, those that are quick and say what it must do
     "bot/chain/send_state.py": ("tests/chain/test_send_state.py",),
@@ -47,7 +49,7 @@ TESTS = {  # of each module, those that are quick and say what it must do
     "bot/chain/signing/rules.py": _SIGNER,
     "bot/chain/signing/desk.py": _SIGNER,
     "bot/chain/signing/memory.py": _SIGNER,
-    "bot/pipeline/journal_chain.py": _JOURNAL,
+    "bot/pipeline/journal_chain.py": ("tests/pipeline/test_journal_chain.py",),
     "bot/pipeline/journal.py": _JOURNAL,
     "bot/pipeline/journal_store.py": _JOURNAL,
 }

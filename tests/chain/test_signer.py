@@ -145,7 +145,7 @@ REFUSED = {
     "never over": ({"valid_until_s": math.inf}, InvariantError, "signer allows"),
     "no time": ({"valid_until_s": math.nan}, VenueRejected, "valid until"),
     "a strange spender": ({"to": TOKEN, "data": approve(STRANGER)}, InvariantError, "spender"),
-    "a strange token": ({"to": STRANGER, "data": approve()}, InvariantError, "allow-list"),
+    "a strange token": ({"to": STRANGER, "data": approve()}, InvariantError, "call 0x095ea7b3 of 0x6666"),
     "an unlimited approval": ({"to": TOKEN, "data": approve(amount=2**256 - 1)}, InvariantError, "unlimited"),
     "an approval of 2**127": ({"to": TOKEN, "data": approve(amount=2**127)}, InvariantError, "unlimited"),
     "an approval and a byte": ({"to": TOKEN, "data": approve() + b"\0"}, InvariantError, "exactly"),
@@ -592,6 +592,38 @@ def test_of_two_rules_for_one_function_the_one_that_fits_counts():
         one.sign(unsigned(data=call(COVER, 5)), now_s=NOW_S)
     with pytest.raises(InvariantError, match="bound what is paid"):
         one.sign(unsigned(data=call(COVER, 0)), now_s=NOW_S)
+
+
+def test_where_the_first_rule_of_a_function_does_not_fit_the_second_may():
+    both = (
+        rule(function=COVER, guard=Guard.BOUND, most=(0,), opens=True),
+        rule(function=COVER, guard=Guard.ALLOWANCE, opens=False),
+        ApprovalRule(token=TOKEN, spender=MARKET, opens=True),
+    )
+    paused = [""]
+    one = who(permissions=both, paused=lambda: paused[0])
+    one.sign(unsigned(to=TOKEN, data=approve(amount=50)), now_s=NOW_S)
+    paused[0] = "paused"
+    assert one.sign(unsigned(nonce=4, data=call(COVER, 0)), now_s=NOW_S)  # the second, which opens nothing
+
+
+def test_what_a_purchase_pays_in_is_named():
+    """A rule for whatever was bought is for sales alone."""
+    anything = ApprovalRule(token=BOUGHT_TOKEN, spender=ROUTER, opens=True)
+    with pytest.raises(ConfigError, match="must name the token that a purchase pays"):
+        who(permissions=(anything,))
+    with pytest.raises(ConfigError, match="lower-case address"):
+        who(permissions=(replace(anything, spender="0x1", opens=False),))
+
+
+def test_a_pair_that_is_bought_and_sold_with_is_spend_and_closes():
+    """Both a purchase and a sale may need it, in whichever order the rules stand."""
+    for opens in ((True, False), (False, True)):
+        pair = tuple(ApprovalRule(token=TOKEN, spender=MARKET, opens=item) for item in opens)
+        one = who(permissions=pair, paused=lambda: "paused", caps={TOKEN: Cap(transaction_raw=9, day_raw=9)})
+        assert one.sign(unsigned(to=TOKEN, data=approve(amount=9)), now_s=NOW_S)
+        with pytest.raises(VenueRejected, match="10 of token"):
+            one.sign(unsigned(nonce=4, to=TOKEN, data=approve(amount=10)), now_s=NOW_S)
 
 
 def test_the_key_is_in_no_text_of_the_desk():

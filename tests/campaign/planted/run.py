@@ -1,7 +1,7 @@
 """The part of the planted bugs: each alone in a copy of the tree, where the campaign's cases must see it.
 
 For each bug its cases run, in their order, until one reports a problem. A case counts only where it reports
-none over the tree as it is.
+none over the tree as it is. What a case finds, it must find twice: a busy machine may cost a poll.
 
     python -m campaign.planted.run [--only BUG]      in tests/
 """
@@ -103,7 +103,12 @@ def _last_line(problems: Sequence[str]) -> str:
 
 
 def _problems(case: str, root: Path) -> list[str]:
-    """Run one case in a process over a tree and return what it finds. A process that fails is no verdict."""
+    """Return what a case finds in a tree at its second try; nothing where one of the two finds nothing."""
+    return _told(case, root) and _told(case, root)
+
+
+def _told(case: str, root: Path) -> list[str]:
+    """Run one case in a process over a tree. A process that fails is no verdict: RuntimeError."""
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, case],
         cwd=root,
