@@ -164,7 +164,14 @@ CASES: Mapping[str, Case] = {
     "D4": over_history(d4),
     "D5": tested("engine/test_tier_laws.py", "engine/test_confirmation.py"),
     "D6": over_history(d6),
-    "D7": tested("engine/test_choose.py", "venues/test_lyra.py", "venues/test_opyn.py"),
+    "D7": tested(
+        "engine/test_choose.py",
+        "venues/test_lyra.py::test_inside_the_cutoff_nothing_opens_and_closing_is_by_force",
+        "venues/test_lyra.py::test_a_size_over_the_liquidity_is_quoted_at_what_there_is",
+        "venues/test_opyn.py::test_a_drained_pool_is_illiquid",
+        "venues/test_opyn.py::test_what_must_not_be_bought_is_refused_by_name",
+        "venues/test_opyn.py::test_more_than_the_leg_allows_is_refused_before_anything_is_sent",
+    ),
     "D8": tested(
         "venues/test_lyra.py::test_another_instrument_than_the_leg_names_is_refused",
         "venues/test_opyn.py::test_a_leg_of_another_option_is_refused",
