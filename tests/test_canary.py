@@ -169,7 +169,6 @@ def test_no_canary_comes_out_of_a_live_run_whose_providers_fail(devnet, tmp_path
         "bot: memory",
         "signer: environ",
         "HTTP /metrics",
-        "dashboard /",
         "rpc-1: body",
     ):
         assert one.scan.sinks[sink] > 0, sink

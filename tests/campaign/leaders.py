@@ -1,4 +1,4 @@
-"""One leader for a key (REL-P8, O1): copies of the bot, a leader that was overtaken, a copied key."""
+"""One leader for a key (REL-P8, O1): copies of the bot, a leader that was stopped and overtaken."""
 
 import asyncio
 import json
@@ -26,12 +26,11 @@ _REFUSALS = (
 )
 
 
-def copy_of(rig: Rig, name: str, *, with_key: bool) -> Home:
-    """Return a home whose state lies elsewhere; the keystore is the same file, or a copy of it."""
+def copy_of(rig: Rig, name: str) -> Home:
+    """Return a home whose state lies elsewhere, over the same keystore."""
     home = rig.home.copy(rig.home.folder.parent / name)
-    if not with_key:
-        keystore = json.dumps(str(rig.home.folder / "keystore.json"))
-        home.change(r"\nkeystore = [^\n]*", f"\nkeystore = {keystore}")
+    keystore = json.dumps(str(rig.home.folder / "keystore.json"))
+    home.change(r"\nkeystore = [^\n]*", f"\nkeystore = {keystore}")
     return home
 
 
@@ -44,7 +43,7 @@ async def copies(rig: Rig) -> Outcome:
     rig.home.change(r"timeout_s = 1\.0", "timeout_s = 60.0")  # ten starts at once take the machine's time
     rig.pause()
     homes = [rig.home] + [
-        rig.home if rig.random.random() < 0.5 else copy_of(rig, f"copy-{number}", with_key=False)
+        rig.home if rig.random.random() < 0.5 else copy_of(rig, f"copy-{number}")
         for number in range(1, count)
     ]
     started = [home.start(*_STEP) for home in homes]
@@ -101,24 +100,3 @@ async def overtaken(rig: Rig) -> Outcome:
         *unless("another process has taken over" in said, f"nobody is told why: {running.err[-300:]}"),
     ]
     return Outcome(wrong=tuple(wrong), to_alarm_s=rig.heard(start_s))
-
-
-async def copied_key(rig: Rig) -> Outcome:
-    """The key is used from elsewhere, by a bot over a copy of the keystore: seen by its nonce, and a halt."""
-    await warm(rig)
-    rig.resume()
-    wrong = [*await bought(rig)]
-    start_s, offered = time.monotonic(), len(rig.pool.seen)
-    await rig.send_as_user(await rig.nonce())
-    running = rig.running["bot"]
-    for _ in range(20):
-        await rig.mine()
-        if await rig.until(lambda: not running.is_alive, within_s=2.0):
-            break
-    wrong += [
-        *unless(not running.is_alive, "it went on with a key that somebody else uses"),
-        *unless(len(rig.pool.seen) == offered, "it sent something"),
-        *unless(rig.alarms.since(start_s, "stopped"), "no alert was sent"),
-        *unless("accept_nonce" in running.err, f"nobody is told what to do: {running.err[-300:]}"),
-    ]
-    return Outcome(wrong=tuple(wrong), to_alarm_s=rig.heard(start_s, "stopped"))
