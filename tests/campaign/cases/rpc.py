@@ -81,8 +81,10 @@ async def f10(rig: Rig) -> Outcome:
     order = rig.random.sample(range(PROVIDERS), PROVIDERS)
     rig.fail(f.Limited(status=first[0], retry_after=first[1]), of=order[:1])
     seen = await blackout(rig, f.Limited(status=second[0], retry_after=second[1]), of=order[1:])
+    rig.pause()  # or the purchase would be in the time that it takes to recover
     rig.fail(None, of=order[1:])
     polls = await recovered(rig)
+    rig.resume()
     wrong = seen.wrong + await bought(rig)
     wrong += unless(not any(more), f"{more} calls in a window of {window_s} s that it had asked for")
     return Outcome(
@@ -132,9 +134,11 @@ async def f13(rig: Rig) -> Outcome:
         rig.proxies[second].asked["eth_call"] == asked, "it came back as another chain, and was used"
     )
     seen = await blackout(rig, other, of=order)
+    rig.pause()
     rig.fail(None)
     rig.fail(other, of=[first])
     polls = await recovered(rig)
+    rig.resume()
     wrong += seen.wrong + await bought(rig)
     return Outcome(wrong=wrong, to_alarm_s=seen.to_alarm_s, to_recover_polls=polls)
 
@@ -169,8 +173,10 @@ async def f14(rig: Rig) -> Outcome:
             break
     wrong += unless(not math.isnan(to_alarm_s), f"two of three lied about the {kind} and nobody was told")
     wrong += unless(rig.filled() == 0, f"two of three lied about the {kind} and it bought {rig.outcomes()}")
+    rig.pause()
     rig.fail(None, of=order[1:] if not alike else order)
     polls = await recovered(rig)
+    rig.resume()
     wrong += await bought(rig)
     return Outcome(
         wrong=wrong, to_alarm_s=to_alarm_s, to_recover_polls=polls,
