@@ -67,13 +67,17 @@ class SettlementSwap:
     def permissions(self) -> tuple[Permission, ...]:
         """Return every call and allowance that a swap may hold."""
         pair = self.pair
-        # Closes: what a swap is for is bounded by what the allowance is for.
+        # Only what is bought is paid in the settlement token: into it a swap opens, out of it it closes.
+        # What a swap may take is bounded by its allowance.
         tokens = (pair.stable_token, pair.settlement_token)
+        ways = ((*tokens, True), (*tokens[::-1], False))
         return (
             ApprovalRule(token=pair.stable_token.lower(), spender=pair.router.lower(), opens=True),
             ApprovalRule(token=pair.settlement_token.lower(), spender=pair.router.lower(), opens=False),
             *(
-                swap_rule(pair.router, Exact.IN, opens=False, token_in=paid, token_out=got)
+                swap_rule(
+                    pair.router, Exact.IN, opens=paid == pair.stable_token, token_in=paid, token_out=got
+                )
                 for paid, got in (tokens, tokens[::-1])
             ),
         )

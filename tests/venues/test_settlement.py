@@ -1,16 +1,19 @@
 """The stable swap, and the overrides that quote without funds, on the devnet's real pool and tokens."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from bot.chain.abi import Abi
 from bot.chain.rpc import RpcError
+from bot.chain.signing.calls import Bounds, CallBook
 from bot.errors import TransientError, VenueRejected
 from bot.venues.lyra import lyra_venue
 from bot.venues.overrides import AMOUNT_RAW, QUOTING_ADDRESS, FundedSender, Layout
-from bot.venues.settlement import SettlementSwap, SwapLimits
+from bot.venues.settlement import SettlementSwap, StablePair, SwapLimits
 from bot.venues.steps import OrderSteps
+from bot.venues.v3_swap import Exact, V3Swap
 
 from .conftest import NEVER_S, World, buy_leg
 
@@ -185,3 +188,27 @@ async def test_a_node_that_is_away_is_not_taken_for_one_without_overrides(world:
     venue = lyra_venue(reader=reader, contracts=world.contracts, swap=world.swap)
     with pytest.raises(TransientError):
         await venue.quotes(await world.view(), underlying="ETH", size=1.0)
+
+
+def test_into_the_settlement_token_a_swap_opens_and_out_of_it_it_closes():
+    """REL-O3: where a pause comes between an allowance and its swap, the swap is not signed any more."""
+    own, router, stable, settlement = ("0x" + digit * 40 for digit in "abcd")
+    pair = StablePair(
+        stable="USDC", stable_token=stable, settlement="sUSD", settlement_token=settlement,
+        router=router, quoter=router, pool_fee=500,
+    )  # fmt: skip
+    reader: Any = None
+    book = CallBook(SettlementSwap(reader=reader, pair=pair).permissions(), own=frozenset({own}))
+    bounds = Bounds(
+        recipients=frozenset({own}),
+        now_s=1_000.0,
+        valid_until_s=2_000.0,
+        allowance=lambda _: 10**18,
+        bought=lambda _: False,
+    )
+    for paid, got, opens in ((stable, settlement, True), (settlement, stable, False)):
+        swap = V3Swap(
+            exact=Exact.IN, token_in=paid, token_out=got, pool_fee=500, recipient=own,
+            valid_until_s=2_000.0, amount_raw=10**6, bound_raw=10**5,
+        )  # fmt: skip
+        assert book.check(router, swap.data, bounds).opens is opens

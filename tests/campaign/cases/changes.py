@@ -37,9 +37,7 @@ SPOILED: Mapping[str, Callable[[str], str]] = {
     "more agreement than providers": lambda text: text.replace("agreement = 2", "agreement = 9", 1),
     "a key that nobody knows": lambda text: text.replace("[chain]", "[chain]\nspeed = 1", 1),
     "a chain of real money": lambda text: text.replace("id = 31337", "id = 1", 1),
-    "an account that is none": lambda text: text.replace(
-        '[account]\naddress = "0x', '[account]\naddress = "', 1
-    ),
+    "an account that is none": lambda text: text.replace("[account]\n", '[account]\naddress = "0x1"\n', 1),
 }
 
 
@@ -133,15 +131,9 @@ async def o7(rig: Rig) -> Outcome:
     url = json.loads(served.out)["url"]
     calm_s = max([await _timed_step(rig) for _ in range(4)])
     crowd = await asyncio.create_subprocess_exec(
-        *LATER,
-        sys.executable,
-        str(CROWD),
-        url,
-        TOKEN,
-        str(CLIENTS),
-        str(SLOW),
+        *LATER, sys.executable, str(CROWD), url, TOKEN, str(CLIENTS), str(SLOW),
         stdout=asyncio.subprocess.PIPE,
-    )
+    )  # fmt: skip
     assert crowd.stdout is not None
     await crowd.stdout.readline()  # all are there
     rude = await asyncio.create_subprocess_exec(
