@@ -20,6 +20,7 @@ from campaign.tls_sites import certificate, site
 from faults.proxy import fault_proxy
 
 from bot.chain.rpc import quantity
+from bot.errors import BotError
 
 _MOST_FAILS = 40  # N of H2
 
@@ -269,7 +270,10 @@ def _whole(journal: Path, copy: Path) -> None:
 
 
 def _holds(rig: Rig) -> bool:
-    last = rig.last()
+    try:
+        last = rig.last()
+    except BotError:  # it cannot be read
+        return False
     return last is not None and bool(last.decision.holds)
 
 
