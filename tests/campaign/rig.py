@@ -179,8 +179,8 @@ class Rig:
         try:
             with closing(sqlite3.connect(f"file:{self.journal_path()}?mode=ro", uri=True)) as database:
                 return database.execute("SELECT COALESCE(MAX(sequence), 0) FROM steps").fetchone()[0]
-        except sqlite3.OperationalError:
-            return 0  # the bot has not made its tables yet
+        except sqlite3.DatabaseError:
+            return 0  # the bot has not made its tables yet, or they are damaged
 
     def journalled(self, read: Callable[[SqlJournal], T], otherwise: T) -> T:
         """Read the bot's journal; ``otherwise`` before it has one."""
