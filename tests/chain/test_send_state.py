@@ -130,8 +130,8 @@ def test_what_began_is_kept_whole_and_nothing_else_is_known_yet():
     begun = advance(None, event(S.RESERVED, max_gas_cost_wei=5, because="the peg slipped"))
     assert begun == Intent(
         key="leg/1-open", leg_key="leg", purpose="open", chain_id=1, sender=ME, nonce=7, to=VENUE,
-        data="0x01", valid_until_s=100.0, state=S.RESERVED, max_gas_cost_wei=5, attempts=(), tx_hash="", block_number=0,
-        block_hash="", gas_cost_wei=0, because="the peg slipped",
+        data="0x01", valid_until_s=100.0, state=S.RESERVED, max_gas_cost_wei=5, attempts=(), tx_hash="",
+        block_number=0, block_hash="", gas_cost_wei=0, because="the peg slipped",
     )  # fmt: skip
     plain = advance(None, event(S.RESERVED))
     assert (plain.max_gas_cost_wei, plain.because) == (0, "")
