@@ -136,9 +136,14 @@ def test_what_was_proposed_is_remembered_as_it_would_act():
     assert memory.payload(CHAIN_ID, THE_SAFE, 5) is not None
     sign(one, rejection(THE_SAFE, 6))
     assert memory.payload(CHAIN_ID, THE_SAFE, 6) is None  # a cancel has none
-    direct = SafeTx(to=checksummed(ROUTER), data=sell(THE_SAFE), nonce=7)
-    sign(one, direct)
-    assert memory.payload(CHAIN_ID, THE_SAFE, 7)[0] == ROUTER
+
+
+def test_a_target_is_kept_in_small_letters():
+    target = "0x" + "ab" * 20
+    seller = next(item for item in RULES if isinstance(item, CallRule) and item.target == ROUTER)
+    one = who(permissions=(replace(seller, target=target),))
+    sign(one, SafeTx(to=checksummed(target), data=sell(THE_SAFE), nonce=7))
+    assert one._memory.payload(CHAIN_ID, THE_SAFE, 7)[0] == target
 
 
 def test_the_coin_of_a_whole_batch_is_added_up():

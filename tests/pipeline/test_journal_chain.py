@@ -111,6 +111,11 @@ def test_rows_that_came_back_behind_a_bridge_are_seen():
         check(without(1, 2, 3, 5), gone=(left(1, 3),))
 
 
+def test_a_row_that_is_there_needs_no_bridge():
+    assert check(gone=(left(3, 3),)) == 6
+    assert check(without(5), gone=(left(5, 5),), first=2) == 4  # what left later moves no beginning
+
+
 def test_what_left_is_not_looked_at_again_where_it_is_begun_inside_of_it():
     bad = ROWS | {3: ROWS[3] | {"body": "c"}}
     assert check(bad, gone=(left(2, 3),), first=3) == 3

@@ -37,7 +37,6 @@ class _Chain:
 class _Total:
     """What all calls of one request do together."""
 
-    opens: bool
     approvals: tuple[Approval, ...] = ()
     spends: tuple[tuple[str, int], ...] = ()
     bought: tuple[str, ...] = ()  # tokens that only the calls name
@@ -220,7 +219,7 @@ class SigningDesk:
         if tx.to.lower() == rules.safe:
             if tx.data or tx.value_wei or tx.operation is not Operation.CALL:
                 raise InvariantError(f"Safe {rules.safe} is never asked to change itself")
-            return _Total(opens=False)  # a rejection
+            return _Total()  # a rejection
         _check_time(rules, valid_until_s, now_s)
         calls = calls_of(tx, multi_send=rules.multi_send)
         return self._total(calls, chain, holder=rules.safe, until_s=valid_until_s, now_s=now_s)
@@ -254,7 +253,6 @@ class SigningDesk:
         if opens and (why := self.closing_only(now_s)):
             raise VenueRejected(f"nothing that opens is signed: {why}")
         return _Total(
-            opens=opens,
             approvals=tuple(approvals),
             spends=tuple((token, raw) for token, raw in spends.items() if raw),
             bought=tuple(bought),
