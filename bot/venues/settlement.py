@@ -69,16 +69,16 @@ class SettlementSwap:
         pair = self.pair
         # Only what is bought is paid in the settlement token: into it a swap opens, out of it it closes.
         # What a swap may take is bounded by its allowance.
-        tokens = (pair.stable_token, pair.settlement_token)
-        ways = ((*tokens, True), (*tokens[::-1], False))
+        ways = (
+            (pair.stable_token, pair.settlement_token, True),
+            (pair.settlement_token, pair.stable_token, False),
+        )
         return (
             ApprovalRule(token=pair.stable_token.lower(), spender=pair.router.lower(), opens=True),
             ApprovalRule(token=pair.settlement_token.lower(), spender=pair.router.lower(), opens=False),
             *(
-                swap_rule(
-                    pair.router, Exact.IN, opens=paid == pair.stable_token, token_in=paid, token_out=got
-                )
-                for paid, got in (tokens, tokens[::-1])
+                swap_rule(pair.router, Exact.IN, opens=opens, token_in=paid, token_out=got)
+                for paid, got, opens in ways
             ),
         )
 

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from campaign.case import Lab, Outcome, rigged, unless
-from campaign.purchase import bought, offered, same_bytes, warm
-from campaign.rig import Rig
 from commands import CommandServer
 
 from bot.devnet.node import start_devnet
 from bot.settings import cache_dir
+from campaign.case import Lab, Outcome, rigged, unless
+from campaign.purchase import bought, offered, same_bytes, warm
+from campaign.rig import Rig
 
 BELOW, ABOVE = 3, 4
 WITHIN_S, WITHIN_BLOCKS = 30.0, 10
