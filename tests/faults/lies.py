@@ -77,9 +77,10 @@ def _receipt(result: Any, random: Random) -> Any:
     if kind == "none":
         return None
     if kind == "failed":
-        return result | {"status": "0x0" if result["status"] == "0x1" else "0x1"}
+        status = "0x0" if result["status"] == "0x1" else "0x1"
+        return result | {"status": status, "gasUsed": hex(random.randint(21_000, 10**6))}
     if kind == "bare":
-        return result | {"logs": [], "gasUsed": hex(21_000)}
+        return result | {"logs": [], "gasUsed": hex(random.randint(21_000, 10**6))}
     return result | {"blockHash": "0x" + random.randbytes(32).hex()}
 
 
