@@ -216,13 +216,11 @@ async def damaged(rig: Rig) -> Outcome:
     await rig.end("bot")
     old = folder / "old.sqlite"
     _whole(journal, old)
-    await rig.start_bot()
-    rig.resume()
-    wrong = await _bought(rig)
+    kind = rig.random.choice(("flip", "flip", "cut", "older", "wal"))
+    wrong = await _half_bought(rig) if kind == "older" else await _bought_anew(rig)
     wal = journal.with_name(journal.name + "-wal")
-    kinds = ("flip", "flip", "cut", "older", "wal")
-    kind = rig.random.choice(kinds)
-    await rig.end("bot", signal.SIGKILL if kind == "wal" else signal.SIGTERM)
+    if "bot" in rig.running:
+        await rig.end("bot", signal.SIGKILL if kind == "wal" else signal.SIGTERM)
     true = folder / "true"
     true.mkdir()
     for path in (journal, wal):
@@ -247,7 +245,24 @@ async def damaged(rig: Rig) -> Outcome:
         shutil.copy2(path, journal.parent / path.name)
     await rig.start_bot()
     wrong += unless(await rig.step(2), f"the true journal does not go on: {said_by(rig)}")
+    wrong += await _bought(rig)
     return Outcome(wrong=wrong, note=f"{kind}: {what}; {' '.join(said.split())[-120:]}")
+
+
+async def _bought_anew(rig: Rig) -> tuple[str, ...]:
+    await rig.start_bot()
+    rig.resume()
+    return await _bought(rig)
+
+
+async def _half_bought(rig: Rig) -> tuple[str, ...]:
+    """Have the bot die in an order: by an older copy, which knows of none, it would begin anew."""
+    point = ["campaign.process_faults:arm_point", "K10", "swap-in", rig.proxies[0].url]
+    await rig.start_bot(arm=[point])
+    rig.resume()
+    await rig.mine()
+    code = await rig.ended(rig.running.pop("bot"), within_s=30.0)
+    return unless(code == -9, f"it was not killed after its swap: {code}")
 
 
 def _damage(rig: Rig, kind: str, journal: Path, old: Path) -> str:
