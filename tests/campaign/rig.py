@@ -109,7 +109,8 @@ class Rig:
 
     async def mine(self, blocks: int = 1, *, every_s: int = BLOCK_S) -> None:
         for _ in range(blocks):
-            await self.chain.request("evm_increaseTime", [every_s])
+            at_s = int(await self.now_s()) + every_s  # a devnet ignores evm_increaseTime: a second a block
+            await self.chain.request("evm_setNextBlockTimestamp", [at_s])
             await self.chain.request("evm_mine")
 
     async def send(self, transaction: Tx, *, price_wei: int | None = None) -> None:
