@@ -118,6 +118,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.dist = "loadgroup"
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long text or a file by its length: some are megabytes."""
+    is_long = isinstance(val, str | bytes) and len(val) > LONGEST_ID
+    return f"{argname} of {len(val)}" if is_long else None
+
+
+LONGEST_ID = 100
 LONGEST = ("test_demo.py", "test_money_rules_live.py::test_killed", "app/test_testnet.py")
 
 
