@@ -38,7 +38,7 @@ class NonceDesk:
         """
         expected = self._expected(latest)
         if latest > expected or (latest == expected and pending > latest):
-            raise InvariantError(self._drift(max(latest, pending), expected))
+            raise InvariantError(self.drift(max(latest, pending), expected))
         return expected if latest == expected else None
 
     def gap(self, latest: int) -> range:
@@ -52,6 +52,13 @@ class NonceDesk:
 
     def is_accepted(self, nonce: int) -> bool:
         return nonce < self._accept_nonce
+
+    def is_forgotten(self, nonce: int) -> bool:
+        """Say whether a nonce that the signer signed for would show that an old journal was restored.
+
+        A journal without transactions takes the chain's count for its beginning, so the chain cannot tell.
+        """
+        return self.known is None and nonce >= 0 and not self.is_accepted(nonce)
 
     def _expected(self, latest: int) -> int:
         return max(latest if self.known is None else self.known, self._accept_nonce)
@@ -94,7 +101,8 @@ class NonceDesk:
             )
         self._pool_checked = True
 
-    def _drift(self, found: int, expected: int) -> str:
+    def drift(self, found: int, expected: int) -> str:
+        """Return what a person reads when the account has other transactions than the journal."""
         return (
             f"account {self._sender} has nonce {found} on chain {self._chain_id}, the journal accounts for "
             f"{expected}: something else used the key, or an old journal was restored. "

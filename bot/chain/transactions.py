@@ -209,6 +209,9 @@ class TransactionManager:
             return True
         if await self._signer.has_signed(self._chain_id, nonce):
             return False
+        last = nonce - 1
+        if self._nonces.is_forgotten(last) and await self._signer.has_signed(self._chain_id, last):
+            raise InvariantError(self._nonces.drift(nonce, 0))
         self._signer_asked = True
         return True
 

@@ -122,7 +122,6 @@ async def test_it_refreshes_with_each_block_and_deposits_come_in_time(
         ("v4:1@0x00000000000000000000000000000000000000Aa", "must be"),
         ("v2:0x12", "40 hex digits"),
         ("base/v3:1", "a chain id must stand before the slash"),
-        (f"v3:{2**256}", "below 2"),
         ("v2:0x00000000000000000000000000000000000000Aa:3", "must be"),
         ("v2:0x00000000000000000000000000000000000000aA:0x12", "checksum"),
     ],
@@ -131,6 +130,11 @@ def test_a_position_that_cannot_be_read_is_refused_by_name(text: str, words: str
     with pytest.raises(ConfigError, match=words) as refusal:
         request(None, text)
     assert repr(text) in str(refusal.value)
+
+
+def test_a_token_id_that_is_as_long_as_a_key_is_refused_without_it() -> None:
+    with pytest.raises(ConfigError, match=r"--position 'v3:\*\*\*': a token id is below 2\^256"):
+        request(None, f"v3:{2**256}")
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "x", "v3:1=", "v3:1=abc"])

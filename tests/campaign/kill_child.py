@@ -13,6 +13,7 @@ from typing import Any
 
 from bot.app.live import Bot, open_bot
 from bot.chain.abi import Abi
+from bot.chain.rpc import Rpc, quantity
 from bot.errors import OutcomeUnknown, TransientError
 from bot.model.hedge import HedgeLeg, Layer, LegStatus, OptionType, Quote, Side
 from bot.model.market import Columns
@@ -70,9 +71,21 @@ def order_file(state: Path) -> Path:
 def run_child(config: Path, state: Path, action: Action, point: str) -> int:
     """Do an order in this process; ``point`` is where it dies. Returns the exit code of one that lived."""
     settings = load_settings(config)
-    own = settings.model_copy(update={"journal_url": _journal_of(settings, state)})
+    execution = settings.execution.model_copy(update={"accept_nonce": asyncio.run(_nonce(settings, state))})
+    own = settings.model_copy(update={"journal_url": _journal_of(settings, state), "execution": execution})
     asyncio.run(_run(own, state, action, point))
     return 0
+
+
+async def _nonce(settings: Settings, state: Path) -> int:
+    """Return the account's nonce before the case: a new journal knows nothing of the cases before it."""
+    path = state / "nonce.txt"
+    if not path.exists():
+        assert settings.account is not None
+        async with Rpc(settings.chain.urls[0], timeout_s=30) as rpc:
+            found = await rpc.request("eth_getTransactionCount", [settings.account.address, "latest"])
+        path.write_text(str(quantity(found)))
+    return int(path.read_text())
 
 
 def _journal_of(settings: Settings, state: Path) -> Any:

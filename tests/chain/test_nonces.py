@@ -261,6 +261,20 @@ async def test_a_nonce_that_only_the_signer_remembers_is_used_up_first(node, jou
     assert [await count(node, number) for number in (1, 7)] == [1, 0]
 
 
+async def test_an_old_journal_that_knows_no_transaction_yet_halts(node, journal, tmp_path):
+    """H3: a copy from before the first order was restored. The chain cannot tell, the signer can."""
+    real = signer()
+    assert (await manager(node, journal, signer=real).send(request())).succeeded
+    with SqlJournal(tmp_path / "older.db", identity=journal.identity) as older:
+        older.open_leg(leg(), at_s=1.0)
+        with pytest.raises(InvariantError, match=r"an old journal was restored.* accept_nonce = 1"):
+            await manager(node, older, signer=real).send(request())
+        assert older.intents() == ()
+        known = manager(node, older, signer=real, accept_nonce=1)
+        assert (await known.send(request(2))).succeeded  # a person has looked
+    assert [await count(node, number) for number in (1, 2)] == [1, 1]
+
+
 async def test_a_pool_that_does_not_answer_stops_the_send(node_url, journal):
     def before(call):
         return error(call, "upstream is down") if call["method"] == "txpool_contentFrom" else None
