@@ -8,6 +8,7 @@ Orders are counted from the journal, so that a restart knows them. A small file 
 is forgiven, how the data was, and the pause about to be written, for a crash between the two writes.
 """
 
+import errno
 import json
 import math
 import os
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from bot.chain.pause import Pause, read_pause, read_released, write_pause
-from bot.errors import ConfigError
+from bot.errors import ConfigError, NoSpaceError
 from bot.model.hedge import LegOutcome, LegStatus
 from bot.model.intent import IntentState
+from bot.model.parsing import json_of
 from bot.model.reasons import is_disagreement, is_lag
 from bot.pipeline.breakers import BreakerTerms, Ended, Outcome, Trip, Trouble, ended, tripped
 from bot.ports import Journal
@@ -29,19 +31,13 @@ from bot.ports import Journal
 WHO = "breaker "  # begins the name under which a breaker pauses
 _SIGNER = "signer: "  # begins every refusal of the signer
 _MOST_ORDERS = 1_000  # the newest, which are counted
+_LATEST_S = 253_402_300_799.0  # the end of year 9999
 _EMPTY: dict[str, Any] = {
     "trip": None,  # who, at_s and why of the pause that a breaker wrote, or is about to write
     "trip_orders": [],  # keys of the orders that were known then
     "forgiven": [],  # keys of the orders that were known when a person released
     "disagrees_since_s": None,
     "lags_at_s": [],
-}
-_KINDS: dict[str, Any] = {
-    "trip": dict | None,
-    "trip_orders": list,
-    "forgiven": list,
-    "disagrees_since_s": float | int | None,
-    "lags_at_s": list,
 }
 
 
@@ -178,10 +174,28 @@ class Breakers:
 def _read(path: Path) -> dict[str, Any]:
     """Return the kept state. One that is damaged forgives nothing: a breaker may then trip once more."""
     try:
-        found = json.loads(path.read_bytes())
-        return {**_EMPTY, **{key: found[key] for key in _EMPTY if isinstance(found[key], _KINDS[key])}}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        found = json_of(path.read_bytes())
+        since_s, trip = found["disagrees_since_s"], found["trip"]
+        return {
+            "trip": None if trip is None else _trip_of(trip),
+            "trip_orders": [str(item) for item in found["trip_orders"]],
+            "forgiven": [str(item) for item in found["forgiven"]],
+            "disagrees_since_s": None if since_s is None else _time_s(since_s),
+            "lags_at_s": [_time_s(item) for item in found["lags_at_s"]],
+        }
+    except (OSError, ValueError, KeyError, TypeError):
         return dict(_EMPTY)
+
+
+def _trip_of(found: dict[str, Any]) -> dict[str, Any]:
+    return {"who": str(found["who"]), "at_s": _time_s(found["at_s"]), "why": str(found["why"])}
+
+
+def _time_s(found: Any) -> float:
+    """Return a time that was kept. Raises ValueError for what iso_utc could not show."""
+    if isinstance(found, bool) or not isinstance(found, int | float) or not abs(found) <= _LATEST_S:
+        raise ValueError("a time of the breakers is no time")
+    return float(found)
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:
@@ -194,6 +208,5 @@ def _write(path: Path, state: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         Path(name).replace(path)
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written: {error.strerror}; make room, then start again"
-        ) from None
+        kind = NoSpaceError if error.errno == errno.ENOSPC else ConfigError
+        raise kind(f"{path} cannot be written: {error.strerror}; make room, then start again") from None

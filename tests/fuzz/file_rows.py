@@ -41,6 +41,7 @@ from bot.model.market import Block
 from bot.model.record import StepRecord
 from bot.model.units import parse_utc_s
 from bot.pipeline import codec
+from bot.pipeline.breaker_desk import _read as _read_breakers
 from bot.pipeline.desk import Request, request_document
 from bot.pipeline.desk import _read as read_order
 from bot.pipeline.journal_pruning import pruned_of
@@ -256,6 +257,22 @@ ROWS: tuple[Decoder, ...] = (
         *dumped(START_OF),
         file=START,
         errors=(ConfigError, InvariantError),
+    ),
+    row(
+        "state of the breakers",
+        "pipeline/breaker_desk.py",
+        _read_breakers,
+        *dumped(
+            {
+                "trip": {"who": "breaker lag", "at_s": 1.5, "why": "x"},
+                "trip_orders": ["a"],
+                "forgiven": ["b"],
+                "disagrees_since_s": 2.5,
+                "lags_at_s": [3.5],
+            }
+        ),
+        errors=(),
+        back=lambda found: json.dumps(found).encode(),
     ),
     row("tail of a recording", "pipeline/recording.py", tail_in, b'{"sequence": 1}\n{"sequ', file=TAIL),
     row("table of a recording", "pipeline/playback.py", _read_parquet, parquet_bytes()),

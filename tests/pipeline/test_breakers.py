@@ -8,7 +8,7 @@ import pytest
 from pipeline_builders import START_S, FakeVenue, ListJournal, decide_once, filled, leg, moment
 
 from bot.chain.pause import Pause, end_pause, pause_path, read_pause, write_pause
-from bot.errors import ConfigError
+from bot.errors import ConfigError, NoSpaceError
 from bot.model.cover import CoverOrder, CoverOutcome, CoverProduct
 from bot.model.hedge import LegOutcome, LegStatus, Side
 from bot.model.intent import IntentEvent, IntentState
@@ -274,12 +274,16 @@ def test_a_damaged_state_forgives_nothing(books: Books, text: str):
     assert books.by == "breaker failed-orders"
 
 
-def test_a_state_that_cannot_be_written_stops_the_bot(books: Books, monkeypatch):
-    def full(**_: object) -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("number", "words", "kind"),
+    [(28, "No space left on device", NoSpaceError), (13, "Permission denied", ConfigError)],
+)
+def test_a_state_that_cannot_be_written_stops_the_bot(books: Books, monkeypatch, number, words, kind):
+    def failing(**_: object) -> None:
+        raise OSError(number, words)
 
-    monkeypatch.setattr("bot.pipeline.breaker_desk.tempfile.mkstemp", full)
-    with pytest.raises(ConfigError, match=r"breakers-live\.json cannot be written: No space left"):
+    monkeypatch.setattr("bot.pipeline.breaker_desk.tempfile.mkstemp", failing)
+    with pytest.raises(kind, match=rf"breakers-live\.json cannot be written: {words}"):
         books.fail(1, 2, 3, 4, 5)
 
 
