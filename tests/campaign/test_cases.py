@@ -1,4 +1,4 @@
-"""A case of each group of faults; all 85, under as many seeds as wanted: ``scripts/campaign faults``."""
+"""Five of the 85 faults; all of them, under as many seeds as wanted, are ``scripts/campaign faults``."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from campaign.case import Lab
 from campaign.catalogue import CASES
 
 pytestmark = pytest.mark.devnet
-SHORT = ("F1", "C2", "T1", "T6", "K9", "H2", "D3", "O5")
+SHORT = ("F1", "C2", "T1", "T6", "K9")
 
 
-@pytest.mark.parametrize("case", [id for id in SHORT if id in CASES])
+@pytest.mark.parametrize("case", SHORT)
 async def test_a_fault_is_borne_as_stated(case: str, devnet: Devnet, server: CommandServer, tmp_path: Path):
     lab = Lab(id=case, seed=1, rpc_url=devnet.rpc_url, at=devnet.deployment, server=server, folder=tmp_path)
     outcome = await CASES[case](lab)
