@@ -88,6 +88,7 @@ async def test_an_honest_run_is_clean_and_every_wrong_is_found(rig: Rig):
         gas=100_000,
     )
     await rig.send(allowed)
+    await rig.mine()  # returns when nothing waits to be mined any more
     found = _broken(rig)
     assert {"I7", "I9", "I12"} <= set(found)
     assert len(found["I9"]) == 2  # to a stranger, and without bound
