@@ -1,15 +1,13 @@
 """What the rig changes inside the bot's process before its command runs (``arm`` of tests/commands.py)."""
 
-import sys
 import time
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import bot.app.trading
 from bot.chain.pause import Pause, write_pause
 from bot.chain.transactions import SendTerms
-from campaign.place import ROOT
+from campaign import kill_points
 
 
 def hurry(resend_after_s: str, bump_after_s: str) -> None:
@@ -20,10 +18,8 @@ def hurry(resend_after_s: str, bump_after_s: str) -> None:
 
 def pause_at(point: str, purpose: str, folder: str) -> None:
     """Pause bot and signer when an order passes one of the points K1 to K12, once; nobody dies."""
-    sys.path.append(str(ROOT / "scripts"))
-    points = import_module("campaign_kill_points")
 
-    class Pauser(points.Killer):  # type: ignore[misc, name-defined]
+    class Pauser(kill_points.Killer):
         is_done = False
 
         def die(self) -> None:
@@ -34,4 +30,4 @@ def pause_at(point: str, purpose: str, folder: str) -> None:
         def give_and_die(self, raw: str) -> None:
             self.die()
 
-    points.arm(Pauser(point, purpose, side="buy", rpc_url=""))
+    kill_points.arm(Pauser(point, purpose, side="buy", rpc_url=""))

@@ -6,7 +6,7 @@ from typing import Any
 
 from campaign import place
 from campaign.parts import PARTS
-from campaign.summary import WANTED, is_met, shown
+from campaign.summary import WANTED, is_met, joined, shown
 
 PAGE = place.ROOT / "docs" / "campaign.md"
 _BEGIN, _END = "<!-- written by `scripts/campaign --page` from here -->\n", "<!-- to here -->\n"
@@ -24,11 +24,7 @@ def write(path: Path = PAGE) -> list[str]:
 
 def results(kept: Mapping[str, Mapping[str, Any]]) -> str:
     """Return both tables as Markdown."""
-    figures: dict[str, Any] = {}
-    for found in kept.values():
-        over = figures.get("cap_violations", 0) + found.get("cap_violations", 0)
-        figures |= found
-        figures["cap_violations"] = over
+    figures = joined(kept.values())
     lines = ["", "| figure | found | wanted |", "|---|---|---|"]
     for wanted in WANTED:
         bound = f"{wanted.sign} {wanted.bound:g}" if wanted.sign else ""

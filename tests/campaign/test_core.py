@@ -14,7 +14,7 @@ from bot.chain.send_errors import SendResult, classify_send_error
 from campaign import place
 from campaign.catalogue import CASES, FAULTS
 from campaign.pool import WORDS, Client, Mode, Pool, Pooled, Refusal, Refused
-from campaign.summary import WANTED, is_met, table
+from campaign.summary import WANTED, is_met, joined, table
 
 GROUPS = {"F": 20, "C": 9, "T": 14, "K": 16, "H": 8, "D": 9, "O": 9}
 _MEANT = {
@@ -137,6 +137,14 @@ def test_a_figure_that_is_missing_or_out_of_bounds_is_not_met():
     assert max(map(len, shown.splitlines())) <= 80
     assert "NOT MET" in shown
     assert "not run" in shown
+
+
+def test_spending_over_a_cap_adds_up_over_the_parts():
+    found = joined(
+        [{"cap_violations": 1, "cases": 2}, {"cap_violations": 2}, {"kill_over_cap": 4, "kills": 3}]
+    )
+    assert (found["cap_violations"], found["cases"], found["kills"]) == (7, 2, 3)
+    assert joined([{"kills": 1}])["cap_violations"] == 0
 
 
 def test_what_was_kept_counts_for_this_source_alone(tmp_path, monkeypatch):
