@@ -14,7 +14,9 @@ from journal_builders import step
 from old_stores import old_journal, run_sql
 from postgres_server import empty_postgres
 
+from bot.app.databases import upgrade
 from bot.pipeline.journal import JournalIdentity, SqlJournal
+from bot.settings import load_settings
 
 pytestmark = [pytest.mark.devnet, pytest.mark.xdist_group("cli")]
 
@@ -126,6 +128,27 @@ def test_an_older_journal_is_upgraded_and_a_copy_of_it_stays(server: CommandServ
     assert len(before) == len(copy.read_bytes())
     assert home.alvh("db", "verify").code == 0
     assert home.alvh("db", "upgrade", "--json").document == {"upgraded": []}
+
+
+def test_two_upgrades_within_a_second_keep_a_copy_each(
+    monkeypatch: pytest.MonkeyPatch, server: CommandServer, tmp_path: Path
+):
+    """REL-K14: the first may have been killed, and its copy is the only one of what it had begun to change."""
+    home = alone(tmp_path, server)
+    monkeypatch.setattr("bot.app.databases.time.time", lambda: 1_700_000_000.0)
+    settings, copies = load_settings(home.config), []
+    for times in (1, 2):
+        (tmp_path / str(times)).mkdir()
+        for file in home.folder.glob("journal-monitor.sqlite*"):
+            if file not in copies:
+                file.unlink()
+        old_journal(f"sqlite:///{home.journal('monitor')}", tmp_path / str(times), MONITOR)
+        copies += [item.copy for item in upgrade(settings)]
+    assert len(set(copies)) == 2
+    for copy in copies:
+        assert copy.stat().st_mode & 0o777 == 0o600
+        with SqlJournal(copy, read_only=True) as kept:
+            assert (kept.revision, kept.verify()) == ("0001", 4)
 
 
 def test_a_database_is_upgraded_only_where_somebody_says_that_there_is_a_dump(

@@ -131,7 +131,10 @@ def _copied(path: Path, revision: str) -> Path:
     """Copy a SQLite file as it is at one time, also while somebody writes it. Returns the copy."""
     copy = path.with_name(f"{path.name}.schema-{revision}-{iso_utc(time.time()).replace(':', '')}")
     try:
-        os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        copy = _new_file(copy)
+    except OSError as error:
+        raise ConfigError(f"{path} could not be copied to {copy}: {error}; nothing was changed") from None
+    try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
         with copy.open("rb") as file:
@@ -140,6 +143,16 @@ def _copied(path: Path, revision: str) -> Path:
         copy.unlink(missing_ok=True)
         raise ConfigError(f"{path} could not be copied to {copy}: {error}; nothing was changed") from None
     return copy
+
+
+def _new_file(path: Path) -> Path:
+    """Make an empty file where none is: one of this very second is the copy of an upgrade that was killed."""
+    free, number = path, 1
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    os.close(os.open(free, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    return free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from bot.devnet.artifacts import Artifact, own_artifact, read_artifact
 from bot.devnet.packages import Library
 from bot.errors import InvariantError, TransientError
 
-_RECEIPT_LOOKS, _RECEIPT_PAUSE_S = 1000, 0.005
+_RECEIPT_LOOKS, _RECEIPT_PAUSE_S = 6000, 0.005  # half a minute: on a busy machine a node mines late
 _GAS = 20_000_000  # explicit, so that the node estimates nothing
 
 

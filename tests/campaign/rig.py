@@ -116,13 +116,17 @@ class Rig:
     async def send(self, transaction: Tx, *, price_wei: int | None = None) -> None:
         """Have one of the devnet's own accounts act; it is in a block when this returns, if anvil mines.
 
-        ``price_wei`` of gas says where it lies in a block that holds more.
+        ``price_wei`` of gas says where it lies in a block that holds more. Raises AssertionError when it was
+        mined and reverted: the case would prove nothing.
         """
         call = {"from": transaction.sender, "to": transaction.to, "data": transaction.data}
         fees = {} if price_wei is None else {"gasPrice": hex(price_wei)}
-        await self.chain.request(
+        sent = await self.chain.request(
             "eth_sendTransaction", [call | {"gas": hex(transaction.gas)} | fees], send=True
         )
+        receipt = await self.chain.request("eth_getTransactionReceipt", [sent])
+        if receipt is not None and quantity(receipt["status"]) != 1:
+            raise AssertionError(f"{transaction.purpose} of the devnet's own reverted: {sent}")
 
     async def send_as_user(self, nonce: int) -> str:
         """Use the account's key outside of the bot: a transfer of one wei at ``nonce``. Return the hash."""

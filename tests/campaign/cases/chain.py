@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from campaign.case import Case, Outcome, both, rigged, tested, unless
 from campaign.outage import bought, heights, orders_since, recovered, warm
 from campaign.pool import Mode
-from campaign.rig import Rig
+from campaign.rig import BLOCK_S, Rig
 from eth_account import Account
 
 from bot.chain.accounts import ETHEREUM_DEFAULT_PATH
@@ -39,7 +39,9 @@ async def reorganise(rig: Rig, depth: int, *raws: str) -> None:
     first = await rig.head() - depth + 1
     before = await rig.chain.request("eth_getBlockByNumber", [hex(first), False])
     stranger = {"from": rig.at.deployer, "to": rig.at.trader, "value": hex(rig.random.randint(1, 10**9))}
+    await rig.chain.request("anvil_setBlockTimestampInterval", [BLOCK_S])
     await rig.chain.request("anvil_reorg", [depth, [[item, 0] for item in (*raws, stranger)]])
+    await rig.chain.request("anvil_removeBlockTimestampInterval")
     after = await rig.chain.request("eth_getBlockByNumber", [hex(first), False])
     if after["hash"] == before["hash"]:
         raise AssertionError(f"block {first} is what it was: nothing was reorganised")

@@ -8,12 +8,14 @@ from pathlib import Path
 from campaign.case import Case, Lab, Outcome, both, rigged, tested, unless
 from campaign.crash import FAULTS, Market, crash, patient, warm_history
 from campaign.rig import Rig
+from eth_utils.crypto import keccak
 
 from bot.devnet.deployment import CHAIN_ID
-from bot.devnet.moves.wire import Tx, calldata
+from bot.devnet.moves.wire import Tx, View, calldata, read_all
 from bot.devnet.scenarios import START_USD
 from bot.model.tier import Tier
 
+_ROUNDS_SLOT = 4  # of ChainlinkFeed.vy: after its description (3) and the number of the newest round (1)
 _MOVES = (0.05, 0.10, 0.30, 0.60, 0.90)
 _warm: dict[int, Path] = {}  # of this process
 
@@ -117,10 +119,24 @@ def _answer(*names: str) -> Callable[[Rig], Awaitable[Outcome]]:
 
 
 async def _feed(rig: Rig, answer: float, off_s: float) -> None:
-    at = rig.at
-    updated_s = int(await rig.now_s() + off_s)
-    data = calldata("setAnswer(int256,uint256)", round(answer), updated_s)
+    at, now_s = rig.at, await rig.now_s()
+    data = calldata("setAnswer(int256,uint256)", round(answer), int(now_s + min(off_s, 0.0)))
     await rig.send(Tx(purpose="feed", sender=at.deployer, to=at.feed_eth_usd, data=data, gas=200_000))
+    if off_s > 0.0:
+        await _date_ahead(rig, int(now_s + off_s))
+
+
+async def _date_ahead(rig: Rig, updated_s: int) -> None:
+    """Date the feed's newest answer into the future, which the devnet's contract refuses to be told."""
+    kinds = ("uint80", "int256", "uint256", "uint256", "uint80")
+    view = View(rig.at.feed_eth_usd, "latestRoundData()", (), kinds)
+    ((number, *_),) = await read_all(rig.chain, rig.at.multicall3, [view])
+    slot = int.from_bytes(keccak(_ROUNDS_SLOT.to_bytes(32) + int(number).to_bytes(32))) + 1  # updated_at
+    value = "0x" + updated_s.to_bytes(32).hex()
+    await rig.chain.request("anvil_setStorageAt", [rig.at.feed_eth_usd, hex(slot), value])
+    ((*_, found, _),) = await read_all(rig.chain, rig.at.multicall3, [view])
+    if found != updated_s:
+        raise AssertionError(f"the feed's answer should be dated {updated_s}, it is {found}")
 
 
 async def d4(rig: Rig) -> Outcome:

@@ -227,6 +227,8 @@ def _upgrade(*arm: str) -> Callable[[Lab], Outcome]:
         with SqlJournal(home.journal("monitor"), read_only=True) as journal:
             wrong += unless((journal.revision, journal.verify()) == ("0002", 4), "the upgrade is not whole")
         wrong += unless(home.alvh("db", "verify").code == 0, "the store does not verify")
+        if wrong:
+            return Outcome(wrong=wrong)
         identity = journal_identity(load_settings(home.config), mode="monitor")
         with SqlJournal(home.journal("monitor"), identity=identity) as journal:
             journal.append_step(step(4))
