@@ -6,7 +6,10 @@ transactions can be held back, dropped, or put back after a reorganisation, and 
 the words of six clients (their sources are named in bot/chain/send_errors.py).
 """
 
+import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -146,6 +149,40 @@ class Refused(Exception):
 
 
 @dataclass
+class Turns:
+    """What is read, and blocks, in turn.
+
+    While it mines, anvil answers a call at its newest block, named by number or by hash, as if it were in the
+    next one: providers of one node would contradict each other.
+    """
+
+    _reads: int = 0
+    _mining: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._idle.set()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        async with self._mining:
+            self._reads += 1
+            self._idle.clear()
+        try:
+            yield
+        finally:
+            self._reads -= 1
+            if not self._reads:
+                self._idle.set()
+
+    @asynccontextmanager
+    async def mining(self) -> AsyncIterator[None]:
+        async with self._mining:
+            await self._idle.wait()
+            yield
+
+
+@dataclass
 class Pool:
     """One pool for all providers. ``seen`` is every transaction that was ever offered, in order.
 
@@ -158,6 +195,7 @@ class Pool:
     says: dict[int, str] = field(default_factory=dict)
     client: Client = Client.GETH
     held: dict[str, Pooled] = field(default_factory=dict)
+    turns: Turns = field(default_factory=Turns)
     seen: list[Pooled] = field(default_factory=list)
     refused: list[tuple[Pooled, Refusal]] = field(default_factory=list)
     first_s: dict[str, float] = field(default_factory=dict)  # hash -> when it was first offered, monotonic

@@ -110,8 +110,9 @@ class Rig:
     async def mine(self, blocks: int = 1, *, every_s: int = BLOCK_S) -> None:
         for _ in range(blocks):
             at_s = int(await self.now_s()) + every_s  # a devnet ignores evm_increaseTime: a second a block
-            await self.chain.request("evm_setNextBlockTimestamp", [at_s])
-            await self.chain.request("evm_mine")
+            async with self.pool.turns.mining():
+                await self.chain.request("evm_setNextBlockTimestamp", [at_s])
+                await self.chain.request("evm_mine")
 
     async def send(self, transaction: Tx, *, price_wei: int | None = None) -> None:
         """Have one of the devnet's own accounts act; it is in a block when this returns, if anvil mines.

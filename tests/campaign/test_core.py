@@ -1,16 +1,19 @@
 """The campaign's own parts: where it may run, what a pool refuses, what is covered, how it is told."""
 
+import asyncio
 import os
 import subprocess
 import sys
 
 import pytest
 from eth_account import Account
+from faults.proxy import fault_proxy
 from send_builders import CHAIN_ID, KEY, prepare
 
 from bot.chain.fees import GWEI
 from bot.chain.rpc import Rpc
 from bot.chain.send_errors import SendResult, classify_send_error
+from bot.devnet.node import Devnet
 from campaign import place
 from campaign.catalogue import CASES, FAULTS
 from campaign.pool import WORDS, Client, Mode, Pool, Pooled, Refusal, Refused
@@ -123,6 +126,27 @@ async def test_what_a_reorganisation_removed_is_put_back(rpc: Rpc):
     await rpc.request("evm_mine")
     assert await rpc.request("eth_getTransactionReceipt", [tx_hash]) is not None
     assert await pool.put_back() == 0
+
+
+@pytest.mark.devnet
+async def test_a_block_that_is_mined_changes_no_answer_at_the_one_before(devnet: Devnet, rpc: Rpc):
+    """anvil alone answers a few of a thousand such calls with the time of the next block."""
+    time_of_block = {"to": devnet.deployment.multicall3, "data": "0x0f28c97d"}  # getCurrentBlockTimestamp()
+    async with fault_proxy(devnet.rpc_url) as proxy:
+        proxy.pool = pool = Pool(rpc)
+        mined = asyncio.create_task(_mine_in_turns(pool, blocks=60))
+        while not mined.done():
+            block = await proxy.ask("eth_getBlockByNumber", "latest", False)
+            found = await proxy.ask("eth_call", time_of_block, {"blockHash": block["hash"]})
+            assert int(found, 16) == int(block["timestamp"], 16)
+        await mined
+
+
+async def _mine_in_turns(pool: Pool, *, blocks: int) -> None:
+    for _ in range(blocks):
+        async with pool.turns.mining():
+            await pool.chain.request("evm_mine")
+        await asyncio.sleep(0.005)
 
 
 def test_a_figure_that_is_missing_or_out_of_bounds_is_not_met():

@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -120,7 +120,8 @@ class FaultProxy:
                 return  # a malformed head is none
 
     async def _pass(self, body: Any) -> Any:
-        async with self._session.post(self.upstream, json=body) as response:
+        turn = nullcontext() if self.pool is None else self.pool.turns.reading()
+        async with turn, self._session.post(self.upstream, json=body) as response:
             return await response.json(content_type=None)
 
 
