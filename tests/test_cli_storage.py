@@ -133,7 +133,7 @@ def test_an_older_journal_is_upgraded_and_a_copy_of_it_stays(server: CommandServ
 def test_two_upgrades_within_a_second_keep_a_copy_each(
     monkeypatch: pytest.MonkeyPatch, server: CommandServer, tmp_path: Path
 ):
-    """REL-K14: the first may have been killed, and its copy is the only one of what it had begun to change."""
+    """REL-K14: the first may have been killed, and its copy the only one of what it began to change."""
     home = alone(tmp_path, server)
     monkeypatch.setattr("bot.app.databases.time.time", lambda: 1_700_000_000.0)
     settings, copies = load_settings(home.config), []

@@ -32,9 +32,10 @@ from bot.chain.account_view import Head
 from bot.chain.heads import NewHead
 from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import Node
+from bot.chain.transactions import TransactionManager
 from bot.engine.policy import Policy
 from bot.engine.step import decide
-from bot.errors import BotError, ConfigError, NoSpaceError
+from bot.errors import BotError, ConfigError, NoSpaceError, TransientError
 from bot.model.market import Block, Frame
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.pipeline.breaker_desk import Breakers
@@ -75,7 +76,7 @@ class Bot:
     pipeline: Pipeline
     listener: Listener = field(default_factory=Listener)
     on_step: Callable[[StepRecord, Moment], None] = lambda _record, _moment: None
-    on_head: Callable[[Head], None] = lambda _head: None  # spares the next transaction from asking for it
+    transactor: TransactionManager | None = None  # what sends; None: nothing is signed
 
     async def step_at(self, block: Block) -> StepRecord:
         """Cut a moment at a block and do one step."""
@@ -119,11 +120,20 @@ class Bot:
         after_s = last.decision.now_s if last else float("-inf")
         async for moment in self.source.moments(heads, after_s=after_s):
             block = moment.blocks.get(self.settings.chain.id)
-            if block is not None:
-                self.on_head(Head(block.number, float(block.timestamp_s), block.hash))
+            if block is not None and self.transactor is not None:
+                self.transactor.heard(Head(block.number, float(block.timestamp_s), block.hash))
             record = await self.pipeline.step(moment)
             self.on_step(record, moment)
             yield record
+            await self._check_account()
+
+    async def _check_account(self) -> None:
+        """Stop, after a step and with InvariantError, when the key was used by something else (REL-P9)."""
+        if self.transactor is not None:
+            try:
+                await self.transactor.check_account()
+            except TransientError as error:
+                self.listener.on_trouble(error)  # at the next block it looks again
 
 
 @asynccontextmanager
@@ -163,7 +173,7 @@ async def open_bot(
                 settings, policy, fills, journal, figures, _before_record(history, recorder), mode=mode
             ),
             listener=listener,
-            on_head=fills.on_head,
+            transactor=fills.transactor,
         )
 
 
@@ -174,7 +184,7 @@ class _Fills:
     market: Market
     covers: CoverVenue | None
     accounts: AccountVenue | None = None
-    on_head: Callable[[Head], None] = lambda _head: None
+    transactor: TransactionManager | None = None
 
 
 @asynccontextmanager
@@ -201,7 +211,7 @@ async def _open_fills(
             market=Market(options=trading.options, perpetual=trading.perpetual, pairs=trading.pairs),
             covers=trading.covers,
             accounts=trading.accounts,
-            on_head=trading.transactor.heard if trading.transactor is not None else lambda _head: None,
+            transactor=trading.transactor,
         )
 
 

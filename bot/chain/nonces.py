@@ -24,6 +24,7 @@ class NonceDesk:
         self._book = book
         self._chain_id, self._sender = chain_id, sender
         self._accept_nonce = accept_nonce
+        self._began: int | None = None  # the chain's count at our first look
         self._pool_checked = False
 
     @property
@@ -36,6 +37,7 @@ class NonceDesk:
 
         Raises InvariantError when it shows more.
         """
+        self._began = latest if self._began is None else self._began
         expected = self._expected(latest)
         if latest > expected or (latest == expected and pending > latest):
             raise InvariantError(self.drift(max(latest, pending), expected))
@@ -46,7 +48,7 @@ class NonceDesk:
 
         Only a transfer to ourselves at each lets anything after them be mined. Empty when the node lags.
         """
-        if latest < (self.known or 0):
+        if latest < (self._accounted or 0):
             return range(0)
         return range(latest, self._expected(latest))
 
@@ -60,8 +62,13 @@ class NonceDesk:
         """
         return self.known is None and nonce >= 0 and not self.is_accepted(nonce)
 
+    @property
+    def _accounted(self) -> int | None:
+        """The next nonce by the journal; while it has none, by the chain's count at our first look."""
+        return self._began if self.known is None else self.known
+
     def _expected(self, latest: int) -> int:
-        return max(latest if self.known is None else self.known, self._accept_nonce)
+        return max(latest if self._accounted is None else self._accounted, self._accept_nonce)
 
     async def check_reorganised(self, latest: int) -> None:
         """Tell a node that lags from a chain that lost what was final: InvariantError for the latter."""

@@ -132,6 +132,20 @@ class TransactionManager:
         """
         self._heard = head
 
+    async def check_account(self) -> None:
+        """Look whether something else used the key, also while there is nothing to send (REL-P9).
+
+        Raises InvariantError then, and TransientError where the node does not answer. While a transaction of
+        ours is on its way, who follows it looks.
+        """
+        async with self._lock:
+            for intent in self._book.of_account(self._chain_id, self._sender):
+                self._halt_if_lost(intent)
+                if intent.is_open:
+                    return
+            (latest,) = await self._view.nonces("latest")
+            self._nonces.free(latest, latest)
+
     async def send(self, request: TxRequest) -> Receipt:
         """See ports.Transactor. A key that was sent before is followed, never sent a second time.
 

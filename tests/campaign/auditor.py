@@ -155,6 +155,11 @@ class Chain:
             for item in self.ask("eth_getLogs", query)
         ]
 
+    def foreign_nonces(self) -> set[int]:
+        """Return the nonces that the case itself used, on the chain."""
+        found = [self.ask("eth_getTransactionByHash", item) for item in self._brief.foreign]
+        return {int(item["nonce"], 16) for item in found if item is not None and item["blockNumber"]}
+
     def _transactions(self) -> Iterator[Tx]:
         account = self._brief.account.lower()
         for number in range(self._brief.from_block + 1, self.head + 1):
@@ -349,8 +354,9 @@ class Auditor:
         latest, pending = self.chain.nonce("latest"), self.chain.nonce("pending")
         if self.brief.is_at_rest and latest != pending:
             yield f"a transaction waits in the pool: nonce {latest}, pending {pending}"
-        if self.brief.is_at_rest and holders and latest != max(holders) + 1:
-            yield f"the chain's next nonce is {latest}, the journal's {max(holders) + 1}"
+        known = {*holders, *self.chain.foreign_nonces()}
+        if self.brief.is_at_rest and holders and latest != max(known) + 1:
+            yield f"the chain's next nonce is {latest}, that of the journal and the case {max(known) + 1}"
 
     def positions(self) -> Iterator[str]:
         """I8: what the chain holds is what the book has."""

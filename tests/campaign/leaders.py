@@ -12,12 +12,13 @@ from commands import Home, Running
 
 from bot.chain.signer_client import SignerClient
 from bot.chain.signer_wire import SOCKET_NAME
-from campaign.case import Outcome, unless
-from campaign.purchase import bought, warm
+from campaign.case import RESUME_WITHIN_POLLS, Outcome, unless
+from campaign.purchase import bought, halted, warm
 from campaign.rig import Rig
 
 _STEP = ("run", "--live")
 _MOST_COPIES = 10
+_HALT = 1  # exit code: a person must look
 _REFUSALS = (
     "another signer runs with this key",
     "two processes with one key",
@@ -73,6 +74,43 @@ async def _one_left(rig: Rig, started: Sequence[Running]) -> list[Running]:
     """Wait until at most one process is left, and return those that are."""
     await rig.until(lambda: sum(item.is_alive for item in started) <= 1, within_s=180.0)
     return [item for item in started if item.is_alive]
+
+
+async def used_elsewhere(rig: Rig) -> Outcome:
+    """O1, P9: a copied key sends while the bot has nothing to send: it halts within two polls, and says so.
+
+    It halts again after a restart, and goes on once a person has named what was sent.
+    """
+    nonce = await warm(rig)
+    has_traded = rig.random.random() < 0.5
+    if has_traded:
+        rig.resume()
+        wrong = await bought(rig)
+        rig.pause()
+        nonce = await rig.nonce()
+    else:
+        wrong = ()
+    start_s, offered = time.monotonic(), len(rig.pool.seen)
+    await rig.send_as_user(nonce)
+    polls = 0
+    while rig.bot.is_alive and polls < 4:
+        polls += 1
+        await rig.mine()
+        await rig.until(lambda: not rig.bot.is_alive, within_s=5.0)
+    wrong += unless(polls <= RESUME_WITHIN_POLLS, f"it halted after {polls} polls, allowed are 2")
+    wrong += unless("something else used the key" in rig.bot.err, f"it said {rig.bot.err[-300:]}")
+    wrong += unless(rig.alarms.since(start_s, "stopped"), "nobody was told")
+    wrong += unless(await rig.ended(rig.running.pop("bot")) == _HALT, "it ended with another exit code")
+    if has_traded:
+        await rig.start_bot()
+        wrong += unless(await halted(rig) == _HALT, "a restart was taken for a release")
+    wrong += unless(len(rig.pool.seen) == offered, "it sent something under the halt")
+    rig.home.change(r"\[policy\]", f"[execution]\naccept_nonce = {nonce + 1}\n\n[policy]")
+    rig.resume()
+    await rig.start_bot()
+    wrong += await bought(rig)
+    note = f"{'after' if has_traded else 'before'} its first purchase"
+    return Outcome(wrong=wrong, to_alarm_s=rig.heard(start_s, "stopped"), note=note)
 
 
 async def overtaken(rig: Rig) -> Outcome:

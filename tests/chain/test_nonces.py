@@ -283,3 +283,62 @@ async def test_a_pool_that_does_not_answer_stops_the_send(node_url, journal):
         with pytest.raises(TransientError, match="upstream"):
             await manager(rpc, journal, look_in_pool=True).send(request())
     assert journal.intents() == ()
+
+
+# at rest
+
+
+async def test_a_key_that_is_used_elsewhere_is_noticed_while_nothing_is_sent(node, journal):
+    """P9: by the journal's count, and by that of the first look while the journal has none."""
+    first = manager(node, journal)
+    await first.check_account()
+    await first.check_account()
+    await node.request("eth_sendRawTransaction", [foreign_transfer(0)], send=True)
+    await node.request("evm_mine")
+    for _ in range(2):
+        with pytest.raises(InvariantError, match=r"nonce 1 .* accounts for 0: something else used the key"):
+            await first.check_account()
+    with pytest.raises(InvariantError, match=r"accept_nonce = 1"):
+        await first.send(request())
+    assert journal.intents() == ()
+    named = manager(node, journal, accept_nonce=1)
+    await named.check_account()
+    await named.send(request())
+    await named.check_account()
+    await node.request("eth_sendRawTransaction", [foreign_transfer(2)], send=True)
+    await node.request("evm_mine")
+    with pytest.raises(InvariantError, match=r"nonce 3 .* accounts for 2"):
+        await manager(node, journal).check_account()
+
+
+async def test_a_node_that_lags_at_rest_is_no_stranger(node, node_url, journal):
+    await manager(node, journal).send(request())
+
+    answers = iter([result, error])
+
+    def before(call):
+        return next(answers)(call, "0x0") if call["method"] == "eth_getTransactionCount" else None
+
+    async with Proxy(node_url, before=before) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
+        lagging = manager(rpc, journal)
+        await lagging.check_account()
+        with pytest.raises(TransientError):
+            await lagging.check_account()
+
+
+async def test_what_is_on_its_way_is_not_judged_at_rest(node, node_url, journal):
+    """Who follows it looks: a new count comes before its receipt."""
+
+    def before(call):
+        return error(call, "txpool is full") if call["method"] == "eth_sendRawTransaction" else None
+
+    async with Proxy(node_url, before=before) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
+        with pytest.raises(OutcomeUnknown):
+            await manager(rpc, journal, deadline_s=0.2).send(request())
+    await node.request("eth_sendRawTransaction", [foreign_transfer(0)], send=True)
+    await node.request("evm_mine")
+    await manager(node, journal).check_account()
+    with pytest.raises(InvariantError, match="lost nonce 0"):
+        await manager(node, journal).resume("leg")
+    with pytest.raises(InvariantError, match="lost nonce 0"):
+        await manager(node, journal).check_account()

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -395,13 +396,18 @@ async def test_a_signer_that_hangs_is_waited_for_no_longer_than_its_time(tmp_pat
         await one.close()
 
 
+def _stand_still(pid: int) -> None:
+    """Stop a process, and wait until the last of its threads has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    while any(" T " not in stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")):
+        time.sleep(0.01)
+
+
 async def test_a_signer_that_stood_still_is_led_on_by_the_one_that_waited(running):
     """REL-K16: hellos that were given up meanwhile take no epoch, or the next would seem to be overtaken."""
     one = client(running, timeout_s=0.3)
     await one.connect()
-    os.kill(running.process.pid, signal.SIGSTOP)
-    while " T " not in Path(f"/proc/{running.process.pid}/stat").read_text():
-        await asyncio.sleep(0.01)  # of a busy machine a thread may still run
+    _stand_still(running.process.pid)
     try:
         for _ in range(3):
             with pytest.raises((TransientError, OutcomeUnknown)):

@@ -16,6 +16,7 @@ CASES: Mapping[str, Case] = {
     "O1": both(
         rigged(leaders.copies),
         rigged(leaders.overtaken, at_rest=False),
+        rigged(leaders.used_elsewhere),
         tested(
             "app/test_signer.py::test_two_bots_with_one_key_are_refused_by_name",
             "app/test_signer.py::test_two_signers_with_one_keystore_are_refused_by_name",
