@@ -20,10 +20,12 @@ import time
 import tomllib
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
+from multiprocessing import get_context
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -149,8 +151,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     print(f"{len(every)} mutants, {len(reasons)} of them equivalent; {len(due)} to be judged now", flush=True)
     if only:
         print(*(item.diff(texts[item.file]) for item in due), sep="\n", flush=True)
-    for tests in dict.fromkeys(TESTS[item.file] for item in due):
-        _judge_all([item for item in due if TESTS[item.file] == tests], tests, texts, ledger)
+    groups: dict[tuple[str, ...], list[Mutant]] = {}
+    for item in due:
+        groups.setdefault(TESTS[item.file], []).append(item)
+    largest = sorted(groups, key=lambda tests: len(groups[tests]), reverse=True)
+    with ProcessPoolExecutor(getattr(options, "jobs", 0) or None, mp_context=get_context("fork")) as pool:
+        judged = [pool.submit(_judge_all, groups[tests], tests, texts, ledger) for tests in largest]
+        for future in judged:
+            future.result()
+    ledger.read()
     return _figures(counted, texts, ledger)
 
 

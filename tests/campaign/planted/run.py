@@ -14,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from campaign.place import ROOT
@@ -33,9 +35,10 @@ def run(options: Any) -> dict[str, Any]:
 
     only = getattr(options, "only", "")
     chosen = [bug for bug in bugs() if fnmatchcase(bug.id, only or "*")]
-    with tempfile.TemporaryDirectory(prefix="alvh-planted-") as folder:
+    jobs = getattr(options, "jobs", 0) or os.cpu_count() or 1
+    with tempfile.TemporaryDirectory(prefix="alvh-planted-") as folder, ThreadPoolExecutor(jobs) as pool:
         site = _Site(Path(folder), frozenset({**CASES, **WITNESSES}))
-        caught = {bug.id: site.caught(bug) for bug in chosen}
+        caught = dict(zip((bug.id for bug in chosen), pool.map(site.caught, chosen), strict=True))
     missed = [name for name, case in caught.items() if not case]
     print(f"{len(caught) - len(missed)} of {len(caught)} planted bugs caught", flush=True)
     return {
@@ -72,6 +75,7 @@ class _Site:
         self._folder, self._known = folder, known
         self._clean = _copy(folder / "clean")
         self._sound: dict[str, bool] = {}
+        self._one_at_a_time = Lock()
 
     def caught(self, bug: Bug) -> str:
         """Return the first case that notices a bug, "" when none does."""
@@ -91,11 +95,12 @@ class _Site:
 
     def _is_sound(self, case: str) -> bool:
         """Say whether a case finds nothing wrong with the tree as it is; if not, it proves nothing."""
-        if case not in self._sound:
-            problems = _problems(case, self._clean)
-            self._sound[case] = not problems
-            print(f"  as it is, {case}: {_last_line(problems) if problems else 'ok'}", flush=True)
-        return self._sound[case]
+        with self._one_at_a_time:
+            if case not in self._sound:
+                problems = _problems(case, self._clean)
+                self._sound[case] = not problems
+                print(f"  as it is, {case}: {_last_line(problems) if problems else 'ok'}", flush=True)
+            return self._sound[case]
 
 
 def _last_line(problems: Sequence[str]) -> str:

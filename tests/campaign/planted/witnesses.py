@@ -285,8 +285,7 @@ async def bump(rig: Rig) -> Outcome:
 async def stale(rig: Rig) -> Outcome:
     """The feed has said nothing for longer than its heartbeat: nothing is bought until it does."""
     await _warm(rig)
-    later_s = int(await rig.now_s()) + 9_000
-    await rig.chain.request("evm_setNextBlockTimestamp", [later_s])
+    await rig.mine(every_s=9_000)
     await rig.step(1)
     rig.resume()
     await rig.step(3)
