@@ -76,6 +76,7 @@ def value(
         is_tail = (textbook < _TAIL * np.minimum(asset, cash)) & (total > 0.0)
     found = np.asarray(np.maximum(textbook, 0.0))  # keeps NaN
     if np.count_nonzero(is_tail):
+        is_tail &= np.isfinite(moneyness)  # legs over 1e308 apart: the smaller one is worth nothing
         is_small = total < _SMALL_TOTAL
         kinds = [(is_tail, False)]  # mostly
         if np.count_nonzero(is_small):

@@ -254,6 +254,7 @@ def follow(x: Floats, h: Holding, cells: Floats, first: int, end: int) -> None:
     for i in range(end - first):
         value_usd = values[i]
         peak = value_usd if value_usd > peak else peak
-        if value_usd < worst * peak:
+        # The ratio is least where the value is; under a peak that is itself a loss, where the value is most.
+        if value_usd < worst * peak if peak > 0.0 else value_usd > worst * peak:
             worst = value_usd / peak
     x[PEAK_USD], x[WORST] = peak, worst

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bot.simulation.kernels import layout as at
@@ -56,6 +56,7 @@ def test_one_policy_equals_the_twin(seed):
 
 @settings(deadline=None, max_examples=8)
 @given(seed=st.integers(0, 2**32 - 1))
+@example(seed=229665414)  # position and hedge together begin with a loss, so that the first peak is one
 def test_given_tiers_take_the_place_of_r1_to_r4(seed):
     random = np.random.default_rng(seed)
     inputs = random_inputs(random, STEPS)

@@ -58,6 +58,7 @@ def test_an_address_that_never_answers_costs_its_time_limit_and_no_more(mute: st
     assert tasks._process is None
 
 
+@pytest.mark.campaign
 def test_ray_gives_the_results_of_one_process(folder: DataFolder):
     """Two batches, as a Bayesian search asks for them."""
     here, jobs = hours_study(folder.path, hours=4), jobs_of("20 %", "25 %", "30 %")
