@@ -34,6 +34,7 @@ from campaign.canary_forms import ENCODINGS, Needles
 from campaign.canary_settings import refused_settings
 from campaign.canary_sinks import Scan, children_of, open_to_its_user, plainly
 from campaign.canary_world import ECHOES, PORT_OF_NOBODY, Echo, Secrets, World, services
+from campaign.parts import Options
 
 _ALVH = "from bot.cli import main; main()"
 _WAIT_S = 240.0  # for a decision, on a machine that does much else
@@ -314,13 +315,12 @@ def figures(one: Canaries) -> dict[str, Any]:
     }
 
 
-def run(options: Any) -> dict[str, Any]:
-    """Run the whole campaign on a devnet of its own. ``options``: seed, short; both may be missing."""
+def run(_: Options) -> dict[str, Any]:
+    """Run the whole campaign on a devnet of its own."""
     devnet = asyncio.run(start_devnet(cache_dir(), states_kept=100_000))
     try:
         with tempfile.TemporaryDirectory(prefix="alvh-canary-") as folder:
-            short, seed = getattr(options, "short", False), getattr(options, "seed", 1)
-            one = campaign(devnet, Path(folder), seed=seed, short=short, say=_say)
+            one = campaign(devnet, Path(folder), seed=1, say=_say)
     finally:
         devnet.stop()
     found = figures(one)
@@ -369,16 +369,3 @@ def _port_of(pid: int) -> int:
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
-
-
-def main() -> int:
-    import argparse
-
-    parser = argparse.ArgumentParser(description="Canaries in every sink.")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--short", action="store_true")
-    return 1 if run(parser.parse_args())["canary_hits"] else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

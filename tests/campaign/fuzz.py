@@ -4,7 +4,6 @@ All values at all places come first, each once; then documents with several faul
 fresh seed. ``tests/fuzz`` has the table of decoders, and a few of these for each change.
 """
 
-import argparse
 import resource
 import sys
 from collections.abc import Iterator
@@ -29,24 +28,26 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import bot.chain.accounts  # noqa: F401 - before others take eth-account: it keeps the recursion limit
+from campaign.parts import Options
 
 MOST_OF_ONE = 20_000  # faults of one decoder, evenly from all of them
 DRAWN = 300  # documents of one decoder that Hypothesis draws
 MOST_GROWTH_MIB = 256.0  # of memory over the whole part
 
 
-def run(options: Any) -> dict[str, Any]:
-    """Return how many decoders took how many documents, and how many problems came of them."""
-    most = int(getattr(options, "fuzz_most", MOST_OF_ONE))
-    drawn = int(getattr(options, "fuzz_drawn", DRAWN))
+def run(options: Options) -> dict[str, Any]:
+    """Return how many decoders took how many documents, and how many problems came of them.
+
+    ``options.repeats`` documents of each are drawn (0: 300), beside the listed ones.
+    """
     examples, problems = 0, 0
     before_mib = _peak_mib()
     for decoder in DECODERS:
         found = _Found(decoder)
-        step = sum(1 for _ in _faults(decoder)) // most + 1
+        step = sum(1 for _ in _faults(decoder)) // MOST_OF_ONE + 1
         for raw in islice(_faults(decoder), 0, None, step):
             found.give(raw)
-        _draw(found, drawn)
+        _draw(found, options.repeats or DRAWN)
         found.tell()
         examples, problems = examples + found.examples, problems + len(found.problems)
     grown_mib = _peak_mib() - before_mib
@@ -110,16 +111,3 @@ def _say(line: str) -> None:
 
 def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fuzz-most", type=int, default=MOST_OF_ONE, help="faults of one decoder")
-    parser.add_argument(
-        "--fuzz-drawn", type=int, default=DRAWN, help="documents that Hypothesis draws of each"
-    )
-    return 1 if run(parser.parse_args())["fuzz_problems"] else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

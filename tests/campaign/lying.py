@@ -34,6 +34,7 @@ from bot.devnet.node import Devnet, start_devnet
 from bot.errors import BotError, DisagreementError
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.settings import cache_dir, load_settings
+from campaign.parts import Options
 
 WATCHED = ("price", "balance", "block")
 SENT = ("nonce", "receipt", "fees", "code")
@@ -322,13 +323,11 @@ async def _tallied(name: str, kind: str, trial: Trial, *, of: int, two: bool) ->
     return tally
 
 
-def run(options: Any) -> dict[str, Any]:
-    """Make ``options.lying`` decisions (1,000) of each kind with one liar, ``options.lying_two`` with two."""
-    one = getattr(options, "lying", DECISIONS)
-    two = getattr(options, "lying_two", TWO_OF_THREE)
-    kinds = getattr(options, "lying_kinds", KINDS)
+def run(options: Options) -> dict[str, Any]:
+    """Make ``options.repeats`` decisions (0: 1,000) of each kind with one liar, and some with two."""
+    one = options.repeats or DECISIONS
     started_s = time.monotonic()
-    tallies = asyncio.run(_all(one, two, kinds))
+    tallies = asyncio.run(_all(one, min(one, TWO_OF_THREE), KINDS))
     wrong = [text for tally in tallies.values() for text in tally.wrong]
     for text in wrong[:20]:
         print(f"WRONG: {text}", flush=True)
@@ -384,11 +383,3 @@ async def _trial_of(kind: str, devnet: Devnet, folder: Path, agreement: int, sta
         stack.push_async_callback(each.node.close)
     seen = Trio(members=three.members, node=watch.node, told=watch.troubles)
     return Watching(devnet=devnet, honest=honest_watch, watch=watch, trio=seen, agreement=agreement).trial
-
-
-def main() -> None:
-    print(run(None))
-
-
-if __name__ == "__main__":
-    main()

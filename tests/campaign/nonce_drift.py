@@ -16,6 +16,7 @@ from commands import CommandServer
 from bot.devnet.node import start_devnet
 from bot.settings import cache_dir
 from campaign.case import Lab, Outcome, rigged, unless
+from campaign.parts import Options
 from campaign.purchase import bought, offered, same_bytes, warm
 from campaign.rig import Rig
 
@@ -54,7 +55,7 @@ async def heal(rig: Rig) -> Outcome:
     )
 
 
-def run(options: Any) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Run the cases, ``options.repeats`` of them (0: 50), on a devnet of its own; return the figures."""
     count = options.repeats or CASES
     found: list[Outcome] = []

@@ -25,9 +25,11 @@ from bot.errors import BotError, InvariantError
 from bot.model.intent import IntentState as S
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.settings import cache_dir
+from campaign.parts import Options
 from campaign.runner import run_cases
 
 DEPTHS = range(1, 21)
+_BOTS = 4  # seeds of each case with the whole bot
 POOLS = ("dropped", "put back", "competing")
 SEEDS = range(1, 11)
 CONFIRMATIONS = 22  # deeper than the deepest
@@ -48,14 +50,13 @@ class Reorg:
         return f"depth {self.depth}, {self.pool}, seed {self.seed}"
 
 
-def run(options: Any) -> dict[str, Any]:
-    """Run the sweep. ``options.reorg_seeds`` and ``options.reorg_bots`` may ask for fewer."""
-    seeds = SEEDS[: getattr(options, "reorg_seeds", len(SEEDS))]
-    bots = getattr(options, "reorg_bots", 4)
+def run(options: Options) -> dict[str, Any]:
+    """Run the sweep under ``options.repeats`` seeds (0: all), and some cases of the whole bot."""
+    seeds = SEEDS[: options.repeats or len(SEEDS)]
     started_s = time.monotonic()
     cases = [Reorg(depth=depth, pool=pool, seed=seed) for seed in seeds for depth in DEPTHS for pool in POOLS]
     wrong = asyncio.run(_sweep(cases))
-    lines = run_cases(["C2", "C3", "C4"], range(101, 101 + bots), jobs=getattr(options, "jobs", 0))
+    lines = run_cases(["C2", "C3", "C4"], range(101, 101 + _BOTS), jobs=options.jobs)
     wrong += [f"{line.id} seed {line.seed}: {'; '.join(line.problems)}" for line in lines if line.problems]
     for text in wrong:
         print(f"WRONG: {text}", flush=True)
@@ -188,11 +189,3 @@ async def _once(rpc: Rpc, journal: SqlJournal, *, effects: int, last: S) -> list
         f"the journal ends with {events[-1].state}, the chain says {last}": events[-1].state is last,
     }
     return [text for text, is_right in checks.items() if not is_right]
-
-
-def main() -> None:
-    print(run(None))
-
-
-if __name__ == "__main__":
-    main()

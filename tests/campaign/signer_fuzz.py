@@ -24,6 +24,7 @@ from bot.devnet.config import write_config
 from bot.devnet.deployment import Deployment
 from bot.devnet.node import prepare
 from bot.settings import cache_dir
+from campaign.parts import Options
 from campaign.signer_oracle import DAY_USD, TRANSACTION_USD, Oracle, Places
 from campaign.signer_requests import Requests
 
@@ -188,14 +189,14 @@ def places(at: Deployment) -> Places:
     )  # fmt: skip
 
 
-def run(options: Any) -> dict[str, Any]:
-    """Fuzz the signer. ``options``: repeats (requests), seed; both may be missing or 0."""
-    count = getattr(options, "repeats", 0) or REQUESTS
+def run(options: Options) -> dict[str, Any]:
+    """Fuzz the signer with ``options.repeats`` requests (0: 10,000)."""
+    count = options.repeats or REQUESTS
     with (
         tempfile.TemporaryDirectory(prefix="alvh-fuzz-") as folder,
         fuzzed_signer(Path(folder)) as (link, at),
     ):
-        tally = fuzz(link, at, count=count, seed=getattr(options, "seed", 1), say=_say)
+        tally = fuzz(link, at, count=count, seed=1, say=_say)
     for found in tally.outside[:20]:
         _say(f"  OUTSIDE: {found}")
     if tally.signed < LEAST_SIGNED * tally.requests:
@@ -222,16 +223,3 @@ def _frame(message: dict[str, Any]) -> bytes:
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
-
-
-def main() -> int:
-    import argparse
-
-    parser = argparse.ArgumentParser(description="10,000 requests to the signer.")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=REQUESTS)
-    return 1 if run(parser.parse_args())["signer_outside"] else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
