@@ -13,7 +13,7 @@ from commands import Home, Running
 from bot.chain.signer_client import SignerClient
 from bot.chain.signer_wire import SOCKET_NAME
 from campaign.case import RESUME_WITHIN_POLLS, Outcome, unless
-from campaign.purchase import bought, halted, warm
+from campaign.purchase import bought, halted
 from campaign.rig import Rig
 
 _STEP = ("run", "--live")
@@ -81,7 +81,7 @@ async def used_elsewhere(rig: Rig) -> Outcome:
 
     It halts again after a restart, and goes on once a person has named what was sent.
     """
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     has_traded = rig.random.random() < 0.5
     if has_traded:
         rig.resume()
@@ -115,7 +115,7 @@ async def used_elsewhere(rig: Rig) -> Outcome:
 
 async def overtaken(rig: Rig) -> Outcome:
     """A leader is stopped, another takes the key over and goes; the old one wakes up and can send nothing."""
-    await warm(rig)
+    await rig.warm()
     account = re.search(r'\[account\]\naddress = [\'"](0x\w+)', rig.home.config.read_text())
     assert account is not None
     os.kill(rig.bot.pid, signal.SIGSTOP)

@@ -17,7 +17,7 @@ from bot.devnet.node import start_devnet
 from bot.settings import cache_dir
 from campaign.case import Lab, Outcome, rigged, unless
 from campaign.parts import Options
-from campaign.purchase import bought, offered, same_bytes, warm
+from campaign.purchase import bought, offered, same_bytes
 from campaign.rig import Rig
 
 BELOW, ABOVE = 3, 4
@@ -33,7 +33,7 @@ async def heal(rig: Rig) -> Outcome:
     after = nonce + BELOW + ABOVE
     text = f"[execution]\naccept_nonce = {after}\nfill_nonces = true\n\n[policy]"
     rig.home.change(r"\[policy\]", text)
-    await warm(rig, polls=1 + rig.random.randrange(3))
+    await rig.warm(polls=1 + rig.random.randrange(3))
     rig.resume()
     start_s, first = time.monotonic(), await rig.head()
     await rig.mine()

@@ -27,15 +27,6 @@ _MEMORY_MB = 50.0  # that a flood of bytes may cost (F6)
 Make = Callable[[Rig], Fault]
 
 
-async def warm(rig: Rig, *, polls: int = 2) -> None:
-    """Start signer and bot, and let it look without trading."""
-    rig.pause()
-    await rig.start_signer()
-    await rig.start_bot()
-    if not await rig.step(polls + rig.random.randrange(2)):
-        raise AssertionError(f"the bot did not begin: {rig.bot.err}")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dark:
     """What the bot did while too few providers could be believed."""
@@ -121,7 +112,7 @@ def outage(
     """
 
     async def act(rig: Rig) -> Outcome:
-        await warm(rig)
+        await rig.warm()
         order = rig.random.sample(range(PROVIDERS), PROVIDERS)
         seen = await blackout(rig, make(rig), of=order[:dark], tells=tells, blind=blind)
         from_block = await rig.head()
@@ -151,7 +142,7 @@ def spoiled(
     """
 
     async def act(rig: Rig) -> Outcome:
-        await warm(rig)
+        await rig.warm()
         fault, start_s = make(rig), time.monotonic()
         rig.fail(fault, of=rig.random.sample(range(PROVIDERS), of))
         rig.resume()

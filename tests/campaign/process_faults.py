@@ -118,16 +118,6 @@ def arm_trust(*paths: str) -> None:
         aiohttp.connector._SSL_CONTEXT_VERIFIED.load_verify_locations(path)
 
 
-async def warm(rig: Rig, *, polls: int = 2, arm: Any = (), signer: bool = True) -> None:
-    """Start signer and bot, and let it look without trading; ``rig.resume()`` then has it buy one put."""
-    rig.pause()
-    if signer:
-        await rig.start_signer()
-    await rig.start_bot(arm=arm)
-    if not await rig.step(polls):
-        raise AssertionError(f"the bot did not begin: {rig.bot.err}")
-
-
 @dataclass
 class Strace:
     """strace on a running process: a fault at its system calls. Its log tells which file they were of."""

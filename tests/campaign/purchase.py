@@ -1,6 +1,6 @@
 """The purchase that cases fail: one TAIL put at Lyra, in five transactions of known order and purpose."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from bot.model.hedge import LegOutcome
 from campaign.case import unless
@@ -9,22 +9,6 @@ from campaign.rig import Rig
 
 STEPS = ("approve-swap-in", "swap-in", "approve-trade", "open", "revoke")
 HURRY = ("campaign.child:hurry", "0.4", "1.0")  # seconds; in service 4 and 30
-
-
-async def warm(rig: Rig, *, polls: int = 2, arm: Sequence[Sequence[str]] = ()) -> int:
-    """Start signer and bot, let it look without trading, and return the next nonce.
-
-    A bot whose providers were too slow for its start ends and is started again, as a supervisor would.
-    """
-    rig.pause()
-    await rig.start_signer()
-    for _ in range(3):
-        await rig.start_bot(arm=arm)
-        if await rig.step(polls, within_s=30.0):
-            return await rig.nonce()
-        if rig.bot.is_alive or "no answer within" not in rig.bot.err:
-            break
-    raise AssertionError(f"the bot did not begin: {rig.bot.err}")
 
 
 async def offered(rig: Rig, nonce: int, *, times: int = 1, within_s: float = 30.0) -> Pooled:

@@ -82,6 +82,25 @@ class Rig:
         self.running["bot"] = running = self.home.start(*wanted, **options)
         return running
 
+    async def warm(
+        self, *, polls: int = 2, arm: Sequence[Sequence[str]] = (), starts_signer: bool = True
+    ) -> int:
+        """Start signer and bot, let it look without trading, and return the account's next nonce.
+
+        ``resume`` then has it buy one put. A bot whose providers were too slow for its start ends and is
+        started again, as a supervisor would.
+        """
+        self.pause()
+        if starts_signer:
+            await self.start_signer()
+        for _ in range(3):
+            await self.start_bot(arm=arm)
+            if await self.step(polls, within_s=30.0):
+                return await self.nonce()
+            if self.bot.is_alive or "no answer within" not in self.bot.err:
+                break
+        raise AssertionError(f"the bot did not begin: {self.bot.err}")
+
     async def end(self, name: str, how: signal.Signals = signal.SIGTERM, *, within_s: float = 30.0) -> int:
         """End a process and return its exit code, negative for a signal."""
         running = self.running.pop(name)

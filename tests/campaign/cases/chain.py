@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 
 from campaign.case import Case, Outcome, both, rigged, tested, unless
-from campaign.outage import bought, heights, orders_since, recovered, warm
+from campaign.outage import bought, heights, orders_since, recovered
 from campaign.pool import Mode
 from campaign.rig import BLOCK_S, Rig
 from eth_account import Account
@@ -56,7 +56,7 @@ async def _mined_of_ours(rig: Rig) -> bool:
 
 async def c1(rig: Rig) -> Outcome:
     """Before anything of ours: observed anew, then one purchase on the new chain."""
-    await warm(rig)
+    await rig.warm()
     await rig.mine(25)
     await rig.step(2)
     depth = rig.random.choice(DEPTHS)
@@ -72,7 +72,7 @@ async def c1(rig: Rig) -> Outcome:
 async def _removed(rig: Rig, *, puts_back: bool) -> Outcome:
     """A block with a transaction of ours goes, at a depth below the confirmations that are asked for."""
     _confirmations(rig, DEEP)
-    await warm(rig)
+    await rig.warm()
     await rig.mine(25)
     wrong = unless(await _mined_of_ours(rig), "it sent nothing")
     deeper = rig.random.randrange(6)
@@ -130,7 +130,7 @@ async def c4(rig: Rig) -> Outcome:
     """Another transaction of the same nonce takes its place: nothing is concluded before it is deep."""
     confirmations = 6
     _confirmations(rig, confirmations)
-    await warm(rig)
+    await rig.warm()
     await rig.mine(25)
     wrong = unless(await _mined_of_ours(rig), "it sent nothing")
     first, deeper = rig.pool.seen[0], rig.random.randrange(3)
@@ -154,7 +154,7 @@ async def c4(rig: Rig) -> Outcome:
 async def c5(rig: Rig) -> Outcome:
     """A, B, A: mined, gone, mined elsewhere, gone, mined: one effect, and the journal has the last."""
     _confirmations(rig, DEEP)
-    await warm(rig)
+    await rig.warm()
     await rig.mine(25)
     wrong = unless(await _mined_of_ours(rig), "it sent nothing")
     raw = rig.pool.seen[0].raw
@@ -170,7 +170,7 @@ async def c5(rig: Rig) -> Outcome:
 
 async def c6(rig: Rig) -> Outcome:
     """A final block is replaced: nothing is opened, also after a restart, until a person releases it."""
-    await warm(rig)
+    await rig.warm()
     await rig.mine(100)  # anvil calls the 64th below its head final
     await rig.step(2)
     start_s = time.monotonic()
@@ -198,7 +198,7 @@ async def c6(rig: Rig) -> Outcome:
 
 async def c7(rig: Rig) -> Outcome:
     """Ten blocks a second, an hour without one, five hundred at once, full ones."""
-    await warm(rig)
+    await rig.warm()
     for _ in range(20):
         await rig.mine(every_s=1)
         await asyncio.sleep(0.1)
@@ -237,7 +237,7 @@ async def _spot(rig: Rig) -> float:
 
 async def c8(rig: Rig) -> Outcome:
     """The base fee rises a hundredfold in ten blocks: told that it is too dear, nothing lost, then done."""
-    await warm(rig)
+    await rig.warm()
     block = await rig.chain.request("eth_getBlockByNumber", ["latest", False])
     low_wei = int(block["baseFeePerGas"], 16)
     high_wei = max(100 * low_wei, rig.random.randint(2_000, 9_000) * GWEI)
@@ -275,7 +275,7 @@ async def c9(rig: Rig) -> Outcome:
     text = rig.home.config.read_text("utf-8")
     rig.home.config.write_text(text + _SEQUENCER.format(address=feed.address), "utf-8")
     await _later(rig, 2 * _GRACE_S)
-    await warm(rig)
+    await rig.warm()
     start_s, first = time.monotonic(), await rig.head()
     await _sequencer(rig, feed, is_up=False)
     rig.resume()

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from campaign.case import Case, Outcome, both, rigged, tested, unless
-from campaign.purchase import STEPS, bought, held, let_go, same_bytes, warm
+from campaign.purchase import STEPS, bought, held, let_go, same_bytes
 from campaign.rig import Rig
 from old_schemas import JOURNAL_1_SQLITE
 
@@ -43,7 +43,7 @@ SPOILED: Mapping[str, Callable[[str], str]] = {
 
 async def o2(rig: Rig) -> Outcome:
     """The file is spoiled or removed under a running bot, which goes on; a restart into it is refused."""
-    await warm(rig)
+    await rig.warm()
     good = rig.home.config.read_text("utf-8")
     what = ["removed", *SPOILED][rig.seed % (len(SPOILED) + 1)]
     if what == "removed":
@@ -75,7 +75,7 @@ async def o3(rig: Rig) -> Outcome:
     point = (*POINTS, "")[rig.seed % (len(POINTS) + 1)]
     step = rig.random.randrange(len(STEPS) - 1)
     arm = [("campaign.child:pause_at", point, STEPS[step], str(rig.home.folder))]
-    nonce = await warm(rig, arm=arm if point else ())
+    nonce = await rig.warm(arm=arm if point else ())
     if point:
         rig.resume()
         await rig.mine()
@@ -124,7 +124,7 @@ async def o7(rig: Rig) -> Outcome:
     """A crowd at the dashboard: readers, slow heads, wrong tokens, large bodies, hosts that are others'."""
     text = rig.home.config.read_text("utf-8")
     rig.home.config.write_text(f'{text}\n[dashboard]\ntoken = "{TOKEN}"\n', "utf-8")
-    await warm(rig)
+    await rig.warm()
     served = rig.running["dashboard"] = rig.home.start("dashboard", "--mode", "live", "--port", "0", "--json")
     if not await rig.until(lambda: served.out.endswith("\n"), within_s=30.0):
         raise AssertionError(f"the dashboard did not begin: {served.err}")
@@ -165,7 +165,7 @@ async def _timed_step(rig: Rig) -> float:
 
 async def o9(rig: Rig) -> Outcome:
     """The program is changed while an order is open: its journal is of an older schema, or of a newer one."""
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     hit = nonce + rig.random.randrange(len(STEPS))
     await held(rig, hit)
     await rig.end("bot", signal.SIGKILL)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from campaign import soak
 from campaign.case import Case, Outcome, both, rigged, unless
-from campaign.process_faults import said_by, strace, warm
+from campaign.process_faults import said_by, strace
 from campaign.rig import Rig
 from campaign.tls_sites import certificate, site
 from faults.proxy import fault_proxy
@@ -109,7 +109,7 @@ async def full_disk(rig: Rig) -> Outcome:
     kind = rig.random.choice(("at once", "in an order", "at the end"))
     rig.home.change(r"timeout_s = 1\.0", "timeout_s = 5.0")  # no provider fails here
     async with small_disk(rig) as home:
-        await warm(rig)
+        await rig.warm()
         left, fault_s = (
             (rig.random.randrange(20_000, 90_000) if kind == "in an order" else 0),
             time.monotonic(),
@@ -144,7 +144,7 @@ def failed_sync(name: str, most: int) -> Callable[[Rig], Awaitable[Outcome]]:
     """H2: the N-th sync of the bot, or of the signer, fails. Nothing is sent after it; a restart goes on."""
 
     async def act(rig: Rig) -> Outcome:
-        await warm(rig)
+        await rig.warm()
         sends, number = _timed_sends(rig), rig.random.randint(1, most)
         log = rig.home.folder.parent / f"strace-{name}.log"
         inject = f"fsync,fdatasync:error=EIO:when={number}"
@@ -211,7 +211,7 @@ def _rows(path: Path) -> list[object] | str:
 
 async def damaged(rig: Rig) -> Outcome:
     """H3: the journal is damaged while the bot is down. Seen, no trade; the true file goes on."""
-    await warm(rig)
+    await rig.warm()
     journal, folder = rig.journal_path(), rig.home.folder.parent
     await rig.end("bot")
     old = folder / "old.sqlite"
@@ -298,7 +298,7 @@ def _holds(rig: Rig) -> bool:
 
 async def locked(rig: Rig) -> Outcome:
     """H4: a reader that never ends its transaction, fifty that come and go, and a sync of half a second."""
-    await warm(rig)
+    await rig.warm()
     journal, log = rig.journal_path(), rig.home.folder.parent / "strace.log"
     ended = asyncio.Event()
 
@@ -342,7 +342,7 @@ async def jumped(rig: Rig) -> Outcome:
     jump_s = rig.random.choice((3_600.0, -3_600.0, 10 * 365 * 86_400.0, 61.0, -1.0))
     clock = [["campaign.process_faults:arm_clock", str(shift)]]
     await rig.start_signer(arm=clock)
-    await warm(rig, arm=clock, signer=False)
+    await rig.warm(arm=clock, starts_signer=False)
     rig.resume()
     await rig.mine()
     wanted = rig.random.randrange(5)
@@ -412,7 +412,7 @@ def _reasons(rig: Rig) -> list[str]:
 async def stalled(rig: Rig) -> Outcome:
     """H6: the loop is blocked. Told within 5 s, while it stands; what came meanwhile is not decided on."""
     order = rig.home.folder.parent / "stall"
-    await warm(rig, arm=[["campaign.process_faults:arm_stall", str(order)]])
+    await rig.warm(arm=[["campaign.process_faults:arm_stall", str(order)]])
     seconds = rig.random.choice((4.0, 6.0, 9.0))
     order.write_text(str(seconds))
     await rig.until(lambda: not order.exists(), within_s=5.0)
@@ -477,7 +477,7 @@ async def networks(rig: Rig) -> Outcome:
         )
         names = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
         rig.home.env |= dict.fromkeys(names, proxy.url)
-        await warm(rig, arm=[["campaign.process_faults:arm_trust", str(old_file), str(other_file)]])
+        await rig.warm(arm=[["campaign.process_faults:arm_trust", str(old_file), str(other_file)]])
         rig.resume()
         wrong = await _bought(rig)
         await rig.end("bot")

@@ -11,7 +11,7 @@ from pathlib import Path
 from campaign.case import Case, Lab, Outcome, both, rigged, unless
 from campaign.kill_points import POINTS
 from campaign.lying_signer import LIES, lying_signer
-from campaign.process_faults import PURCHASE, drop_unsynced, integrity, said_by, strace, warm
+from campaign.process_faults import PURCHASE, drop_unsynced, integrity, said_by, strace
 from campaign.rig import Rig
 from commands import Home
 from journal_builders import step
@@ -29,7 +29,7 @@ _ON_DISK = ("K7", "K8", "K9", "K10", "K11", "K12")  # the signed bytes are
 
 async def _armed(rig: Rig, point: str, purpose: str, how: str = "SIGKILL") -> None:
     """Let the bot begin an order and come to a point of it, where it gets a signal."""
-    await warm(rig, arm=[["campaign.process_faults:arm_point", point, purpose, rig.proxies[0].url, how]])
+    await rig.warm(arm=[["campaign.process_faults:arm_point", point, purpose, rig.proxies[0].url, how]])
     rig.resume()
     await rig.mine()
 
@@ -144,7 +144,7 @@ def _is_stopped(pid: int) -> bool:
 
 async def out_of_memory(rig: Rig) -> Outcome:
     """K13: the kernel kills bot and signer at once."""
-    await warm(rig)
+    await rig.warm()
     rig.resume()
     await rig.mine()
     wanted = rig.random.randrange(len(PURCHASE))
@@ -161,7 +161,7 @@ async def out_of_memory(rig: Rig) -> Outcome:
 
 async def power_cut(rig: Rig) -> Outcome:
     """K13: all ends at the N-th sync of the bot, and what that sync was to keep is not on the disk."""
-    await warm(rig)
+    await rig.warm()
     number = rig.random.randrange(1, 25)
     log = rig.home.folder.parent / "strace.log"
     async with strace(rig.bot.pid, log, f"fdatasync:signal=SIGKILL:when={number}") as fault:
@@ -261,7 +261,7 @@ async def reconfigured(rig: Rig) -> Outcome:
 
 async def crash_loop(rig: Rig) -> Outcome:
     """K15: killed again and again for fifteen seconds; at its end one purchase, and no more transactions."""
-    await warm(rig)
+    await rig.warm()
     rig.resume()
     kills, end_s = 0, time.monotonic() + 15.0
     while time.monotonic() < end_s:
@@ -290,7 +290,7 @@ async def signer_gone(rig: Rig) -> Outcome:
     dies = rig.random.random() < 0.5
     after = rig.random.randrange(len(PURCHASE))
     rig.home.change(r"\n\[alerts\]", "\n[signer]\ntimeout_s = 1.0\n\n[alerts]")
-    await warm(rig)
+    await rig.warm()
     rig.resume()
     if after:
         await rig.mine()
@@ -321,7 +321,7 @@ async def signer_lies(rig: Rig) -> Outcome:
     async with lying_signer(rig.home.folder / SOCKET_NAME) as lying:
         name = rig.random.choice(tuple(LIES))
         lying.lie = LIES[name]
-        await warm(rig, signer=False)
+        await rig.warm(starts_signer=False)
         fault_s = time.monotonic()
         rig.resume()
         await rig.step(3, within_s=10.0)

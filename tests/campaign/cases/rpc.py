@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from campaign.case import Case, Outcome, both, rigged, tested, unless
 from campaign.heads_link import KINDS as LINKS
 from campaign.heads_link import heads_link
-from campaign.outage import blackout, bought, heights, outage, recovered, spoiled, warm
+from campaign.outage import blackout, bought, heights, outage, recovered, spoiled
 from campaign.rig import PROVIDERS, Rig
 from faults import faults as f
 from faults.lies import Lie, word
@@ -26,7 +26,7 @@ _ALONE = ("silence", "disagreement", "stall", "stopped")
 
 async def f1(rig: Rig) -> Outcome:
     """One provider refuses: each block has its step, the purchase is made, nobody is called out of bed."""
-    await warm(rig)
+    await rig.warm()
     start_s = time.monotonic()
     (down,) = rig.random.sample(range(PROVIDERS), 1)
     rig.fail(f.Refused(), of=[down])
@@ -41,7 +41,7 @@ async def f1(rig: Rig) -> Outcome:
 
 async def f8(rig: Rig) -> Outcome:
     """Null for one method after the other: the first while a purchase is wanted and made."""
-    await warm(rig)
+    await rig.warm()
     order = rig.random.sample(METHODS, len(METHODS))
     rig.fail(f.Result(methods=frozenset({order[0]})))
     rig.resume()
@@ -65,7 +65,7 @@ async def f8(rig: Rig) -> Outcome:
 
 async def f10(rig: Rig) -> Outcome:
     """All limit their rate: none is asked within the window that it named; then as after any outage."""
-    await warm(rig)
+    await rig.warm()
     window_s = rig.random.choice((2, 4))
     statuses = [(429, str(window_s)), (429, None), (402, None), (403, None)]
     first, second = rig.random.sample(statuses, 2)
@@ -158,7 +158,7 @@ async def f14(rig: Rig) -> Outcome:
     alike = rig.random.random() < 0.5
     if alike:
         rig.home.change("agreement = 2", "agreement = 3")
-    await warm(rig)
+    await rig.warm()
     kind = rig.random.choice(("price", "balance", "nonce", "receipt", "block"))
     price = await _price_word(rig)
     order = rig.random.sample(range(PROVIDERS), PROVIDERS)
@@ -211,7 +211,7 @@ async def f19(rig: Rig) -> Outcome:
     """Heads are announced over a websocket that fails in every way: no block is without its step."""
     async with heads_link(rig.random) as link:
         rig.home.change("agreement = 2", f'agreement = 2\nws_url = "{link.url}"')
-        await warm(rig)
+        await rig.warm()
         first = await rig.head()
         wrong = unless(link.subscribed == 1, f"it subscribed {link.subscribed} times")
         for kind in ("", *rig.random.sample(LINKS, len(LINKS))):

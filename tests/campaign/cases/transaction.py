@@ -28,7 +28,6 @@ from campaign.purchase import (
     replacements,
     same_bytes,
     told,
-    warm,
 )
 from campaign.rig import Rig
 from campaign.world import boards_frozen, feed_price, fund_trader, pool_moves
@@ -57,7 +56,7 @@ class CutAfterSend(Fault):
 
 async def t1(rig: Rig) -> Outcome:
     """All providers cut from one of the five on, for one of them or for all that follow."""
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     hit = rig.random.randrange(len(STEPS))
     await held(rig, nonce + hit)
     rig.fail(CutAfterSend())
@@ -73,7 +72,7 @@ async def t1(rig: Rig) -> Outcome:
 
 async def t2(rig: Rig) -> Outcome:
     """A hash is answered for one of the five, or for all of them, and the pool never has it."""
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     first = rig.random.randrange(len(STEPS))
     rig.pool.at[nonce + first] = Mode.DROP
     rig.resume()
@@ -88,7 +87,7 @@ async def t2(rig: Rig) -> Outcome:
 
 async def t3(rig: Rig) -> Outcome:
     """Evicted: forgotten by the pool, or priced out by a base fee that rose; nobody says so."""
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     hit = nonce + rig.random.randrange(len(STEPS))
     is_priced_out = rig.random.random() < 0.5
     victim = await held(rig, hit)
@@ -119,7 +118,7 @@ _RAISES_FEES = {Refusal.REPLACEMENT, Refusal.UNDERPRICED}
 
 async def t4(rig: Rig) -> Outcome:
     """Each of the five is refused in other words, again and again, before it is taken."""
-    nonce = await warm(rig, arm=[HURRY])
+    nonce = await rig.warm(arm=[HURRY])
     pairs = list(product(Client, REFUSALS))
     start = rig.seed * len(STEPS)
     chosen = [pairs[(start + step) % len(pairs)] for step in range(len(STEPS))]
@@ -145,7 +144,7 @@ async def t4(rig: Rig) -> Outcome:
 
 async def t5(rig: Rig) -> Outcome:
     """The world changes between simulation and block: mined without effect, once, and its gas is booked."""
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     hit = rig.random.choice((1, 3))  # the swap, or the purchase itself
     victim = await held(rig, nonce + hit)
     undo = await (_move_pool(rig) if hit == 1 else _spoil_market(rig))
@@ -186,7 +185,7 @@ async def _spoil_market(rig: Rig) -> list[Tx]:
 
 async def t6(rig: Rig) -> Outcome:
     """Our bump replaces it in the pool, once or thrice, and the first of them is mined all the same."""
-    nonce = await warm(rig, arm=[HURRY])
+    nonce = await rig.warm(arm=[HURRY])
     hit = nonce + rig.random.randrange(len(STEPS))
     first = await held(rig, hit)
     await offered(rig, hit, times=2 + rig.random.randrange(3), within_s=20.0)
@@ -207,7 +206,7 @@ async def t6(rig: Rig) -> Outcome:
 
 async def t7(rig: Rig) -> Outcome:
     """A foreign transaction of our key takes the nonce: halt, until a person says that it is known."""
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     hit = nonce + rig.random.randrange(len(STEPS))
     await held(rig, hit)
     start_s = time.monotonic()

@@ -25,7 +25,6 @@ from campaign.purchase import (
     reasons,
     same_bytes,
     told,
-    warm,
 )
 from campaign.rig import Rig
 from campaign.world import (
@@ -69,7 +68,7 @@ async def t8(rig: Rig) -> Outcome:
     """Out of gas in a block, by estimates that are too low; or refused by the pool in six clients' words."""
     if rig.seed % 2:
         return await _out_of_gas(rig)
-    nonce = await warm(rig, arm=[HURRY])
+    nonce = await rig.warm(arm=[HURRY])
     hit = nonce + rig.random.randrange(len(STEPS))
     client = rig.random.choice(list(INTRINSIC))
     rig.pool.says[hit] = INTRINSIC[client]
@@ -91,7 +90,7 @@ async def t8(rig: Rig) -> Outcome:
 
 
 async def _out_of_gas(rig: Rig) -> Outcome:
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     hit, target = rig.random.choice(((1, rig.at.v3_router), (3, rig.at.lyra_option_market)))
     rig.fail(LowEstimates(target=target, share=0.45 + 0.2 * rig.random.random()))
     rig.resume()
@@ -115,7 +114,7 @@ async def t9(rig: Rig) -> Outcome:
 
 
 async def _no_coin(rig: Rig) -> Outcome:
-    nonce = await warm(rig, arm=[HURRY])
+    nonce = await rig.warm(arm=[HURRY])
     hit = nonce + rig.random.randrange(len(STEPS))
     await held(rig, hit)
     had = await rig.chain.request("eth_getBalance", [rig.at.user, "latest"])
@@ -137,7 +136,7 @@ async def _no_coin(rig: Rig) -> Outcome:
 
 
 async def _short_before(rig: Rig) -> Outcome:
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     left = rig.random.randrange(1, 3_000 * 10**6)
     give_back = await take_tokens(rig, rig.at.usdc, await balance_raw(rig, rig.at.usdc) - left)
     start_s = time.monotonic()
@@ -154,7 +153,7 @@ async def _short_before(rig: Rig) -> Outcome:
 
 
 async def _short_meanwhile(rig: Rig) -> Outcome:
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     hit, token = rig.random.choice(((1, rig.at.usdc), (3, rig.at.susd)))
     await held(rig, nonce + hit)
     give_back = await take_tokens(rig, token, await balance_raw(rig, token))
@@ -172,7 +171,7 @@ async def t10(rig: Rig) -> Outcome:
     """Approved, and the purchase fails; or the bot is killed while an approval is pending."""
     if rig.seed % 2:
         return await _killed_while_approving(rig)
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     await held(rig, nonce + 3)
     for move in await boards_frozen(rig, True):
         await rig.send(move)
@@ -185,7 +184,7 @@ async def t10(rig: Rig) -> Outcome:
 
 
 async def _killed_while_approving(rig: Rig) -> Outcome:
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     hit = nonce + rig.random.choice((0, 2))
     await held(rig, hit)
     await rig.end("bot", signal.SIGKILL)
@@ -203,7 +202,7 @@ async def _killed_while_approving(rig: Rig) -> Outcome:
 
 async def t11(rig: Rig) -> Outcome:
     """A swap that fills just inside of its bound: what is booked is what the chain moved."""
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     await fund_trader(rig)
     swap = await held(rig, nonce + 1)
     out, _ = await pool_moves(rig, (0.6 + 0.3 * rig.random.random()) * SLIPPAGE)
@@ -227,7 +226,7 @@ async def t11(rig: Rig) -> Outcome:
 
 async def t12(rig: Rig) -> Outcome:
     """The code of a contract that is called changes, before an order or in the middle of one."""
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     name = rig.random.choice(("lyra_option_market", "v3_router"))
     target = getattr(rig.at, name)
     first = {"lyra_option_market": 3, "v3_router": 1}[name]
@@ -255,7 +254,7 @@ async def t12(rig: Rig) -> Outcome:
 
 async def t13(rig: Rig) -> Outcome:
     """A sandwich in one block: the pool is moved before our swap, and back after it."""
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     await fund_trader(rig)
     swap = await held(rig, nonce + 1)
     shift = SLIPPAGE * (0.3 + 2.0 * rig.random.random())
@@ -287,7 +286,7 @@ async def t14(rig: Rig) -> Outcome:
 
 async def _named(rig: Rig) -> Outcome:
     rig.home.change(r"\[chain\]", "[chain]\nlook_in_pool = true")
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     await rig.send_as_user(nonce + 3)
     start_s = time.monotonic()
     rig.resume()
@@ -309,7 +308,7 @@ async def _filled(rig: Rig) -> Outcome:
     nonce = await rig.nonce()
     await rig.send_as_user(nonce + 3)
     _accept(rig, nonce + 4)
-    await warm(rig)
+    await rig.warm()
     start_s = time.monotonic()
     rig.resume()
     await rig.mine()
@@ -321,7 +320,7 @@ async def _filled(rig: Rig) -> Outcome:
 
 async def _met(rig: Rig) -> Outcome:
     """Without that look it is met on the way: the foreign one is mined, and that is a halt."""
-    nonce = await warm(rig)
+    nonce = await rig.warm()
     await rig.send_as_user(nonce + 3)
     start_s = time.monotonic()
     rig.resume()

@@ -34,15 +34,6 @@ _TRADE = "(uint256,uint256,uint256,uint8,uint256,uint256,uint256,uint256)"
 _OPEN = "0x" + keccak(text=f"openPosition({_TRADE})")[:4].hex()
 
 
-async def _warm(rig: Rig, *, polls: int = 2) -> None:
-    """Start signer and bot, paused, and let it look."""
-    rig.pause()
-    await rig.start_signer()
-    await rig.start_bot()
-    if not await rig.step(polls):
-        raise AssertionError(f"the bot did not begin: {rig.bot.err}")
-
-
 def _bought(rig: Rig, *, times: int = 1) -> tuple[str, ...]:
     return unless(rig.filled() == times, f"{times} purchase was wanted, booked are {rig.outcomes()}")
 
@@ -81,7 +72,7 @@ def _count(path: Path, name: str) -> int:
 
 async def life(rig: Rig) -> Outcome:
     """One order from its decision to its end: every row and signature is synced, every amount exact."""
-    await _warm(rig)
+    await rig.warm()
     (signer_memory,) = rig.home.folder.glob("signer-*.log")
     rows, lines = _rows(rig), len(signer_memory.read_bytes().splitlines())
     places = [rig.home.folder.parent / name for name in ("bot.strace", "signer.strace")]
@@ -126,7 +117,7 @@ def _exact(seen: list[Pooled]) -> tuple[str, ...]:
 async def null(rig: Rig) -> Outcome:
     """No provider knows the account's nonce: nothing is signed until one does."""
     await rig.chain.request("anvil_setNonce", [rig.at.user, hex(40)])
-    await _warm(rig)
+    await rig.warm()
     rig.fail(Result(methods=frozenset({"eth_getTransactionCount"}), value=None))
     rig.resume()
     await rig.step(3)
@@ -147,7 +138,7 @@ async def null(rig: Rig) -> Outcome:
 
 async def pending(rig: Rig) -> Outcome:
     """Another transaction of the key waits in the pool: nothing is signed behind it."""
-    await _warm(rig)
+    await rig.warm()
     Account.enable_unaudited_hdwallet_features()
     key = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{USER}")
     nonce = quantity(await rig.chain.request("eth_getTransactionCount", [rig.at.user, "latest"]))
@@ -167,7 +158,7 @@ async def pending(rig: Rig) -> Outcome:
 async def unknown(rig: Rig) -> Outcome:
     """The purchase is sent and not mined for longer than is waited: it stays open, and is booked once."""
     rig.home.config.write_text(rig.home.config.read_text("utf-8") + "\n[execution]\nwait_s = 2.0\n", "utf-8")
-    await _warm(rig)
+    await rig.warm()
     rig.pool.mode = Mode.HOLD
     rig.resume()
     await rig.mine()
@@ -205,7 +196,7 @@ class _Receipts(Fault):
 
 async def receipt(rig: Rig) -> Outcome:
     """All providers have a receipt, and its block is on no chain: it is looked at again, not believed."""
-    await _warm(rig)
+    await rig.warm()
     rig.pool.mode = Mode.HOLD
     rig.fail(_Receipts())
     rig.resume()
@@ -230,7 +221,7 @@ async def receipt(rig: Rig) -> Outcome:
 async def depth(rig: Rig) -> Outcome:
     """Three confirmations are wanted: no transaction is final below them."""
     rig.home.change(r"confirmations = 1", "confirmations = 3")
-    await _warm(rig)
+    await rig.warm()
     rig.resume()
     await rig.step(2)
     for _ in range(60):
@@ -254,7 +245,7 @@ async def depth(rig: Rig) -> Outcome:
 
 async def bump(rig: Rig) -> Outcome:
     """A transaction is not mined for long: it is replaced at its nonce, for a price that nodes accept."""
-    await _warm(rig)
+    await rig.warm()
     rig.pool.mode = Mode.HOLD
     rig.resume()
     await rig.mine()
@@ -284,7 +275,7 @@ async def bump(rig: Rig) -> Outcome:
 
 async def stale(rig: Rig) -> Outcome:
     """The feed has said nothing for longer than its heartbeat: nothing is bought until it does."""
-    await _warm(rig)
+    await rig.warm()
     await rig.mine(every_s=9_000)
     await rig.step(1)
     rig.resume()
@@ -299,7 +290,7 @@ async def cap(rig: Rig) -> Outcome:
         for token, decimals in ((rig.at.susd, 18), (rig.at.usdc, 6))
     )
     rig.home.config.write_text(rig.home.config.read_text("utf-8") + rows, "utf-8")
-    await _warm(rig)
+    await rig.warm()
     rig.resume()
     await rig.step(3)
     return Outcome(wrong=_unsent(rig, "I3: the signer may spend a dollar a day"))
@@ -307,7 +298,7 @@ async def cap(rig: Rig) -> Outcome:
 
 async def chain(rig: Rig) -> Outcome:
     """Providers say in mid-session that they serve another chain: nothing is sent through them."""
-    await _warm(rig)
+    await rig.warm()
     rig.fail(Chain())
     await rig.mine(2)
     await asyncio.sleep(1.0)
@@ -319,7 +310,7 @@ async def chain(rig: Rig) -> Outcome:
 
 async def lie(rig: Rig) -> Outcome:
     """The quickest of three providers answers as of three blocks ago; the other two are right."""
-    await _warm(rig)
+    await rig.warm()
     last = rig.last()
     assert last is not None
     spot = 1.04 * last.spot_usd["ETH"]
@@ -335,7 +326,7 @@ async def lie(rig: Rig) -> Outcome:
 
 async def pause(rig: Rig) -> Outcome:
     """A person pauses between the allowance and the purchase: the purchase is not signed."""
-    await _warm(rig)
+    await rig.warm()
     rig.pool.mode = Mode.HOLD
     rig.resume()
     await rig.mine()
@@ -379,7 +370,7 @@ async def fence(rig: Rig) -> Outcome:
 
 async def secret(rig: Rig) -> Outcome:
     """A provider refuses its key: it is named in the log without it (the auditor looks)."""
-    await _warm(rig)
+    await rig.warm()
     rig.fail(Limited(status=403), of=[0])
     await rig.step(3)
     rig.fail(None)
