@@ -120,6 +120,8 @@ class FaultProxy:
                 return  # a malformed head is none
 
     async def _pass(self, body: Any) -> Any:
+        if self._session.closed:
+            raise web.HTTPServiceUnavailable  # a call that outlived its case
         turn = nullcontext() if self.pool is None else self.pool.turns.reading()
         async with turn, self._session.post(self.upstream, json=body) as response:
             return await response.json(content_type=None)
