@@ -36,6 +36,7 @@ from bot.settings import load_settings
 from campaign.case import Lab
 from campaign.parts import Options
 from campaign.rig import Rig
+from campaign.spread import spread
 
 RUNS = 100
 POLL_S = 30
@@ -252,25 +253,30 @@ async def _mean_tick(rig: Rig) -> float:
 
 def run(options: Options) -> dict[str, Any]:
     """Crash under each seed; return the figures."""
+    return figures(spread(_runs, range(1, (options.repeats or RUNS) + 1), jobs=options.jobs))
+
+
+def _runs(seeds: Sequence[int]) -> list[Run]:
+    """Crash under these seeds, on a devnet of this process."""
     from campaign import runner  # it imports the cases, and one of them is this
 
     runner._begin()
-    return asyncio.run(_run(options.repeats or RUNS))
+    return asyncio.run(_run(seeds))
 
 
-async def _run(count: int) -> dict[str, Any]:
+async def _run(seeds: Sequence[int]) -> list[Run]:
     runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="alvh-crash-") as folder:
         warm = Path(folder) / "warm.sqlite"
         await warm_history(_lab(Path(folder), 0), warm)
-        for seed in range(1, count + 1):
+        for seed in seeds:
             fault = tuple(FAULTS)[(seed - 1) % len(FAULTS)]
             started_s = time.monotonic()
             async with _lab(Path(folder), seed).rig() as rig:
                 found = await crash(rig, warm, fault)
             runs.append(found)
             _say(found, time.monotonic() - started_s)
-    return figures(runs)
+    return runs
 
 
 def figures(runs: Sequence[Run]) -> dict[str, Any]:

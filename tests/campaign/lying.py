@@ -12,7 +12,7 @@ import asyncio
 import math
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,7 @@ from bot.errors import BotError, DisagreementError
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.settings import cache_dir, load_settings
 from campaign.parts import Options
+from campaign.spread import spread
 
 WATCHED = ("price", "balance", "block")
 SENT = ("nonce", "receipt", "fees", "code")
@@ -327,7 +328,7 @@ def run(options: Options) -> dict[str, Any]:
     """Make ``options.repeats`` decisions (0: 1,000) of each kind with one liar, and some with two."""
     one = options.repeats or DECISIONS
     started_s = time.monotonic()
-    tallies = asyncio.run(_all(one, min(one, TWO_OF_THREE), KINDS))
+    tallies = dict(spread(_of_kinds, [(kind, one) for kind in KINDS], jobs=options.jobs))
     wrong = [text for tally in tallies.values() for text in tally.wrong]
     for text in wrong[:20]:
         print(f"WRONG: {text}", flush=True)
@@ -344,7 +345,14 @@ def run(options: Options) -> dict[str, Any]:
     }
 
 
-async def _all(one: int, two: int, kinds: tuple[str, ...]) -> dict[tuple[str, str], Tally]:
+def _of_kinds(asked: Sequence[tuple[str, int]]) -> list[tuple[tuple[str, str], Tally]]:
+    """Make so many decisions of each of these kinds, on a devnet of this process."""
+    return list(asyncio.run(_all(dict(asked))).items())
+
+
+async def _all(asked: dict[str, int]) -> dict[tuple[str, str], Tally]:
+    one = max(asked.values())
+    two = min(one, TWO_OF_THREE)
     found: dict[tuple[str, str], Tally] = {}
     plan = (("one liar", 2, one, False), ("two, each its own lie", 2, two, True), ("two alike", 3, two, True))
     async with AsyncExitStack() as stack:
@@ -352,7 +360,7 @@ async def _all(one: int, two: int, kinds: tuple[str, ...]) -> dict[tuple[str, st
         stack.callback(devnet.stop)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="alvh-lying-")))
         for name, agreement, of, is_two in plan:
-            for kind in kinds:
+            for kind in asked:
                 async with AsyncExitStack() as inner:
                     trial = await _trial_of(kind, devnet, folder, agreement, inner)
                     found[name, kind] = await _tallied(name, kind, trial, of=of, two=is_two)

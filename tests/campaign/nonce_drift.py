@@ -8,6 +8,7 @@ chain, the journal knows none of them, and the next four nonces are empty. A per
 import asyncio
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from campaign.case import Lab, Outcome, rigged, unless
 from campaign.parts import Options
 from campaign.purchase import bought, offered, same_bytes
 from campaign.rig import Rig
+from campaign.spread import spread
 
 BELOW, ABOVE = 3, 4
 WITHIN_S, WITHIN_BLOCKS = 30.0, 10
@@ -56,15 +58,26 @@ async def heal(rig: Rig) -> Outcome:
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Run the cases, ``options.repeats`` of them (0: 50), on a devnet of its own; return the figures."""
+    """Run the cases, ``options.repeats`` of them (0: 50); return the figures."""
     count = options.repeats or CASES
+    found = spread(_drifts, range(1, count + 1), jobs=options.jobs)
+    blocks = sorted(int(item.note) for item in found if item.note) or [-1]  # -1: none was healed
+    return {
+        "nonce_drift_cases": count,
+        "nonce_drift_healed": sum(not item.problems for item in found),
+        "nonce_drift_blocks_p95": blocks[max(0, -(-95 * len(blocks) // 100) - 1)],
+    }
+
+
+def _drifts(seeds: Sequence[int]) -> list[Outcome]:
+    """Run cases under these seeds, on a devnet of this process."""
     found: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="alvh-drift-") as folder:
         (Path(folder) / "commands").mkdir()
         devnet = asyncio.run(start_devnet(cache_dir(), states_kept=1_000_000))
         try:
             with CommandServer(Path(folder) / "commands") as server:
-                for seed in range(1, count + 1):
+                for seed in seeds:
                     place = Path(folder) / str(seed)
                     place.mkdir()
                     lab = Lab(
@@ -72,15 +85,10 @@ def run(options: Options) -> dict[str, Any]:
                         server=server, folder=place,
                     )  # fmt: skip
                     found.append(asyncio.run(_healed(lab)))
-                    _say(seed, count, found[-1])
+                    _say(seed, found[-1])
         finally:
             devnet.stop()
-    blocks = sorted(int(item.note) for item in found if item.note) or [-1]  # -1: none was healed
-    return {
-        "nonce_drift_cases": count,
-        "nonce_drift_healed": sum(not item.problems for item in found),
-        "nonce_drift_blocks_p95": blocks[max(0, -(-95 * len(blocks) // 100) - 1)],
-    }
+    return found
 
 
 async def _healed(lab: Lab) -> Outcome:
@@ -90,6 +98,6 @@ async def _healed(lab: Lab) -> Outcome:
         return Outcome(wrong=(str(error),))
 
 
-def _say(number: int, count: int, outcome: Outcome) -> None:
+def _say(seed: int, outcome: Outcome) -> None:
     words = "; ".join(outcome.problems) or f"healed in {outcome.note} blocks"
-    print(f"{number:>4}/{count}  drift {BELOW} below, {ABOVE} above: {words}", flush=True)
+    print(f"seed {seed:<4} drift {BELOW} below, {ABOVE} above: {words}", flush=True)

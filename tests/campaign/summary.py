@@ -47,6 +47,7 @@ WANTED = (
     Wanted("cap_line_score", "the same on lines that compare caps", "=", 1.0),
     Wanted("chain_id_line_score", "the same on lines that compare chain ids", "=", 1.0),
     Wanted("nonce_drift_healed", "nonce drifts healed"),
+    Wanted("crash_wrong", "crashes neither protected in time nor told", "=", 0),
     Wanted("polls_to_protect_p95", "polls from a crash to its protection, p95", "<=", 3),
     Wanted("soak_rss_mib_per_hour", "growth of memory in the soak, MiB an hour"),
     Wanted("soak_fds_grown", "file handles grown in the soak"),
