@@ -53,7 +53,7 @@ TESTS = {  # of each module, those that are quick and say what it must do
     "bot/chain/signing/memory.py": _SIGNER,
     "bot/pipeline/journal_chain.py": ("tests/pipeline/test_journal_chain.py",),
     "bot/pipeline/journal.py": _JOURNAL,
-    "bot/pipeline/journal_store.py": _JOURNAL,
+    "bot/pipeline/journal_store.py": ("tests/pipeline/test_journal_store.py",),
 }
 MODULES = tuple(TESTS)
 # Where a cap is compared or added up, and where a chain id is: all mutants must be killed here (REL-S5).
