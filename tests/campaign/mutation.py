@@ -43,7 +43,9 @@ LEAST_SCORE = 0.9
 _SIGNER = tuple(
     f"tests/chain/test_{name}.py" for name in ("signer", "signer_safe", "signer_memory", "signer_calls")
 )
-_JOURNAL = tuple(f"tests/pipeline/test_{name}.py" for name in ("journal", "pruning"))
+_JOURNAL = tuple(
+    f"tests/pipeline/test_{name}.py" for name in ("journal_orders", "journal_reading", "journal", "pruning")
+)
 TESTS = {  # of each module, those that are quick and say what it must do
     "bot/chain/send_state.py": ("tests/chain/test_send_state.py",),
     "bot/engine/limits.py": ("tests/engine/test_limits.py",),
