@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from journal_builders import IDENTITY, event, step
 from old_stores import old_journal
+from old_stores import run_sql as run_on_server
 from postgres_server import empty_postgres
-from send_builders import leg
+from send_builders import filled, leg
 
 from bot.errors import ConfigError, InvariantError, NoSpaceError
 from bot.model.intent import IntentState as S
@@ -191,6 +192,29 @@ def test_steps_come_in_the_order_of_their_writing_whatever_their_times(path, cou
         assert [journal.verify(last=last) for last in range(1, 9)] == [
             min(last, count) for last in range(1, 9)
         ]
+
+
+def test_rows_come_in_the_order_of_their_writing_however_a_server_has_laid_them(postgres_url):
+    """Whoever keeps a server may sort its files by any index."""
+    empty_postgres(postgres_url)
+    with SqlJournal(postgres_url, identity=IDENTITY) as journal:
+        legs = [replace(leg(key), group=key) for key in ("d", "c", "b", "a")]
+        for item in legs:
+            journal.open_leg(item, at_s=1.0)
+        events = [event(S.RESERVED, leg_key=item.key, sender=f"0x{item.key * 40}") for item in legs]
+        for item in events:
+            journal.append_intent(item)
+        for item in events[:2]:
+            journal.append_intent(replace(item, state=S.RELEASED))
+            events.append(replace(item, state=S.RELEASED))
+        for item in legs[:2]:
+            journal.close_leg(filled(item))
+        tables = ("leg_events", "intent_events")
+        run_on_server(postgres_url, [f"CLUSTER {table} USING {table}_by_key" for table in tables])
+        assert journal.open_legs() == tuple(legs[2:])
+        assert journal.outcomes() == tuple(filled(item) for item in legs[:2])
+        assert journal.intents() == tuple(events)
+        assert journal.verify() == 12
 
 
 @pytest.mark.usefixtures("small_pages")

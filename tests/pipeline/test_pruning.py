@@ -115,6 +115,8 @@ def test_heartbeats_leave_in_the_order_of_their_writing_whatever_their_times(url
     with SqlJournal(url, identity=IDENTITY) as journal:
         for number, at_s in enumerate([5.0, 4.0, 9.0, 3.0, 8.0, 2.0, 7.0, 50.0], 1):
             journal.append_step(replace(step(number, now_s=at_s), is_heartbeat=number < 8))
+        if not url.startswith("sqlite"):  # whoever keeps a server may sort its files by any index
+            run_sql(url, "CLUSTER steps USING steps_by_time")
         done = prune(journal, before_s=10.0, archive=keep)
         assert (done.rows, done.stretches) == (7, 1)
         assert seen == [[1, 2, 3], [4, 5, 6], [7]]
