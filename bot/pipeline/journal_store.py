@@ -76,7 +76,7 @@ class SqliteStore:
             self._take_lock()
             self._make_private()
         except OSError as error:
-            self.close(discard_new=True)
+            self.close()
             raise ConfigError(f"journal {self.name} cannot be written: {error.strerror}") from None
 
     @property

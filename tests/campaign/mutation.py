@@ -43,7 +43,9 @@ LEAST_SCORE = 0.9
 _SIGNER = tuple(
     f"tests/chain/test_{name}.py" for name in ("signer", "signer_safe", "signer_memory", "signer_calls")
 )
-_JOURNAL = tuple(f"tests/pipeline/test_{name}.py" for name in ("journal", "pruning"))
+_JOURNAL = tuple(
+    f"tests/pipeline/test_{name}.py" for name in ("journal_orders", "journal_reading", "journal", "pruning")
+)
 TESTS = {  # of each module, those that are quick and say what it must do
     "bot/chain/send_state.py": ("tests/chain/test_send_state.py",),
     "bot/engine/limits.py": ("tests/engine/test_limits.py",),
@@ -53,7 +55,7 @@ TESTS = {  # of each module, those that are quick and say what it must do
     "bot/chain/signing/memory.py": _SIGNER,
     "bot/pipeline/journal_chain.py": ("tests/pipeline/test_journal_chain.py",),
     "bot/pipeline/journal.py": _JOURNAL,
-    "bot/pipeline/journal_store.py": _JOURNAL,
+    "bot/pipeline/journal_store.py": ("tests/pipeline/test_journal_store.py",),
 }
 MODULES = tuple(TESTS)
 # Where a cap is compared or added up, and where a chain id is: all mutants must be killed here (REL-S5).

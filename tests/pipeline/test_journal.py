@@ -247,6 +247,36 @@ def test_a_second_writer_is_refused_and_a_reader_is_not(url):
         assert next_writer.last_step() == step(1)
 
 
+@pytest.mark.parametrize("is_read_first", [False, True])
+def test_who_lost_the_connection_and_so_the_lock_writes_no_more(postgres_url, is_read_first):
+    """REL-P8: also where it is noticed by a read, after which the driver would connect again by itself."""
+    empty_postgres(postgres_url)
+    with SqlJournal(postgres_url, identity=IDENTITY) as first:
+        first.append_step(step(1))
+        _cut_connections(postgres_url)
+        if is_read_first:
+            with pytest.raises(InvariantError, match="cannot be read: terminating connection"):
+                first.last_step()
+        with SqlJournal(postgres_url, identity=IDENTITY) as second:
+            for _ in range(2):
+                with pytest.raises(InvariantError, match=r"step 2 .*terminating connection"):
+                    first.append_step(step(2))
+            second.append_step(step(2))
+            assert second.verify() == 2
+
+
+def test_a_reader_that_lost_its_connection_reads_on(postgres_url):
+    empty_postgres(postgres_url)
+    SqlJournal(postgres_url, identity=IDENTITY).close()
+    with SqlJournal(postgres_url, read_only=True) as reader:
+        _cut_connections(postgres_url)
+        with pytest.raises(InvariantError, match="cannot be read: terminating connection"):
+            reader.last_step()
+        assert reader.last_step() is None
+        with pytest.raises(InvariantError, match="reading only"):
+            reader.append_step(step(1))
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -601,6 +631,12 @@ def _raw(url: str, *statements: str) -> None:
                 connection.execute(text(statement))
     finally:
         engine.dispose()
+
+
+def _cut_connections(url: str) -> None:
+    """Let a server drop its clients, as one does that is restarted or out of reach for too long."""
+    clients = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'alvh process%'"
+    _raw(url, f"SELECT pg_terminate_backend(pid) FROM ({clients}) AS found")  # noqa: S608 - constants
 
 
 def _without_triggers(url: str, statement: str) -> None:

@@ -92,14 +92,16 @@ def test_stretches_that_left_are_bridged(gone):
 
 def test_a_journal_may_begin_or_end_with_what_left():
     assert check(without(1, 2), gone=(left(1, 2),)) == 4
+    assert check(without(1, 2), gone=(left(1, 2),), first=2) == 4
     assert check(without(5, 6), gone=(left(5, 6),)) == 4
 
 
 def test_a_bridge_that_does_not_fit_is_seen():
     with pytest.raises(InvariantError, match="journal j was changed before row 2: stop"):
         check(without(2, 3), gone=(left(2, 3, previous_hash="f" * 64),))
-    with pytest.raises(InvariantError, match="changed at row 4 of notes"):
-        check(without(2, 3), gone=(left(2, 3, last_hash="f" * 64),))
+    for first in (1, 2):
+        with pytest.raises(InvariantError, match="changed at row 4 of notes"):
+            check(without(2, 3), gone=(left(2, 3, last_hash="f" * 64),), first=first)
     with pytest.raises(InvariantError, match="lost row 4"):
         check(without(2, 3, 4), gone=(left(2, 3),))
     with pytest.raises(InvariantError, match="lost row 2"):
@@ -119,3 +121,15 @@ def test_a_row_that_is_there_needs_no_bridge():
 def test_what_left_is_not_looked_at_again_where_it_is_begun_inside_of_it():
     bad = ROWS | {3: ROWS[3] | {"body": "c"}}
     assert check(bad, gone=(left(2, 3),), first=3) == 3
+
+
+def test_what_left_is_not_looked_at_where_it_is_begun_inside_of_several():
+    assert check(without(2, 3, 4, 5), gone=(left(2, 5), left(3, 4)), first=4) == 1
+    assert check(without(2, 3, 4, 5), gone=(left(3, 4), left(2, 5)), first=4) == 1
+
+
+def test_no_stretch_hides_the_first_row_of_a_whole_check():
+    forged = Pruned(0, 3, GENESIS, ROWS[3]["row_hash"])
+    for rows in (ROWS | {1: ROWS[1] | {"body": "c"}}, without(1, 2, 3)):
+        with pytest.raises(InvariantError, match="row 1"):
+            check(rows, gone=(forged,))

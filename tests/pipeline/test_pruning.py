@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from bot.app.databases import _archive
 from bot.errors import ConfigError, InvariantError
 from bot.pipeline.journal import SqlJournal
-from bot.pipeline.journal_pruning import Archive
+from bot.pipeline.journal_pruning import Archive, PruneResult
 
 HEARTBEATS = {2, 3, 5, 6, 7, 9, 10}
 
@@ -83,6 +83,64 @@ def test_heartbeats_leave_and_everything_else_stays_and_is_still_bound(journal, 
 def test_the_newest_step_stays_however_old(journal):
     assert prune(journal, before_s=1e9).rows == 6
     assert journal.last_step().sequence == 10
+
+
+def unused(pages) -> Archive:
+    raise AssertionError("nothing leaves, so nothing is kept")
+
+
+def test_nothing_leaves_an_empty_journal_or_one_without_old_heartbeats(url):
+    with SqlJournal(url, identity=IDENTITY) as empty:
+        assert prune(empty, archive=unused) == PruneResult(rows=0, stretches=0, archive=None)
+        for number in (1, 2, 3):
+            empty.append_step(replace(step(number), is_heartbeat=number == 2))
+        assert prune(empty, before_s=2.0, archive=unused) == PruneResult(rows=0, stretches=0, archive=None)
+        assert prune(empty, before_s=2.1).rows == 1
+
+
+def test_what_is_as_old_as_the_time_stays(journal):
+    assert prune(journal, before_s=9.0).rows == 5
+    assert sequences(journal) == [1, 4, 8, 9, 10]
+
+
+def test_heartbeats_leave_in_the_order_of_their_writing_whatever_their_times(url, monkeypatch):
+    """The clock went back between them. All are kept, the first row of a journal too, in pages."""
+    monkeypatch.setattr("bot.pipeline.journal._PAGE", 3)
+    seen = []
+
+    def keep(pages) -> Archive:
+        seen.extend([row["sequence"] for row in page] for page in pages)
+        return kept([])
+
+    with SqlJournal(url, identity=IDENTITY) as journal:
+        for number, at_s in enumerate([5.0, 4.0, 9.0, 3.0, 8.0, 2.0, 7.0, 50.0], 1):
+            journal.append_step(replace(step(number, now_s=at_s), is_heartbeat=number < 8))
+        if not url.startswith("sqlite"):  # whoever keeps a server may sort its files by any index
+            run_sql(url, "CLUSTER steps USING steps_by_time")
+        done = prune(journal, before_s=10.0, archive=keep)
+        assert (done.rows, done.stretches) == (7, 1)
+        assert seen == [[1, 2, 3], [4, 5, 6], [7]]
+        assert (sequences(journal), journal.verify()) == ([8], 2)
+
+
+def test_a_reader_prunes_nothing(journal, url):
+    words = r"^heartbeats cannot be written to .*reading only$"
+    with SqlJournal(url, read_only=True) as reader, pytest.raises(InvariantError, match=words):
+        prune(reader)
+    assert sequences(journal) == [*range(1, 11)]
+
+
+def test_nothing_leaves_a_journal_that_was_changed_while_it_is_open(journal, url):
+    change = "UPDATE steps SET at_s = 5.5 WHERE sequence = 5"
+    before = (
+        "DROP TRIGGER steps_no_update"
+        if url.startswith("sqlite")
+        else "SET session_replication_role = replica"
+    )
+    run_sql(url, before, change)
+    with pytest.raises(InvariantError, match="was changed"):
+        prune(journal, archive=unused)
+    assert sequences(journal) == [*range(1, 11)]
 
 
 def test_nothing_leaves_a_journal_that_was_changed(journal, url):
