@@ -384,9 +384,7 @@ class SqlJournal:
             with self._connection.begin():
                 yield
         except DBAPIError as error:
-            if (
-                error.connection_invalidated
-            ):  # SQLAlchemy makes a new one, which does not hold the writer's lock
+            if error.connection_invalidated:  # a new one, which SQLAlchemy makes, does not hold the lock
                 self._failure = self._failure or f"its connection was lost ({reason(error)}); restart"
             raise InvariantError(f"journal {self._store.name} cannot be read: {reason(error)}") from None
 
