@@ -9,12 +9,13 @@ Fees are no matter of votes but of ceilings: a liar may move them within ``execu
 """
 
 import asyncio
+import json
 import math
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -35,6 +36,7 @@ from bot.errors import BotError, DisagreementError
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.settings import cache_dir, load_settings
 from campaign.parts import Options
+from campaign.rig import PROVIDERS
 from campaign.spread import spread
 
 WATCHED = ("price", "balance", "block")
@@ -54,6 +56,7 @@ class Member(Rpc):
         self.where = f"provider-{number}"
         self.lie: Lie | None = None
         self.lied = 0
+        self.tales: set[str] = set()
 
     async def _post(self, method: str, body: Any) -> Any:
         replies = await super()._post(method, body)
@@ -65,7 +68,9 @@ class Member(Rpc):
         if self.lie is None:
             return reply
         told = self.lie.told(call, reply)
-        self.lied += told != reply
+        if told != reply:
+            self.lied += 1
+            self.tales.add(json.dumps([call["method"], call.get("params"), told.get("result")]))
         return told
 
 
@@ -75,7 +80,7 @@ class Tally:
 
     made: int = 0
     held: int = 0
-    untold: int = 0  # nothing was asked that this kind has a lie for: not counted as a decision
+    untold: int = 0  # no lie was told, or two the same by chance: not counted as a decision
     wrong: list[str] = field(default_factory=list)
 
 
@@ -89,11 +94,12 @@ class Trio:
     members: list[Member]
     node: Providers
     told: list[BotError]
+    is_alike: bool = False  # two are to lie alike
 
     def lies(self, liars: dict[int, Lie]) -> None:
         """Let some lie and forget what was held against them, so that each decision hears them anew."""
         for number, member in enumerate(self.members):
-            member.lie, member.lied = liars.get(number), 0
+            member.lie, member.lied, member.tales = liars.get(number), 0, set()
         for each in self.node._pool.members:
             each.health = ProviderHealth()
         self.node._pool._told_at_s.clear()
@@ -105,6 +111,10 @@ class Trio:
 
     @property
     def lied(self) -> int:
+        """How many lies were told; none where two were the same by chance: such two are the majority."""
+        told = [tale for member in self.members for tale in member.tales]
+        if not self.is_alike and len(set(told)) < len(told):
+            return 0
         return sum(member.lied for member in self.members)
 
     @property
@@ -115,16 +125,16 @@ class Trio:
 @asynccontextmanager
 async def trio(url: str, agreement: int) -> AsyncIterator[Trio]:
     told: list[BotError] = []
-    members = [Member(url, number) for number in range(3)]
+    members = [Member(url, number) for number in range(PROVIDERS)]
     node = Providers(members, chain_id=CHAIN_ID, agreement=agreement, on_trouble=told.append)
     try:
-        yield Trio(members=members, node=node, told=told)
+        yield Trio(members=members, node=node, told=told, is_alike=agreement == PROVIDERS)
     finally:
         await node.close()
 
 
 def _liars(kind: str, random: Random, *, two: bool, alike: bool, words: dict[str, int]) -> dict[int, Lie]:
-    chosen = random.sample(range(3), 2 if two else 1)
+    chosen = random.sample(range(PROVIDERS), 2 if two else 1)
     salt = random.randrange(10**6)
     found = {}
     for place, number in enumerate(chosen):
@@ -247,6 +257,7 @@ class Sending:
         finally:
             (self.folder / f"{self.made}.sqlite").unlink(missing_ok=True)
             await self.truth.request("evm_revert", [undo])
+            await self.truth.request("anvil_dropAllTransactions")  # a revert leaves the pool
 
     async def _judged(self, receipt: Any, journal: SqlJournal, *, two: bool, kind: str) -> list[str]:
         done, wrong = await count(self.truth, 1), []
@@ -389,5 +400,5 @@ async def _trial_of(kind: str, devnet: Devnet, folder: Path, agreement: int, sta
     for each in (watch, honest_watch):
         stack.push_async_callback(each.chain.close)
         stack.push_async_callback(each.node.close)
-    seen = Trio(members=three.members, node=watch.node, told=watch.troubles)
+    seen = replace(three, node=watch.node, told=watch.troubles)
     return Watching(devnet=devnet, honest=honest_watch, watch=watch, trio=seen, agreement=agreement).trial

@@ -278,11 +278,19 @@ def test_one_bit_that_changed_is_seen(at, bit):
         assert "damaged in line" in words
 
 
-def test_a_line_of_another_version_is_refused(path):
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"kind": "sign", "chain": 5},
+        {"kind": "time", "at": 10**400, "uptime": ["a boot", 1.0]},  # REL-F9: no float is that large
+    ],
+    ids=["a field is missing", "a time of 400 digits"],
+)
+def test_a_line_of_another_version_is_refused(path, line):
     import zlib
 
     path.parent.mkdir()
-    text = json.dumps({"kind": "sign", "chain": 5})
+    text = json.dumps(line)
     path.write_text(f"{zlib.crc32(text.encode()):08x} {text}\n")
     path.chmod(0o600)
     with pytest.raises(ConfigError, match="another version"):

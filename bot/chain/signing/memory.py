@@ -211,7 +211,7 @@ class SignerMemory:
                 self._anchor(float(document["at"]), _uptime(document["uptime"]))
             else:
                 self._take(_entry(document))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ConfigError(
                 f"the signer's memory {self._path} holds a line of another version: {error}"
             ) from None
