@@ -117,6 +117,16 @@ class CapsWorld:
         return self.folder / "signer.log"
 
     @property
+    def knows_time(self) -> bool:
+        """Whether a request since the boot has told the signer what the time is."""
+        lines = self.path.read_bytes().splitlines() if self.path.exists() else []
+        return any(b'"kind":"time"' in line.replace(b" ", b"") and self._boot in line for line in lines)
+
+    @property
+    def _boot(self) -> bytes:
+        return f'"boot {self.boot}"'.encode()
+
+    @property
     def _clocks_agree(self) -> bool:
         return abs(self.chain_off_s - self.machine_off_s) <= _SKEW_S
 

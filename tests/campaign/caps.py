@@ -70,11 +70,14 @@ def _crash(world: CapsWorld, random: Random) -> None:
 
 
 def _jump(world: CapsWorld, random: Random) -> None:
-    """One clock or both: chain and machine may be wrong together while the machine is up."""
+    """One clock or both: chain and machine may be wrong together once the signer knows this boot's time.
+
+    Before that one of the two is right, or there would be nothing to know it by (docs/threat-model.md).
+    """
     off_s = random.choice(_JUMPS)
-    which = random.randrange(3)
-    world.machine_off_s = off_s if which != 1 else world.machine_off_s
-    world.chain_off_s = off_s if which != 0 else world.chain_off_s
+    which = random.randrange(3 if world.knows_time else 2)
+    world.machine_off_s = off_s if which != 1 else world.machine_off_s if world.knows_time else 0.0
+    world.chain_off_s = off_s if which != 0 else world.chain_off_s if world.knows_time else 0.0
 
 
 def _right(world: CapsWorld, _: Random) -> None:
