@@ -47,6 +47,7 @@ class CapsWorld:
     signed: dict[int, list[tuple[float, int]]] = field(default_factory=dict)  # nonce -> (true time, raw)
     nonce: int = 0
     refused: int = 0
+    _told_in: int = 0  # boot
 
     def __post_init__(self) -> None:
         self._open()
@@ -67,6 +68,7 @@ class CapsWorld:
     def cancel(self, back: int) -> None:
         """A cancel is no proof that the purchase was not mined: the model counts on."""
         if self.nonce - 1 - back in self.signed and self._clocks_agree:
+            self._told_in = self.boot
             self.desk.sign(cancel(nonce=self.nonce - 1 - back), now_s=self.chain_s)
 
     def pass_time(self, seconds: float) -> None:
@@ -86,6 +88,7 @@ class CapsWorld:
         size = self.path.stat().st_size
         os.truncate(self.path, before + int(part * (size - before)))
         self.nonce, self.signed = nonce, known
+        self._told_in = 0  # the line that told the time may be cut off too
         self._open()
         # A line that was whole is a nonce that is taken: the bot asks for the next one.
         self.nonce = max(self.nonce, self.memory.highest(CHAIN_ID, self.desk.address.lower()) + 1)
@@ -118,13 +121,8 @@ class CapsWorld:
 
     @property
     def knows_time(self) -> bool:
-        """Whether a request since the boot has told the signer what the time is."""
-        lines = self.path.read_bytes().splitlines() if self.path.exists() else []
-        return any(b'"kind":"time"' in line.replace(b" ", b"") and self._boot in line for line in lines)
-
-    @property
-    def _boot(self) -> bytes:
-        return f'"boot {self.boot}"'.encode()
+        """Whether a request since the boot, at clocks that agreed, has told the signer what the time is."""
+        return self._told_in == self.boot
 
     @property
     def _clocks_agree(self) -> bool:
@@ -148,6 +146,7 @@ class CapsWorld:
             fees=Fees(max_fee_wei=fee_gwei * GWEI, tip_wei=GWEI),
             valid_until_s=self.chain_s + 600,
         )
+        self._told_in = self.boot if self._clocks_agree else self._told_in
         try:
             assert len(self.desk.sign(asked, now_s=self.chain_s)) == 65
         except VenueRejected:
