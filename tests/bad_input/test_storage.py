@@ -6,9 +6,7 @@ import errno
 import fcntl
 import math
 import os
-import resource
 import shutil
-import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +17,7 @@ import pytest
 from commands import Home
 from journal_builders import IDENTITY, step
 from postgres_server import PostgresServer, empty_postgres
+from small_disk import files_of_at_most
 
 from bot.app.table_files import Kind, Table, TableFormat, write_table
 from bot.chain.rpc import Rpc
@@ -138,15 +137,9 @@ def test_a_disk_that_is_full_leaves_no_half_file(tmp_path, form):
     random = np.random.default_rng(1)  # so that nothing is packed small
     pages = [[(value,) for value in random.random(1_000).tolist()] for _ in range(20)]
     table = Table(name="t", columns=(("value", Kind.NUMBER),), pages=pages)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    try:
-        with pytest.raises(ConfigError, match=r"t\.\w+ cannot be written: .*; free space or name another"):
-            write_table(table, tmp_path / f"t.{form}", form)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
+    words = r"t\.\w+ cannot be written: .*; free space or name another"
+    with pytest.raises(ConfigError, match=words), files_of_at_most(20_000):
+        write_table(table, tmp_path / f"t.{form}", form)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -339,7 +340,7 @@ def run(options: Options) -> dict[str, Any]:
     """Make ``options.repeats`` decisions (0: 1,000) of each kind with one liar, and some with two."""
     one = options.repeats or DECISIONS
     started_s = time.monotonic()
-    tallies = dict(spread(_of_kinds, [(kind, one) for kind in KINDS], jobs=options.jobs))
+    tallies = dict(spread(partial(_of_kinds, one=one), KINDS, jobs=options.jobs))
     wrong = [text for tally in tallies.values() for text in tally.wrong]
     for text in wrong[:20]:
         print(f"WRONG: {text}", flush=True)
@@ -356,13 +357,12 @@ def run(options: Options) -> dict[str, Any]:
     }
 
 
-def _of_kinds(asked: Sequence[tuple[str, int]]) -> list[tuple[tuple[str, str], Tally]]:
-    """Make so many decisions of each of these kinds, on a devnet of this process."""
-    return list(asyncio.run(_all(dict(asked))).items())
+def _of_kinds(kinds: Sequence[str], *, one: int) -> list[tuple[tuple[str, str], Tally]]:
+    """Make ``one`` decisions of each of these kinds with one liar, on a devnet of this process."""
+    return list(asyncio.run(_all(kinds, one)).items())
 
 
-async def _all(asked: dict[str, int]) -> dict[tuple[str, str], Tally]:
-    one = max(asked.values())
+async def _all(kinds: Sequence[str], one: int) -> dict[tuple[str, str], Tally]:
     two = min(one, TWO_OF_THREE)
     found: dict[tuple[str, str], Tally] = {}
     plan = (("one liar", 2, one, False), ("two, each its own lie", 2, two, True), ("two alike", 3, two, True))
@@ -371,7 +371,7 @@ async def _all(asked: dict[str, int]) -> dict[tuple[str, str], Tally]:
         stack.callback(devnet.stop)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="alvh-lying-")))
         for name, agreement, of, is_two in plan:
-            for kind in asked:
+            for kind in kinds:
                 async with AsyncExitStack() as inner:
                     trial = await _trial_of(kind, devnet, folder, agreement, inner)
                     found[name, kind] = await _tallied(name, kind, trial, of=of, two=is_two)

@@ -188,6 +188,7 @@ def _first_failure(items: Sequence[pytest.Item], session: pytest.Session) -> str
     folder = _temporary(os.getpid())
     folder.mkdir(mode=0o700)
     tempfile.tempdir = str(folder)
+    os.chdir(folder)  # a mutant may name a file "None"
     session.config._tmp_path_factory._basetemp = folder  # type: ignore[attr-defined]
     return next((item.nodeid for item in items if _failed(item, session)), "")
 

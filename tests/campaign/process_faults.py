@@ -162,7 +162,11 @@ async def strace(
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGINT)  # it detaches
-            await process.wait()
+            try:
+                await asyncio.wait_for(process.wait(), 10.0)
+            except TimeoutError:  # what it held is let go with it
+                process.kill()
+                await process.wait()
 
 
 def drop_unsynced(wal: Path) -> bool:

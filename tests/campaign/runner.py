@@ -26,6 +26,7 @@ from campaign.place import NODE, RESULTS, source_hash
 from campaign.planted.witnesses import WITNESSES
 
 LINES = RESULTS / "cases.jsonl"
+_CASE_WITHIN_S = 900.0  # the longest take a minute on a machine that does other things too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,9 @@ def run_case(case: str, seed: int) -> Line:
         _begin()
     started_s = time.monotonic()
     try:
-        outcome = asyncio.run(_run(case, seed))
+        outcome = asyncio.run(asyncio.wait_for(_run(case, seed), _CASE_WITHIN_S))
+    except TimeoutError:
+        outcome = Outcome(wrong=(f"it did not end within {_CASE_WITHIN_S:.0f} s",))
     except Exception:  # noqa: BLE001 - whatever it was, the case did not show what it should
         outcome = Outcome(wrong=(traceback.format_exc(limit=-6),))
     return Line.of(case, seed, outcome, time.monotonic() - started_s)

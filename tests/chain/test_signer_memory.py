@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import zlib
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_disk import files_of_at_most
 
 from bot.chain.signing.calls import Approval
 from bot.chain.signing.memory import Entry, SignerMemory, lock_file
@@ -331,17 +331,9 @@ def test_after_a_write_that_failed_nothing_is_kept_any_more(path):
     """REL-P3: what is on disk is not known then; only a new start may go on, from what it finds there."""
     memory = SignerMemory(path)
     memory.append(entry(0))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    import signal
-
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
-    try:
-        with pytest.raises(InvariantError, match="nothing is signed any more"):
-            memory.append(entry(1))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
+    size = path.stat().st_size + 10
+    with pytest.raises(InvariantError, match="nothing is signed any more"), files_of_at_most(size):
+        memory.append(entry(1))
     with pytest.raises(InvariantError, match="cannot be written"):
         memory.append(entry(1))
     assert not memory.has_signed(5, ME, 1)

@@ -1,10 +1,7 @@
 """A journal that is opened, read and checked: what is left of a failure, and what is said of it (REL-P)."""
 
-import resource
-import signal
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from old_stores import old_journal
 from old_stores import run_sql as run_on_server
 from postgres_server import empty_postgres
 from send_builders import filled, leg
+from small_disk import files_of_at_most
 
 from bot.errors import ConfigError, InvariantError, NoSpaceError
 from bot.model.intent import IntentState as S
@@ -67,19 +65,6 @@ def test_nothing_is_left_of_a_file_that_was_not_there_to_be_taken_up(path):
         SqlJournal(path, upgrade=True)
     assert not path.exists()
     SqlJournal(path, identity=IDENTITY).close()
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """Let every larger write of this process fail, as a full disk does."""
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, ignored)
 
 
 @pytest.mark.parametrize("size", [5_000, 20_000])

@@ -1,10 +1,9 @@
 """The results file: what is finished is on disk, what a crash cut off is dropped, nothing is mistaken."""
 
 import json
-import resource
-from contextlib import contextmanager
 
 import pytest
+from small_disk import files_of_at_most
 from sweep_builders import evaluation
 
 from bot.errors import ConfigError
@@ -102,19 +101,9 @@ def test_a_place_that_takes_no_file_is_refused(tmp_path, place):
         pass
 
 
-@contextmanager
-def a_disk_that_holds(size):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_on_a_full_disk_what_was_finished_stays(tmp_path):
     path = tmp_path / "results.jsonl"
-    with a_disk_that_holds(300), open_results(path, "study") as results:
+    with files_of_at_most(300), open_results(path, "study") as results:
         results.add(ONE)
         with pytest.raises(ConfigError, match="cannot be written: File too large"):
             results.add(TWO)
