@@ -70,9 +70,9 @@ def by_signal_to_a_bot(doing: str) -> Callable[[Path, Running], None]:
             while read_pause(folder) is None:
                 assert time.monotonic() - began_s < WITHIN_S
                 time.sleep(0.01)
+            assert b"paused by signal SIGUSR1 at" in bot.stderr.readline()  # said after it is written
             assert bot.poll() is None  # it goes on: closing and following need it
             bot.kill()
-            assert b"paused by signal SIGUSR1 at" in bot.stderr.read()
 
     return pause
 

@@ -120,7 +120,9 @@ async def test_what_a_reorganisation_removed_is_put_back(rpc: Rpc):
     await rpc.request("anvil_mine", ["0x5"])  # a loaded chain has no bodies of the blocks before
     pool = Pool(rpc)
     tx_hash = await pool.offer(_signed(0, 100 * GWEI, 10 * GWEI))
-    await rpc.request("anvil_reorg", [1, []])
+    await rpc.request("evm_mine")  # returns when nothing waits to be mined any more: at most two blocks
+    assert await rpc.request("eth_getTransactionReceipt", [tx_hash]) is not None
+    await rpc.request("anvil_reorg", [2, []])
     assert await rpc.request("eth_getTransactionReceipt", [tx_hash]) is None
     assert await pool.put_back() == 1
     await rpc.request("evm_mine")

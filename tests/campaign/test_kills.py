@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.devnet
+pytestmark = [pytest.mark.devnet, pytest.mark.campaign]
 
 
 def test_no_order_is_doubled_lost_or_left_half_done_wherever_it_dies():
