@@ -43,7 +43,7 @@ async def blackout(
     ``blind``: then not even a step may be made. Without it steps come, and hold. Ends when somebody was
     told, and after two blocks at the least.
     """
-    held_mb = memory_mb(rig.bot.pid)
+    held_mb, hits = memory_mb(rig.bot.pid), rig.hits()
     start_s, before, sent = time.monotonic(), rig.sequence(), len(rig.pool.seen)
     first = await rig.head() + 1
     rig.fail(fault, of=of)
@@ -57,6 +57,7 @@ async def blackout(
             break
     to_alarm_s = rig.heard(start_s, *tells)
     wrong = (
+        *unless(rig.hits() > hits, f"nothing was spoiled by {fault}: the case proves nothing"),
         *unless(not math.isnan(to_alarm_s), f"nobody was told: {fault}; {rig.bot.err[-500:]}"),
         *unless(len(rig.pool.seen) == sent, f"it sent {len(rig.pool.seen) - sent} transactions in the dark"),
         *unless(not orders_since(rig, first), f"it decided in the dark: {orders_since(rig, first)}"),
@@ -78,13 +79,10 @@ async def recovered(rig: Rig) -> float:
     return math.inf
 
 
-async def bought(rig: Rig, *, blocks: int = 30, may_refuse: bool = False) -> tuple[str, ...]:
-    """Mine until the purchase that is wanted is booked and nothing is open; say what is wrong otherwise.
-
-    ``may_refuse``: orders that ended with a reason before anything was spent will do as well.
-    """
+async def bought(rig: Rig, *, blocks: int = 30) -> tuple[str, ...]:
+    """Mine until the purchase that is wanted is booked and nothing is open; say what is wrong otherwise."""
     for _ in range(blocks):
-        if rig.outcomes() and (may_refuse or rig.filled()) and not rig.open_work():
+        if rig.filled() and not rig.open_work():
             break
         if not rig.bot.is_alive:
             return (f"the bot ended: {rig.bot.err[-800:]}",)
@@ -92,8 +90,7 @@ async def bought(rig: Rig, *, blocks: int = 30, may_refuse: bool = False) -> tup
     return (
         *unless(not rig.open_work(), f"orders are open still: {rig.open_work()}; {rig.bot.err[-500:]}"),
         *unless(
-            rig.filled() == 1 or (may_refuse and not rig.filled()),
-            f"one purchase was wanted, booked are {rig.outcomes()}; {rig.bot.err[-500:]}",
+            rig.filled() == 1, f"one purchase was wanted, booked are {rig.outcomes()}; {rig.bot.err[-500:]}"
         ),
     )
 
@@ -134,16 +131,17 @@ def outage(
 
 
 def spoiled(
-    make: Make, *, of: int = PROVIDERS, tells: Sequence[str] = (), blocks: int = 4, may_refuse: bool = False
+    make: Make, *, of: int = PROVIDERS, tells: Sequence[str] = (), blocks: int = 4, blind: bool = False
 ) -> Callable[[Rig], Awaitable[Outcome]]:
     """Return an act in which providers fail in what a purchase needs and a decision does not, then recover.
 
     The purchase is made once, with them or after them. ``tells``: of this somebody must hear meanwhile.
+    ``blind``: it may not be booked before they are well again.
     """
 
     async def act(rig: Rig) -> Outcome:
         await rig.warm()
-        fault, start_s = make(rig), time.monotonic()
+        fault, start_s, hits = make(rig), time.monotonic(), rig.hits()
         rig.fail(fault, of=rig.random.sample(range(PROVIDERS), of))
         rig.resume()
         left = blocks + rig.random.randrange(3)
@@ -154,13 +152,15 @@ def spoiled(
                 break
         to_alarm_s = rig.heard(start_s, *tells) if tells else math.nan
         wrong = unless(not tells or not math.isnan(to_alarm_s), f"nobody was told: {rig.bot.err[-500:]}")
+        wrong += unless(rig.hits() > hits, f"nothing was spoiled by {fault}: the case proves nothing")
         early = rig.filled()
+        wrong += unless(not (blind and early), f"{early} purchases were booked on what was spoiled")
         rig.fail(None)
         polls = await recovered(rig)
-        wrong += await bought(rig, may_refuse=may_refuse)
+        wrong += await bought(rig)
         return Outcome(
             wrong=wrong, to_alarm_s=to_alarm_s, to_recover_polls=polls,
-            note=f"{fault}: {early} bought meanwhile; {dict(rig.proxies[0].asked)}",
+            note=f"{fault}: {early} bought meanwhile",
         )  # fmt: skip
 
     return act

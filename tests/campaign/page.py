@@ -24,7 +24,7 @@ def write(path: Path = PAGE) -> list[str]:
 
 def results(kept: Mapping[str, Mapping[str, Any]]) -> str:
     """Return both tables as Markdown."""
-    figures = joined(kept.values())
+    figures = joined(kept)
     lines = ["", "| figure | found | wanted |", "|---|---|---|"]
     for wanted in WANTED:
         bound = f"{wanted.sign} {wanted.bound:g}" if wanted.sign else ""

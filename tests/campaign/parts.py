@@ -56,6 +56,12 @@ def figures_of(name: str, options: Options) -> Figures:
     """Return a part's figures: those that were kept of this very source, or of a run now."""
     if not options.fresh and (found := place.kept(name)) is not None:
         return found
+    return ran(name, options)
+
+
+def ran(name: str, options: Options) -> Figures:
+    """Run a part and return its figures. What is shorter than the part itself is not kept for the summary."""
     figures = PARTS[name].run(options)
-    place.keep(name, figures)
+    if not options.repeats and not options.minutes:
+        place.keep(name, figures)
     return figures

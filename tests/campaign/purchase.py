@@ -39,9 +39,10 @@ async def bought(rig: Rig, *, polls: int = 12) -> tuple[str, ...]:
             break
         if not await rig.step(within_s=30.0):
             break
+    said = f"the bot is {'up' if rig.is_up() else 'down'} and said {rig.bot.err[-500:]!r}"
     return (
-        *unless(not rig.open_work(), f"orders are open still: {rig.open_work()}"),
-        *unless(rig.filled() == 1, f"one purchase was wanted, booked are {rig.outcomes()}"),
+        *unless(not rig.open_work(), f"orders are open still: {rig.open_work()}; {said}"),
+        *unless(rig.filled() == 1, f"one purchase was wanted, booked are {rig.outcomes()}; {said}"),
     )
 
 

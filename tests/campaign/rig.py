@@ -32,9 +32,10 @@ from bot.errors import NotFoundError
 from bot.model.record import StepRecord
 from bot.pipeline.journal import SqlJournal
 from campaign.alarms import Alarms, listening
-from campaign.auditor import Brief
+from campaign.audited_chain import Brief
 from campaign.place import refuse_other_chains
 from campaign.pool import Pool
+from campaign.user_key import user_key
 
 T = TypeVar("T")
 BLOCK_S = 12
@@ -64,6 +65,7 @@ class Rig:
     running: dict[str, Running] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)  # hashes that the case sent with the account's key
+    gas_lost_wei: int = 0  # by the newest audit
 
     # the bot and its signer
 
@@ -263,10 +265,14 @@ class Rig:
                 return True
         return not self.open_work()
 
-    def heard(self, start_s: float, *kinds: str) -> float:
+    def heard(self, start_s: float, *kinds: str, says: str = "") -> float:
         """Return seconds from ``start_s`` (monotonic) to the first alert of these kinds; NaN for none."""
-        times = [item.at_s - start_s for item in self.alarms.since(start_s, *kinds)]
+        times = [item.at_s - start_s for item in self.alarms.since(start_s, *kinds, says=says)]
         return min(times, default=math.nan)
+
+    def hits(self) -> int:
+        """Return how many requests and replies the faults of the providers have spoiled so far."""
+        return sum(proxy.hits for proxy in self.proxies)
 
     # the end of a case
 
@@ -282,8 +288,10 @@ class Rig:
         ended = await asyncio.to_thread(running.wait)
         if ended.code != 0:
             return {"auditor": [ended.err[-2_000:] or f"it ended with {ended.code}"]}
-        found: dict[str, list[str]] = json.loads(ended.out)
-        return found
+        found = json.loads(ended.out)
+        self.gas_lost_wei = found["gas_lost_wei"]
+        verdicts: dict[str, list[str]] = found["verdicts"]
+        return verdicts
 
     def _brief(self) -> dict[str, Any]:
         at = self.at
@@ -292,12 +300,12 @@ class Rig:
         return {
             "rpc_url": self.rpc_url, "account": at.user, "stable": at.usdc, "settlement": at.susd,
             "market": at.lyra_option_market, "option_token": at.lyra_option_token,
-            "collateral": at.lyra_short_collateral, "router": at.v3_router, "pool": at.stable_pool,
+            "collateral": at.lyra_short_collateral, "router": at.v3_router,
             "feed": at.feed_eth_usd, "from_block": self.first_block, "cap_usd": CAP_USD,
             "gas_cap_wei": GAS_CAP_WEI, "home": str(self.home.folder), "journal": str(self.journal_path()),
             "history": str(self.home.folder / "history-31337.sqlite"), "served": served,
-            "secrets": {**tokens, "webhook secret": _SECRET},
-            "said": tuple(self.said), "files_exempt": ("alvh.toml",),
+            "secrets": {**tokens, "webhook secret": _SECRET, "key of the account": user_key()},
+            "said": (*self.said, *(item.text for item in self.alarms.heard)), "files_exempt": ("alvh.toml",),
             "foreign": tuple(self.foreign), "may_send": self.mode == "live", "sends": len(self.pool.seen),
         }  # fmt: skip
 

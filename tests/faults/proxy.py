@@ -29,6 +29,10 @@ class Fault:
     def concerns(self, call: dict[str, Any]) -> bool:
         return self.methods is None or call.get("method") in self.methods
 
+    @property
+    def acts_on_http(self) -> bool:
+        return type(self).http is not Fault.http
+
     async def http(self, request: web.Request, body: Any, proxy: "FaultProxy") -> web.StreamResponse | None:
         """Answer the whole request, or None to go on."""
         return None
@@ -48,6 +52,7 @@ class FaultProxy:
     fault: Fault | None = None
     pool: Pool | None = None
     asked: Counter = field(default_factory=Counter)  # method -> times
+    hits: int = 0  # requests and replies that a fault spoiled
     served: dict[int, str] = field(default_factory=dict)  # height -> hash of heads that were served as latest
     random: Random = field(init=False)
     _session: aiohttp.ClientSession = field(init=False, repr=False)
@@ -75,6 +80,7 @@ class FaultProxy:
         self.asked.update(call["method"] for call in calls)
         fault = self.fault
         if fault is not None and any(map(fault.concerns, calls)):
+            self.hits += fault.acts_on_http
             response = await fault.http(request, body, self)
             if response is not None:
                 return response
@@ -86,7 +92,8 @@ class FaultProxy:
         """Answer one call, past ``http`` of every fault."""
         reply = await (self._pass(call) if self.pool is None else self._pooled(call, self.pool))
         if fault is not None and fault.concerns(call):
-            reply = await fault.reply(call, reply, self)
+            true, reply = reply, await fault.reply(call, reply, self)
+            self.hits += reply != true
         if call["method"] == "eth_getBlockByNumber" and call["params"][0] == "latest":
             self._note_head(reply)
         return reply

@@ -8,11 +8,11 @@ from campaign.case import Case, Outcome, both, rigged, tested, unless
 from campaign.outage import bought, heights, orders_since, recovered
 from campaign.pool import Mode
 from campaign.rig import BLOCK_S, Rig
+from campaign.user_key import user_key
 from eth_account import Account
 
-from bot.chain.accounts import ETHEREUM_DEFAULT_PATH
 from bot.devnet.deploy_bench import Bench, Contract
-from bot.devnet.deployment import CHAIN_ID, MNEMONIC, USER
+from bot.devnet.deployment import CHAIN_ID
 from bot.devnet.packages import fetch, read_lock
 from bot.settings import cache_dir
 
@@ -115,10 +115,7 @@ async def c3(rig: Rig) -> Outcome:
 
 async def _foreign(rig: Rig, nonce: int) -> str:
     """Sign a transfer with the account's key outside of the bot; return its bytes."""
-    Account.enable_unaudited_hdwallet_features()
-    account = Account.from_mnemonic(
-        MNEMONIC, account_path=ETHEREUM_DEFAULT_PATH.rsplit("/", 1)[0] + f"/{USER}"
-    )
+    account = Account.from_key(user_key())
     fields = {
         "type": 2, "chainId": CHAIN_ID, "nonce": nonce, "to": rig.at.trader, "value": 1, "gas": 21_000,
         "maxFeePerGas": 100 * GWEI, "maxPriorityFeePerGas": GWEI,

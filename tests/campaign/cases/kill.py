@@ -83,8 +83,7 @@ def at_point(point: str, *purposes: str) -> Case:
         sent = {item.nonce: item.hash for item in rig.pool.seen}
         for nonce, tx_hash in signed.items() if point in _ON_DISK else ():
             wrong += unless(sent.get(nonce) == tx_hash, f"nonce {nonce} is not the bytes that were on disk")
-        cancels = sum(item.to.lower() == rig.at.user.lower() for item in rig.pool.seen)
-        return Outcome(wrong=wrong, note=f"{POINTS[point]}: {purpose or 'the order'}", extra_txs=cancels)
+        return Outcome(wrong=wrong, note=f"{POINTS[point]}: {purpose or 'the order'}")
 
     return rigged(act)
 
@@ -280,9 +279,7 @@ async def crash_loop(rig: Rig) -> Outcome:
         nonces - cancels <= len(PURCHASE) + 2 * rejected,
         f"{nonces} transactions, {cancels} of them cancels, {rejected} orders rejected",
     )
-    return Outcome(
-        wrong=wrong, note=f"{kills} kills, {nonces} transactions", extra_txs=nonces - len(PURCHASE)
-    )
+    return Outcome(wrong=wrong, note=f"{kills} kills, {nonces} transactions")
 
 
 async def signer_gone(rig: Rig) -> Outcome:

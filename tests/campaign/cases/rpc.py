@@ -270,7 +270,7 @@ CASES: Mapping[str, Case] = {
     "F12": rigged(outage(lambda _: f.Forked(alike=False), dark=2, tells=("disagreement",))),
     "F13": rigged(f13),
     "F14": rigged(f14),
-    "F15": rigged(spoiled(lambda rig: f.Receipt(bare=rig.random.random() < 0.5), tells=("leg",))),
+    "F15": rigged(spoiled(lambda rig: f.Receipt(bare=rig.random.random() < 0.5), tells=("leg",), blind=True)),
     "F16": both(
         rigged(spoiled(lambda rig: f.ShortLogs(too_wide=rig.random.random() < 0.5))),
         tested("chain/test_logs.py"),
@@ -278,5 +278,5 @@ CASES: Mapping[str, Case] = {
     "F17": rigged(f17),
     "F18": rigged(outage(lambda _: f.Unpinned(), blind=False)),
     "F19": rigged(f19),
-    "F20": rigged(spoiled(_absurd_fees, may_refuse=True)),
+    "F20": rigged(spoiled(_absurd_fees)),
 }
