@@ -84,7 +84,7 @@ async def bought(rig: Rig, *, blocks: int = 30) -> tuple[str, ...]:
     for _ in range(blocks):
         if rig.filled() and not rig.open_work():
             break
-        if not rig.bot.is_alive:
+        if not await rig.supervised():
             return (f"the bot ended: {rig.bot.err[-800:]}",)
         await rig.step(within_s=_POLL_WITHIN_S)
     return (
@@ -131,12 +131,18 @@ def outage(
 
 
 def spoiled(
-    make: Make, *, of: int = PROVIDERS, tells: Sequence[str] = (), blocks: int = 4, blind: bool = False
+    make: Make,
+    *,
+    of: int = PROVIDERS,
+    tells: Sequence[str] = (),
+    blocks: int = 4,
+    blind: bool = False,
+    asks: bool = True,
 ) -> Callable[[Rig], Awaitable[Outcome]]:
     """Return an act in which providers fail in what a purchase needs and a decision does not, then recover.
 
     The purchase is made once, with them or after them. ``tells``: of this somebody must hear meanwhile.
-    ``blind``: it may not be booked before they are well again.
+    ``blind``: it may not be booked before they are well again. ``asks``: it must come upon the fault.
     """
 
     async def act(rig: Rig) -> Outcome:
@@ -152,7 +158,7 @@ def spoiled(
                 break
         to_alarm_s = rig.heard(start_s, *tells) if tells else math.nan
         wrong = unless(not tells or not math.isnan(to_alarm_s), f"nobody was told: {rig.bot.err[-500:]}")
-        wrong += unless(rig.hits() > hits, f"nothing was spoiled by {fault}: the case proves nothing")
+        wrong += unless(rig.hits() > hits or not asks, f"nothing was spoiled by {fault}: nothing is proven")
         early = rig.filled()
         wrong += unless(not (blind and early), f"{early} purchases were booked on what was spoiled")
         rig.fail(None)

@@ -66,6 +66,7 @@ class Rig:
     said: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)  # hashes that the case sent with the account's key
     gas_lost_wei: int = 0  # by the newest audit
+    _started: tuple[tuple[str, ...], dict[str, Any]] = ((), {})  # what the newest bot was started with
 
     # the bot and its signer
 
@@ -79,6 +80,7 @@ class Rig:
 
     async def start_bot(self, *arguments: str, **options: Any) -> Running:
         """Start the bot: ``alvh run --live``, or what ``arguments`` say. It runs until it is ended."""
+        self._started = arguments, options
         wanted = arguments or ("run", "--live")
         self.mode = "live" if "--live" in wanted else "monitor" if "monitor" in wanted else "dry-run"
         self.running["bot"] = running = self.home.start(*wanted, **options)
@@ -89,19 +91,31 @@ class Rig:
     ) -> int:
         """Start signer and bot, let it look without trading, and return the account's next nonce.
 
-        ``resume`` then has it buy one put. A bot whose providers were too slow for its start ends and is
-        started again, as a supervisor would.
+        ``resume`` then has it buy one put.
         """
         self.pause()
         if starts_signer:
             await self.start_signer()
-        for _ in range(3):
-            await self.start_bot(arm=arm)
-            if await self.step(polls, within_s=30.0):
-                return await self.nonce()
-            if self.bot.is_alive or "no answer within" not in self.bot.err:
-                break
-        raise AssertionError(f"the bot did not begin: {self.bot.err}")
+        await self.start_bot(arm=arm)
+        if not await self.step(polls, within_s=30.0):
+            raise AssertionError(f"the bot did not begin: {self.bot.err}")
+        return await self.nonce()
+
+    async def supervised(self) -> bool:
+        """Say whether the bot is up, or is again.
+
+        One whose providers were too slow for its start ends, and is started again as a supervisor would: it
+        gives them a second here, and on a machine that does other things they may need longer.
+        """
+        if "bot" in self.running and not self.is_up() and self._was_too_slow(self.bot.err):
+            self.said += [self.bot.out, self.bot.err]
+            arguments, options = self._started
+            await self.start_bot(*arguments, **options)
+        return self.is_up()
+
+    def _was_too_slow(self, said: str) -> bool:
+        last = said.strip().splitlines()[-1:]
+        return any(line.startswith("error: ") and "no answer within" in line for line in last)
 
     async def end(self, name: str, how: signal.Signals = signal.SIGTERM, *, within_s: float = 30.0) -> int:
         """End a process and return its exit code, negative for a signal."""
@@ -246,19 +260,18 @@ class Rig:
     async def step(self, blocks: int = 1, *, within_s: float = STEP_WITHIN_S) -> bool:
         """Mine ``blocks`` one by one and wait for the bot's step on each; False when one did not come."""
         for _ in range(blocks):
-            before = self.sequence()
+            before, end_s = self.sequence(), time.monotonic() + within_s
             await self.mine()
-            await self.until(
-                lambda before=before: self.sequence() > before or not self.is_up(), within_s=within_s
-            )
-            if self.sequence() <= before:
-                return False
+            while self.sequence() <= before:
+                if time.monotonic() > end_s or not await self.supervised():
+                    return False
+                await asyncio.sleep(0.02)
         return True
 
     async def settle(self, blocks: int = 20) -> bool:
         """Mine until nothing is open any more, at most ``blocks``; say whether that was reached."""
         for _ in range(blocks):
-            if not self.running.get("bot") or not self.bot.is_alive:
+            if not await self.supervised():
                 break
             await self.step(within_s=5.0)
             if not self.open_work():

@@ -84,9 +84,13 @@ class FaultProxy:
             response = await fault.http(request, body, self)
             if response is not None:
                 return response
-        replies = [await self.answer(call, fault) for call in calls]
-        answer = replies if isinstance(body, list) else replies[0]
-        return web.Response(text=json.dumps(answer), content_type="application/json")
+        return web.Response(text=json.dumps(await self.answers(body, fault)), content_type="application/json")
+
+    async def answers(self, body: Any, fault: Fault | None = None) -> Any:
+        """Answer a call or a batch of them, past ``http`` of every fault."""
+        if isinstance(body, list):
+            return [await self.answer(call, fault) for call in body]
+        return await self.answer(body, fault)
 
     async def answer(self, call: dict[str, Any], fault: Fault | None = None) -> Any:
         """Answer one call, past ``http`` of every fault."""
