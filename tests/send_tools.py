@@ -9,7 +9,7 @@ from send_builders import CHAIN_ID, KEY
 from bot.chain.fees import GWEI
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
     """Wait for what a node and a file will show."""
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - the other side is a node and a file
