@@ -156,7 +156,7 @@ class CommandServer:
             self.wait(pid)
 
     def ask(self, request: dict[str, Any]) -> int:
-        """Return the answer to this request. That to an earlier one, whose wait was cut short, is left out."""
+        """Return the answer to this request; one to an earlier, whose wait was cut short, is left out."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
