@@ -81,7 +81,7 @@ def test_a_file_that_was_there_stays_when_it_is_refused_and_is_not_held(path, co
     for _ in range(2):  # the second is not told that the first still holds it
         with pytest.raises(ConfigError, match=r"is not a (database|journal)"):
             SqlJournal(path, upgrade=True)
-    assert path.exists()
+    assert path.read_bytes() == content
 
 
 def test_an_opening_checks_the_newest_thousand_rows_and_a_person_all(path):
