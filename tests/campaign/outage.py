@@ -17,6 +17,7 @@ from pathlib import Path
 from faults.proxy import Fault
 
 from campaign.case import RESUME_WITHIN_POLLS, Outcome, unless
+from campaign.purchase import bought
 from campaign.rig import PROVIDERS, Rig
 
 TELLS = ("silence", "disagreement", "hold", "stall")
@@ -36,19 +37,25 @@ class Dark:
 
 
 async def blackout(
-    rig: Rig, fault: Fault, *, of: Sequence[int], tells: Sequence[str] = TELLS, blind: bool = True
+    rig: Rig,
+    fault: Fault,
+    *,
+    of: Sequence[int],
+    tells: Sequence[str] = TELLS,
+    blind: bool = True,
+    blocks: int = 2,
 ) -> Dark:
     """Fail so many providers that none may be believed, want a purchase, and see that none is made.
 
     ``blind``: then not even a step may be made. Without it steps come, and hold. Ends when somebody was
-    told, and after two blocks at the least.
+    told, and after so many ``blocks`` at the least.
     """
     held_mb, hits = memory_mb(rig.bot.pid), rig.hits()
     start_s, before, sent = time.monotonic(), rig.sequence(), len(rig.pool.seen)
     first = await rig.head() + 1
     rig.fail(fault, of=of)
     rig.resume()
-    blocks = 2 + rig.random.randrange(3)
+    blocks += rig.random.randrange(3)
     while blocks > 0 or math.isnan(rig.heard(start_s, *tells)):
         await rig.mine()
         blocks -= 1
@@ -79,39 +86,25 @@ async def recovered(rig: Rig) -> float:
     return math.inf
 
 
-async def bought(rig: Rig, *, blocks: int = 30) -> tuple[str, ...]:
-    """Mine until the purchase that is wanted is booked and nothing is open; say what is wrong otherwise."""
-    for _ in range(blocks):
-        if rig.filled() and not rig.open_work():
-            break
-        if not await rig.supervised():
-            return (f"the bot ended: {rig.bot.err[-800:]}",)
-        await rig.step(within_s=_POLL_WITHIN_S)
-    return (
-        *unless(not rig.open_work(), f"orders are open still: {rig.open_work()}; {rig.bot.err[-500:]}"),
-        *unless(
-            rig.filled() == 1, f"one purchase was wanted, booked are {rig.outcomes()}; {rig.bot.err[-500:]}"
-        ),
-    )
-
-
 def outage(
     make: Make,
     *,
     dark: int = PROVIDERS,
     tells: Sequence[str] = TELLS,
     blind: bool = True,
+    blocks: int = 2,
     beside: Make | None = None,
 ) -> Callable[[Rig], Awaitable[Outcome]]:
     """Return the act of a row. ``dark``: so many providers must fail before none may be believed.
 
-    ``beside``: how all fail while the purchase is made; without it one goes on failing as before.
+    ``blocks``: for so many at least. ``beside``: how all fail while the purchase is made; without it one
+    goes on failing.
     """
 
     async def act(rig: Rig) -> Outcome:
         await rig.warm()
         order = rig.random.sample(range(PROVIDERS), PROVIDERS)
-        seen = await blackout(rig, make(rig), of=order[:dark], tells=tells, blind=blind)
+        seen = await blackout(rig, make(rig), of=order[:dark], tells=tells, blind=blind, blocks=blocks)
         from_block = await rig.head()
         rig.pause()
         rig.fail(None)

@@ -139,7 +139,9 @@ class FaultProxy:
 
 
 @asynccontextmanager
-async def fault_proxy(upstream: str, *, seed: int = 1, token: str = "") -> AsyncIterator[FaultProxy]:
+async def fault_proxy(
+    upstream: str, *, seed: int = 1, token: str = "", host: str = "127.0.0.1"
+) -> AsyncIterator[FaultProxy]:
     """Serve on a free loopback port until the block ends. ``token`` is the key in its URL."""
     proxy = FaultProxy(upstream, seed)
     application = web.Application(client_max_size=50_000_000)
@@ -149,8 +151,9 @@ async def fault_proxy(upstream: str, *, seed: int = 1, token: str = "") -> Async
     async with aiohttp.ClientSession() as session:
         proxy._session = session
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            proxy.url = f"http://127.0.0.1:{runner.addresses[0][1]}/{token or f'key-{seed}'}"
+            await web.TCPSite(runner, host, 0).start()
+            name = f"[{host}]" if ":" in host else host
+            proxy.url = f"http://{name}:{runner.addresses[0][1]}/{token or f'key-{seed}'}"
             yield proxy
         finally:
             proxy.fault = None

@@ -5,10 +5,10 @@ import math
 import time
 from collections.abc import Mapping
 
-from campaign.case import Case, Outcome, both, rigged, tested, unless
-from campaign.outage import bought, heights, orders_since, recovered
+from campaign.case import RESUME_WITHIN_POLLS, Case, Outcome, both, rigged, tested, unless
+from campaign.outage import heights, orders_since, recovered
 from campaign.pool import Mode
-from campaign.purchase import HURRY, STEPS, held, let_go, replacements
+from campaign.purchase import HURRY, STEPS, bought, held, let_go, replacements
 from campaign.rig import BLOCK_S, Rig
 from campaign.user_key import user_key
 from eth_account import Account
@@ -148,7 +148,8 @@ async def c4(rig: Rig) -> Outcome:
         if await rig.until(lambda: not rig.bot.is_alive, within_s=0.5):
             break
     wrong += unless(not rig.bot.is_alive, "a foreign transaction took its nonce, and it went on")
-    told_s = rig.heard(start_s, "stopped", "leg", "hold")
+    told_s = rig.heard(start_s, "stopped", says="accept_nonce")
+    wrong += unless(not math.isnan(told_s), f"nobody was told: {rig.alarms.since(start_s)}")
     sent = [item for item in rig.pool.seen if item.nonce > first.nonce]
     wrong += unless(not sent, f"it went on with later nonces: {sent}")
     return Outcome(wrong=wrong, to_alarm_s=told_s, note=f"depth {deeper + 1}")
@@ -180,12 +181,11 @@ async def c6(rig: Rig) -> Outcome:
     await reorganise(rig, 66 + rig.random.randrange(20))
     rig.resume()
     first = await rig.head()
-    held = False
-    for _ in range(4):
+    for _ in range(RESUME_WITHIN_POLLS):
         await rig.step(within_s=5.0)
-        held = held or any("final" in alarm.text for alarm in rig.alarms.since(start_s))
+    to_alarm_s = rig.heard(start_s, says="final")
+    held = not math.isnan(to_alarm_s)
     wrong = unless(held, f"nobody was told of a final block that went: {rig.alarms.since(start_s)}")
-    to_alarm_s = rig.heard(start_s, "hold", "stopped")
     await rig.end("bot")
     await rig.start_bot()
     await rig.step(3)
@@ -290,9 +290,9 @@ async def c9(rig: Rig) -> Outcome:
     await _sequencer(rig, feed, is_up=False)
     rig.resume()
     wrong = unless(await rig.step(1 + rig.random.randrange(3)), "it took no step")
-    await rig.until(lambda: rig.heard(start_s, "hold") < 60.0, within_s=20.0)
-    to_alarm_s = rig.heard(start_s, "hold")
-    wrong += unless(to_alarm_s == to_alarm_s, "the sequencer is down, and nobody was told")
+    await rig.until(lambda: rig.alarms.since(start_s, "hold", says="sequencer"), within_s=20.0)
+    to_alarm_s = rig.heard(start_s, "hold", says="sequencer")
+    wrong += unless(not math.isnan(to_alarm_s), "the sequencer is down, and nobody was told")
     await _sequencer(rig, feed, is_up=True)
     await _later(rig, rig.random.randint(1, _GRACE_S - 600))
     wrong += unless(await rig.step(2), "it took no step")

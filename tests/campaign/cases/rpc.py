@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from campaign.case import Case, Outcome, both, rigged, tested, unless
 from campaign.heads_link import KINDS as LINKS
 from campaign.heads_link import heads_link
-from campaign.outage import blackout, bought, heights, outage, recovered, spoiled
+from campaign.outage import blackout, heights, outage, recovered, spoiled
+from campaign.purchase import bought
 from campaign.rig import PROVIDERS, Rig
 from faults import faults as f
 from faults.lies import Lie, word
@@ -20,6 +21,7 @@ METHODS = (  # of a purchase, and of the watching before it
     "eth_getBlockByHash", "eth_getBlockByNumber", "eth_getCode", "eth_getLogs", "eth_getTransactionByHash",
     "eth_getTransactionCount", "eth_getTransactionReceipt", "eth_sendRawTransaction",
 )  # fmt: skip
+TEN_MINUTES = 50  # in blocks
 _ASKED_AT_REST = 3  # methods, by a bot that only watches
 _ALONE = ("silence", "disagreement", "stall", "stopped")
 
@@ -258,7 +260,7 @@ _TAKEN, _STAND_IN = (
 
 CASES: Mapping[str, Case] = {
     "F1": rigged(f1),
-    "F2": rigged(outage(lambda _: f.Refused())),
+    "F2": rigged(outage(lambda _: f.Refused(), blocks=TEN_MINUTES)),
     "F3": both(
         rigged(
             outage(

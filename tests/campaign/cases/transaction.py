@@ -233,7 +233,7 @@ async def t7(rig: Rig) -> Outcome:
     rig.home.change(r"\[policy\]", f"[execution]\naccept_nonce = {hit + 1}\n\n[policy]")
     rig.pool.at.clear()
     await rig.start_bot()
-    wrong += await bought(rig, polls=20)
+    wrong += await bought(rig)
     told_s = rig.heard(start_s, "stopped")
     return Outcome(wrong=tuple(wrong), to_alarm_s=told_s, note=f"at {STEPS[hit - nonce]}")
 
