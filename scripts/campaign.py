@@ -110,7 +110,8 @@ def _some_kills(given: argparse.Namespace, options: Options) -> int:
 
 def _part(given: argparse.Namespace, options: Options) -> int:
     """Run one part and print its figures; 1 when one of them is not as wanted."""
-    from campaign.summary import WANTED, is_met, table
+    from campaign.summary import table
+    from campaign.wanted import WANTED, is_met
 
     if given.command == "faults" and given.only:
         from campaign import faults

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from campaign import place
+from campaign.wanted import is_whole
 
 Figures = dict[str, Any]
 
@@ -60,8 +61,8 @@ def figures_of(name: str, options: Options) -> Figures:
 
 
 def ran(name: str, options: Options) -> Figures:
-    """Run a part and return its figures. What is shorter than the part itself is not kept for the summary."""
+    """Run a part and return its figures; those of one that was cut short are not kept for the summary."""
     figures = PARTS[name].run(options)
-    if not options.repeats and not options.minutes:
+    if is_whole(figures):
         place.keep(name, figures)
     return figures
