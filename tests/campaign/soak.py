@@ -29,6 +29,7 @@ from campaign.rig import PROVIDERS, Rig, open_rig
 
 MINUTES = 5.0
 _RESTARTS = 3
+_LEAST_SAMPLES = 8
 _SAMPLE_EVERY = 10  # polls
 _MIB = 2**20
 _FAULTS: Sequence[Fault] = (
@@ -81,14 +82,17 @@ def _link(path: str) -> str:
 
 
 async def soaked(rig: Rig, *, minutes: float) -> Figures:
-    """Run and fail the bot of a rig for so long; return the figures. Prints a line for every tenth sample."""
+    """Run and fail the bot of a rig for so long; return the figures. Prints a line for every tenth sample.
+
+    On a machine that does other things it takes longer, until there is enough to draw a line through.
+    """
     log, began_s = rig.home.folder.parent / "soak.log", time.monotonic()
     end_s = began_s + 60.0 * minutes
     restarts = sorted(began_s + rig.random.uniform(0.05, 0.3) * 60.0 * minutes for _ in range(_RESTARTS))
     await rig.start_signer()
     await rig.start_bot("run", "--live", "--log-file", str(log))
-    polls, late, samples = 0, 0, []
-    while time.monotonic() < end_s:
+    polls, late, samples = 0, 0, list[Sample]()
+    while time.monotonic() < end_s or len(samples) < _LEAST_SAMPLES:
         if restarts and time.monotonic() > restarts[0]:
             restarts.pop(0)
             await rig.end("bot", rig.random.choice((signal.SIGTERM, signal.SIGKILL)))
