@@ -30,7 +30,7 @@ async def dry_run_wins(rig: Rig) -> Outcome:
     for arguments in (("--live", "--dry-run"), ("--live", "--no-live"), ("--live=false",), ("--live", "no")):
         refused = await asyncio.to_thread(rig.home.alvh, "run", "--once", *arguments)
         rig.said += [refused.out, refused.err]
-        is_usage = refused.code == 4 and any(word in refused.err for word in ("option", "argument"))
+        is_usage = refused.code == 4 and any(word in refused.err.lower() for word in ("option", "argument"))
         wrong += unless(is_usage, f"run {' '.join(arguments)}: {refused.code}, {refused.err[-200:]}")
     wrong += unless(not rig.pool.seen, "something was sent")
     kept.rename(keystore)
