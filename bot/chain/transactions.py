@@ -135,8 +135,8 @@ class TransactionManager:
     async def check_account(self) -> None:
         """Look whether something else used the key, also while there is nothing to send (REL-P9).
 
-        Raises InvariantError then, and TransientError where the node does not answer. While a transaction of
-        ours is on its way, who follows it looks.
+        Raises InvariantError then, TransientError where the node does not answer, and StaleDataError where
+        nodes disagree. While a transaction of ours is on its way, who follows it looks.
         """
         async with self._lock:
             for intent in self._book.of_account(self._chain_id, self._sender):
