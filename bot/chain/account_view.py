@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bot.chain.chain_traits import FeeParts, traits_of
 from bot.chain.fees import BLOCKS, PERCENTILE, FeeMarket, parse_fee_history
 from bot.chain.node_errors import is_method_unknown
 from bot.chain.raw_transaction import RawTransaction
@@ -38,11 +39,21 @@ class Sighting(NamedTuple):
 class AccountView:
     """One account on one chain as a node shows it. Everything raises TransientError."""
 
-    def __init__(self, rpc: Node, *, chain_id: int, sender: str, final_tag: str = "") -> None:
-        """``final_tag``: "safe" or "finalized" where a receipt counts up to the node's block of that tag."""
+    def __init__(
+        self,
+        rpc: Node,
+        *,
+        chain_id: int,
+        sender: str,
+        final_tag: str = "",
+        parts: FeeParts | None = None,
+    ) -> None:
+        """``final_tag``: "safe" or "finalized" where a receipt counts up to the node's block of that tag.
+        ``parts``: what is paid besides gas; none: that of the chain."""
         self._rpc = rpc
         self._chain_id, self._sender = chain_id, sender
         self._final_tag = final_tag
+        self._parts = parts or traits_of(chain_id).fees
 
     async def head(self) -> Head:
         """Return the newest block. Raises ConfigError when the node serves another chain."""
@@ -101,7 +112,11 @@ class AccountView:
             *(("eth_getTransactionReceipt", [tx_hash]) for tx_hash in hashes),
             ("eth_getTransactionByHash", [hashes[-1]]),
         )
-        found = [_receipt(reply, tx_hash) for reply, tx_hash in zip(replies, hashes, strict=True) if reply]
+        found = [
+            _receipt(reply, tx_hash, self._parts)
+            for reply, tx_hash in zip(replies, hashes, strict=True)
+            if reply
+        ]
         blocks = await self._batch(
             *(("eth_getBlockByNumber", [hex(receipt.block_number), False]) for receipt in found)
         )
@@ -175,13 +190,13 @@ def _head(block: Mapping[str, Any]) -> Head:
     )
 
 
-def _receipt(reply: Mapping[str, Any], tx_hash: str) -> Receipt:
+def _receipt(reply: Mapping[str, Any], tx_hash: str, parts: FeeParts) -> Receipt:
     """Read a receipt; raises TransientError when it is malformed or of another transaction."""
     if str(reply.get("transactionHash", "")).lower() != tx_hash:
         raise TransientError(f"the node answered with another receipt than {tx_hash}")
     gas_used = quantity(reply.get("gasUsed"))
-    # OP-stack chains charge for L1 data on top of the gas.
-    l1_fee = quantity(reply["l1Fee"]) if reply.get("l1Fee") else 0
+    # OP-stack chains charge for L1 data on top of the gas; of another chain the field means nothing.
+    l1_fee = quantity(reply["l1Fee"]) if parts is FeeParts.OP and reply.get("l1Fee") else 0
     logs = reply.get("logs")
     if not isinstance(logs, list):
         raise TransientError(f"the receipt of {tx_hash} has no list of logs")

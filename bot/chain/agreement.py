@@ -211,7 +211,13 @@ def _logs(value: Any) -> Any:
 
 
 def _receipt(value: Any) -> Any:
-    return {**_picked(_RECEIPT)(value), "logs": _logs(value["logs"])}
+    # Nodes of the OP stack differ in whether they say it of a transaction that pays none.
+    l1_fee = int(value.get("l1Fee") or "0x0", 16)
+    return {
+        **_picked(_RECEIPT)(value),
+        "logs": _logs(value["logs"]),
+        **({"l1Fee": hex(l1_fee)} if l1_fee else {}),
+    }
 
 
 def _word(value: Any) -> Any:

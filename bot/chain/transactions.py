@@ -86,12 +86,13 @@ class TransactionManager:
         self._terms = terms = terms or SendTerms()
         self._signer, self._chain_id, self._sleep = signer, chain_id, sleep
         self._sender = signer.address.lower()
-        self._lock = asyncio.Lock()
+        self._lock, self._signer_asked = asyncio.Lock(), False
         self._heard: Head | None = None
-        self._signer_asked = False
         self._book = book = IntentBook(journal)
         traits, sender = traits_of(chain_id), self._sender
-        self._view = view = AccountView(rpc, chain_id=chain_id, sender=sender, final_tag=terms.final_tag)
+        self._view = view = AccountView(
+            rpc, chain_id=chain_id, sender=sender, final_tag=terms.final_tag, parts=terms.fee_parts
+        )
         self._nonces = NonceDesk(
             view, book, chain_id=chain_id, sender=sender, accept_nonce=terms.accept_nonce
         )

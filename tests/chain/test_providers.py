@@ -598,6 +598,30 @@ async def test_not_knowing_is_no_dissent(make: Make) -> None:
     assert rig.usable == [True, True, True]
 
 
+@pytest.mark.parametrize("fee", [hex(10**30), None, "0x8"])
+async def test_the_fee_that_l1_took_is_put_to_the_vote(make: Make, fee: str | None) -> None:
+    """REL-R4: it is booked and counts against budgets, so that no one alone may name it."""
+    rig = await make(agreement=2)
+    honest = RECEIPT if fee == hex(10**30) else {**RECEIPT, "l1Fee": "0x7"}
+    for each in rig.nodes:
+        each.chain.values["eth_getTransactionReceipt"] = honest
+    rig.nodes[0].twist = lie("eth_getTransactionReceipt", {**RECEIPT, "l1Fee": fee})
+    for _ in range(3):
+        asked = PARAMS["eth_getTransactionReceipt"]
+        assert await rig.providers.read("eth_getTransactionReceipt", asked) == honest
+    await asyncio.sleep(0.05)
+    assert "contradicted" in "\n".join(rig.told)
+
+
+async def test_no_fee_of_l1_and_one_of_nothing_are_the_same(make: Make) -> None:
+    """Nodes differ in whether they say it of a transaction that pays none."""
+    rig = await make(2, agreement=2)
+    for each, fee in zip(rig.nodes, ("0x0", None), strict=True):
+        each.chain.values["eth_getTransactionReceipt"] = {**RECEIPT, "l1Fee": fee}
+    assert await rig.providers.read("eth_getTransactionReceipt", PARAMS["eth_getTransactionReceipt"])
+    assert rig.told == []
+
+
 async def test_a_receipt_that_only_one_has_is_not_there_yet(make: Make) -> None:
     """REL-F15: k must have it; a made-up receipt is none."""
     rig = await make(agreement=2)

@@ -74,7 +74,7 @@ def traded(found: Any) -> Any:
     """Read what moved in a transaction, from a receipt of the right shape."""
     if problem_of("eth_getTransactionReceipt", found) or found is None:
         return None
-    return ERC20.logs("Transfer", _receipt(found, PARENT).logs, address=A)
+    return ERC20.logs("Transfer", _receipt(found, PARENT, FeeParts.OP).logs, address=A)
 
 
 def asked(
