@@ -7,7 +7,7 @@ What to do next is decided by the pure `send_state`; `following` asks the node a
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, field
 
 from bot.chain.account_view import AccountView, Head
@@ -150,11 +150,14 @@ class TransactionManager:
     async def send(self, request: TxRequest) -> Receipt:
         """See ports.Transactor. A key that was sent before is followed, never sent a second time.
 
+        Of a request that is sent ``again`` that is the newest try, unless no try can take effect any more.
+
         An earlier transaction of the account that is still open is followed to its close first, for as long
         as ``resume`` waits. Also raises TransientError (nothing was signed), OutcomeUnknown when that
         transaction stays open, and InvariantError when the key was used outside of this journal.
         """
         async with self._lock:
+            request = self._book.newest_try(request)
             known = self._book.get(request.key)
             if known is not None:
                 _check_same(known, request)
@@ -172,8 +175,7 @@ class TransactionManager:
             for key in self._book.keys_of(leg_key):
                 intent, receipt = await self._followed(key, self._terms.patience_s())
                 if receipt is not None:
-                    cancelled = intent.state is IntentState.CANCELLED
-                    receipts[intent.purpose + "-cancelled" * cancelled] = receipt
+                    receipts[_name_of(intent, taken=receipts)] = receipt
             return receipts
 
     # from a request to signed bytes that were sent
@@ -324,6 +326,14 @@ class TransactionManager:
                 "not ours: find out who else holds the key; then allow it with "
                 f"accept_nonce = {intent.nonce + 1}"
             )
+
+
+def _name_of(intent: Intent, *, taken: Container[str]) -> str:
+    """Name a receipt by its purpose; each cancel of a step that was sent again has a name of its own."""
+    if intent.state is not IntentState.CANCELLED:
+        return intent.purpose
+    name = f"{intent.purpose}-cancelled"
+    return f"{name}-{intent.nonce}" if name in taken else name
 
 
 def _check_same(known: Intent, request: TxRequest) -> None:
