@@ -1,7 +1,7 @@
 """What the transaction manager asks a node. Reads only; replies are checked before they are believed."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bot.chain.chain_traits import FeeParts, traits_of
@@ -126,6 +126,41 @@ class AccountView:
             if block is not None and str(block.get("hash", "")).lower() == receipt.block_hash
         }
         return Sighting(canonical, newest is not None)
+
+    async def stranger(self, intent: Intent, *, by: int) -> str:
+        """Return the hash of the transaction that used an intent's nonce by a block and is none of its own.
+
+        Empty when it is one of them, or cannot be shown. Only its receipt proves it: a node may know a count
+        long before the receipt of what raised it, and nobody vouches for the transactions of a block.
+        """
+        block = await self._rpc.request(
+            "eth_getBlockByNumber", [hex(await self._first_past(intent.nonce, by=by)), True]
+        )
+        ours = {attempt.tx_hash for attempt in intent.attempts}
+        for tx_hash in {*self._sent_with(intent.nonce, block or {})} - ours:
+            receipt = await self._rpc.request("eth_getTransactionReceipt", [tx_hash]) or {}
+            where = [str(receipt.get(name)).lower() for name in ("from", "blockHash")]
+            if where == [self._sender, str(block.get("hash")).lower()]:
+                return tx_hash
+        return ""
+
+    async def _first_past(self, nonce: int, *, by: int) -> int:
+        """Return the first block by which the account had used a nonce, which it had by a later one."""
+        past, below, step = by, -1, 1
+        while past - below > 1:
+            middle = max(past - step, 0) if below < 0 else (past + below) // 2
+            (sent,) = await self.nonces(middle)
+            if sent > nonce:
+                past, step = middle, 2 * step
+            else:
+                below = middle
+        return past
+
+    def _sent_with(self, nonce: int, block: Mapping[str, Any]) -> Iterator[str]:
+        for item in block.get("transactions") or ():
+            is_ours = isinstance(item, dict) and str(item.get("from")).lower() == self._sender
+            if is_ours and quantity(item.get("nonce"), "nonce of a transaction") == nonce:
+                yield hash_text(item.get("hash"), "hash of a transaction")
 
     async def revert_reason(self, intent: Intent, block_number: int, *, mined: RawTransaction) -> str:
         """Replay a reverted call one block earlier, to have words for the journal; a guess, not a fact.
