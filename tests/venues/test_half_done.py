@@ -62,7 +62,7 @@ async def half(devnet: Devnet, rpc: Rpc, cache_dir: Path, tmp_path: Path) -> Any
     await world.bench.set_time(world.put.series.expiry_s + LOCKING_S + 1)
     leg = closing(opened, Side.SETTLE, valid_until_s=(await world.view()).now_s + 600.0)
     async with Proxy(devnet.rpc_url) as proxy, Rpc(proxy.url, timeout_s=10) as link:
-        account = MortalAccount(link, tmp_path / "journal.db", world.venue, deadline_s=1.0)
+        account = MortalAccount(link, tmp_path / "journal.db", world.venue, deadline_s=3.0)
         account.journal.open_leg(leg, at_s=1.0)
         contracts = contracts_of(world.opyn, world.at)
         world = replace(world, venue=opyn_venue(reader=world.reader, contracts=contracts, custody=account))
