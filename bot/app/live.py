@@ -35,7 +35,7 @@ from bot.chain.rpc import Node
 from bot.chain.transactions import TransactionManager
 from bot.engine.policy import Policy
 from bot.engine.step import decide
-from bot.errors import BotError, ConfigError, NoSpaceError, TransientError
+from bot.errors import BotError, ConfigError, NoSpaceError, StaleDataError, TransientError
 from bot.model.market import Block, Frame
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.pipeline.breaker_desk import Breakers
@@ -132,7 +132,7 @@ class Bot:
         if self.transactor is not None:
             try:
                 await self.transactor.check_account()
-            except TransientError as error:
+            except (TransientError, StaleDataError) as error:  # a dissent holds, and ends nothing (ADR 0006)
                 self.listener.on_trouble(error)  # at the next block it looks again
 
 

@@ -85,12 +85,12 @@ class Follower:
         if intent.state is IntentState.RESERVED:
             return await self._look_reserved(intent, head), head, {}
         deep = max(0, head.number - self.policy.confirmations + 1)
-        nonce, final_nonce = await self.view.nonces(
-            head.number, deep if tagged is None else min(deep, tagged)
-        )
+        deep = deep if tagged is None else min(deep, tagged)
+        nonce, final_nonce = await self.view.nonces(head.number, deep)
         receipts, newest_known = await self.view.sighting(intent)
         foreign = nonce > intent.nonce and not receipts
         self._foreign_polls[intent.key] = self._foreign_polls.get(intent.key, 0) + 1 if foreign else 0
+        stranger = await self._stranger(intent, by=deep) if foreign and final_nonce > intent.nonce else ""
         pace = self._pace(intent.newest.tx_hash)
         now_s = self.clock()
         facts = Facts(
@@ -104,10 +104,19 @@ class Follower:
             since_signed_s=now_s - pace.first_seen_s,
             last_result=pace.result,
             can_bump=self.attempts.can_replace(intent),
-            foreign_polls=self._foreign_polls[intent.key],
+            stranger=stranger,
             final_block=tagged,
         )
         return next_action(intent, facts, self.policy), head, receipts
+
+    async def _stranger(self, intent: Intent, *, by: int) -> str:
+        """Look for who used the nonce, once several polls in a row found no receipt of ours."""
+        if self._foreign_polls[intent.key] < self.policy.foreign_polls:
+            return ""
+        try:
+            return await self.view.stranger(intent, by=by)
+        except TransientError as error:
+            raise TransientError(f"the nonce is used, and by what cannot be looked up: {error}") from None
 
     async def _look_reserved(self, intent: Intent, head: Head) -> Action:
         """Ask the signer what it did for a nonce of which no signed bytes reached the disk."""

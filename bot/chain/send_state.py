@@ -224,7 +224,7 @@ class Facts:
     since_signed_s: float = 0.0  # monotonic, since this process first handled the newest attempt
     last_result: SendResult | None = None  # of the newest attempt's last broadcast
     can_bump: bool = True  # the fee cap leaves room for a replacement
-    foreign_polls: int = 0  # polls in a row that saw the nonce used and none of our receipts
+    stranger: str = ""  # the transaction at depth that used the nonce and is none of ours, by its receipt
     final_block: int | None = None  # newest block that the node calls final, None where depth alone decides
     may_be_signed: bool = False  # of a reserved intent: the signer gave, or may have given, a signature
 
@@ -236,7 +236,7 @@ class SendPolicy:
     confirmations: int = 1
     resend_after_s: float = 4.0  # same bytes again when the node does not know them
     bump_after_s: float = 30.0  # replacement when it is known but not mined
-    foreign_polls: int = 5  # a lagging node may show a new nonce before the receipt
+    foreign_polls: int = 5  # in a row with the nonce used and no receipt: then who used it is looked for
 
     def __post_init__(self) -> None:
         if self.confirmations < 1 or self.foreign_polls < 1:
@@ -285,7 +285,7 @@ def next_action(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
     if intent.state is S.MINED:
         return Action(do=Do.RECORD, state=S.SENT, because=f"its block {intent.block_hash} is not canonical")
     if facts.nonce > intent.nonce:
-        return _nonce_used(intent, facts, policy)
+        return _nonce_used(intent, facts)
     return _unmined(intent, facts, policy)
 
 
@@ -303,12 +303,12 @@ def _with_receipt(intent: Intent, mined: Mined, facts: Facts, policy: SendPolicy
     return Action(do=Do.CLOSE, state=S.FINAL if mined.succeeded else S.REVERTED, mined=mined)
 
 
-def _nonce_used(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
-    if facts.final_nonce > intent.nonce and facts.foreign_polls >= policy.foreign_polls:
+def _nonce_used(intent: Intent, facts: Facts) -> Action:
+    if facts.final_nonce > intent.nonce and facts.stranger:
         return Action(
             do=Do.CLOSE,
             state=S.LOST,
-            because=f"nonce {intent.nonce} of {intent.sender} was used by a transaction that is not ours",
+            because=f"nonce {intent.nonce} of {intent.sender} was used by {facts.stranger}, not by us",
         )
     return Action(do=Do.WAIT, because="the nonce is used; looking for the receipt")
 

@@ -5,6 +5,7 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import send_builders
@@ -16,9 +17,11 @@ from hypothesis import strategies as st
 from send_tools import until
 
 from bot.chain.agreement import Ballot
+from bot.chain.fees import GWEI
 from bot.chain.heads import HeadFollower
 from bot.chain.provider_health import Bench, ProviderHealth
 from bot.chain.providers import Providers
+from bot.chain.raw_transaction import decode_raw
 from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import RevertError, Rpc, RpcError
 from bot.devnet.node import Devnet
@@ -612,6 +615,30 @@ async def test_not_knowing_is_no_dissent(make: Make) -> None:
     assert rig.usable == [True, True, True]
 
 
+@pytest.mark.parametrize("fee", [hex(10**30), None, "0x8"])
+async def test_the_fee_that_l1_took_is_put_to_the_vote(make: Make, fee: str | None) -> None:
+    """REL-R4: it is booked and counts against budgets, so that no one alone may name it."""
+    rig = await make(agreement=2)
+    honest = RECEIPT if fee == hex(10**30) else {**RECEIPT, "l1Fee": "0x7"}
+    for each in rig.nodes:
+        each.chain.values["eth_getTransactionReceipt"] = honest
+    rig.nodes[0].twist = lie("eth_getTransactionReceipt", {**RECEIPT, "l1Fee": fee})
+    for _ in range(3):
+        asked = PARAMS["eth_getTransactionReceipt"]
+        assert await rig.providers.read("eth_getTransactionReceipt", asked) == honest
+    await asyncio.sleep(0.05)
+    assert "contradicted" in "\n".join(rig.told)
+
+
+async def test_no_fee_of_l1_and_one_of_nothing_are_the_same(make: Make) -> None:
+    """Nodes differ in whether they say it of a transaction that pays none."""
+    rig = await make(2, agreement=2)
+    for each, fee in zip(rig.nodes, ("0x0", None), strict=True):
+        each.chain.values["eth_getTransactionReceipt"] = {**RECEIPT, "l1Fee": fee}
+    assert await rig.providers.read("eth_getTransactionReceipt", PARAMS["eth_getTransactionReceipt"])
+    assert rig.told == []
+
+
 async def test_a_receipt_that_only_one_has_is_not_there_yet(make: Make) -> None:
     """REL-F15: k must have it; a made-up receipt is none."""
     rig = await make(agreement=2)
@@ -661,6 +688,57 @@ async def test_nobody_alone_raises_or_lowers_the_pending_nonce(make: Make) -> No
     for each, value in zip(rig.nodes, ("0x63", "0x5", "0x6"), strict=True):
         each.twist = lie("eth_getTransactionCount", value)
     assert await rig.providers.read("eth_getTransactionCount", ["0x" + "aa" * 20, "pending"]) == "0x6"
+
+
+FEES = {"oldestBlock": "0x1", "baseFeePerGas": ["0x64", "0x64"], "gasUsedRatio": [0.5], "reward": [["0x2"]]}
+ESTIMATES = {
+    "eth_estimateGas": ("0x5208", ["0x0", hex(10**9)]),
+    "eth_feeHistory": (FEES, [{**FEES, "baseFeePerGas": ["0x64", base]} for base in ("0x0", hex(10**18))]),
+}
+NO_ESTIMATE = {"code": 3, "message": "execution reverted", "data": "0x1234"}
+
+
+@pytest.mark.parametrize("liar", [0, 1, 2])
+@pytest.mark.parametrize("method", ESTIMATES)
+async def test_one_of_three_moves_no_estimate(make: Make, method: str, liar: int) -> None:
+    """REL-R4: nor makes one fail, nor is told, for honest nodes differ there too."""
+    rig = await make(agreement=2)
+    honest, lies = ESTIMATES[method]
+    for each in rig.nodes:
+        each.chain.values[method] = honest
+    tipped = {**FEES, "reward": [[hex(10**15)]]}
+    for said in [*lies, *([tipped] if honest is FEES else [])]:
+        rig.nodes[liar].twist = lie(method, said)
+        assert await rig.providers.read(method, []) == honest
+    for error in (NO_ESTIMATE, {"code": -32000, "message": "no"}, {"code": -32005, "message": "slow down"}):
+        rig.nodes[liar].twist = refuse(method, error)
+        assert await rig.providers.request(method, []) == honest
+        assert await rig.providers.batch([(method, [])]) == [honest]
+    assert rig.told == []
+
+
+async def test_of_estimates_that_differ_honestly_the_middle_stands(make: Make) -> None:
+    rig = await make(agreement=2, timeout_s=5.0)
+    await rig.head()
+    for each, value in zip(rig.nodes, ("0x99", "0x5208", "0x5300"), strict=True):
+        each.chain.values["eth_estimateGas"] = value
+    assert await rig.providers.request("eth_estimateGas", []) == "0x5208"
+    rig.nodes[1].fault = hang  # it is not waited for: all of a request has those 5 s
+    assert await rig.providers.request("eth_estimateGas", []) == "0x5300"
+
+
+async def test_an_estimate_that_a_majority_refuses_is_refused(make: Make) -> None:
+    rig = await make(agreement=2)
+    unknown = {"code": -32000, "message": "header not found"}
+    for error, words in ((NO_ESTIMATE, "revert"), (unknown, "header not found")):
+        for each in rig.nodes[:2]:
+            each.twist = refuse("eth_estimateGas", error)
+        with pytest.raises(RpcError, match=words) as caught:
+            await rig.providers.request("eth_estimateGas", [])
+        assert isinstance(caught.value, RevertError) is (error is NO_ESTIMATE)
+    rig.nodes[0].twist = refuse("eth_estimateGas", NO_ESTIMATE)  # one reverts, one does not know, one says 1
+    with pytest.raises(TransientError, match=r"1 of the 2 providers needed gave one: .*header not found"):
+        await rig.providers.request("eth_estimateGas", [])
 
 
 async def test_a_provider_on_a_fork_cannot_drag_the_head(make: Make) -> None:
@@ -846,6 +924,45 @@ async def test_a_transaction_over_three_providers_has_one_effect(
     assert receipts[0].succeeded
     assert await send_builders.count(node, 1) == 1
     assert await send_builders.nonce(node) == 1
+
+
+@pytest.mark.devnet
+@pytest.mark.parametrize("liar", [0, 1])
+async def test_a_liar_about_gas_and_fees_neither_stops_an_order_nor_spoils_it(
+    node: Rpc, node_url: str, journal: SqlJournal, liar: int
+) -> None:
+    """What is signed is what the other two say: it fits into the next block, and pays no more than that."""
+    journal.open_leg(send_builders.leg(), at_s=1.0)
+    history = await node.request("eth_feeHistory", ["0x1", "latest", [50]])
+
+    def bases(wei: int) -> Any:
+        return {**history, "baseFeePerGas": [hex(wei)] * 2}
+
+    no = {"code": 3, "message": "execution reverted", "data": "0x"}
+    lies = (
+        ("eth_estimateGas", "error", no),
+        ("eth_estimateGas", "result", hex(10**9)),
+        ("eth_estimateGas", "result", "0x1"),
+        ("eth_feeHistory", "result", bases(10**15)),
+        ("eth_feeHistory", "result", bases(1)),
+    )
+    for number, (method, field, value) in enumerate(lies, 1):
+
+        def after(call: Any, reply: Any, said: Any = (method, field, value)) -> Any:
+            told = {"jsonrpc": "2.0", "id": call["id"], said[1]: said[2]}
+            return told if call["method"] == said[0] else None
+
+        async with send_builders.Proxy(node_url, after=after) as proxy:
+            urls = [node_url, node_url.replace("127.0.0.1", "localhost")]
+            urls.insert(liar, proxy.url)
+            async with Providers(
+                [Rpc(url) for url in urls], chain_id=send_builders.CHAIN_ID, agreement=2, patience_s=2.0
+            ) as providers:
+                receipt = await send_builders.manager(providers, journal).send(send_builders.request(number))
+        assert receipt.succeeded
+    raws = [decode_raw(event.raw) for event in journal.intents() if event.raw]
+    assert len(raws) == len(lies)
+    assert all(raw.gas < 10**5 and raw.fees.max_fee_wei < 10 * GWEI for raw in raws)
 
 
 @pytest.mark.devnet

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 import pytest
 from send_builders import (
@@ -16,6 +17,7 @@ from send_builders import (
     leg,
     manager,
     nonce,
+    refuser_code,
     request,
     result,
     signer,
@@ -749,6 +751,56 @@ async def test_when_the_original_beats_its_cancel_it_is_booked(node, node_url, j
         assert (await task).succeeded
     assert states(journal)[-1] is S.FINAL
     assert await count(node, 1) == 1
+
+
+# another try
+
+
+def _again(number=1):
+    return replace(request(number), again=True)
+
+
+async def test_what_never_took_effect_is_tried_anew_where_that_is_asked_for(node, journal):
+    """E1: a key has one effect at most. The second try says something else, as a withdrawal may."""
+    refusing = manager(node, journal, signer=signer(gas_ceiling=21_000))
+    with pytest.raises(VenueRejected, match="signer's ceiling"):
+        await refusing.send(_again())
+    with pytest.raises(VenueRejected, match="was released: 54176 gas is over the signer's ceiling"):
+        await manager(node, journal).send(request())
+    changed = replace(_again(), data=request(7).data)
+    for sender in (manager(node, journal), manager(node, journal)):
+        assert (await sender.send(changed)).succeeded
+    assert states(journal, "leg/1-open~1")[-1] is S.FINAL
+    assert (await count(node, 1), await count(node, 7), await nonce(node)) == (0, 1, 1)
+    with pytest.raises(InvariantError, match="leg/1-open~1 was journalled for another transaction"):
+        await manager(node, journal).send(_again())
+    assert set(await manager(node, journal).resume("leg")) == {"open"}
+
+
+async def test_a_try_that_may_have_an_effect_is_followed_and_not_followed_by_another(node, node_url, journal):
+    """On its way, after a kill, mined without effect: none of these is tried anew by its key."""
+
+    def before(call):
+        return error(call, "txpool is full") if call["method"] == "eth_sendRawTransaction" else None
+
+    async with Proxy(node_url, before=before) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown):
+                await manager(rpc, journal, deadline_s=0.1).send(_again())
+    assert len(fold(journal.intents())) == 1
+    await node.request("anvil_setCode", [COUNTER, refuser_code("changed meanwhile")])
+    for _ in range(2):
+        with pytest.raises(VenueRejected, match="was reverted"):
+            await manager(node, journal).send(_again())
+    assert len(fold(journal.intents())) == 1
+    assert await nonce(node) == 1
+
+
+async def test_what_somebody_else_may_have_sent_is_not_tried_anew(node, journal):
+    """The same call may be in the transaction that used its nonce: a wallet that paid a higher fee."""
+    await test_a_nonce_that_someone_else_used_halts(node, journal)
+    with pytest.raises(VenueRejected, match="was lost"):
+        await manager(node, journal, accept_nonce=1).send(_again())
 
 
 # restart
