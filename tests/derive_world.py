@@ -215,7 +215,7 @@ async def derive_site(
         ws_url=server.ws_url,
         owner=OWNER,
         signer=signer,
-        timeout_s=0.5,
+        timeout_s=2.0,
         clock=lambda: exchange.now_s,
     )
     async with client:

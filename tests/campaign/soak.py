@@ -23,6 +23,7 @@ from faults.proxy import Fault
 
 from bot.devnet.node import start_devnet
 from bot.settings import cache_dir
+from campaign.case import unless
 from campaign.parts import Figures, Options
 from campaign.rig import PROVIDERS, Rig, open_rig
 
@@ -135,6 +136,8 @@ def _figures(
     hours = [item.at_s / 3_600.0 for item in steady]
     slope, _ = statistics.linear_regression(hours, [item.rss_mib for item in steady])
     first, last = steady[0], steady[-1]
+    problems = [text for name, texts in verdicts.items() if name != "I5" for text in texts]
+    problems += unless(settled, "it did not go on when the faults were over")
     return {
         "soak_minutes": minutes,
         "soak_polls": polls,
@@ -146,8 +149,8 @@ def _figures(
         "soak_sockets_grown": last.sockets - first.sockets,
         "soak_log_bytes_per_poll": round((last.log_bytes - first.log_bytes) / (last.polls - first.polls)),
         "soak_heads_lost": len(verdicts.get("I5", ())),
-        "soak_went_on": settled,
-        "soak_problems": [text for name, texts in verdicts.items() if name != "I5" for text in texts],
+        "soak_problems": len(problems),
+        "soak_where": problems,
     }
 
 
