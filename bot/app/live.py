@@ -157,7 +157,7 @@ async def open_bot(
         figures = stack.enter_context(closing(open_figures(settings, policy, journal, mode=mode)))
         web = await stack.enter_async_context(web_client(settings))
         fills = await stack.enter_async_context(
-            _open_fills(settings, node, reader, web, policy, journal, mode=mode)
+            _open_fills(settings, node, reader, web, policy, journal, listener, mode=mode)
         )
         recorder = None
         if record is not None:
@@ -195,6 +195,7 @@ async def _open_fills(
     web: WebReader,
     policy: Policy,
     journal: SqlJournal,
+    listener: Listener,
     *,
     mode: str,
 ) -> AsyncIterator[_Fills]:
@@ -205,7 +206,9 @@ async def _open_fills(
         return
     async with (
         open_signer(settings, policy_hash=policy.hash, who=f"alvh {mode}") as signer,
-        open_trading(settings, node, reader, policy, journal, signer=signer) as trading,
+        open_trading(
+            settings, node, reader, policy, journal, signer=signer, on_trouble=listener.on_trouble
+        ) as trading,
     ):
         yield _Fills(
             market=Market(options=trading.options, perpetual=trading.perpetual, pairs=trading.pairs),

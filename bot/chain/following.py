@@ -12,7 +12,7 @@ from bot.chain.send_errors import DEFINITE, SendResult
 from bot.chain.send_route import SendRoute
 from bot.chain.send_state import Action, Do, Facts, Intent, Mined, SendPolicy, next_action
 from bot.chain.signer import Signer
-from bot.errors import OutcomeUnknown, TransientError
+from bot.errors import BotError, OutcomeUnknown, TransientError
 from bot.model.intent import IntentState, Receipt
 
 
@@ -44,6 +44,8 @@ class Follower:
     poll_s: float
     clock: Callable[[], float]  # monotonic
     sleep: Callable[[float], Awaitable[None]]
+    on_trouble: Callable[[BotError], None] = lambda _: None  # hears once of each thing that holds one up
+    _told: set[tuple[str, str]] = field(default_factory=set)  # intent, what holds it up
     _paces: dict[str, _Pace] = field(default_factory=dict)  # by transaction hash
     _first_blocks: dict[str, int] = field(default_factory=dict)  # by intent: the head at its first send
     # In a row, by intent; they go on from call to call.
@@ -59,6 +61,7 @@ class Follower:
                 return Outcome(intent, None)
             try:
                 action, head, receipts = await self._look(intent)
+                self._tell(intent, action)
                 trouble = action.because or trouble
                 pause = await self._perform(intent, action, head)
             except TransientError as error:
@@ -72,6 +75,13 @@ class Follower:
             if self.clock() >= end_s:
                 raise OutcomeUnknown(self._unknown(intent, trouble or f"after {wait_s:.0f} s"), key)
             await self.sleep(self.poll_s)
+
+    def _tell(self, intent: Intent, action: Action) -> None:
+        """Say at once what keeps a transaction out of blocks: the step that waits for it may take minutes."""
+        what = intent.key, action.because
+        if action.is_stuck and what not in self._told:
+            self._told.add(what)
+            self.on_trouble(OutcomeUnknown(self._unknown(intent, action.because), intent.key))
 
     def _unknown(self, intent: Intent, trouble: str) -> str:
         """Return what is not known, with the node's last words on it."""

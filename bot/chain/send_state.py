@@ -20,6 +20,7 @@ TOO_DEAR = (
     "to pay more"
 )
 
+REFUSED = "every node refuses it as it is, and more gas would not help"
 # A higher fee cures none of these, and with too little money it makes them worse: the same bytes wait.
 _NOT_FOR_FEES = frozenset({SendResult.NO_FUNDS, SendResult.NONCE_TOO_HIGH, SendResult.REFUSED})
 
@@ -268,6 +269,7 @@ class Action:
     state: IntentState | None = None  # RECORD and CLOSE
     mined: Mined | None = None
     because: str = field(default="", compare=False)
+    is_stuck: bool = field(default=False, compare=False)  # it waits for what a person can mend: tell one
 
 
 def next_action(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
@@ -320,17 +322,19 @@ def _unmined(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
         return Action(do=Do.BROADCAST)
     is_refused = not facts.newest_known and facts.last_result in _NOT_FOR_FEES
     is_underpriced = not facts.newest_known and facts.last_result is SendResult.UNDERPRICED
-    is_late = facts.since_signed_s >= policy.bump_after_s and not is_refused
+    is_overdue = facts.since_signed_s >= policy.bump_after_s
+    is_late = is_overdue and not is_refused
     if facts.can_bump and is_underpriced:
         return Action(do=Do.BUMP, because="a node called it underpriced")
     if facts.last_result is SendResult.GAS_LIMIT and not facts.newest_known and _may_regas(intent, facts):
         return Action(do=Do.REGAS, because="its gas limit does not fit")
     if facts.can_bump and is_late:
         return Action(do=Do.BUMP, because="not mined in time")
-    stuck = TOO_DEAR if is_late or is_underpriced else ""
+    stuck = TOO_DEAR if is_late or is_underpriced else REFUSED if is_overdue else ""
     if not facts.newest_known and facts.since_broadcast_s >= policy.resend_after_s:
-        return Action(do=Do.BROADCAST, because=stuck or "the node does not know it")
-    return Action(do=Do.WAIT, because=stuck)
+        because = stuck or "the node does not know it"
+        return Action(do=Do.BROADCAST, because=because, is_stuck=bool(stuck))
+    return Action(do=Do.WAIT, because=stuck, is_stuck=bool(stuck))
 
 
 def _may_regas(intent: Intent, facts: Facts) -> bool:

@@ -25,7 +25,7 @@ from bot.chain.rpc import Node, RpcError
 from bot.chain.send_route import SendRoute
 from bot.chain.send_state import Intent, SendPolicy
 from bot.chain.signer import Signer
-from bot.errors import InvariantError, OutcomeUnknown, TransientError, VenueRejected
+from bot.errors import BotError, InvariantError, OutcomeUnknown, TransientError, VenueRejected
 from bot.model.intent import IntentState, Receipt, TxRequest
 from bot.ports import Journal
 
@@ -79,10 +79,14 @@ class TransactionManager:
         terms: SendTerms | None = None,
         route: SendRoute | None = None,
         pins: CodePins | None = None,
+        on_trouble: Callable[[BotError], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``route``: every provider unless given. ``pins``: the code that targets must have, where pinned."""
+        """``route``: every provider unless given. ``pins``: the code that targets must have, where pinned.
+
+        ``on_trouble`` hears, as OutcomeUnknown, what keeps a transaction that is waited for out of blocks.
+        """
         self._terms = terms = terms or SendTerms()
         self._signer, self._chain_id, self._sleep = signer, chain_id, sleep
         self._sender = signer.address.lower()
@@ -107,19 +111,17 @@ class TransactionManager:
         self._attempts = Attempts(
             signer=signer, book=book, view=view, chain_id=chain_id, sender=sender, policy=terms.fees
         )
-        self._follower = self._following(route or SendRoute(public=rpc), depth=traits.depth, clock=clock)
-
-    def _following(self, route: SendRoute, *, depth: int, clock: Callable[[], float]) -> Follower:
-        return Follower(
-            signer=self._signer,
-            book=self._book,
-            view=self._view,
+        self._follower = Follower(
+            signer=signer,
+            book=book,
+            view=view,
             attempts=self._attempts,
-            route=route,
-            policy=self._terms.policy(depth),
-            poll_s=self._terms.poll_s,
+            route=route or SendRoute(public=rpc),
+            policy=terms.policy(traits.depth),
+            poll_s=terms.poll_s,
             clock=clock,
-            sleep=self._sleep,
+            sleep=sleep,
+            on_trouble=on_trouble,
         )
 
     @property

@@ -23,6 +23,7 @@ from bot.alerts.words import (
     silence_condition,
     stall_condition,
     stopped_condition,
+    stuck_condition,
 )
 from bot.errors import InvariantError
 from bot.model.account_order import AccountOrder, AccountOutcome, Moved
@@ -70,6 +71,7 @@ def everything():
     yield disagreement_condition("two nodes, two answers")
     yield stall_condition(5.0, "in sleep", is_over=False)
     yield stopped_condition(InvariantError("the journal is full"))
+    yield stuck_condition("leg/3-open", "open with nonce 4, gas is too dear")
     yield channel_condition(TargetState(name="1 test", failing_since_s=0.0, why="down"), "x", 400.0, UTC)
 
 

@@ -31,6 +31,7 @@ from bot.chain.raw_transaction import decode_raw
 from bot.chain.rpc import Rpc
 from bot.chain.send_state import fold
 from bot.errors import (
+    BotError,
     ConfigError,
     InvariantError,
     OutcomeUnknown,
@@ -263,14 +264,16 @@ async def test_a_base_fee_that_runs_away_is_followed_up_to_the_cap_and_said(node
     """REL-C8: blocks that take nothing at our price; the outcome says what is missing, the budget is kept."""
     await node.request("evm_setAutomine", [False])
     tight = FeePolicy(tip_min_wei=1, tip_max_wei=GWEI, max_fee_cap_wei=8 * GWEI)
-    task = asyncio.create_task(
-        manager(node, journal, bump_after_s=0.05, fees=tight, deadline_s=4.0).send(request())
-    )
+    sender, told = manager(node, journal, bump_after_s=0.05, fees=tight, deadline_s=4.0), list[BotError]()
+    sender._follower.on_trouble = told.append
+    task = asyncio.create_task(sender.send(request()))
     await until(lambda: S.SENT in states(journal))
     for base_gwei in (4, 16, 64, 100):
         await node.request("anvil_setNextBlockBaseFeePerGas", [hex(base_gwei * GWEI)])
         await node.request("evm_mine")
         await asyncio.sleep(0.1)
+    await until(lambda: told)
+    assert not task.done(), "it is told while it is waited for"
     with pytest.raises(OutcomeUnknown, match=r"gas is too dear: .* execution.max_fee_gwei"):
         await task
     assert max(decode_raw(raw).fees.max_fee_wei for raw in _raws(journal)) <= 8 * GWEI
@@ -279,6 +282,8 @@ async def test_a_base_fee_that_runs_away_is_followed_up_to_the_cap_and_said(node
     await node.request("evm_mine")
     assert (await manager(node, journal).resume("leg"))["open"].succeeded
     assert await count(node, 1) == 1
+    assert [str(item).partition(",")[0] for item in told] == ["outcome of open with nonce 0"], "once"
+    assert "gas is too dear" in str(told[0])
 
 
 # answers that say nothing
