@@ -82,7 +82,7 @@ class SignerMemory:
     # what is known
 
     def highest(self, chain_id: int, space: str) -> int:
-        """Return the highest nonce that was signed for, -1 for none."""
+        """Return the highest nonce that anything but a cancel was signed for, -1 for none."""
         return self._highest.get((chain_id, space), -1)
 
     def has_signed(self, chain_id: int, space: str, nonce: int) -> bool:
@@ -156,7 +156,6 @@ class SignerMemory:
         while self._spends and self._spends[0][0] <= at_s - WINDOW_S - HOUR_S:
             self._spends.popleft()
         slot = self._slots.setdefault((*place, entry.nonce), _Slot())
-        self._highest[place] = max(self.highest(*place), entry.nonce)
         for item in entry.approvals:
             self._allowances[(*place, item.spender)] = item.amount_raw
         self._bought.update((*place, token) for token in entry.bought)
@@ -165,7 +164,8 @@ class SignerMemory:
             if more > 0:
                 slot.spent[token] = raw
                 self._spends.append((at_s, entry.chain_id, token, more))
-        if not entry.is_cancel:
+        if not entry.is_cancel:  # which takes its own nonce, and none below it
+            self._highest[place] = max(self.highest(*place), entry.nonce)
             slot.payload, slot.approvals = entry.payload, entry.approvals
 
     def _write(self, document: dict[str, Any]) -> None:
