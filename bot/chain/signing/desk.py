@@ -191,8 +191,8 @@ class SigningDesk:
         known = max(highest, rules.accept_nonce - 1)
         if highest >= 0 and unsigned.nonce > known + _CANCELS_AHEAD:
             raise InvariantError(
-                f"a cancel of nonce {unsigned.nonce} is more than {_CANCELS_AHEAD} above {known}, the last one "
-                "that is known; were those between used by hand, execution.accept_nonce says so"
+                f"a cancel of nonce {unsigned.nonce} is more than {_CANCELS_AHEAD} above {known}, the last "
+                "one known; where those between were used by hand, execution.accept_nonce says so"
             )
 
     def _execution(self, unsigned: Unsigned, chain: _Chain, now_s: float) -> _Total:

@@ -34,8 +34,8 @@ class Cap:
 class ChainRules:
     """What may be signed on one chain. Addresses are lower case.
 
-    Where ``caps`` are stated a token without one is never spent; gas counts where the coin has one. ``safe`` and ``multi_send`` are the Safe
-    that the account is an owner of and its MultiSendCallOnly, both or none.
+    Where ``caps`` are stated a token without one is never spent; gas counts where the coin has one. ``safe``
+    and ``multi_send`` are the Safe that the account is an owner of and its MultiSendCallOnly, both or none.
     """
 
     chain_id: int
