@@ -2,7 +2,7 @@
 
 Two caps, of a token and of gas. Sequences of purchases, replacements, cancels, restarts, writes that a crash
 cuts off, reboots and clocks that jump go through the signer's own desk and memory, beside a model that knows
-the true time. Some of them send what was signed to a devnet: there the spend is what the token's balances say.
+the true time. Some send what was signed to a devnet: there the spend is what balances of the token say.
 """
 
 import asyncio
