@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from send_builders import ADDRESS, CHAIN_ID, desk
+from send_builders import ADDRESS, CHAIN_ID, KEY, desk, rules
 from signer_builders import MARKET, ME, NOW_S, RULES, TOKEN, approve, buy, cancel, settle, unsigned
 
 from bot.chain.fees import GWEI, Fees
 from bot.chain.safe import rejection
 from bot.chain.signing.desk import SigningDesk
+from bot.chain.signing.keys import LocalKey
+from bot.chain.signing.memory import SignerMemory
 from bot.chain.signing.rules import COIN, Cap
 from bot.errors import InvariantError, VenueRejected
 from bot.model.units import DAY_S
@@ -125,6 +127,20 @@ def test_gas_is_counted_over_a_crash_and_free_again_after_a_day(tmp_path):
     assert again.sign(cancel(nonce=2, fees=at(1_000)), now_s=NOW_S + DAY_S)
 
 
+def test_gas_is_free_again_a_day_and_a_quarter_later_where_clocks_may_differ(tmp_path):
+    time = [NOW_S]
+    given = rules(permissions=RULES, caps=CAPS, most_skew_s=900.0)
+    memory = SignerMemory(tmp_path / "memory")
+    one = SigningDesk(LocalKey(KEY), given, memory, clock=lambda: time[0], up=lambda: ("boot", time[0]))
+    one.sign(cancel(nonce=0, fees=at(2_000)), now_s=NOW_S)
+    time[0] += DAY_S + 899
+    with pytest.raises(VenueRejected, match="24 hours"):
+        one.sign(cancel(nonce=1, fees=at(2_000)), now_s=time[0])
+    time[0] += 1
+    assert one.sign(cancel(nonce=1, fees=at(2_000)), now_s=time[0])
+    memory.close()
+
+
 def test_an_allowance_counts_its_gas_and_its_token():
     one = who(caps={**CAPS, TOKEN: Cap(transaction_raw=100, day_raw=100)})
     one.sign(unsigned(nonce=0, to=TOKEN, data=approve(MARKET, 100), fees=at(1)), now_s=NOW_S)
@@ -149,6 +165,10 @@ def test_a_cancel_far_ahead_is_refused():
         with pytest.raises(InvariantError, match=r"16 above 3.*accept_nonce"):
             one.sign(cancel(nonce=nonce, fees=at(1)), now_s=NOW_S)
     assert one.sign(cancel(nonce=19, fees=at(1)), now_s=NOW_S)
+    fresh = who()
+    fresh.sign(unsigned(nonce=0, fees=at(1)), now_s=NOW_S)
+    with pytest.raises(InvariantError, match="16 above 0"):
+        fresh.sign(cancel(nonce=17, fees=at(1)), now_s=NOW_S)
 
 
 def test_cancels_lead_no_further_than_from_what_was_signed_beside_them():
