@@ -172,6 +172,25 @@ async def test_a_purchase_over_the_cap_is_refused(
     assert await sent(home, rpc, devnet) == before
 
 
+@pytest.mark.parametrize(
+    ("coin", "status"), [("0.0000000001", "rejected"), ("0.000001", "rejected"), ("1", "filled")]
+)
+async def test_the_coins_cap_counts_the_gas_of_an_order(
+    home: Home, rpc: Rpc, devnet: Devnet, coin: str, status: str
+):
+    """REL-I3."""
+    caps = "".join(
+        USDC_CAP.format(token=token, decimals=decimals, most=most)
+        for token, decimals, most in (
+            (devnet.deployment.usdc, 6, "100000"), (devnet.deployment.susd, 18, "100000"), (COIN, 18, coin),
+        )
+    )  # fmt: skip
+    home.config.write_text(home.config.read_text() + caps)
+    (order,) = home.alvh(*STEP).document["orders"]
+    assert order["status"] == status, order["because"]
+    assert ("over the signer's cap" in order["because"]) is (status == "rejected")
+
+
 async def test_a_policy_without_its_owners_signatures_signs_nothing(home: Home, rpc: Rpc, devnet: Devnet):
     """R22: unsigned, then changed after it was signed, then signed."""
     settings = load_settings(home.config)

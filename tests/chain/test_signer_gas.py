@@ -82,7 +82,7 @@ def test_the_dearest_attempt_of_a_nonce_counts_once():
     assert spent(one) == CANCEL_GAS * 300 * GWEI
 
 
-def test_a_tenth_of_the_coins_cap_is_for_cancels_alone():
+def test_a_tenth_of_the_coins_cap_is_for_taking_back_alone():
     one = who()
     one.sign(unsigned(nonce=0, fees=costing(DAY // 2)), now_s=NOW_S)
     with pytest.raises(VenueRejected, match="over the signer's cap of 45000000000000000"):
@@ -94,6 +94,24 @@ def test_a_tenth_of_the_coins_cap_is_for_cancels_alone():
     one.sign(cancel(nonce=2, fees=tenth), now_s=NOW_S)
     with pytest.raises(VenueRejected, match="over the signer's cap of 50000000000000000"):
         one.sign(cancel(nonce=3, fees=at(1)), now_s=NOW_S)
+
+
+def test_an_allowance_is_taken_back_from_the_same_tenth():
+    """What a cap that is reached stops half way leaves no allowance behind."""
+    one = who(caps={**CAPS, TOKEN: Cap(transaction_raw=100, day_raw=100)})
+    one.sign(unsigned(nonce=0, fees=costing(DAY // 2)), now_s=NOW_S)
+    one.sign(unsigned(nonce=1, fees=costing(DAY * 4 // 10)), now_s=NOW_S)
+    with pytest.raises(VenueRejected, match="over the signer's cap of 45000000000000000"):
+        one.sign(unsigned(nonce=2, to=TOKEN, data=approve(MARKET, 1), fees=at(1)), now_s=NOW_S)
+    one.sign(unsigned(nonce=2, to=TOKEN, data=approve(MARKET, 0), fees=costing(DAY // 10)), now_s=NOW_S)
+    with pytest.raises(VenueRejected, match="over the signer's cap of 50000000000000000"):
+        one.sign(unsigned(nonce=3, to=TOKEN, data=approve(MARKET, 0), fees=at(1)), now_s=NOW_S)
+
+
+def test_a_revocation_is_held_to_the_cap_of_one_transaction():
+    one = who(caps={COIN: Cap(transaction_raw=1, day_raw=DAY)})
+    with pytest.raises(VenueRejected, match="per transaction"):
+        one.sign(unsigned(to=TOKEN, data=approve(MARKET, 0), fees=at(1)), now_s=NOW_S)
 
 
 def test_a_cancel_is_not_held_to_the_cap_of_one_transaction():

@@ -26,7 +26,9 @@ _CANCEL_GAS_MAX = 1_000_000  # a transfer is 21,000; Arbitrum counts its L1 shar
 # The bot has one transaction open at a time, so that the nonce it may have to use up is the next one. The
 # others are for a row of crashes in none of which anything was signed.
 _CANCELS_AHEAD = 16
-_CANCEL_SHARE = 10  # one part in so many of the coin's cap is for cancels alone
+# One part in so many of the coin's cap is for cancels and revocations alone: of a cap that holds one
+# order that is enough to take it back.
+_BACK_SHARE = 10
 _NOTHING: Payload = ("", "", 0)
 _EXECUTE = SAFE.function("execTransaction").selector
 
@@ -301,8 +303,8 @@ class SigningDesk:
             spent = self._memory.spent(entry.chain_id, token, now_s=entry.at_s, slack_s=slack_s)
             more = max(0, raw - counted)
             most = cap.day_raw
-            if token == COIN and not entry.is_cancel:
-                most -= most // _CANCEL_SHARE
+            if token == COIN and not entry.takes_back:
+                most -= most // _BACK_SHARE
             if more and spent + more > most:
                 raise VenueRejected(
                     f"{spent + more} of token {token} in 24 hours would be over the signer's cap of {most}"

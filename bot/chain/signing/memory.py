@@ -45,6 +45,12 @@ class Entry:
     contracts: tuple[tuple[str, int], ...] = ()  # instrument, what is bought of it or, below 0, sold
     uptime: Uptime | None = None  # at ``at_s``, where that was counted by it
 
+    @property
+    def takes_back(self) -> bool:
+        """Say whether it is a cancel, or revokes what it names and allows nothing."""
+        amounts = {item.amount_raw for item in self.approvals}
+        return self.is_cancel or amounts == {0}
+
 
 @dataclass(slots=True)
 class _Slot:
