@@ -618,15 +618,34 @@ async def test_a_watchers_row_of_the_future_is_unknown():
     assert moment.columns[KEY].times_s.tolist() == [START_S]
 
 
-async def test_a_head_of_the_far_future_is_not_decided_on():
+# the second is in milliseconds; dates end with the year 9999
+FAR_FUTURE = [START_S + 40 * 86_400, START_S * 1_000, 2**63, 2**255]
+
+
+@pytest.mark.parametrize("dated_s", FAR_FUTURE)
+async def test_a_head_of_the_far_future_is_not_decided_on(dated_s):
     """One block with a lying time must not make every later one look decided on already."""
     heard = []
     live = source(clock=lambda _: START_S + 24, heard=heard)
     found = await moments(
-        live, block(1, START_S), block(2, START_S + 40 * 86_400), block(3, START_S + 24), after_s=START_S - 60
+        live, block(1, START_S), block(2, dated_s), block(3, START_S + 24), after_s=START_S - 60
     )
     assert [moment.now_s for moment in found] == [START_S + 24]
     assert "ahead of our clock" in str(heard[0])
+
+
+@pytest.mark.parametrize("dated_s", FAR_FUTURE)
+async def test_a_stall_after_a_head_of_the_far_future_is_said(dated_s):
+    said, back = [], asyncio.Event()
+
+    async def stalling():
+        yield NewHead(block=block(1, dated_s))
+        await back.wait()
+
+    asyncio.get_running_loop().call_later(0.1, back.set)
+    async for _ in with_stalls(stalling(), limit_s=0.01, on_stall=said.append):
+        pass
+    assert "no new block since" in str(said[0])
 
 
 async def test_a_halt_is_on_disk_at_once(tmp_path):
@@ -741,11 +760,12 @@ async def test_what_was_filled_under_a_head_that_is_gone_by_now_is_taken_back():
     assert history.columns()[KEY].times_s[-1] == START_S + 12 * 79
 
 
-async def test_a_side_block_of_the_far_future_is_not_read():
+@pytest.mark.parametrize("dated_s", FAR_FUTURE)
+async def test_a_side_block_of_the_far_future_is_not_read(dated_s):
     heard = []
     side = side_chain(
         watch=Watch(key=SIDE_KEY),
-        events=[NewHead(block=on(10, 1, START_S + 40 * 86_400)), NewHead(block=on(10, 2, START_S))],
+        events=[NewHead(block=on(10, 1, dated_s)), NewHead(block=on(10, 2, START_S))],
         heard=heard,
     )
     side.ahead_limit_s = 86_400.0
