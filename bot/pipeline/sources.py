@@ -70,6 +70,7 @@ class LiveSource:
             positions=self.positions,
             deadline_s=self.deadline_s,
             guard=self.guard,
+            on_trouble=self.on_trouble,
         )
         self._log = HeadLog(self.history, chain_id=self.chain.chain_id, keys=self._observer.series)
         feeds = [] if self.web is None else [("HTTP sources", self.web.series)]
