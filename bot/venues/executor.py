@@ -6,6 +6,7 @@ knows the money around it. Nothing here decides: a refusal, and an end that cann
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from bot.errors import InvariantError, TransientError, VenueRejected
 from bot.model.execution import ExecutionPlan, OnchainTx, Payment, SignedMessage, Wait
@@ -219,7 +220,7 @@ class OrderRun:
         bought = sorted(self._granted() - set(named))
         left = await self._ints([self._allowance(*grant) for grant in named], head)
         # A bought token that no longer says what may be taken of it must not keep its order open for ever.
-        rows = await self._reader.read([self._allowance(*grant) for grant in bought], block=head)
+        rows = await self._rows([self._allowance(*grant) for grant in bought], head)
         left += [int(row[0]) if row else 0 for row in rows]
         open_grants = [grant for grant, raw in zip([*named, *bought], left, strict=True) if raw]
         suffix = f"@{head.number}" if self._again else ""
@@ -262,12 +263,14 @@ class OrderRun:
         return ERC20.call("allowance", token, self._account, spender)
 
     async def _ints(self, calls: Sequence[Call], head: Block) -> list[int]:
-        if not calls:
-            return []
-        rows = await self._reader.read(calls, block=head)
+        rows = await self._rows(calls, head)
         if any(row is None for row in rows):
             raise TransientError(f"a token of {self._account} could not be read at block {head.number}")
         return [int(row[0]) for row in rows if row is not None]
+
+    async def _rows(self, calls: Sequence[Call], head: Block) -> Sequence[tuple[Any, ...] | None]:
+        """Read all at once; a venue without a chain of its own is asked for nothing."""
+        return await self._reader.read(calls, block=head) if calls else ()
 
     def _cleanup_until_s(self, head: Block) -> float:
         return max(self._valid_until_s, head.timestamp_s + CLEANUP_S)
