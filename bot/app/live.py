@@ -350,14 +350,18 @@ async def _followed(
     async with AsyncExitStack() as stack:
         observing = stack.enter_context(open_observing(settings, mode=mode, listener=listener or Listener()))
         listener = observing.beside()
-        bot = await stack.enter_async_context(open_bot(settings, mode=mode, listener=listener, record=record))
-        await stack.enter_async_context(observing.around(bot))
+        reader: JsonRpcReader | None = None
         try:
+            async with observing.starting():
+                opened = open_bot(settings, mode=mode, listener=listener, record=record)
+                bot = await stack.enter_async_context(opened)
+            reader = bot.reader
+            await stack.enter_async_context(observing.around(bot))
             async for step in _stepped(bot, stop, listener):
                 yield step
         except NoSpaceError as error:
             if await outlive_full_disk(
-                error, settings.state_dir, bot.reader, stop=stop, on_trouble=listener.on_trouble
+                error, settings.state_dir, reader, stop=stop, on_trouble=listener.on_trouble
             ):
                 over.clear()
 
