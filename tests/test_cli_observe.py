@@ -142,6 +142,7 @@ def told(home: Home, receiver):
 
 def test_a_start_that_fails_is_told_once_and_over_with_the_first_decision(home: Home, told):
     """REL-I13: a supervisor tries every few seconds, and nobody would know."""
+    home.change(r"poll_s = 0\.05", "poll_s = 0.05\ntimeout_s = 0.5")
     whole = home.config.read_text()
     home.change(r'rpc_url = "[^"]*"', f'rpc_url = "http://127.0.0.1:{free_port()}"')
     for _ in range(2):
