@@ -634,6 +634,49 @@ async def test_a_head_of_the_far_future_is_not_decided_on(dated_s):
     assert "ahead of our clock" in str(heard[0])
 
 
+def ticking(block):
+    """A wall clock that is right: honest blocks come every 12 s."""
+    return START_S + 12.0 * block.number
+
+
+async def test_one_head_that_is_ahead_freezes_nothing():
+    """A single provider may date a block up to a day ahead; until then every honest head would be behind."""
+    heard = []
+    live = source(clock=ticking, heard=heard)
+    lie = block(2, START_S + 7_200)
+    found = await moments(
+        live, block(1, START_S + 12), lie, lie, block(3, START_S + 36), lie, block(4, START_S + 48)
+    )
+    assert [moment.now_s for moment in found] == [START_S + 12, START_S + 36, START_S + 48]
+    assert found[-1].holds == ()
+    assert ["once the next one is ahead too" in str(error) for error in heard] == [True] * 3
+    again = source(clock=ticking)  # killed and started between
+    found = await moments(again, lie, block(5, START_S + 60), after_s=START_S + 48)
+    assert [moment.now_s for moment in found] == [START_S + 60]
+
+
+async def test_a_clock_of_ours_that_is_behind_is_a_hold_from_the_second_head_on():
+    live = source(clock=lambda block: block.timestamp_s - 3_600.0)
+    found = await moments(live, *(block(number, START_S + 12 * number) for number in range(1, 4)))
+    assert [moment.now_s for moment in found] == [START_S + 24, START_S + 36]
+    assert found[0].holds == ("chain 31337 is -3600 s behind our clock, allowed 60 s",)
+
+
+async def test_a_head_of_the_far_future_vouches_for_none():
+    live = source(clock=ticking)
+    assert await moments(live, block(1, START_S + 40 * 86_400), block(2, START_S + 7_200)) == []
+
+
+async def test_heads_before_the_last_step_are_passed_over_and_told_also_at_a_start():
+    heard = []
+    live = source(clock=ticking, heard=heard)
+    found = await moments(live, block(1, START_S + 12), block(700, START_S + 8_400), after_s=START_S + 7_200)
+    assert [moment.now_s for moment in found] == [START_S + 8_400]
+    assert "the last step of 2022-05-05T02:00:00Z: nothing is decided until then" in str(heard[0])
+    with pytest.raises(ConfigError, match="another state_dir"):
+        await moments(source(clock=ticking), block(1, START_S + 12), after_s=START_S + 2 * 86_400)
+
+
 @pytest.mark.parametrize("dated_s", FAR_FUTURE)
 async def test_a_stall_after_a_head_of_the_far_future_is_said(dated_s):
     said, back = [], asyncio.Event()
