@@ -230,7 +230,7 @@ class LiveSource:
             self.trouble(
                 StaleDataError(
                     f"block {block.number} of chain {block.chain_id} is of {iso_utc(now_s)}, the last step "
-                    f"of {iso_utc(after_s)}: nothing is decided until then; set the clock, or look at the node"
+                    f"of {iso_utc(after_s)}: nothing is decided till then; set the clock, or look at the node"
                 )
             )
 

@@ -672,7 +672,7 @@ async def test_heads_before_the_last_step_are_passed_over_and_told_also_at_a_sta
     live = source(clock=ticking, heard=heard)
     found = await moments(live, block(1, START_S + 12), block(700, START_S + 8_400), after_s=START_S + 7_200)
     assert [moment.now_s for moment in found] == [START_S + 8_400]
-    assert "the last step of 2022-05-05T02:00:00Z: nothing is decided until then" in str(heard[0])
+    assert "the last step of 2022-05-05T02:00:00Z: nothing is decided till then" in str(heard[0])
     with pytest.raises(ConfigError, match="another state_dir"):
         await moments(source(clock=ticking), block(1, START_S + 12), after_s=START_S + 2 * 86_400)
 
