@@ -183,11 +183,13 @@ def test_a_start_on_a_full_disk_is_told_and_goes_on_once_there_is_room(home: Hom
     with small_disk(tmp_path / "disk") as folder:
         home.change(r'state_dir = "[^"]*"', f'state_dir = "{folder}"')
         filler = fill(folder)
-        running = home.start("run", "--once", "--json")
+        running = home.start("run", "--json")
         running.until(told)
         assert told() == ["the disk is full: nothing is decided"]
         assert running.is_alive
         filler.unlink()
+        running.until(lambda: running.out)
+        os.kill(running.pid, signal.SIGTERM)
         assert running.wait().code == 0
 
 

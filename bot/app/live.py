@@ -324,15 +324,19 @@ async def run(
     stop: asyncio.Event,
     listener: Listener | None = None,
     record: Path | None = None,
+    once: bool = False,
 ) -> AsyncIterator[StepRecord]:
     """Yield a record per block until ``stop`` is set; the step under way is finished first.
 
-    On a full disk nothing is decided; once there is room all is opened anew, as after a restart.
+    On a full disk nothing is decided; once there is room all is opened anew, as after a restart. ``once``:
+    somebody waits for one step, and hears of a disk that is full at the start by NoSpaceError.
     """
     over = asyncio.Event()  # not set: the disk was full, and has room again
     while not over.is_set():
         over.set()
-        run = _followed(settings, mode=mode, stop=stop, over=over, listener=listener, record=record)
+        run = _followed(
+            settings, mode=mode, stop=stop, over=over, listener=listener, record=record, once=once
+        )
         async for step in run:
             yield step
 
@@ -345,6 +349,7 @@ async def _followed(
     over: asyncio.Event,
     listener: Listener | None,
     record: Path | None,
+    once: bool,
 ) -> AsyncIterator[StepRecord]:
     """Yield records until ``stop``, or until a full disk has room: ``over`` is cleared then."""
     async with AsyncExitStack() as stack:
@@ -360,6 +365,8 @@ async def _followed(
             async for step in _stepped(bot, stop, listener):
                 yield step
         except NoSpaceError as error:
+            if once and reader is None:
+                raise
             if await outlive_full_disk(
                 error, settings.state_dir, reader, stop=stop, on_trouble=listener.on_trouble
             ):
