@@ -2,6 +2,7 @@
 
 BotError
 ├── ConfigError       refuse to start; names the field, the value found, what is allowed
+│   └── InUseError    another process of ours is at work there; leave it alone
 ├── NotFoundError     the thing asked for does not exist; nothing was changed
 ├── TransientError    retry reads with back-off, then skip this step and keep the tier
 │   └── DeadlineError a bounded wait ran out
@@ -35,6 +36,10 @@ class BotError(Exception):
 
 class ConfigError(BotError):
     """A setting, policy key, address or file is not usable. Refuse to start."""
+
+
+class InUseError(ConfigError):
+    """Another process holds what this one needs, and goes on. Refuse to start, and alarm nobody."""
 
 
 class NotFoundError(BotError):

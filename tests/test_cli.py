@@ -242,8 +242,7 @@ def test_a_full_disk(untouched: Home, tmp_path: Path):
         untouched.change(r'state_dir = "[^"]*"', f'state_dir = "{disk}"')
         for mode in (("run", "--live"), ("run",), ("monitor",)):
             ended = untouched.alvh(*mode, "--once")
-            assert ended.code in (1, 4), ended
-            ended.refused(ended.code, str(disk))
+            ended.refused(1, str(disk))  # REL-H1: it passes, so it is no configuration
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 

@@ -12,6 +12,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from commands import Home
+from small_disk import fill, small_disk
+
+from bot.pipeline.loop import Pipeline
 
 pytestmark = [pytest.mark.devnet, pytest.mark.xdist_group("cli")]
 
@@ -125,6 +128,69 @@ secret = "sixteen letters and more"
     gone = home.alvh("health", "--port", str(port))
     assert (gone.code, gone.out) == (3, f"not running: no bot answers on 127.0.0.1:{port}\n")
     assert home.alvh("health").code == 3, "by the journal too"
+
+
+@pytest.fixture
+def told(home: Home, receiver):
+    """The titles that a webhook of this home was told."""
+    hook, came = receiver
+    home.config.write_text(
+        f'{home.config.read_text()}\n[alerts]\nurls = ["json://127.0.0.1:{hook}/x"]\nsettle_s = 0\n'
+    )
+    return lambda: [item["title"].removeprefix("[alvh dry-run] ") for item in came]
+
+
+def test_a_start_that_fails_is_told_once_and_over_with_the_first_decision(home: Home, told):
+    """REL-I13: a supervisor tries every few seconds, and nobody would know."""
+    home.change(r"poll_s = 0\.05", "poll_s = 0.05\ntimeout_s = 0.5")
+    whole = home.config.read_text()
+    home.change(r'rpc_url = "[^"]*"', f'rpc_url = "http://127.0.0.1:{free_port()}"')
+    for _ in range(2):
+        assert home.alvh("run", "--once").code in (1, 5)
+    assert told() == ["the bot cannot start"]
+    home.config.write_text(whole)
+    assert home.alvh("run", "--once").code == 0
+    assert "over: the bot cannot start" in told()
+
+
+def raise_in_each_step() -> None:
+    """Put a bug into the loop of the command that is started next."""
+
+    async def step(_self, _moment):
+        raise ValueError("https://node.example/s3cr3t")
+
+    Pipeline.step = step
+
+
+def test_a_bug_in_a_step_is_told(home: Home, told):
+    ended = home.alvh("run", "--once", arm=[[f"{__name__}:raise_in_each_step"]])
+    assert ended.code not in (0, 4)
+    assert told() == ["the bot cannot start"]
+
+
+def test_a_second_bot_alarms_nobody(home: Home, told):
+    first = home.start("run", "--json")
+    first.until(lambda: first.out.count("\n") >= 1)
+    home.alvh("run", "--once").refused(4, "in use")
+    os.kill(first.pid, signal.SIGTERM)
+    assert first.wait().code == 0
+    assert "the bot cannot start" not in told()
+
+
+def test_a_start_on_a_full_disk_is_told_and_goes_on_once_there_is_room(home: Home, told, tmp_path):
+    """REL-H1: exit code 4 would keep a supervisor from ever trying again."""
+    (tmp_path / "disk").mkdir()
+    with small_disk(tmp_path / "disk") as folder:
+        home.change(r'state_dir = "[^"]*"', f'state_dir = "{folder}"')
+        filler = fill(folder)
+        running = home.start("run", "--json")
+        running.until(told)
+        assert told() == ["the disk is full: nothing is decided"]
+        assert running.is_alive
+        filler.unlink()
+        running.until(lambda: running.out)
+        os.kill(running.pid, signal.SIGTERM)
+        assert running.wait().code == 0
 
 
 @pytest.mark.parametrize(

@@ -181,13 +181,31 @@ def stall_condition(stalled_s: float, where: str, *, is_over: bool) -> Condition
     )
 
 
-def stopped_condition(error: Exception) -> Condition:
+def failed_start_condition(why: str, *, is_final: bool) -> Condition:
+    """Return that a run ended before its first decision; a supervisor tries again unless ``is_final``.
+
+    It stands until a decision is made, so that however many starts fail alike, one message says so.
+    """
+    again = "a supervisor does not start it again" if is_final else "a supervisor starts it again by itself"
+    return Condition(
+        key="stopped:start",
+        severity=Severity.CRITICAL,
+        title="the bot cannot start",
+        happened=sentence(why),
+        did="decided nothing and ended.",
+        could_not="protect anything: held hedges stay on chain and are not managed.",
+        act=f"mend the reason and see that it runs: {again}.",
+        level=int(is_final),
+    )
+
+
+def stopped_condition(why: str) -> Condition:
     """Return that a run ended by an error."""
     return Condition(
         key="stopped",
         severity=Severity.CRITICAL,
         title="the bot has stopped",
-        happened=sentence(str(error)),
+        happened=sentence(why),
         did="left everything that it decided in the journal.",
         could_not="go on: held hedges stay on chain and are not managed until it is started again.",
         act="mend the reason and start it again; exit codes 1 and 5 are safe to restart by a supervisor.",

@@ -3,8 +3,10 @@
 import asyncio
 import math
 import time
+import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 
 from bot.alerts.condition import Condition
@@ -16,6 +18,7 @@ from bot.alerts.state import alert_state_path
 from bot.alerts.words import (
     alive_message,
     disagreement_condition,
+    failed_start_condition,
     no_room_condition,
     silence_condition,
     stall_condition,
@@ -26,6 +29,7 @@ from bot.app.alert_parts import manners_of, targets_of
 from bot.app.follow import Listener
 from bot.errors import (
     BotError,
+    ConfigError,
     DeadlineError,
     DisagreementError,
     NoSpaceError,
@@ -75,8 +79,26 @@ class Alerting:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if isinstance(error, BotError):
-            self.desk.observe([stopped_condition(error)], about="stopped")
+        if isinstance(error, Exception):
+            self._ended(error)
+        await self._last_words()
+
+    async def tell_failed_start(self, error: Exception) -> None:
+        """Tell why there is nothing to look on at."""
+        self._ended(error)
+        await self._last_words()
+
+    def _ended(self, error: Exception) -> None:
+        why = words_of(error)
+        if isinstance(error, NoSpaceError):
+            ended = no_room_condition(error)
+        elif self._has_stepped:
+            ended = stopped_condition(why)
+        else:
+            ended = failed_start_condition(why, is_final=isinstance(error, ConfigError))
+        self.desk.observe([ended], about=ended.key)
+
+    async def _last_words(self) -> None:
         try:
             async with asyncio.timeout(_LAST_WORDS_S):
                 await self.desk.flush()
@@ -178,6 +200,15 @@ class Alerting:
             self.check_silence()
             self.check_alive()
             self.desk.tick()
+
+
+def words_of(error: Exception) -> str:
+    """Return what a person may read of any error. The text of one that is a bug may hold a secret."""
+    if isinstance(error, BotError):
+        return str(error)
+    *_, last = traceback.extract_tb(error.__traceback__) or [None]
+    where = f" at {Path(last.filename).name}:{last.lineno}" if last is not None else ""
+    return f"{type(error).__name__}{where}, which is a bug; standard error has all of it"
 
 
 def both(first: Callable[[BotError], None], second: Callable[[BotError], None]) -> Callable[[BotError], None]:

@@ -209,7 +209,13 @@ def follow_chain(
     positions: Sequence[PositionReader] = (),
 ) -> SideChain:
     """Return what follows one chain by itself and fills what its look-back lacks."""
-    observer = ChainObserver(chain=None, watchers=watchers, positions=positions, deadline_s=chain.timeout_s)
+    observer = ChainObserver(
+        chain=None,
+        watchers=watchers,
+        positions=positions,
+        deadline_s=chain.timeout_s,
+        on_trouble=listener.on_trouble,
+    )
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Link]:

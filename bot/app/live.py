@@ -327,15 +327,19 @@ async def run(
     stop: asyncio.Event,
     listener: Listener | None = None,
     record: Path | None = None,
+    once: bool = False,
 ) -> AsyncIterator[StepRecord]:
     """Yield a record per block until ``stop`` is set; the step under way is finished first.
 
-    On a full disk nothing is decided; once there is room all is opened anew, as after a restart.
+    On a full disk nothing is decided; once there is room all is opened anew, as after a restart. ``once``:
+    somebody waits for one step, and hears of a disk that is full at the start by NoSpaceError.
     """
     over = asyncio.Event()  # not set: the disk was full, and has room again
     while not over.is_set():
         over.set()
-        run = _followed(settings, mode=mode, stop=stop, over=over, listener=listener, record=record)
+        run = _followed(
+            settings, mode=mode, stop=stop, over=over, listener=listener, record=record, once=once
+        )
         async for step in run:
             yield step
 
@@ -348,19 +352,26 @@ async def _followed(
     over: asyncio.Event,
     listener: Listener | None,
     record: Path | None,
+    once: bool,
 ) -> AsyncIterator[StepRecord]:
     """Yield records until ``stop``, or until a full disk has room: ``over`` is cleared then."""
     async with AsyncExitStack() as stack:
         observing = stack.enter_context(open_observing(settings, mode=mode, listener=listener or Listener()))
         listener = observing.beside()
-        bot = await stack.enter_async_context(open_bot(settings, mode=mode, listener=listener, record=record))
-        await stack.enter_async_context(observing.around(bot))
+        reader: JsonRpcReader | None = None
         try:
+            async with observing.starting():
+                opened = open_bot(settings, mode=mode, listener=listener, record=record)
+                bot = await stack.enter_async_context(opened)
+            reader = bot.reader
+            await stack.enter_async_context(observing.around(bot))
             async for step in _stepped(bot, stop, listener):
                 yield step
         except NoSpaceError as error:
+            if once and reader is None:
+                raise
             if await outlive_full_disk(
-                error, settings.state_dir, bot.reader, stop=stop, on_trouble=listener.on_trouble
+                error, settings.state_dir, reader, stop=stop, on_trouble=listener.on_trouble
             ):
                 over.clear()
 

@@ -27,7 +27,7 @@ from bot.alerts.words import stall_condition
 from bot.app.alerting import Alerting, open_alerting, silent_after_s
 from bot.app.follow import Listener
 from bot.chain.providers import Providers
-from bot.errors import BotError, TransientError
+from bot.errors import BotError, InUseError, TransientError
 from bot.model.record import StepRecord
 from bot.model.units import iso_utc
 from bot.observe.health import Health, state_of
@@ -94,6 +94,21 @@ class Observing:
                 supervisor.tell("READY=1", f"STATUS=following chain {self.settings.chain.id}")
                 self._beats.append(asyncio.create_task(supervisor.watch(self.is_alive)))
             yield
+
+    @asynccontextmanager
+    async def starting(self) -> AsyncIterator[None]:
+        """Tell when the body, which opens what is to be looked on at, fails: nobody else would hear of it.
+
+        Not so where another process is at work there: it is well, and the alerts are its own.
+        """
+        try:
+            yield
+        except InUseError:
+            raise
+        except Exception as error:
+            if self.alerting is not None:
+                await self.alerting.tell_failed_start(error)
+            raise
 
     def _end_beats(self) -> None:
         for task in self._beats:

@@ -16,7 +16,7 @@ _LOOK_AGAIN_S = 5.0
 async def outlive_full_disk(
     error: NoSpaceError,
     folder: Path,
-    reader: ChainReader,
+    reader: ChainReader | None,
     *,
     stop: asyncio.Event,
     on_trouble: Callable[[BotError], None],
@@ -25,19 +25,27 @@ async def outlive_full_disk(
     """Tell the error and look for room every ``every_s`` seconds; False when ``stop`` came before it.
 
     Nothing may be opened without its row on disk. Who waits is told meanwhile when the chain is gone too.
+    Without a ``reader`` it was the start that failed, which is tried again after a wait at the earliest.
     """
     on_trouble(error)
+    if reader is None:
+        await _wait(stop, every_s)
     while not stop.is_set():
         if await asyncio.to_thread(has_room, folder):
             return True
-        try:
-            await reader.head()
-        except BotError as trouble:
-            on_trouble(trouble)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(every_s):
-                await stop.wait()
+        if reader is not None:
+            try:
+                await reader.head()
+            except BotError as trouble:
+                on_trouble(trouble)
+        await _wait(stop, every_s)
     return False
+
+
+async def _wait(stop: asyncio.Event, at_most_s: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(at_most_s):
+            await stop.wait()
 
 
 def has_room(folder: Path) -> bool:

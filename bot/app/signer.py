@@ -5,6 +5,7 @@ What comes over its socket is requests alone. How the bot gets to it: `bot.app.s
 
 import asyncio
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ from bot.chain.signing.memory import SignerMemory, lock_file
 from bot.chain.signing.rules import Cap, ChainRules, SigningRules
 from bot.chain.signing.server import SignerServer
 from bot.engine.policy import Policy
-from bot.errors import ConfigError, NotFoundError
+from bot.errors import ConfigError, InvariantError, NotFoundError
 from bot.model.units import DAY_S
 from bot.settings import AccountSettings, Settings, load_policy, password_of_environment, read_source
 
@@ -53,7 +54,8 @@ def serve(
 ) -> None:
     """Be the signer until ``until`` returns. ``ready`` is told the address once it serves.
 
-    Raises ConfigError naming what is wrong: in use, keystore, password, owners' signatures, rules.
+    Raises ConfigError naming what is wrong: in use, keystore, password, owners' signatures, rules; and
+    InvariantError once the memory cannot be written: only a new start may sign again.
     """
     harden()
     account = _account(settings)
@@ -75,6 +77,7 @@ def serve(
             policy_hash=policy.hash,
             services=services,
             group_id=place.group_id,
+            on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM),
         )
         threading.Thread(target=server.serve, daemon=True).start()
         ready(desk.address)
@@ -82,6 +85,8 @@ def serve(
             until()
         finally:
             server.close()
+        if memory.failure:
+            raise InvariantError(memory.failure)
 
 
 def signing_rules(settings: Settings, policy: Policy, *, expires_s: float) -> SigningRules:

@@ -8,7 +8,7 @@ from pathlib import Path
 from bot.app.follow import wanted_history
 from bot.app.parts import all_series, fed_series, series_elsewhere
 from bot.engine.policy import Policy
-from bot.errors import ConfigError
+from bot.errors import ConfigError, NoSpaceError
 from bot.model.market import SeriesKey
 from bot.model.units import DAY_S
 from bot.pipeline import databases
@@ -134,6 +134,7 @@ def _make_state_dir(settings: Settings) -> None:
     try:
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
+        kind = NoSpaceError if databases.is_full(error) else ConfigError
+        raise kind(
             f"state_dir {settings.state_dir} cannot be made: {error.strerror}; name another folder"
         ) from None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -158,9 +159,16 @@ class Abi:
         return {field: found[field] for field, _, _ in event.fields}
 
     def logs(self, name: str, logs: Sequence[Log], *, address: str) -> list[dict[str, Any]]:
-        """Return all events ``name`` that ``address`` emitted, decoded, in order."""
-        own = (log for log in logs if log.address.lower() == address.lower())
-        return [self.decode_log(name, log) for log in own if self.is_event(name, log)]
+        """Return all events ``name`` that ``address`` emitted, decoded, in order.
+
+        A log of that name which does not decode, such as one with other fields indexed, is another event.
+        """
+        found = []
+        for log in logs:
+            if log.address.lower() == address.lower() and self.is_event(name, log):
+                with suppress(InvariantError):
+                    found.append(self.decode_log(name, log))
+        return found
 
     def error_text(self, data: bytes) -> str | None:
         """Return a custom error of this contract as ``Name(arg=value, …)``, None when it is not one."""

@@ -33,7 +33,7 @@ class Pause:
     why: str
 
     def __str__(self) -> str:
-        when = iso_utc(int(self.at_s)) if isfinite(self.at_s) else "an unknown time"
+        when = iso_utc(self.at_s) if isfinite(self.at_s) else "an unknown time"
         return f"paused by {self.who} at {when}: {self.why}"
 
 
@@ -111,13 +111,11 @@ def end_pause(state_dir: Path) -> Pause | None:
 
 
 def _stamp(value: Any) -> float:
-    """Return Unix seconds, NaN for what is no time that can be written. Raises TypeError or ValueError."""
+    """Return Unix seconds, NaN for what no float can hold. Raises TypeError or ValueError."""
     try:
-        at_s = float(value)
-        iso_utc(at_s)
+        return float(value)
     except OverflowError:
         return nan
-    return at_s
 
 
 def _unreadable(path: Path, why: str) -> Pause:

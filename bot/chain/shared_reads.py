@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.errors import BotError
+from bot.errors import BotError, DisagreementError
 from bot.model.market import Block
 from bot.ports import Call
 
@@ -54,9 +54,25 @@ class SharedReads:
         """Return what each call answered, None where it failed.
 
         A call that failed beside those of another caller is asked again without them: one that burns all
-        the gas of a request makes others fail that are in order.
+        the gas of a request makes others fail that are in order. So is all of a request on which providers
+        disagree: a contract that answers each node otherwise concerns those who asked it.
         """
         turn = self._join(calls, block)
+        try:
+            answers = await self._shared(turn, calls)
+        except DisagreementError:
+            if turn.callers == 1:
+                raise
+            return await self._alone(calls, block)
+        failed = [index for index, answer in enumerate(answers) if answer is None]
+        if failed and turn.callers > 1:
+            again = await self._alone([calls[index] for index in failed], block)
+            for index, answer in zip(failed, again, strict=True):
+                answers[index] = answer
+        return answers
+
+    async def _shared(self, turn: _Turn, calls: Sequence[Call]) -> Answers:
+        """Return what the requests of a turn say of some of its calls."""
         await asyncio.shield(turn.sent)
         places = [turn.places[call] for call in calls]
         parts = dict.fromkeys(part for part, _ in places)
@@ -70,13 +86,7 @@ class SharedReads:
         finally:
             for part in parts:
                 part.leave()
-        answers = [part.task.result()[index] for part, index in places]
-        failed = [index for index, answer in enumerate(answers) if answer is None]
-        if failed and turn.callers > 1:
-            again = await self._alone([calls[index] for index in failed], block)
-            for index, answer in zip(failed, again, strict=True):
-                answers[index] = answer
-        return answers
+        return [part.task.result()[index] for part, index in places]
 
     async def _alone(self, calls: Sequence[Call], block: Block) -> Answers:
         parts = await asyncio.gather(*(self._fetch(part, block) for part in self._cut(calls)))

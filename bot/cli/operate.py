@@ -243,7 +243,8 @@ def _watch(
         async with AsyncExitStack() as stack:
             if dashboard:
                 await stack.enter_async_context(_dashboard(settings, mode=mode, listener=listener))
-            async for step in live.run(settings, mode=mode, stop=stop, listener=listener, record=record):
+            steps = live.run(settings, mode=mode, stop=stop, listener=listener, record=record, once=once)
+            async for step in steps:
                 _show_step(step, json_to, is_first=not shown)
                 shown = True
                 if once:

@@ -33,8 +33,15 @@ def to_fixed_up(value: float, *, decimals: int) -> int:
 
 @lru_cache(maxsize=1024)  # records name the same few times again and again
 def iso_utc(timestamp_s: float) -> str:
-    """Return seconds since the epoch as ISO 8601 UTC, to the second: ``2022-05-09T16:14:00Z``."""
-    return datetime.fromtimestamp(math.floor(timestamp_s), tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Return seconds since the epoch as ISO 8601 UTC, to the second: ``2022-05-09T16:14:00Z``.
+
+    What no calendar has (a node may date its block anyhow) is returned as the number itself.
+    """
+    try:
+        moment = datetime.fromtimestamp(math.floor(timestamp_s), tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{timestamp_s}"
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_utc_s(text: str, *, field: str) -> int:

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from bot.chain.heads import MAX_REORG
-from bot.errors import StaleDataError, TransientError
+from bot.errors import DisagreementError, StaleDataError, TransientError
 from bot.model.market import Block, Columns, Metric, Observation, SeriesKey
 from bot.model.units import DAY_S, iso_utc
 from bot.pipeline.cadence import ABSURD, UNREAD, Scheduled, dated, unknown_rows
@@ -278,7 +278,7 @@ class Backfill:
             return dated(rows, now_s=at_s)
         except TimeoutError:
             return f"no answer within {self.deadline_s:g} s"
-        except TransientError as error:
+        except (TransientError, DisagreementError) as error:
             return str(error)
         except (*UNREAD, *ABSURD) as error:
             return unknown_rows(

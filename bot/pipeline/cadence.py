@@ -6,7 +6,15 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from bot.errors import ConfigError, NotFoundError, StaleDataError, TransientError, VenueRejected
+from bot.errors import (
+    BotError,
+    ConfigError,
+    DisagreementError,
+    NotFoundError,
+    StaleDataError,
+    TransientError,
+    VenueRejected,
+)
 from bot.model.exposure import Exposure
 from bot.model.market import Block, Observation, SeriesKey
 from bot.model.units import MINUTE_S
@@ -16,8 +24,9 @@ T = TypeVar("T")
 
 # What a reply that makes no sense may raise while it is taken apart. It is the source that failed, not we.
 ABSURD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-# What a source may raise because of itself. A block that is gone and a broken promise concern everybody.
-UNREAD = (TransientError, NotFoundError, ConfigError, VenueRejected)
+# What a source may raise because of itself. A block that is gone and a broken promise concern everybody;
+# a contract that answers each provider otherwise does not.
+UNREAD = (TransientError, NotFoundError, ConfigError, VenueRejected, DisagreementError)
 _AHEAD_AT_MOST_S = MINUTE_S  # of a row's own time over ours
 
 
@@ -59,11 +68,13 @@ class ChainObserver:
     positions: Sequence[PositionReader] = ()
     deadline_s: float = math.inf  # for one watcher or position
     guard: Callable[[], Awaitable[None]] | None = None  # runs beside; raises when the node cannot be trusted
+    on_trouble: Callable[[BotError], None] = lambda _: None  # hears of providers that disagree
     _plan: tuple[Scheduled, ...] = field(init=False)
     _read_s: dict[int, int] = field(
         default_factory=dict, init=False
     )  # watcher -> block time of its last read
     _seen: dict[int, tuple[Exposure, ...]] = field(default_factory=dict, init=False)  # by reader
+    _told: bool = field(default=False, init=False)  # at this look, that providers disagree
 
     def __post_init__(self) -> None:
         self._plan = tuple(
@@ -88,6 +99,7 @@ class ChainObserver:
         chain = self.chain
         if chain is None:
             raise StaleDataError(f"chain {block.chain_id} is not connected")
+        self._told = False
         due = [
             number
             for number, item in enumerate(self._plan)
@@ -136,7 +148,7 @@ class ChainObserver:
         except TimeoutError:
             why = f"no answer within {self.deadline_s:g} s"
         except UNREAD as error:
-            why = str(error)
+            why = self._heard(error)
         except ABSURD as error:
             why = f"the answer makes no sense: {error!r:.200}"
         return unknown_rows(
@@ -158,10 +170,17 @@ class ChainObserver:
         except TimeoutError:
             return f"a position could not be read: no answer within {self.deadline_s:g} s"
         except UNREAD as error:
-            return f"a position could not be read: {error}"
+            return f"a position could not be read: {self._heard(error)}"
         except ABSURD as error:
             return f"a position could not be read: the answer makes no sense: {error!r:.200}"
         return ""
+
+    def _heard(self, error: BotError) -> str:
+        """Return why something could not be read; that providers disagree is told, once at each look."""
+        if isinstance(error, DisagreementError) and not self._told:
+            self._told = True
+            self.on_trouble(error)
+        return str(error)
 
 
 def unknown_rows(

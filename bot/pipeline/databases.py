@@ -1,7 +1,9 @@
 """How every store of the program connects: to a private SQLite file, or to a schema of PostgreSQL."""
 
 import os
+import shutil
 import sqlite3
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +15,7 @@ from sqlalchemy.pool import Pool, StaticPool
 from bot.errors import ConfigError
 
 BUSY_S = 10.0  # for a database that somebody else writes, and for a server that does not answer
+_WAL_INDEX_BYTES = 65_536  # twice what SQLite makes of it at first
 _BEGIN = "alvh_begin"  # execution option: how a transaction of SQLite begins, where not as its engine's
 _NAME_AT_MOST = 63  # bytes of an application_name
 
@@ -110,9 +113,17 @@ def make_schema(connection: Connection, schema: str) -> None:
         connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
 
 
-def is_full(error: DBAPIError) -> bool:
-    """Say whether a write failed for want of room alone; the transaction is rolled back then."""
-    return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+def is_full(error: DBAPIError | OSError, folder: Path | None = None) -> bool:
+    """Say whether a write failed for want of room alone; a transaction is rolled back then.
+
+    SQLite does not say why the index of its WAL cannot be made; where it lies in ``folder``, its disk does.
+    """
+    if isinstance(error, OSError):
+        return error.errno in (ENOSPC, EDQUOT)
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE and folder is not None:
+        return shutil.disk_usage(folder).free < _WAL_INDEX_BYTES
+    return code == sqlite3.SQLITE_FULL
 
 
 def reason(error: DBAPIError) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from bot.errors import ConfigError
+from bot.errors import BotError, ConfigError, NoSpaceError
 from bot.pipeline import databases, migrations
 from bot.pipeline.history_schema import METADATA, OBSERVATION
 
@@ -140,11 +140,15 @@ class HistoryPlace:
         try:
             yield
         except DBAPIError as error:
-            raise ConfigError(
-                f"history {self.name} cannot be used: {databases.reason(error)}; {self._mend}"
-            ) from None
+            raise self._refusal(error, databases.reason(error)) from None
         except OSError as error:
-            raise ConfigError(f"history {self.name} cannot be used: {error.strerror}; {self._mend}") from None
+            raise self._refusal(error, error.strerror) from None
+
+    def _refusal(self, error: DBAPIError | OSError, why: str | None) -> BotError:
+        """A full disk passes, and a later start may find room; all else is for a person."""
+        is_full = databases.is_full(error, self.path.parent if self.path else None)
+        kind = NoSpaceError if is_full else ConfigError
+        return kind(f"history {self.name} cannot be used: {why}; {self._mend}")
 
     @property
     def _mend(self) -> str:

@@ -67,7 +67,7 @@ class SqlJournal:
         """Open or create the journal at ``url`` (``sqlite:///file``, ``postgresql://...`` or a path).
 
         A writer must say whose journal it is and takes the writer's lock; a reader may leave
-        ``identity`` out. Raises ConfigError (in use, foreign, damaged, newer, unwritable) and
+        ``identity`` out. Raises ConfigError (in use, foreign, damaged, newer, unwritable), NoSpaceError and
         NotFoundError (a reader finds nothing), each naming the file; then nothing was written.
         """
         if identity is None and not read_only and not upgrade:
@@ -87,8 +87,9 @@ class SqlJournal:
             if not read_only:
                 self.verify(last=_ROWS_CHECKED_AT_OPEN)
         except DBAPIError as error:
+            kind = NoSpaceError if self._store.is_full(error) else ConfigError
             self._store.close(discard_new=True)
-            raise ConfigError(f"journal {self._store.name} cannot be used: {reason(error)}") from None
+            raise kind(f"journal {self._store.name} cannot be used: {reason(error)}") from None
         except BaseException:
             self._store.close(discard_new=True)
             raise

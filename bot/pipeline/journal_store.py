@@ -9,8 +9,9 @@ from typing import Protocol
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 
-from bot.errors import ConfigError, NotFoundError
+from bot.errors import ConfigError, InUseError, NoSpaceError, NotFoundError
 from bot.pipeline import databases
 
 _LOCK_TRIES = 5
@@ -28,6 +29,10 @@ class Store(Protocol):
 
     def other_writer(self) -> str:
         """Return who else holds the writer's lock, empty when nobody does."""
+        ...
+
+    def is_full(self, error: DBAPIError) -> bool:
+        """Say whether it could not be opened for want of room alone. Ask before it is closed."""
         ...
 
     def close(self, *, discard_new: bool = False) -> None:
@@ -77,7 +82,8 @@ class SqliteStore:
             self._make_private()
         except OSError as error:
             self.close()
-            raise ConfigError(f"journal {self.name} cannot be written: {error.strerror}") from None
+            kind = NoSpaceError if databases.is_full(error) else ConfigError
+            raise kind(f"journal {self.name} cannot be written: {error.strerror}") from None
 
     @property
     def name(self) -> str:
@@ -89,7 +95,7 @@ class SqliteStore:
         if not any(self._try_lock(attempt) for attempt in range(_LOCK_TRIES)):
             holder = _holder(self._lock_fd)
             self.close()
-            raise ConfigError(
+            raise InUseError(
                 f"journal {self.name} is in use by {holder}: stop it first, or name another journal"
             )
         os.ftruncate(self._lock_fd, 0)
@@ -134,6 +140,9 @@ class SqliteStore:
         self._engine = databases.sqlite_engine(self._path, begin=begin, read_only=self._read_only)
         self._connection = self._engine.connect()
         return self._connection
+
+    def is_full(self, error: DBAPIError) -> bool:
+        return databases.is_full(error, self._path.parent)
 
     def close(self, *, discard_new: bool = False) -> None:
         if self._connection is not None:
@@ -186,7 +195,7 @@ class PostgresqlStore:
         ).scalar_one()
         if taken:
             return
-        raise ConfigError(
+        raise InUseError(
             f"journal {self.name} is in use by {_pg_holder(connection) or 'another process'}: stop it first, "
             "or name another journal"
         )
@@ -196,6 +205,9 @@ class PostgresqlStore:
             return ""
         with self._connection.begin():
             return _pg_holder(self._connection)
+
+    def is_full(self, error: DBAPIError) -> bool:
+        return databases.is_full(error)
 
     def close(self, *, discard_new: bool = False) -> None:  # noqa: ARG002 - a failed creation rolled back
         if self._connection is not None:

@@ -62,6 +62,7 @@ class LiveSource:
     _observer: ChainObserver = field(init=False)
     _log: HeadLog = field(init=False)
     _beside: tuple["asyncio.Task[None]", ...] = field(default=(), init=False)
+    _ahead: str = field(default="", init=False)  # hash of the last head, where it was ahead of our clock
 
     def __post_init__(self) -> None:
         self._observer = ChainObserver(
@@ -70,6 +71,7 @@ class LiveSource:
             positions=self.positions,
             deadline_s=self.deadline_s,
             guard=self.guard,
+            on_trouble=self.on_trouble,
         )
         self._log = HeadLog(self.history, chain_id=self.chain.chain_id, keys=self._observer.series)
         feeds = [] if self.web is None else [("HTTP sources", self.web.series)]
@@ -122,7 +124,8 @@ class LiveSource:
         """Yield a moment per head later than ``after_s``; a head that could not be read is skipped.
 
         Raises ConfigError when the first head is behind ``after_s``, the time of the journal's last step:
-        that is another chain. A later head that is, came by a reorg, and time goes on from there.
+        that is another chain, or after a clock that was ahead by more than a day. A later head that is, came
+        by a reorg, and time goes on from there.
         """
         is_first = True
         async for item in heads:
@@ -134,13 +137,14 @@ class LiveSource:
             except StaleDataError as error:
                 self.trouble(error)
                 continue
-            if is_first and now_s < after_s - MAX_CLOCK_SKEW_S:
+            if is_first and now_s < after_s - self._most_behind_s:
                 raise ConfigError(
                     f"the journal's last step is of {iso_utc(after_s)}, chain {block.chain_id} is at "
                     f"{iso_utc(now_s)}: it is the journal of another chain; name another state_dir"
                 )
             is_first = False
             if now_s <= after_s:
+                self._pass_over(block, now_s=now_s, after_s=after_s)
                 continue
             try:
                 with self.span("cut"):
@@ -215,14 +219,30 @@ class LiveSource:
         if self._log.reorganised(event):
             self._observer.read_anew()
 
+    @property
+    def _most_behind_s(self) -> float:
+        """How far behind the last step the first head may be: a wall clock may have been ahead before."""
+        return MAX_CLOCK_SKEW_S if self.clock is chain_clock else MAX_AHEAD_S
+
+    def _pass_over(self, block: Block, *, now_s: float, after_s: float) -> None:
+        """Say why a head is not decided on that is well before the last step: nobody else would know."""
+        if after_s - now_s > MAX_CLOCK_SKEW_S:
+            self.trouble(
+                StaleDataError(
+                    f"block {block.number} of chain {block.chain_id} is of {iso_utc(now_s)}, the last step "
+                    f"of {iso_utc(after_s)}: nothing is decided till then; set the clock, or look at the node"
+                )
+            )
+
     def _time_of(self, block: Block) -> tuple[float, tuple[str, ...]]:
         """Return the time of a moment. With a clock that is off, it is the chain's, and nothing is opened.
 
         A step must never be recorded at a time that the chain has not reached: none could follow it. Nor at
-        one of the far future that a node made up: raises StaleDataError.
+        one that a node made up: of the far future, or of a single head. Raises StaleDataError.
         """
         now_s = self.clock(block)
         skew_s = now_s - block.timestamp_s
+        was_ahead, self._ahead = self._ahead, ""
         if abs(skew_s) <= MAX_CLOCK_SKEW_S:
             return now_s, ()
         if skew_s < -MAX_AHEAD_S:
@@ -231,6 +251,13 @@ class LiveSource:
                 f"{-skew_s:.0f} s ahead of our clock, allowed {MAX_AHEAD_S} s; it is not decided on: "
                 "set the clock, or look at the node"
             )
+        if skew_s < -MAX_CLOCK_SKEW_S:
+            self._ahead = block.hash
+            if was_ahead in ("", block.hash):
+                raise StaleDataError(
+                    f"block {block.number} of chain {block.chain_id} is dated {iso_utc(block.timestamp_s)}, "
+                    f"{-skew_s:.0f} s ahead of our clock; it is decided on once the next one is ahead too"
+                )
         why = f"chain {block.chain_id} is {skew_s:.0f} s behind our clock, allowed {MAX_CLOCK_SKEW_S} s"
         return float(block.timestamp_s), (why,)
 

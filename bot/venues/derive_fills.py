@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.chain.derive_actions import E18, PRECISION
+from bot.chain.json_fields import field, millis
 from bot.errors import InvariantError
 from bot.venues.derive_orders import DeriveOrder, product_up
 from bot.venues.derive_replies import OrderRow, TradeRow, e18, order_of, trade_of, unique
@@ -84,7 +85,7 @@ def _of_quote(order: DeriveOrder, reply: Mapping[str, Any]) -> Fill | None:
         size_e18=order.amount_e18,
         cost_e18=cost,
         fee_e18=e18(row.get("fee"), "quote fee"),
-        at_s=float(row.get("last_update_timestamp", 0)) / 1e3,
+        at_s=millis(field(row, "last_update_timestamp", "quote"), "last_update_timestamp"),
     )
 
 

@@ -6,6 +6,7 @@ knows the money around it. Nothing here decides: a refusal, and an end that cann
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from bot.errors import InvariantError, TransientError, VenueRejected
 from bot.model.execution import ExecutionPlan, OnchainTx, Payment, SignedMessage, Wait
@@ -18,6 +19,7 @@ from bot.venues.steps import ERC20, OrderSteps, approval
 
 CLEANUP_S = 3_600.0  # a revocation must still be valid when its order no longer is
 Grant = tuple[str, str]  # (token, spender), lower case
+_APPROVE = "approve-"  # how the purpose of each allowance begins that is given
 
 
 class OrderRun:
@@ -173,7 +175,7 @@ class OrderRun:
             self._refuse_standing(item.spender, raw, item.symbol, item.decimals)
         return [
             approval(
-                f"approve-{_label(label, index)}",
+                f"{_APPROVE}{_label(label, index)}",
                 token=item.token,
                 spender=item.spender,
                 amount_raw=item.amount_raw,
@@ -214,10 +216,13 @@ class OrderRun:
         if self.is_batch:
             return
         head = await self._reader.head()
-        named = {grant for grant in self._grants if grant[0] != BOUGHT_TOKEN}
-        grants = sorted(named | self._granted())
-        left = await self._ints([self._allowance(*grant) for grant in grants], head)
-        open_grants = [grant for grant, raw in zip(grants, left, strict=True) if raw]
+        named = sorted(grant for grant in self._grants if grant[0] != BOUGHT_TOKEN)
+        bought = sorted(self._granted() - set(named))
+        left = await self._ints([self._allowance(*grant) for grant in named], head)
+        # A bought token that no longer says what may be taken of it must not keep its order open for ever.
+        rows = await self._rows([self._allowance(*grant) for grant in bought], head)
+        left += [int(row[0]) if row else 0 for row in rows]
+        open_grants = [grant for grant, raw in zip([*named, *bought], left, strict=True) if raw]
         suffix = f"@{head.number}" if self._again else ""
         steps = [
             approval(
@@ -228,16 +233,25 @@ class OrderRun:
         await self._steps.send(steps, valid_until_s=self._cleanup_until_s(head))
 
     def _granted(self) -> frozenset[Grant]:
-        """Return the allowances that the order's own transactions gave, by their events."""
-        own, found = self._account.lower(), set()
-        for receipt in self.receipts.values():
-            for log in receipt.logs:
-                # An ERC-721 token's event of that name has its third field indexed.
-                if ERC20.is_event("Approval", log) and (len(log.topics), len(log.data)) == (3, 32):
-                    event = ERC20.decode_log("Approval", log)
-                    if event["owner"] == own:
-                        found.add((log.address.lower(), str(event["spender"])))
-        return frozenset(found)
+        """Return the allowances of bought tokens that the order's own approvals gave, by their events.
+
+        Only those: any contract that a trade calls can tell of an allowance, in any words.
+        """
+        own = _topic(self._account)
+        sellers = {_topic(spender): spender for token, spender in self._grants if token == BOUGHT_TOKEN}
+        logs = [
+            log
+            for purpose, receipt in self.receipts.items()
+            if purpose.startswith(_APPROVE)
+            for log in receipt.logs
+            # An ERC-721 token's event of that name has its third field indexed.
+            if ERC20.is_event("Approval", log) and len(log.topics) == 3 and log.topics[1].lower() == own
+        ]
+        return frozenset(
+            (log.address.lower(), spender)
+            for log in logs
+            if (spender := sellers.get(log.topics[2].lower())) is not None
+        )
 
     def _is_named(self, grant: Grant) -> bool:
         return grant in self._grants or (BOUGHT_TOKEN, grant[1]) in self._grants
@@ -249,12 +263,14 @@ class OrderRun:
         return ERC20.call("allowance", token, self._account, spender)
 
     async def _ints(self, calls: Sequence[Call], head: Block) -> list[int]:
-        if not calls:
-            return []
-        rows = await self._reader.read(calls, block=head)
+        rows = await self._rows(calls, head)
         if any(row is None for row in rows):
             raise TransientError(f"a token of {self._account} could not be read at block {head.number}")
         return [int(row[0]) for row in rows if row is not None]
+
+    async def _rows(self, calls: Sequence[Call], head: Block) -> Sequence[tuple[Any, ...] | None]:
+        """Read all at once; a venue without a chain of its own is asked for nothing."""
+        return await self._reader.read(calls, block=head) if calls else ()
 
     def _cleanup_until_s(self, head: Block) -> float:
         return max(self._valid_until_s, head.timestamp_s + CLEANUP_S)
@@ -262,6 +278,10 @@ class OrderRun:
 
 def _lower(grant: Grant) -> Grant:
     return grant[0].lower(), grant[1].lower()
+
+
+def _topic(address: str) -> str:
+    return f"0x{address[2:].lower():0>64}"
 
 
 def _label(label: str, index: int) -> str:

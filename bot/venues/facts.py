@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from bot.errors import OutcomeUnknown
 from bot.model.hedge import HedgeLeg
 from bot.model.intent import Receipt
-from bot.venues.steps import is_alone, token_delta
+from bot.venues.steps import is_alone, token_delta, without_event
 
 
 def mined(receipts: Mapping[str, Receipt], purpose: str) -> Receipt | None:
@@ -22,14 +22,8 @@ def mined(receipts: Mapping[str, Receipt], purpose: str) -> Receipt | None:
 
 
 def no_event(leg: HedgeLeg, receipt: Receipt, what: str) -> OutcomeUnknown:
-    """Return the error of a trade that succeeded, and whose receipt lacks what must be in it.
-
-    A node may have given half a receipt: it is asked for again, and the order stays open until then (F15).
-    """
-    return OutcomeUnknown(
-        f"transaction {receipt.tx_hash}, which succeeded without {what} in the receipt that the node gave",
-        leg.key,
-    )
+    """See :func:`bot.venues.steps.without_event`."""
+    return without_event(leg.key, receipt, what)
 
 
 def moved_raw(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from bot.chain.abi import Abi
-from bot.errors import InvariantError
+from bot.errors import InvariantError, OutcomeUnknown
 from bot.model.execution import OnchainTx
 from bot.model.intent import Receipt, TxRequest
 from bot.ports import Proposer, Transactor
@@ -102,9 +102,15 @@ def executed(receipts: Mapping[str, Receipt], purpose: str) -> Receipt | None:
     return receipt if receipt is not None and receipt.succeeded else None
 
 
-def without_event(key: str, receipt: Receipt) -> InvariantError:
-    """Return what an order ends with whose transaction succeeded and says nothing of it."""
-    return InvariantError(f"order {key}: {receipt.tx_hash} succeeded without its event")
+def without_event(key: str, receipt: Receipt, event: str = "its event") -> OutcomeUnknown:
+    """Return the error of an order whose transaction succeeded, and whose receipt lacks what must be in it.
+
+    A node may have given half a receipt: it is asked for again, and the order stays open until then (F15).
+    """
+    return OutcomeUnknown(
+        f"transaction {receipt.tx_hash}, which succeeded without {event} in the receipt that the node gave",
+        key,
+    )
 
 
 def is_alone(receipt: Receipt, receipts: Mapping[str, Receipt]) -> bool:

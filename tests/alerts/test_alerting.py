@@ -11,7 +11,14 @@ from bot.alerts.condition import Severity
 from bot.alerts.conditions import Limits
 from bot.app.alerting import Alerting
 from bot.app.follow import Listener
-from bot.errors import DisagreementError, InvariantError, NoSpaceError, OutcomeUnknown, TransientError
+from bot.errors import (
+    ConfigError,
+    DisagreementError,
+    InvariantError,
+    NoSpaceError,
+    OutcomeUnknown,
+    TransientError,
+)
 from bot.model.exposure import LpShape
 from bot.model.tier import Tier
 
@@ -88,11 +95,48 @@ async def test_a_step_tells_its_tier(alerting, outbox):
 
 
 async def test_a_stop_is_told_on_the_way_out(alerting, outbox):
+    alerting.step(record_of(), moment(1))
     with pytest.raises(InvariantError):
         async with alerting:
-            raise InvariantError("the journal is full")
+            raise InvariantError("the journal was changed")
     assert titles(outbox.sent) == ["the bot has stopped"]
-    assert "journal is full" in outbox.sent[0].text
+    assert "journal was changed" in outbox.sent[0].text
+
+
+async def test_a_bug_is_told_as_a_stop_by_its_place_alone(alerting, outbox):
+    """What it says may hold the key of a node."""
+    alerting.step(record_of(), moment(1))
+    with pytest.raises(ValueError, match="s3cr3t"):
+        async with alerting:
+            raise ValueError("https://node.example/s3cr3t")
+    assert titles(outbox.sent) == ["the bot has stopped"]
+    assert "ValueError at test_alerting.py:" in outbox.sent[0].text
+    assert "s3cr3t" not in outbox.sent[0].text
+
+
+async def test_starts_that_fail_alike_are_told_once_and_over_with_the_first_decision(tmp_path, clock, outbox):
+    def anew():
+        """Return the alerts of the next start, as a supervisor tries every few seconds."""
+        return Alerting(desk=desk(tmp_path, outbox), limits=Limits(), silent_after_s=60.0, clock=clock)
+
+    for _ in range(3):
+        await anew().tell_failed_start(TransientError("the node refused the connection"))
+    with pytest.raises(TransientError):
+        async with anew():  # it was opened, and the first block could not be read
+            raise TransientError("the node refused the connection")
+    assert titles(outbox.sent) == ["the bot cannot start"]
+    assert "refused the connection" in outbox.sent[0].text
+    await anew().tell_failed_start(ConfigError("no policy"))  # worse: no supervisor tries again
+    assert titles(outbox.sent)[1:] == ["the bot cannot start"]
+    alerting = anew()
+    alerting.step(record_of(), moment(1))
+    assert (await sent(alerting, outbox))[2:] == ["over: the bot cannot start"]
+
+
+async def test_a_start_on_a_full_disk_is_told_as_that(alerting, outbox):
+    await alerting.tell_failed_start(NoSpaceError("journal cannot be used: database or disk is full"))
+    alerting.trouble(NoSpaceError("journal cannot be used: database or disk is full"))
+    assert await sent(alerting, outbox) == ["the disk is full: nothing is decided"]
 
 
 async def test_a_quiet_end_is_not_told(alerting, outbox):

@@ -20,12 +20,12 @@ from bot.alerts.words import (
     channel_condition,
     digests_of,
     disagreement_condition,
+    failed_start_condition,
     silence_condition,
     stall_condition,
     stopped_condition,
     stuck_condition,
 )
-from bot.errors import InvariantError
 from bot.model.account_order import AccountOrder, AccountOutcome, Moved
 from bot.model.base_layers import Action, BaseLayer, Proposal
 from bot.model.cover import CoverOrder, CoverOutcome, CoverProduct
@@ -70,7 +70,9 @@ def everything():
     yield silence_condition(61.0, "the node refused the connection")
     yield disagreement_condition("two nodes, two answers")
     yield stall_condition(5.0, "in sleep", is_over=False)
-    yield stopped_condition(InvariantError("the journal is full"))
+    yield stopped_condition("the journal is full")
+    yield failed_start_condition("the node refused the connection", is_final=False)
+    yield failed_start_condition("policy has no such key", is_final=True)
     yield stuck_condition("leg/3-open", "open with nonce 4, gas is too dear")
     yield channel_condition(TargetState(name="1 test", failing_since_s=0.0, why="down"), "x", 400.0, UTC)
 

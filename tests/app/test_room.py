@@ -41,6 +41,20 @@ async def test_it_tells_and_looks_again_until_there_is_room(tmp_path, monkeypatc
     assert list(map(str, told)) == [str(FULL), "the node is gone", "the node is gone"]
 
 
+async def test_a_start_that_failed_is_not_tried_again_at_once(tmp_path, monkeypatch):
+    """What looks like room may not do for it: its journal may be on another disk."""
+    looks = []
+    monkeypatch.setattr(room, "has_room", lambda _: not looks.append(None))
+    found = asyncio.ensure_future(
+        room.outlive_full_disk(
+            FULL, tmp_path, None, stop=asyncio.Event(), on_trouble=lambda _: None, every_s=0.05
+        )
+    )
+    await asyncio.sleep(0.01)
+    assert looks == []
+    assert await found
+
+
 @pytest.mark.parametrize("has_room", [True, False])
 async def test_who_was_told_to_stop_stops(tmp_path, monkeypatch, has_room):
     monkeypatch.setattr(room, "has_room", lambda _: has_room)

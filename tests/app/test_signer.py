@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import pwd
+import resource
 import signal
 import socket
 import subprocess
@@ -331,6 +332,20 @@ async def test_a_signer_that_stands_still_lets_nothing_be_sent(home: Home, rpc: 
         home.alvh(*STEP).refused(4, "in use by process", "another signer runs with this key")
         process.send_signal(signal.SIGCONT)
     assert await sent(home, rpc, devnet) == before
+
+
+async def test_a_signer_whose_memory_cannot_be_written_ends_for_its_supervisor(home: Home):
+    """REL-P3: alive it would refuse for ever, and nobody would start one that can sign again."""
+    memory = signer_place(load_settings(home.config)).memory(load_settings(home.config).account.address)
+    with served(home) as process:
+        most = memory.stat().st_size + 10
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
+        home.alvh(*STEP).refused(1, "cannot be written", "start the signer again")
+        _, said = await asyncio.to_thread(process.communicate, timeout=10)
+    assert process.returncode == 1
+    assert said.startswith("error: the signer's memory ")
+    assert said.count("\n") == 1
+    assert home.alvh(*STEP).code == 0
 
 
 async def test_a_signer_that_went_away_is_a_hold_and_not_an_end(home: Home, rpc: Rpc, devnet: Devnet):

@@ -2,13 +2,16 @@
 
 import asyncio
 import itertools
+import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import send_builders
+from aiohttp import ClientSession, web
 from at_best import at_best
 from eth_utils.crypto import keccak
 from faulty_node import FaultyNode, HonestChain, NodeError, Provider, cut, faulty_node, hang
@@ -25,8 +28,19 @@ from bot.chain.raw_transaction import decode_raw
 from bot.chain.reader import JsonRpcReader
 from bot.chain.rpc import RevertError, Rpc, RpcError
 from bot.devnet.node import Devnet
-from bot.errors import ConfigError, DeadlineError, StaleDataError, TransientError
+from bot.errors import (
+    BotError,
+    ConfigError,
+    DeadlineError,
+    DisagreementError,
+    StaleDataError,
+    TransientError,
+)
+from bot.model.market import Block, Metric, Observation, SeriesKey
+from bot.pipeline.history import History
 from bot.pipeline.journal import SqlJournal
+from bot.pipeline.sources import LiveSource, chain_clock
+from bot.ports import Call, ChainReader
 
 KEY = "s3cr3t-api-key-0123456789"
 RAW = "0x02f86b0180843b9aca00"
@@ -987,3 +1001,78 @@ async def test_a_liar_beside_a_real_node(devnet: Devnet, rpc: Rpc) -> None:
             assert await chain.has_code(devnet.deployment.usdc, block=head)
         assert liar.methods
         assert told
+
+
+# A contract that answers how much gas is left: each node has a cap of its own for eth_call.
+ANSWERS_BY_NODE, ODD = "0x5a5f5260205ff3", "0x" + "0bad" * 10
+
+
+@dataclass
+class Asks:
+    """A watcher that asks one contract one thing."""
+
+    target: str
+    name: str
+
+    @property
+    def series(self) -> tuple[SeriesKey, ...]:
+        return (SeriesKey(Metric.PRICE_USD, self.name, "test"),)
+
+    async def read(self, chain: ChainReader, *, block: Block, read_at_s: float) -> list[Observation]:
+        call = Call(self.target, keccak(text=f"{self.name}()")[:4], ("uint256",))
+        (row,) = await chain.read([call], block=block)
+        (key,) = self.series
+        known = math.nan if row is None else float(row[0])
+        return [
+            Observation(
+                metric=key.metric,
+                subject=key.subject,
+                source=key.source,
+                value=known,
+                observed_at_s=block.timestamp_s,
+                read_at_s=read_at_s,
+                block_number=block.number,
+            )
+        ]
+
+
+@pytest.mark.devnet
+async def test_a_contract_that_answers_each_node_otherwise_is_the_only_one_unknown(
+    devnet: Devnet, rpc: Rpc
+) -> None:
+    """REL-R4: of 50 things that a step reads one has no agreed answer; it is told, and the step is done."""
+    names = [f"thing{number}" for number in range(50)]
+    await rpc.request("anvil_setCode", [ODD, ANSWERS_BY_NODE])
+    await rpc.request("anvil_setCode", [ODD[:-1] + "e", "0x60075f5260205ff3"])  # seven, to everybody
+    watchers = [Asks(ODD if name == "thing7" else ODD[:-1] + "e", name) for name in names]
+    keys = [key for item in watchers for key in item.series]
+    told: list[BotError] = []
+    async with faulty_node() as other, ClientSession() as session:
+
+        async def capped(_: web.Request, body: Any) -> web.Response:
+            """The same node with another cap of gas."""
+            if body["method"] == "eth_call":
+                body["params"][0]["gas"] = hex(20_000_000)
+            async with session.post(devnet.rpc_url, json=body) as reply:
+                return web.json_response(await reply.json())
+
+        other.answer = capped
+        rpcs = [Rpc(url, timeout_s=30) for url in (devnet.rpc_url, other.url)]
+        async with Providers(rpcs, chain_id=31337, agreement=2, patience_s=2.0) as providers:
+            chain = await JsonRpcReader.connect(
+                providers, chain_id=31337, multicall3=devnet.deployment.multicall3
+            )
+            source = LiveSource(
+                chain=chain,
+                watchers=watchers,
+                positions=[],
+                history=History(keys),
+                clock=chain_clock,
+                on_trouble=told.append,
+            )
+            head = await chain.head()
+            moment = await source.cut(head, now_s=float(head.timestamp_s))
+    found = {key.subject: moment.columns[key].values[-1] for key in keys}
+    assert [name for name, value in found.items() if math.isnan(value)] == ["thing7"]
+    assert {value for name, value in found.items() if name != "thing7"} == {7.0}
+    assert [type(error) for error in told] == [DisagreementError]

@@ -9,7 +9,7 @@ from bot.chain.abi import FixedCall
 from bot.chain.facts import Facts
 from bot.chain.multicall import chunks
 from bot.chain.shared_reads import SharedReads
-from bot.errors import InvariantError, TransientError
+from bot.errors import DisagreementError, InvariantError, TransientError
 from bot.model.market import Block
 from bot.ports import Call
 
@@ -35,6 +35,7 @@ class Fetch:
         self.requests: list[list[int]] = []
         self.failing: set[int] = set()
         self.broken: set[int] = set()
+        self.disputed: set[int] = set()
         self.gate = asyncio.Event()
         self.gate.set()
         self.cancelled = 0
@@ -49,6 +50,8 @@ class Fetch:
             raise
         if self.broken & set(numbers):
             raise TransientError("no answer")
+        if self.disputed & set(numbers):
+            raise DisagreementError("one says so, one says no")
         spoiled = next((index for index, number in enumerate(numbers) if number in self.failing), 99)
         return [None if index >= spoiled else call.data for index, call in enumerate(calls)]
 
@@ -108,6 +111,19 @@ async def test_a_call_that_fails_beside_others_is_asked_again_alone(
     assert fetch.requests == [[1, 2], [1], [2]]
     assert await shared.ask([_call(1)], _block(1)) == [None]
     assert len(fetch.requests) == 4, "a call that failed alone is not asked twice"
+
+
+async def test_a_disagreement_reaches_only_those_who_asked_for_it(fetch: Fetch, shared: SharedReads) -> None:
+    fetch.disputed = {1}
+    first, second = await asyncio.gather(
+        shared.ask([_call(1), _call(3)], _block(1)), shared.ask([_call(2)], _block(1)), return_exceptions=True
+    )
+    assert isinstance(first, DisagreementError)
+    assert second == [b"\2"]
+    assert sorted(fetch.requests) == [[1, 3], [1, 3, 2], [2]]
+    with pytest.raises(DisagreementError):
+        await shared.ask([_call(1)], _block(1))
+    assert len(fetch.requests) == 4, "alone it is not asked twice"
 
 
 async def test_a_broken_request_reaches_only_those_who_are_in_it(fetch: Fetch) -> None:

@@ -11,10 +11,11 @@ from old_stores import old_journal
 from old_stores import run_sql as run_on_server
 from postgres_server import empty_postgres
 from send_builders import filled, leg
-from small_disk import files_of_at_most
+from small_disk import files_of_at_most, fill, small_disk
 
 from bot.errors import ConfigError, InvariantError, NoSpaceError
 from bot.model.intent import IntentState as S
+from bot.pipeline.history import History
 from bot.pipeline.journal import SqlJournal
 
 
@@ -73,6 +74,29 @@ def test_nothing_is_left_or_held_of_a_creation_that_failed(path, size):
         SqlJournal(path, identity=IDENTITY)
     assert [item.name for item in path.parent.iterdir()] == ["journal.db.lock"]
     SqlJournal(path, identity=IDENTITY).close()
+
+
+@pytest.mark.parametrize("pages", [0, 1, 4, 10])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_opening_on_a_full_disk_passes_once_there_is_room(tmp_path, is_there, pages):
+    """REL-H1: no ConfigError, after which no supervisor would try again."""
+    with small_disk(tmp_path) as folder:
+        path, observed = folder / "journal.db", folder / "history.db"
+
+        def use():
+            with SqlJournal(path, identity=IDENTITY) as journal, closing(History(path=observed)):
+                last = journal.last_step()
+                journal.append_step(step(1 if last is None else last.sequence + 1))
+
+        if is_there:
+            use()
+        filler = fill(folder, but=pages)
+        with pytest.raises(NoSpaceError):
+            use()
+        with pytest.raises(NoSpaceError):
+            History(path=folder / "another.db")
+        filler.unlink()
+        use()
 
 
 def test_a_file_that_was_there_stays_when_it_is_refused_and_is_not_held(path):

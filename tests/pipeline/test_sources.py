@@ -618,15 +618,77 @@ async def test_a_watchers_row_of_the_future_is_unknown():
     assert moment.columns[KEY].times_s.tolist() == [START_S]
 
 
-async def test_a_head_of_the_far_future_is_not_decided_on():
+# the second is in milliseconds; dates end with the year 9999
+FAR_FUTURE = [START_S + 40 * 86_400, START_S * 1_000, 2**63, 2**255]
+
+
+@pytest.mark.parametrize("dated_s", FAR_FUTURE)
+async def test_a_head_of_the_far_future_is_not_decided_on(dated_s):
     """One block with a lying time must not make every later one look decided on already."""
     heard = []
     live = source(clock=lambda _: START_S + 24, heard=heard)
     found = await moments(
-        live, block(1, START_S), block(2, START_S + 40 * 86_400), block(3, START_S + 24), after_s=START_S - 60
+        live, block(1, START_S), block(2, dated_s), block(3, START_S + 24), after_s=START_S - 60
     )
     assert [moment.now_s for moment in found] == [START_S + 24]
     assert "ahead of our clock" in str(heard[0])
+
+
+def ticking(block):
+    """A wall clock that is right: honest blocks come every 12 s."""
+    return START_S + 12.0 * block.number
+
+
+async def test_one_head_that_is_ahead_freezes_nothing():
+    """A single provider may date a block up to a day ahead; until then every honest head would be behind."""
+    heard = []
+    live = source(clock=ticking, heard=heard)
+    lie = block(2, START_S + 7_200)
+    found = await moments(
+        live, block(1, START_S + 12), lie, lie, block(3, START_S + 36), lie, block(4, START_S + 48)
+    )
+    assert [moment.now_s for moment in found] == [START_S + 12, START_S + 36, START_S + 48]
+    assert found[-1].holds == ()
+    assert ["once the next one is ahead too" in str(error) for error in heard] == [True] * 3
+    again = source(clock=ticking)  # killed and started between
+    found = await moments(again, lie, block(5, START_S + 60), after_s=START_S + 48)
+    assert [moment.now_s for moment in found] == [START_S + 60]
+
+
+async def test_a_clock_of_ours_that_is_behind_is_a_hold_from_the_second_head_on():
+    live = source(clock=lambda block: block.timestamp_s - 3_600.0)
+    found = await moments(live, *(block(number, START_S + 12 * number) for number in range(1, 4)))
+    assert [moment.now_s for moment in found] == [START_S + 24, START_S + 36]
+    assert found[0].holds == ("chain 31337 is -3600 s behind our clock, allowed 60 s",)
+
+
+async def test_a_head_of_the_far_future_vouches_for_none():
+    live = source(clock=ticking)
+    assert await moments(live, block(1, START_S + 40 * 86_400), block(2, START_S + 7_200)) == []
+
+
+async def test_heads_before_the_last_step_are_passed_over_and_told_also_at_a_start():
+    heard = []
+    live = source(clock=ticking, heard=heard)
+    found = await moments(live, block(1, START_S + 12), block(700, START_S + 8_400), after_s=START_S + 7_200)
+    assert [moment.now_s for moment in found] == [START_S + 8_400]
+    assert "the last step of 2022-05-05T02:00:00Z: nothing is decided till then" in str(heard[0])
+    with pytest.raises(ConfigError, match="another state_dir"):
+        await moments(source(clock=ticking), block(1, START_S + 12), after_s=START_S + 2 * 86_400)
+
+
+@pytest.mark.parametrize("dated_s", FAR_FUTURE)
+async def test_a_stall_after_a_head_of_the_far_future_is_said(dated_s):
+    said, back = [], asyncio.Event()
+
+    async def stalling():
+        yield NewHead(block=block(1, dated_s))
+        await back.wait()
+
+    asyncio.get_running_loop().call_later(0.1, back.set)
+    async for _ in with_stalls(stalling(), limit_s=0.01, on_stall=said.append):
+        pass
+    assert "no new block since" in str(said[0])
 
 
 async def test_a_halt_is_on_disk_at_once(tmp_path):
@@ -741,11 +803,12 @@ async def test_what_was_filled_under_a_head_that_is_gone_by_now_is_taken_back():
     assert history.columns()[KEY].times_s[-1] == START_S + 12 * 79
 
 
-async def test_a_side_block_of_the_far_future_is_not_read():
+@pytest.mark.parametrize("dated_s", FAR_FUTURE)
+async def test_a_side_block_of_the_far_future_is_not_read(dated_s):
     heard = []
     side = side_chain(
         watch=Watch(key=SIDE_KEY),
-        events=[NewHead(block=on(10, 1, START_S + 40 * 86_400)), NewHead(block=on(10, 2, START_S))],
+        events=[NewHead(block=on(10, 1, dated_s)), NewHead(block=on(10, 2, START_S))],
         heard=heard,
     )
     side.ahead_limit_s = 86_400.0

@@ -260,6 +260,30 @@ def test_a_sale_is_held_to_its_floor_and_may_be_cut_to_the_position() -> None:
         fill_of(sale, {"order": {**row, "average_price": "40.9"}})
 
 
+QUOTE = {
+    "quote_id": "q",
+    "rfq_id": "r",
+    "status": "filled",
+    "fee": "1.5",
+    "last_update_timestamp": NOW_S * 1_000,
+}
+
+
+def test_a_quote_that_was_taken_is_dated_by_its_own_time() -> None:
+    found = fill_of(replace(ORDER, rfq_id="r", quote_id="q"), {"quote": QUOTE})
+    assert found is not None
+    assert found.at_s == NOW_S
+
+
+@pytest.mark.parametrize("value", ["soon", None, [], {}, "1" * 5_000, -1, 10**400, True])
+def test_a_quote_whose_time_is_none_is_no_reply(value: Any) -> None:
+    """REL-F9: a ValueError here would have ended the bot after the trade."""
+    with pytest.raises(BadReply, match="last_update_timestamp"):
+        fill_of(
+            replace(ORDER, rfq_id="r", quote_id="q"), {"quote": {**QUOTE, "last_update_timestamp": value}}
+        )
+
+
 # what the exchange says, field by field
 
 

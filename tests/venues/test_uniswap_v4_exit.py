@@ -15,7 +15,7 @@ from bot.errors import ConfigError, InvariantError, OutcomeUnknown, VenueRejecte
 from bot.model.account_order import AccountOrder
 from bot.model.base_layers import Action
 from bot.model.hedge import LegStatus
-from bot.model.intent import TxRequest
+from bot.model.intent import Log, Receipt, TxRequest
 from bot.model.signing import ActionRule, CallRule, Guard
 from bot.venues.planned_account import PlannedAccount
 from bot.venues.priced_token import PricedToken
@@ -25,6 +25,7 @@ from bot.venues.uniswap_v4_exit import (
     BURN_TYPES,
     DECREASE,
     DECREASE_TYPES,
+    ERC20,
     NATIVE,
     POSITIONS,
     TAKE_PAIR,
@@ -189,6 +190,63 @@ async def test_a_withdrawal_that_was_cut_off_is_found_again_and_not_repeated(wor
     again = await planned.reconcile(asked, view=await world.view())
     assert again.status is (LegStatus.FILLED if mined else LegStatus.REJECTED)
     assert len(world.transactor.requests) == int(mined)
+
+
+# What a hook, or a token that one of them calls, can say within the withdrawal: any topics, any words.
+LOUD = "0x" + "0bad" * 10
+DIRTY = "0x" + "ff" * 32
+TELLS_ONE = "0x60015f5260205ff3"  # whatever it is asked
+REVERTS = "0x5f5ffd"
+NOISE = {
+    "an owner and a spender that are no addresses": (TELLS_ONE, ("Approval", DIRTY, DIRTY)),
+    "an allowance of ours that stands": (TELLS_ONE, ("Approval", OWN, STRANGER)),
+    "an allowance that nobody can read": (REVERTS, ("Approval", OWN, STRANGER)),
+    "an ERC-721 token's transfer": (TELLS_ONE, ("Transfer", OWN, STRANGER, DIRTY)),
+    "a transfer between no addresses": (TELLS_ONE, ("Transfer", DIRTY, DIRTY)),
+}
+
+
+@pytest.mark.devnet
+@pytest.mark.parametrize("why", NOISE)
+async def test_what_strangers_say_within_a_withdrawal_ends_nothing(world: World, why: str):
+    """It is booked by what the token itself said; nothing is sent to whoever else spoke."""
+    code, (event, *said) = NOISE[why]
+    await world.rpc.request("anvil_setCode", [LOUD, code])
+    own = world.transactor.address
+    words = (item.replace(OWN, own) for item in said)
+    topics = (ERC20.topic(event), *("0x" + word[2:].lower().rjust(64, "0") for word in words))
+    noise = tuple(Log(address=at, topics=topics, data=bytes(31) + b"\1") for at in (LOUD, world.at.usdc))
+    mine = world.transactor._mine
+
+    async def loud(call: dict[str, str]) -> Receipt:
+        receipt = await mine(call)
+        return replace(receipt, logs=(*noise, *receipt.logs))
+
+    world.transactor._mine = loud
+    usdc = await world.balance(world.at.usdc)
+    outcome = await account(world).execute(order(world), view=await world.view())
+    assert outcome.status is LegStatus.FILLED, outcome.because
+    moved = {item.asset: item.units for item in outcome.moved}
+    assert (await world.balance(world.at.usdc) - usdc) / 1e6 == pytest.approx(moved["USDC"], abs=1e-9)
+    assert [item.to for item in world.transactor.requests] == [world.at.v4_position_manager]
+
+
+@pytest.mark.devnet
+async def test_a_withdrawal_whose_receipt_lacks_its_event_is_looked_at_again(world: World):
+    """REL-F15: a node gave half a receipt."""
+    mine, whole = world.transactor._mine, []
+
+    async def bare(call: dict[str, str]) -> Receipt:
+        whole.append(await mine(call))
+        return replace(whole[0], logs=())
+
+    world.transactor._mine = bare
+    planned, asked = account(world), order(world)
+    outcome = await planned.execute(asked, view=await world.view())
+    assert outcome.status is LegStatus.UNKNOWN
+    assert "succeeded without its event" in outcome.because
+    world.transactor.receipts[asked.key]["withdraw"] = whole[0]
+    assert (await planned.reconcile(asked, view=await world.view())).status is LegStatus.FILLED
 
 
 @pytest.mark.devnet

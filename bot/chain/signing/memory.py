@@ -87,6 +87,11 @@ class SignerMemory:
         os.close(self._file)
         os.close(self._lock)
 
+    @property
+    def failure(self) -> str:
+        """Why nothing is signed any more; "" while it can be written."""
+        return self._failed
+
     # what is known
 
     def highest(self, chain_id: int, space: str) -> int:

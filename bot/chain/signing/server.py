@@ -62,14 +62,17 @@ class SignerServer:
         policy_hash: str = "",
         services: Mapping[str, Service] | None = None,
         group_id: int | None = None,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         """``services`` answer further kinds of request, for keys of another sort.
 
-        ``group_id``: whose members may ask; without it only this process's own user. Raises ConfigError.
+        ``group_id``: whose members may ask; without it only this process's own user. ``on_failure`` hears
+        once who asked was told that the memory cannot be written. Raises ConfigError.
         """
         self._desk, self._memory, self._path = desk, memory, path
         self._policy_hash = policy_hash
         self._services = dict(services or {})
+        self._on_failure = on_failure
         self._one = threading.Lock()
         self._links: set[_Link] = set()
         self._leader: _Link | None = None
@@ -112,6 +115,8 @@ class SignerServer:
         try:
             while (body := _received(link.socket)) is not None:
                 link.socket.sendall(frame(self._answer(link, body)))
+                if self._memory.failure:
+                    self._on_failure()
         except OSError:  # it went away, or was too slow
             pass
         finally:
