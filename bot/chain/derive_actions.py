@@ -134,8 +134,8 @@ class DeriveActionRule:
     max_notional_usd: float  # price times contracts of one sale
     max_fee_usd: float  # fees of one action
     max_day_usd: float  # purchases, fees included, in any 24 hours
+    max_uncovered_contracts: float  # sold in any 24 hours beyond those whose purchase was signed
     min_price_usd: float = 0.1  # of a contract, bought or sold
-    max_uncovered_contracts: float = 0.0  # sold in any 24 hours beyond those whose purchase was signed
     max_life_s: float = 900.0  # from signing to expiry
     real_money: frozenset[str] = frozenset()
 

@@ -36,7 +36,8 @@ class DeriveAccountSettings(Part):
     max_fee_usd: float = Field(gt=0.0, allow_inf_nan=False)  # of one order
     min_price_usd: float = Field(default=0.1, gt=0.0, allow_inf_nan=False)  # of a contract, either way
     # Sold in any 24 hours beyond those whose purchase the signer signed: held from before, or tried again.
-    max_uncovered_contracts: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    # Required: 0 would keep a sale that nobody took from being signed again, and the options from being sold.
+    max_uncovered_contracts: float = Field(ge=0.0, allow_inf_nan=False)
     real_money: tuple[str, ...] = ()  # the sentence that mainnet needs
 
     @model_validator(mode="after")

@@ -42,7 +42,8 @@ EQUIVALENT = Path(__file__).with_name("mutation_equivalent.toml")
 LEAST_SCORE = 0.9
 
 _SIGNER = tuple(
-    f"tests/chain/test_{name}.py" for name in ("signer", "signer_safe", "signer_memory", "signer_calls")
+    f"tests/chain/test_{name}.py"
+    for name in ("signer", "signer_gas", "signer_safe", "signer_memory", "signer_calls")
 )
 _JOURNAL = tuple(
     f"tests/pipeline/test_{name}.py" for name in ("journal_orders", "journal_reading", "journal", "pruning")

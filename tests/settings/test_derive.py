@@ -20,6 +20,7 @@ ACCOUNT: dict[str, Any] = {
     "max_day_usd": 2_000.0,
     "max_sale_usd": 5_000.0,
     "max_fee_usd": 50.0,
+    "max_uncovered_contracts": 0.0,
 }
 
 
