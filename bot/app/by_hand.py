@@ -4,7 +4,8 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable
 
-from bot.app.live import SIGNING_MODES, open_bot
+from bot.app.filling import SIGNING_MODES
+from bot.app.live import open_bot
 from bot.app.look import Look
 from bot.app.stores import open_journal
 from bot.errors import ConfigError, DeadlineError

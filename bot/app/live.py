@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bot.app.account_parts import with_withdrawals
 from bot.app.catching_up import catching_up
+from bot.app.filling import SIGNING_MODES, Fills, open_fills, recorded
 from bot.app.follow import (
     Listener,
     StepNews,
@@ -22,12 +23,9 @@ from bot.app.follow import (
 from bot.app.observing import open_observing
 from bot.app.parts import open_chain, own_watchers, position_readers, web_client
 from bot.app.policy_vote import registry_watch
-from bot.app.quoting import Market, open_quoting
 from bot.app.room import outlive_full_disk
-from bot.app.signer_link import open_signer
 from bot.app.signer_place import pause_folders
 from bot.app.stores import open_figures, open_history, open_journal, store_feed
-from bot.app.trading import cover_venue, open_trading
 from bot.chain.account_view import Head
 from bot.chain.heads import NewHead
 from bot.chain.reader import JsonRpcReader
@@ -49,10 +47,9 @@ from bot.pipeline.recorded_venue import RecordedPerpetualVenue, RecordedVenue
 from bot.pipeline.recording import Recorder
 from bot.pipeline.sources import LiveSource, chain_clock, until, with_stalls
 from bot.pipeline.store_feed import StoreFeed
-from bot.ports import AccountVenue, CoverVenue, WebReader
+from bot.ports import WebReader
 from bot.settings import Settings, load_policy
 
-SIGNING_MODES = ("live", "demo")
 TEST_CHAINS = {  # coins on them are worth nothing
     1337: "local",
     31337: "local devnet",
@@ -157,11 +154,11 @@ async def open_bot(
         figures = stack.enter_context(closing(open_figures(settings, policy, journal, mode=mode)))
         web = await stack.enter_async_context(web_client(settings))
         fills = await stack.enter_async_context(
-            _open_fills(settings, node, reader, web, policy, journal, listener, mode=mode)
+            open_fills(settings, node, reader, web, policy, journal, listener, mode=mode)
         )
         recorder = None
         if record is not None:
-            fills, kept = _recorded(fills)
+            fills, kept = recorded(fills)
             recorder = _recorder(record, history, figures, journal, kept, mode=mode, policy=policy)
             stack.callback(recorder.close)
         yield Bot(
@@ -175,62 +172,6 @@ async def open_bot(
             listener=listener,
             transactor=fills.transactor,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fills:
-    """What quotes and fills in a mode; without ``accounts`` nothing is done with positions and loans."""
-
-    market: Market
-    covers: CoverVenue | None
-    accounts: AccountVenue | None = None
-    transactor: TransactionManager | None = None
-
-
-@asynccontextmanager
-async def _open_fills(
-    settings: Settings,
-    node: Node,
-    reader: JsonRpcReader,
-    web: WebReader,
-    policy: Policy,
-    journal: SqlJournal,
-    listener: Listener,
-    *,
-    mode: str,
-) -> AsyncIterator[_Fills]:
-    """Open the venues that sign where the mode does, else those that only quote."""
-    if mode not in SIGNING_MODES:
-        async with open_quoting(settings, reader, web, policy) as market:
-            yield _Fills(market=market, covers=cover_venue(settings, reader, custody=None))
-        return
-    async with (
-        open_signer(settings, policy_hash=policy.hash, who=f"alvh {mode}") as signer,
-        open_trading(
-            settings, node, reader, policy, journal, signer=signer, on_trouble=listener.on_trouble
-        ) as trading,
-    ):
-        yield _Fills(
-            market=Market(options=trading.options, perpetual=trading.perpetual, pairs=trading.pairs),
-            covers=trading.covers,
-            accounts=trading.accounts,
-            transactor=trading.transactor,
-        )
-
-
-def _recorded(fills: _Fills) -> tuple[_Fills, list[RecordedVenue | RecordedPerpetualVenue]]:
-    """Return them with every answer of the market kept, and who keeps them."""
-    market = fills.market
-    options = [RecordedVenue(item) for item in market.options]
-    pairs = [RecordedVenue(item) for item in market.pairs]
-    perpetual = RecordedPerpetualVenue(market.perpetual) if market.perpetual is not None else None
-    kept: list[RecordedVenue | RecordedPerpetualVenue] = [
-        *options,
-        *pairs,
-        *((perpetual,) if perpetual else ()),
-    ]
-    market = replace(market, options=options, perpetual=perpetual, pairs=pairs)
-    return replace(fills, market=market), kept
 
 
 def _recorder(
@@ -288,7 +229,7 @@ def _live_source(
 def _live_pipeline(
     settings: Settings,
     policy: Policy,
-    fills: _Fills,
+    fills: Fills,
     journal: SqlJournal,
     figures: Figures,
     before_record: Callable[[Step], None],

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bot.app.filling import SIGNING_MODES
 from bot.app.follow import Listener, backfill_of
-from bot.app.live import SIGNING_MODES, decide_only
+from bot.app.live import decide_only
 from bot.app.parts import open_chain, position_readers, scheduled, web_sources
 from bot.app.policy_vote import registry_watch
 from bot.app.quoting import Market

@@ -8,7 +8,7 @@ from functools import partial
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bot.app.live import SIGNING_MODES
+from bot.app.filling import SIGNING_MODES
 from bot.engine.sentence import spoken_value
 from bot.model.base_layers import Action, BaseLayer, Needs, Proposal
 from bot.model.hedge import (
