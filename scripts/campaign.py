@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import pytest
 from campaign import place
-from campaign.parts import PARTS, Options
+from campaign.parts import PARTS, Options, ran
 from campaign_stopwatch import stopwatch
 from campaign_sweep import sweep_on_ray
 
@@ -31,20 +31,19 @@ def _parser() -> argparse.ArgumentParser:
         "--node", metavar="URL", help="a devnet that runs already, in place of one of its own"
     )
     _add_options(parser)
+    parser.set_defaults(repeats=0, jobs=0, minutes=0.0, fresh=False)
     commands = parser.add_subparsers(dest="command", metavar="PART")
     for name, part in PARTS.items():
-        _add_options(commands.add_parser(name, help=part.what))
+        # Suppressed: what stands before the part is not overwritten by what does not stand behind it.
+        _add_options(commands.add_parser(name, help=part.what, argument_default=argparse.SUPPRESS))
     commands.choices["faults"].add_argument("--only", default="", metavar="IDS", help="such as T1,T2")
-    two = commands.add_parser("kill", help="kill -9 at twelve points of four actions")
-    two.add_argument("--repeats", type=int, default=25, help="of each of the 48 cases")
-    two.add_argument("--points", default="", help="such as K5,K9; all by default")
-    two.add_argument("--actions", default="", help="of open,close,roll,approve; all by default")
-    two.add_argument("--short", action="store_true", help="each point once, the actions by turns")
     kills = commands.choices["kills"]
     kills.add_argument("--points", default="", help="such as K5,K9; all by default")
     kills.add_argument("--actions", default="", help="of open,close,roll,approve; all by default")
-    kills.add_argument("--short", action="store_true", help="each point once, the actions by turns")
-    kills.add_argument("--blind", type=int, metavar="N", help="kills at random times, beside the named ones")
+    kills.add_argument("--short", action="store_true", default=False, help="each point once, by turns")
+    kills.add_argument(
+        "--blind", type=int, metavar="N", default=None, help="at random times, beside the named ones"
+    )
     sweep = commands.add_parser("sweep", help="a sweep on two Ray nodes, one killed half way")
     sweep.add_argument("--cells", type=int, default=12, help="policies beside the one as it is")
     sweep.add_argument("--windows", type=int, default=6, help="crises, each of three days of hours")
@@ -55,9 +54,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--repeats", type=int, default=0, help="seeds, rounds or examples")
-    parser.add_argument("--jobs", type=int, default=0, help="processes; one for each core without it")
-    parser.add_argument("--minutes", type=float, default=0.0, help="of what lasts")
+    parser.add_argument("--repeats", type=int, help="seeds, rounds or examples")
+    parser.add_argument("--jobs", type=int, help="processes; one for each core without it")
+    parser.add_argument("--minutes", type=float, help="of what lasts")
     parser.add_argument("--fresh", action="store_true", help="also what ran over this very source")
 
 
@@ -111,15 +110,15 @@ def _some_kills(given: argparse.Namespace, options: Options) -> int:
 
 def _part(given: argparse.Namespace, options: Options) -> int:
     """Run one part and print its figures; 1 when one of them is not as wanted."""
-    from campaign.summary import WANTED, is_met, table
+    from campaign.summary import table
+    from campaign.wanted import WANTED, is_met
 
     if given.command == "faults" and given.only:
         from campaign import faults
 
         figures = faults.run(options, ids=given.only.split(","))
         return 1 if figures["violations"] else 0
-    figures = PARTS[given.command].run(options)
-    place.keep(given.command, figures)
+    figures = ran(given.command, options)
     own = [wanted for wanted in WANTED if wanted.name in figures]
     print("\n" + table(figures, own))
     return 0 if all(is_met(wanted, figures) for wanted in own) else 1

@@ -1,11 +1,12 @@
 """Runs ``alvh`` commands as processes of their own without importing the program again for each.
 
-Reads one JSON request per line and answers with one line. {"start": [...arguments], "cwd", "env", "out",
-"err"} forks a child that calls ``bot.cli.main`` as the console script does; {"wait": pid} tells its exit
-code, negative for a signal. Options of a start that belong to the test and not to the program:
-``file_limit_bytes`` lets no file grow larger (a full disk), ``die`` is "before 3" or "after 3": SIGKILL
-at the third write of the journal; ``arm`` is a list of ["module:function", argument...] that is called
-before; ``main`` is "module:function" in place of the console script.
+Reads one JSON request per line and answers with one line, which begins with the "number" of the request: who
+was cut short while waiting knows a late answer by it. {"start": [...arguments], "cwd", "env", "out", "err"}
+forks a child that calls ``bot.cli.main`` as the console script does; {"wait": pid} tells its exit code,
+negative for a signal, as often as it is asked. Options of a start that belong to the test and not to the
+program: ``file_limit_bytes`` lets no file grow larger (a full disk), ``die`` is "before 3" or "after 3":
+SIGKILL at the third write of the journal; ``arm`` is a list of ["module:function", argument...] that is
+called before; ``main`` is "module:function" in place of the console script.
 """
 
 import gc
@@ -51,18 +52,24 @@ def main() -> None:
     for line in requests:
         wanted = json.loads(line)
         answer = _wait(wanted["wait"]) if "wait" in wanted else _start(wanted)
-        answers.write(f"{answer}\n")
+        answers.write(f"{wanted['number']} {answer}\n")
         answers.flush()
 
 
 def _wait(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if pid not in _ended:
+        _ended[pid] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return _ended[pid]
+
+
+_ended: dict[int, int] = {}  # codes by process, for who was not there to hear one
 
 
 def _start(wanted: dict[str, Any]) -> int:
     pid = os.fork()
     if not pid:
         _become(wanted)
+    _ended.pop(pid, None)
     return pid
 
 

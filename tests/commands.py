@@ -90,6 +90,7 @@ class CommandServer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._number = 0
+        self._asked = 0
         self._live: set[int] = set()  # started, and not waited for
         self._process = subprocess.Popen(
             [sys.executable, str(TESTS / "command_server.py")],
@@ -103,9 +104,12 @@ class CommandServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._process:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
+        try:
+            self.end_all()
+        finally:
+            with self._process:
+                assert self._process.stdin is not None
+                self._process.stdin.close()
 
     def start(
         self,
@@ -140,8 +144,9 @@ class CommandServer:
         return Running(pid=pid, folder=folder, _server=self)
 
     def wait(self, pid: int) -> int:
-        self._live.discard(pid)
-        return self.ask({"wait": pid})
+        code = self.ask({"wait": pid})
+        self._live.discard(pid)  # a wait that was cut short leaves it to be ended
+        return code
 
     def end_all(self) -> None:
         """Kill what a test left running, or the session would wait for it at its end."""
@@ -151,12 +156,18 @@ class CommandServer:
             self.wait(pid)
 
     def ask(self, request: dict[str, Any]) -> int:
+        """Return the answer to this request; one to an earlier, whose wait was cut short, is left out."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        stdin.write(json.dumps(request) + "\n")
+        self._asked += 1
+        stdin.write(json.dumps({**request, "number": self._asked}) + "\n")
         stdin.flush()
-        return int(stdout.readline())
+        while line := stdout.readline():
+            number, answer = map(int, line.split())
+            if number == self._asked:
+                return answer
+        raise AssertionError("the server of commands has ended")
 
 
 @dataclass(kw_only=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings as laws
 
 import bot.chain.accounts  # noqa: F401 - before any test takes eth-account: it keeps the recursion limit
 from bot.chain.rpc import Rpc
@@ -15,6 +16,11 @@ from bot.devnet.node import Devnet, start_devnet
 if TYPE_CHECKING:
     from commands import CommandServer, Home
     from postgres_server import PostgresServer
+
+# Laws are checked by content, not by speed: a busy machine must not fail one. Here, before any test is made,
+# for a test takes the deadline that holds where it is decorated.
+laws.register_profile("laws", deadline=None)
+laws.load_profile("laws")
 
 
 @pytest.fixture(scope="session")

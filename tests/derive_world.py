@@ -50,6 +50,7 @@ def rule(**changes: Any) -> DeriveActionRule:
         "max_notional_usd": 20_000.0,
         "max_fee_usd": 200.0,
         "max_day_usd": 20_000.0,
+        "max_uncovered_contracts": 10.0,  # a sale that a crash cut off is tried again
     }
     return DeriveActionRule(**{**fields, **changes})
 
@@ -215,7 +216,7 @@ async def derive_site(
         ws_url=server.ws_url,
         owner=OWNER,
         signer=signer,
-        timeout_s=0.5,
+        timeout_s=2.0,
         clock=lambda: exchange.now_s,
     )
     async with client:

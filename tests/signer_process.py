@@ -113,6 +113,13 @@ def signer_process(folder: Path, **options: str) -> Iterator[Running]:
         process.communicate()
 
 
+def stand_still(pid: int) -> None:
+    """Stop a process, and wait until the last of its threads has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    while any(" T " not in stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")):
+        time.sleep(0.01)
+
+
 def occurs(pid: int, needle: bytes) -> bool:
     """Say whether bytes are in the arguments, the environment or the writable memory of a process."""
     found = any(needle in Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))

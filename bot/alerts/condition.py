@@ -32,6 +32,7 @@ KINDS: Mapping[str, str] = {
     "bought-cover": "alert-bought-cover",  # a purchase of cover
     "silence": "alert-silence",  # no decision for too long
     "disagreement": "alert-disagreement",  # sources that should agree do not
+    "stuck": "alert-stuck",  # a transaction that no block takes
     "stall": "alert-stall",  # the program stood still
     "stopped": "alert-stopped",  # the bot has ended by an error
     "channel": "alert-channel",  # a target takes no alerts

@@ -152,6 +152,20 @@ def disagreement_condition(said: str) -> Condition:
     )
 
 
+def stuck_condition(key: str, said: str) -> Condition:
+    """Return that a transaction of ours is in no block, and why."""
+    return Condition(
+        key=f"stuck:{key}",
+        severity=Severity.WARNING,
+        title="a transaction is held up",
+        happened=sentence(said),
+        did="goes on offering the same bytes, and opens nothing else before it is decided.",
+        could_not="go on with this order, nor pay or offer more than its bounds allow.",
+        act="wait for gas to fall or raise execution.max_fee_gwei; see that the account has coin for gas.",
+        once=True,
+    )
+
+
 def stall_condition(stalled_s: float, where: str, *, is_over: bool) -> Condition:
     """Return that the program's loop does not come round, or did not."""
     did = "did not" if is_over else "does not"

@@ -23,10 +23,19 @@ from bot.alerts.words import (
     silence_condition,
     stall_condition,
     stopped_condition,
+    stuck_condition,
 )
 from bot.app.alert_parts import manners_of, targets_of
 from bot.app.follow import Listener
-from bot.errors import BotError, ConfigError, DeadlineError, DisagreementError, NoSpaceError, TransientError
+from bot.errors import (
+    BotError,
+    ConfigError,
+    DeadlineError,
+    DisagreementError,
+    NoSpaceError,
+    OutcomeUnknown,
+    TransientError,
+)
 from bot.model.record import StepRecord
 from bot.pipeline.loop import Moment
 from bot.settings import Settings
@@ -141,8 +150,11 @@ class Alerting:
                 self._tasks[place] = asyncio.create_task(self._works[place]())
 
     def trouble(self, error: BotError) -> None:
-        """Take a failure between steps. Sources that disagree are told at once, the rest if it lasts."""
+        """Take a failure between steps, or in one. Told at once: a full disk, sources that disagree, a
+        transaction that is held up; the rest if it lasts."""
         self._last_trouble = str(error)
+        if isinstance(error, OutcomeUnknown):
+            self.desk.observe([stuck_condition(error.key, str(error))], about=f"stuck:{error.key}")
         if isinstance(error, NoSpaceError):
             self.desk.observe([no_room_condition(error)], about="silence")
         if isinstance(error, DisagreementError):

@@ -35,7 +35,7 @@ from bot.chain.rpc import Node
 from bot.chain.transactions import TransactionManager
 from bot.engine.policy import Policy
 from bot.engine.step import decide
-from bot.errors import BotError, ConfigError, NoSpaceError, TransientError
+from bot.errors import BotError, ConfigError, NoSpaceError, StaleDataError, TransientError
 from bot.model.market import Block, Frame
 from bot.model.record import Decision, EngineState, StepRecord
 from bot.pipeline.breaker_desk import Breakers
@@ -132,7 +132,7 @@ class Bot:
         if self.transactor is not None:
             try:
                 await self.transactor.check_account()
-            except TransientError as error:
+            except (TransientError, StaleDataError) as error:  # a dissent holds, and ends nothing (ADR 0006)
                 self.listener.on_trouble(error)  # at the next block it looks again
 
 
@@ -157,7 +157,7 @@ async def open_bot(
         figures = stack.enter_context(closing(open_figures(settings, policy, journal, mode=mode)))
         web = await stack.enter_async_context(web_client(settings))
         fills = await stack.enter_async_context(
-            _open_fills(settings, node, reader, web, policy, journal, mode=mode)
+            _open_fills(settings, node, reader, web, policy, journal, listener, mode=mode)
         )
         recorder = None
         if record is not None:
@@ -195,6 +195,7 @@ async def _open_fills(
     web: WebReader,
     policy: Policy,
     journal: SqlJournal,
+    listener: Listener,
     *,
     mode: str,
 ) -> AsyncIterator[_Fills]:
@@ -205,7 +206,9 @@ async def _open_fills(
         return
     async with (
         open_signer(settings, policy_hash=policy.hash, who=f"alvh {mode}") as signer,
-        open_trading(settings, node, reader, policy, journal, signer=signer) as trading,
+        open_trading(
+            settings, node, reader, policy, journal, signer=signer, on_trouble=listener.on_trouble
+        ) as trading,
     ):
         yield _Fills(
             market=Market(options=trading.options, perpetual=trading.perpetual, pairs=trading.pairs),

@@ -117,6 +117,7 @@ def signing_rules(settings: Settings, policy: Policy, *, expires_s: float) -> Si
         },
         safe=settings.safe.address.lower() if settings.safe else "",
         multi_send=settings.safe.multi_send.lower() if settings.safe else "",
+        accept_nonce=execution.accept_nonce,
         most_skew_s=float("inf") if warps else _MOST_SKEW_S,
         most_ahead_s=_MOST_AHEAD_S,
     )

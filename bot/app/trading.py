@@ -1,6 +1,6 @@
 """The venues that orders can go to, all of them in one place: a new venue is one line here."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -18,6 +18,7 @@ from bot.chain.signer import Signer
 from bot.chain.signer_client import SignerClient
 from bot.chain.transactions import SendTerms, TransactionManager
 from bot.engine.policy import Policy
+from bot.errors import BotError
 from bot.model.signing import CallRule, Permission
 from bot.ports import ChainReader, Journal, Proposer, Transactor
 from bot.settings import ChainSettings, Settings
@@ -92,10 +93,12 @@ async def open_trading(
     journal: Journal,
     *,
     signer: SignerClient,
+    on_trouble: Callable[[BotError], None] = lambda _: None,
 ) -> AsyncIterator[Trading]:
     """Open the venues that orders are sent to, from the account or through its Safe.
 
-    Raises ConfigError: no venue is configured, or the Safe is not one of the account's.
+    ``on_trouble`` hears what keeps a transaction out of blocks. Raises ConfigError: no venue is configured,
+    or the Safe is not one of the account's.
     """
     async with AsyncExitStack() as stack:
         route = await stack.enter_async_context(_open_route(settings.chain, node))
@@ -103,7 +106,9 @@ async def open_trading(
         pins = await kept_pins(
             node, sorted(targets_of(rules)), settings.state_dir / f"pins-{settings.chain.id}.json"
         )
-        transactor = _transactor(settings, node, signer, journal, route=route, pins=pins)
+        transactor = _transactor(
+            settings, node, signer, journal, route=route, pins=pins, on_trouble=on_trouble
+        )
         custody: Transactor | Proposer = transactor
         if settings.safe is not None:
             custody = await stack.enter_async_context(
@@ -147,7 +152,14 @@ def targets_of(rules: Sequence[Permission]) -> frozenset[str]:
 
 
 def _transactor(
-    settings: Settings, rpc: Node, signer: Signer, journal: Journal, *, route: SendRoute, pins: CodePins
+    settings: Settings,
+    rpc: Node,
+    signer: Signer,
+    journal: Journal,
+    *,
+    route: SendRoute,
+    pins: CodePins,
+    on_trouble: Callable[[BotError], None],
 ) -> TransactionManager:
     return TransactionManager(
         rpc,
@@ -156,6 +168,7 @@ def _transactor(
         chain_id=settings.chain.id,
         route=route,
         pins=pins,
+        on_trouble=on_trouble,
         terms=SendTerms(
             confirmations=settings.chain.depth,
             final_tag=settings.chain.final_tag,

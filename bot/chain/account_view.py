@@ -1,9 +1,10 @@
 """What the transaction manager asks a node. Reads only; replies are checked before they are believed."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bot.chain.chain_traits import FeeParts, traits_of
 from bot.chain.fees import BLOCKS, PERCENTILE, FeeMarket, parse_fee_history
 from bot.chain.node_errors import is_method_unknown
 from bot.chain.raw_transaction import RawTransaction
@@ -38,11 +39,21 @@ class Sighting(NamedTuple):
 class AccountView:
     """One account on one chain as a node shows it. Everything raises TransientError."""
 
-    def __init__(self, rpc: Node, *, chain_id: int, sender: str, final_tag: str = "") -> None:
-        """``final_tag``: "safe" or "finalized" where a receipt counts up to the node's block of that tag."""
+    def __init__(
+        self,
+        rpc: Node,
+        *,
+        chain_id: int,
+        sender: str,
+        final_tag: str = "",
+        parts: FeeParts | None = None,
+    ) -> None:
+        """``final_tag``: "safe" or "finalized" where a receipt counts up to the node's block of that tag.
+        ``parts``: what is paid besides gas; none: that of the chain."""
         self._rpc = rpc
         self._chain_id, self._sender = chain_id, sender
         self._final_tag = final_tag
+        self._parts = parts or traits_of(chain_id).fees
 
     async def head(self) -> Head:
         """Return the newest block. Raises ConfigError when the node serves another chain."""
@@ -101,7 +112,11 @@ class AccountView:
             *(("eth_getTransactionReceipt", [tx_hash]) for tx_hash in hashes),
             ("eth_getTransactionByHash", [hashes[-1]]),
         )
-        found = [_receipt(reply, tx_hash) for reply, tx_hash in zip(replies, hashes, strict=True) if reply]
+        found = [
+            _receipt(reply, tx_hash, self._parts)
+            for reply, tx_hash in zip(replies, hashes, strict=True)
+            if reply
+        ]
         blocks = await self._batch(
             *(("eth_getBlockByNumber", [hex(receipt.block_number), False]) for receipt in found)
         )
@@ -111,6 +126,41 @@ class AccountView:
             if block is not None and str(block.get("hash", "")).lower() == receipt.block_hash
         }
         return Sighting(canonical, newest is not None)
+
+    async def stranger(self, intent: Intent, *, by: int) -> str:
+        """Return the hash of the transaction that used an intent's nonce by a block and is none of its own.
+
+        Empty when it is one of them, or cannot be shown. Only its receipt proves it: a node may know a count
+        long before the receipt of what raised it, and nobody vouches for the transactions of a block.
+        """
+        block = await self._rpc.request(
+            "eth_getBlockByNumber", [hex(await self._first_past(intent.nonce, by=by)), True]
+        )
+        ours = {attempt.tx_hash for attempt in intent.attempts}
+        for tx_hash in {*self._sent_with(intent.nonce, block or {})} - ours:
+            receipt = await self._rpc.request("eth_getTransactionReceipt", [tx_hash]) or {}
+            where = [str(receipt.get(name)).lower() for name in ("from", "blockHash")]
+            if where == [self._sender, str(block.get("hash")).lower()]:
+                return tx_hash
+        return ""
+
+    async def _first_past(self, nonce: int, *, by: int) -> int:
+        """Return the first block by which the account had used a nonce, which it had by a later one."""
+        past, below, step = by, -1, 1
+        while past - below > 1:
+            middle = max(past - step, 0) if below < 0 else (past + below) // 2
+            (sent,) = await self.nonces(middle)
+            if sent > nonce:
+                past, step = middle, 2 * step
+            else:
+                below = middle
+        return past
+
+    def _sent_with(self, nonce: int, block: Mapping[str, Any]) -> Iterator[str]:
+        for item in block.get("transactions") or ():
+            is_ours = isinstance(item, dict) and str(item.get("from")).lower() == self._sender
+            if is_ours and quantity(item.get("nonce"), "nonce of a transaction") == nonce:
+                yield hash_text(item.get("hash"), "hash of a transaction")
 
     async def revert_reason(self, intent: Intent, block_number: int, *, mined: RawTransaction) -> str:
         """Replay a reverted call one block earlier, to have words for the journal; a guess, not a fact.
@@ -175,13 +225,13 @@ def _head(block: Mapping[str, Any]) -> Head:
     )
 
 
-def _receipt(reply: Mapping[str, Any], tx_hash: str) -> Receipt:
+def _receipt(reply: Mapping[str, Any], tx_hash: str, parts: FeeParts) -> Receipt:
     """Read a receipt; raises TransientError when it is malformed or of another transaction."""
     if str(reply.get("transactionHash", "")).lower() != tx_hash:
         raise TransientError(f"the node answered with another receipt than {tx_hash}")
     gas_used = quantity(reply.get("gasUsed"))
-    # OP-stack chains charge for L1 data on top of the gas.
-    l1_fee = quantity(reply["l1Fee"]) if reply.get("l1Fee") else 0
+    # OP-stack chains charge for L1 data on top of the gas; of another chain the field means nothing.
+    l1_fee = quantity(reply["l1Fee"]) if parts is FeeParts.OP and reply.get("l1Fee") else 0
     logs = reply.get("logs")
     if not isinstance(logs, list):
         raise TransientError(f"the receipt of {tx_hash} has no list of logs")

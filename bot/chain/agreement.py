@@ -6,6 +6,7 @@ Not knowing (null, or an unknown block) is no dissent: a provider may lag. It st
 and no answer has ``k`` votes once all were heard.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -13,8 +14,9 @@ from typing import Any
 
 import orjson
 
+from bot.chain.fees import parse_fee_history
 from bot.chain.node_errors import RevertError, RpcError, says_unknown_block
-from bot.chain.replies import is_data
+from bot.chain.replies import is_data, quantity
 from bot.errors import DisagreementError, TransientError
 
 _LOG = (
@@ -63,6 +65,11 @@ _BLOCK_PARAMETER: Mapping[str, int] = {
     "eth_getTransactionCount": 1,
     "eth_getStorageAt": 2,
 }
+
+
+def is_estimate(method: str) -> bool:
+    """Whether honest nodes differ on a method; see ``Estimates``."""
+    return method in _ESTIMATES
 
 
 def is_agreed(method: str) -> bool:
@@ -157,6 +164,48 @@ class Ballot:
         return "; ".join(said) or "nobody answered"
 
 
+@dataclass(slots=True)
+class Estimates:
+    """Answers to a question on which honest nodes differ: the middle of all that came stands.
+
+    Fewer than half of those who answer cannot move it past what the others say. Of an even number it is the
+    higher one: to refuse what is too dear costs less than to sign what no block takes.
+    """
+
+    method: str
+    needed: int
+    found: list[tuple[tuple[int, ...], Any]] = field(default_factory=list)  # what it comes to, and the answer
+    failed: list[TransientError] = field(default_factory=list)
+
+    def add(self, answer: Any) -> None:
+        """Take an estimate, or the error that came in its place."""
+        try:
+            if isinstance(answer, TransientError):
+                raise answer
+            self.found.append((_ESTIMATES[self.method](answer), answer))
+        except TransientError as error:
+            self.failed.append(error)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether so many, a majority of all, said the same that no further answer can move the middle."""
+        return any(count >= self.needed for count in Counter(worth for worth, _ in self.found).values())
+
+    def outcome(self) -> Any:
+        """Return the middle. Raises what so many say in its place, else TransientError."""
+        if len(self.found) >= self.needed:
+            return sorted(self.found, key=lambda item: item[0])[len(self.found) // 2][1]
+        reverts = [error for error in self.failed if isinstance(error, RevertError)]
+        others = [error for error in self.failed if not isinstance(error, RevertError)]
+        for errors in (reverts, others):
+            if len(errors) >= self.needed:
+                raise errors[0]
+        said = "; ".join(str(error) for error in self.failed)
+        raise TransientError(
+            f"{self.method}: {len(self.found)} of the {self.needed} providers needed gave one: {said}"
+        )
+
+
 def kth_highest(values: Sequence[str], k: int) -> str:
     """Return the highest quantity that at least ``k`` providers reach, so that no one alone can raise it."""
     return sorted(values, key=lambda value: int(value, 16), reverse=True)[k - 1]
@@ -211,7 +260,13 @@ def _logs(value: Any) -> Any:
 
 
 def _receipt(value: Any) -> Any:
-    return {**_picked(_RECEIPT)(value), "logs": _logs(value["logs"])}
+    # Nodes of the OP stack differ in whether they say it of a transaction that pays none.
+    l1_fee = int(value.get("l1Fee") or "0x0", 16)
+    return {
+        **_picked(_RECEIPT)(value),
+        "logs": _logs(value["logs"]),
+        **({"l1Fee": hex(l1_fee)} if l1_fee else {}),
+    }
 
 
 def _word(value: Any) -> Any:
@@ -232,4 +287,20 @@ _CANONICAL: Mapping[str, Callable[[Any], Any]] = {
     "eth_getBlockByHash": _picked(_BLOCK),
     "eth_getBlockReceipts": lambda value: [_receipt(item) for item in value],
     "eth_getTransactionReceipt": _receipt,
+}
+
+
+def _quantity(value: Any) -> tuple[int, ...]:
+    return (quantity(value),)
+
+
+def _fee_market(value: Any) -> tuple[int, ...]:
+    market = parse_fee_history(value)
+    return (market.next_base_wei, market.median_tip_wei)
+
+
+# What an estimate comes to, in the order that the middle is taken of.
+_ESTIMATES: Mapping[str, Callable[[Any], tuple[int, ...]]] = {
+    "eth_estimateGas": _quantity,
+    "eth_feeHistory": _fee_market,
 }

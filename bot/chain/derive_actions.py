@@ -134,6 +134,8 @@ class DeriveActionRule:
     max_notional_usd: float  # price times contracts of one sale
     max_fee_usd: float  # fees of one action
     max_day_usd: float  # purchases, fees included, in any 24 hours
+    max_uncovered_contracts: float  # sold in any 24 hours beyond those whose purchase was signed
+    min_price_usd: float = 0.1  # of a contract, bought or sold
     max_life_s: float = 900.0  # from signing to expiry
     real_money: frozenset[str] = frozenset()
 
@@ -149,9 +151,15 @@ class DeriveActionRule:
                 "the Derive session key is the owner's own key, which could also withdraw; register a "
                 "session key with the scope of trading only"
             )
-        for name in ("max_order_usd", "max_notional_usd", "max_fee_usd", "max_day_usd", "max_life_s"):
+        for name in (
+            "max_order_usd", "max_notional_usd", "max_fee_usd", "max_day_usd", "max_life_s", "min_price_usd",
+        ):  # fmt: skip
             if not 0.0 < getattr(self, name) < _MOST / E18:
                 raise ConfigError(f"derive {name} must be > 0 and finite, was {getattr(self, name)}")
+        if not 0.0 <= self.max_uncovered_contracts < _MOST / E18:
+            raise ConfigError(
+                f"derive max_uncovered_contracts must be >= 0 and finite, was {self.max_uncovered_contracts}"
+            )
         object.__setattr__(self, "assets", frozenset(checksummed(asset) for asset in self.assets))
 
 
@@ -214,7 +222,7 @@ def check_action(action: DeriveAction, rule: DeriveActionRule, *, now_s: float, 
     """Refuse an action that the rule does not allow. ``now_s`` is the wall clock of the signing process.
 
     ``paused`` says why nothing that opens is signed. That a sale only reduces is a flag of the request, which
-    is not signed: the bound on its notional is what the signer can hold it to.
+    is not signed: the signer holds it to its notional, its price and, by its memory, to what was bought.
     Raises VenueRejected where a cap, time or a pause refuses, InvariantError for what should never have been
     asked.
     """
@@ -227,6 +235,7 @@ def check_action(action: DeriveAction, rule: DeriveActionRule, *, now_s: float, 
         raise InvariantError(f"Derive fee {data.max_fee_e18} or sub-id {data.sub_id} is out of range")
     if _price(data) % PRECISION or data.amount_e18 % PRECISION or data.max_fee_e18 % PRECISION:
         raise InvariantError("a Derive action carries more than 12 decimals, which the exchange refuses")
+    _check_price(data, rule)
     _check_money(data, rule)
     _check_time(action, rule, now_s)
     if paused and data.is_bid:
@@ -245,6 +254,15 @@ def _check_parties(action: DeriveAction, rule: DeriveActionRule) -> None:
             raise InvariantError(f"{name} {found} of a Derive action is not {allowed}, the one allowed")
     if checksummed(data.asset) not in rule.assets:
         raise InvariantError(f"asset {data.asset} of a Derive action is not on the signer's allow-list")
+
+
+def _check_price(data: TradeData | QuoteData, rule: DeriveActionRule) -> None:
+    """A bid for next to nothing would make contracts out of no money, for sales to be covered by."""
+    if _price(data) < int(rule.min_price_usd * E18):
+        raise VenueRejected(
+            f"price of a Derive action is {_price(data) / E18:g} USD, the signer allows "
+            f"{rule.min_price_usd:g} or more (derive.account.min_price_usd)"
+        )
 
 
 def _check_money(data: TradeData | QuoteData, rule: DeriveActionRule) -> None:

@@ -12,7 +12,7 @@ from bot.chain.send_errors import DEFINITE, SendResult
 from bot.chain.send_route import SendRoute
 from bot.chain.send_state import Action, Do, Facts, Intent, Mined, SendPolicy, next_action
 from bot.chain.signer import Signer
-from bot.errors import OutcomeUnknown, TransientError
+from bot.errors import BotError, OutcomeUnknown, TransientError
 from bot.model.intent import IntentState, Receipt
 
 
@@ -44,6 +44,8 @@ class Follower:
     poll_s: float
     clock: Callable[[], float]  # monotonic
     sleep: Callable[[float], Awaitable[None]]
+    on_trouble: Callable[[BotError], None] = lambda _: None  # hears once of each thing that holds one up
+    _told: set[tuple[str, str]] = field(default_factory=set)  # intent, what holds it up
     _paces: dict[str, _Pace] = field(default_factory=dict)  # by transaction hash
     _first_blocks: dict[str, int] = field(default_factory=dict)  # by intent: the head at its first send
     # In a row, by intent; they go on from call to call.
@@ -59,6 +61,7 @@ class Follower:
                 return Outcome(intent, None)
             try:
                 action, head, receipts = await self._look(intent)
+                self._tell(intent, action)
                 trouble = action.because or trouble
                 pause = await self._perform(intent, action, head)
             except TransientError as error:
@@ -73,6 +76,13 @@ class Follower:
                 raise OutcomeUnknown(self._unknown(intent, trouble or f"after {wait_s:.0f} s"), key)
             await self.sleep(self.poll_s)
 
+    def _tell(self, intent: Intent, action: Action) -> None:
+        """Say at once what keeps a transaction out of blocks: the step that waits for it may take minutes."""
+        what = intent.key, action.because
+        if action.is_stuck and what not in self._told:
+            self._told.add(what)
+            self.on_trouble(OutcomeUnknown(self._unknown(intent, action.because), intent.key))
+
     def _unknown(self, intent: Intent, trouble: str) -> str:
         """Return what is not known, with the node's last words on it."""
         words = self._pace(intent.newest.tx_hash).words if intent.attempts else ""
@@ -85,12 +95,12 @@ class Follower:
         if intent.state is IntentState.RESERVED:
             return await self._look_reserved(intent, head), head, {}
         deep = max(0, head.number - self.policy.confirmations + 1)
-        nonce, final_nonce = await self.view.nonces(
-            head.number, deep if tagged is None else min(deep, tagged)
-        )
+        deep = deep if tagged is None else min(deep, tagged)
+        nonce, final_nonce = await self.view.nonces(head.number, deep)
         receipts, newest_known = await self.view.sighting(intent)
         foreign = nonce > intent.nonce and not receipts
         self._foreign_polls[intent.key] = self._foreign_polls.get(intent.key, 0) + 1 if foreign else 0
+        stranger = await self._stranger(intent, by=deep) if foreign and final_nonce > intent.nonce else ""
         pace = self._pace(intent.newest.tx_hash)
         now_s = self.clock()
         facts = Facts(
@@ -104,10 +114,19 @@ class Follower:
             since_signed_s=now_s - pace.first_seen_s,
             last_result=pace.result,
             can_bump=self.attempts.can_replace(intent),
-            foreign_polls=self._foreign_polls[intent.key],
+            stranger=stranger,
             final_block=tagged,
         )
         return next_action(intent, facts, self.policy), head, receipts
+
+    async def _stranger(self, intent: Intent, *, by: int) -> str:
+        """Look for who used the nonce, once several polls in a row found no receipt of ours."""
+        if self._foreign_polls[intent.key] < self.policy.foreign_polls:
+            return ""
+        try:
+            return await self.view.stranger(intent, by=by)
+        except TransientError as error:
+            raise TransientError(f"the nonce is used, and by what cannot be looked up: {error}") from None
 
     async def _look_reserved(self, intent: Intent, head: Head) -> Action:
         """Ask the signer what it did for a nonce of which no signed bytes reached the disk."""

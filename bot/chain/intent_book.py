@@ -1,10 +1,12 @@
 """The intents of a journal, folded in memory: each event is checked, then journalled, then believed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from bot.chain.send_state import Intent, advance, fold, next_nonce
-from bot.model.intent import IntentEvent, IntentState, TxRequest
+from bot.model.intent import WITHOUT_EFFECT, IntentEvent, IntentState, TxRequest
 from bot.ports import Journal
 
 
@@ -25,6 +27,21 @@ class IntentBook:
 
     def __getitem__(self, key: str) -> Intent:
         return self._all()[key]
+
+    def newest_try(self, request: TxRequest) -> TxRequest:
+        """Return a request by the key of its newest try: the first that may have an effect, or is not begun.
+
+        Only one that is sent again has more than one: "key", "key~1", "key~2".
+        """
+        if not request.again:
+            return request
+        keys = (f"{request.key}~{number}" if number else request.key for number in count())
+        key = next(key for key in keys if not self._is_without_effect(key))
+        return replace(request, key=key)
+
+    def _is_without_effect(self, key: str) -> bool:
+        known = self.get(key)
+        return known is not None and known.state in WITHOUT_EFFECT
 
     def keys_of(self, leg_key: str) -> list[str]:
         """Return the keys of a leg's intents in the order they began."""

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from eth_utils.crypto import keccak
 
-from bot.chain.agreement import Ballot, at_block, is_agreed, is_latest, kth_highest
+from bot.chain.agreement import Ballot, Estimates, at_block, is_agreed, is_estimate, is_latest, kth_highest
 from bot.chain.answers import best_answer, better_elsewhere, misses_in
 from bot.chain.http_session import Closeable
 from bot.chain.node_errors import RevertError, RpcError
@@ -43,8 +43,8 @@ class Providers(Closeable):
     receipts) is asked of all, and k equal answers are needed: StaleDataError, which is HOLD, when there are
     none. k - 1 providers that lie alike change nothing; k of them do, so that k equal to the number of
     providers means "hold when anyone dissents". The head is the newest block of which k have the same hash,
-    and ``latest`` in another call means that block. Estimates (gas, fees) are not put to the vote: they are
-    bounded by ceilings where they are used.
+    and ``latest`` in another call means that block. Estimates (gas, fees) are not put to the vote, for honest
+    nodes differ there: the middle of all answers stands, and ceilings bound it where it is used.
 
     Sends go to all at once and are never repeated here; see ``send_outcome``.
     """
@@ -123,6 +123,8 @@ class Providers(Closeable):
                 return await self._one("eth_getBlockByHash", (block["hash"], True)) if full else block
         elif method == "eth_blockNumber" and self._agreement > 1:
             return (await self._head("latest"))["number"]
+        if self._agreement > 1 and is_estimate(method):
+            return await self._estimated(method, params)
         if self._agreement == 1 or not is_agreed(method):
             return await self._first(method, params)
         if method == "eth_getTransactionCount" and len(params) > 1 and params[1] == "pending":
@@ -175,6 +177,24 @@ class Providers(Closeable):
         """Return what k providers answer alike; see ``Ballot``."""
         members = await self._pool.usable(self._agreement)
         return await self._vote(method, members, lambda each: self._pool.ask(each, method, params))
+
+    async def _estimated(self, method: str, params: Sequence[Any]) -> Any:
+        """Return the middle of what all say; see ``Estimates``."""
+        estimates = Estimates(method, self._agreement)
+
+        def take(_: Member, answer: Any) -> bool:
+            estimates.add(answer)
+            return estimates.is_settled
+
+        members = await self._pool.usable(self._agreement)
+        await self._pool.gather(
+            members,
+            lambda each: self._pool.ask(each, method, params),
+            take,
+            width=len(members),
+            enough=lambda: len(estimates.found) >= self._agreement,
+        )
+        return estimates.outcome()
 
     async def _vote(
         self, method: str, members: Sequence[Member], ask: Callable[[Member], Awaitable[Any]]

@@ -134,7 +134,7 @@ _ratio = _plain(_is_ratio, "ratio")
 _list = _plain(lambda value: isinstance(value, list), "list")
 _block = _fields(
     {"number": _quantity, "hash": _hash, "parentHash": _hash, "timestamp": _quantity},
-    {"baseFeePerGas": _quantity, "logsBloom": _data},
+    {"baseFeePerGas": _quantity, "logsBloom": _data, "transactions": _list},
 )
 _receipt = _fields(
     {

@@ -20,6 +20,7 @@ TOO_DEAR = (
     "to pay more"
 )
 
+REFUSED = "every node refuses it as it is, and more gas would not help"
 # A higher fee cures none of these, and with too little money it makes them worse: the same bytes wait.
 _NOT_FOR_FEES = frozenset({SendResult.NO_FUNDS, SendResult.NONCE_TOO_HIGH, SendResult.REFUSED})
 
@@ -224,7 +225,7 @@ class Facts:
     since_signed_s: float = 0.0  # monotonic, since this process first handled the newest attempt
     last_result: SendResult | None = None  # of the newest attempt's last broadcast
     can_bump: bool = True  # the fee cap leaves room for a replacement
-    foreign_polls: int = 0  # polls in a row that saw the nonce used and none of our receipts
+    stranger: str = ""  # the transaction at depth that used the nonce and is none of ours, by its receipt
     final_block: int | None = None  # newest block that the node calls final, None where depth alone decides
     may_be_signed: bool = False  # of a reserved intent: the signer gave, or may have given, a signature
 
@@ -236,7 +237,7 @@ class SendPolicy:
     confirmations: int = 1
     resend_after_s: float = 4.0  # same bytes again when the node does not know them
     bump_after_s: float = 30.0  # replacement when it is known but not mined
-    foreign_polls: int = 5  # a lagging node may show a new nonce before the receipt
+    foreign_polls: int = 5  # in a row with the nonce used and no receipt: then who used it is looked for
 
     def __post_init__(self) -> None:
         if self.confirmations < 1 or self.foreign_polls < 1:
@@ -268,6 +269,7 @@ class Action:
     state: IntentState | None = None  # RECORD and CLOSE
     mined: Mined | None = None
     because: str = field(default="", compare=False)
+    is_stuck: bool = field(default=False, compare=False)  # it waits for what a person can mend: tell one
 
 
 def next_action(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
@@ -285,7 +287,7 @@ def next_action(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
     if intent.state is S.MINED:
         return Action(do=Do.RECORD, state=S.SENT, because=f"its block {intent.block_hash} is not canonical")
     if facts.nonce > intent.nonce:
-        return _nonce_used(intent, facts, policy)
+        return _nonce_used(intent, facts)
     return _unmined(intent, facts, policy)
 
 
@@ -303,12 +305,12 @@ def _with_receipt(intent: Intent, mined: Mined, facts: Facts, policy: SendPolicy
     return Action(do=Do.CLOSE, state=S.FINAL if mined.succeeded else S.REVERTED, mined=mined)
 
 
-def _nonce_used(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
-    if facts.final_nonce > intent.nonce and facts.foreign_polls >= policy.foreign_polls:
+def _nonce_used(intent: Intent, facts: Facts) -> Action:
+    if facts.final_nonce > intent.nonce and facts.stranger:
         return Action(
             do=Do.CLOSE,
             state=S.LOST,
-            because=f"nonce {intent.nonce} of {intent.sender} was used by a transaction that is not ours",
+            because=f"nonce {intent.nonce} of {intent.sender} was used by {facts.stranger}, not by us",
         )
     return Action(do=Do.WAIT, because="the nonce is used; looking for the receipt")
 
@@ -320,17 +322,19 @@ def _unmined(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
         return Action(do=Do.BROADCAST)
     is_refused = not facts.newest_known and facts.last_result in _NOT_FOR_FEES
     is_underpriced = not facts.newest_known and facts.last_result is SendResult.UNDERPRICED
-    is_late = facts.since_signed_s >= policy.bump_after_s and not is_refused
+    is_overdue = facts.since_signed_s >= policy.bump_after_s
+    is_late = is_overdue and not is_refused
     if facts.can_bump and is_underpriced:
         return Action(do=Do.BUMP, because="a node called it underpriced")
     if facts.last_result is SendResult.GAS_LIMIT and not facts.newest_known and _may_regas(intent, facts):
         return Action(do=Do.REGAS, because="its gas limit does not fit")
     if facts.can_bump and is_late:
         return Action(do=Do.BUMP, because="not mined in time")
-    stuck = TOO_DEAR if is_late or is_underpriced else ""
+    stuck = TOO_DEAR if is_late or is_underpriced else REFUSED if is_overdue else ""
     if not facts.newest_known and facts.since_broadcast_s >= policy.resend_after_s:
-        return Action(do=Do.BROADCAST, because=stuck or "the node does not know it")
-    return Action(do=Do.WAIT, because=stuck)
+        because = stuck or "the node does not know it"
+        return Action(do=Do.BROADCAST, because=because, is_stuck=bool(stuck))
+    return Action(do=Do.WAIT, because=stuck, is_stuck=bool(stuck))
 
 
 def _may_regas(intent: Intent, facts: Facts) -> bool:

@@ -7,7 +7,7 @@ What to do next is decided by the pure `send_state`; `following` asks the node a
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, field
 
 from bot.chain.account_view import AccountView, Head
@@ -25,7 +25,7 @@ from bot.chain.rpc import Node, RpcError
 from bot.chain.send_route import SendRoute
 from bot.chain.send_state import Intent, SendPolicy
 from bot.chain.signer import Signer
-from bot.errors import InvariantError, OutcomeUnknown, TransientError, VenueRejected
+from bot.errors import BotError, InvariantError, OutcomeUnknown, TransientError, VenueRejected
 from bot.model.intent import IntentState, Receipt, TxRequest
 from bot.ports import Journal
 
@@ -79,19 +79,24 @@ class TransactionManager:
         terms: SendTerms | None = None,
         route: SendRoute | None = None,
         pins: CodePins | None = None,
+        on_trouble: Callable[[BotError], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``route``: every provider unless given. ``pins``: the code that targets must have, where pinned."""
+        """``route``: every provider unless given. ``pins``: the code that targets must have, where pinned.
+
+        ``on_trouble`` hears, as OutcomeUnknown, what keeps a transaction that is waited for out of blocks.
+        """
         self._terms = terms = terms or SendTerms()
         self._signer, self._chain_id, self._sleep = signer, chain_id, sleep
         self._sender = signer.address.lower()
-        self._lock = asyncio.Lock()
+        self._lock, self._signer_asked = asyncio.Lock(), False
         self._heard: Head | None = None
-        self._signer_asked = False
         self._book = book = IntentBook(journal)
         traits, sender = traits_of(chain_id), self._sender
-        self._view = view = AccountView(rpc, chain_id=chain_id, sender=sender, final_tag=terms.final_tag)
+        self._view = view = AccountView(
+            rpc, chain_id=chain_id, sender=sender, final_tag=terms.final_tag, parts=terms.fee_parts
+        )
         self._nonces = NonceDesk(
             view, book, chain_id=chain_id, sender=sender, accept_nonce=terms.accept_nonce
         )
@@ -106,19 +111,17 @@ class TransactionManager:
         self._attempts = Attempts(
             signer=signer, book=book, view=view, chain_id=chain_id, sender=sender, policy=terms.fees
         )
-        self._follower = self._following(route or SendRoute(public=rpc), depth=traits.depth, clock=clock)
-
-    def _following(self, route: SendRoute, *, depth: int, clock: Callable[[], float]) -> Follower:
-        return Follower(
-            signer=self._signer,
-            book=self._book,
-            view=self._view,
+        self._follower = Follower(
+            signer=signer,
+            book=book,
+            view=view,
             attempts=self._attempts,
-            route=route,
-            policy=self._terms.policy(depth),
-            poll_s=self._terms.poll_s,
+            route=route or SendRoute(public=rpc),
+            policy=terms.policy(traits.depth),
+            poll_s=terms.poll_s,
             clock=clock,
-            sleep=self._sleep,
+            sleep=sleep,
+            on_trouble=on_trouble,
         )
 
     @property
@@ -135,8 +138,8 @@ class TransactionManager:
     async def check_account(self) -> None:
         """Look whether something else used the key, also while there is nothing to send (REL-P9).
 
-        Raises InvariantError then, and TransientError where the node does not answer. While a transaction of
-        ours is on its way, who follows it looks.
+        Raises InvariantError then, TransientError where the node does not answer, and StaleDataError where
+        nodes disagree. While a transaction of ours is on its way, who follows it looks.
         """
         async with self._lock:
             for intent in self._book.of_account(self._chain_id, self._sender):
@@ -149,11 +152,14 @@ class TransactionManager:
     async def send(self, request: TxRequest) -> Receipt:
         """See ports.Transactor. A key that was sent before is followed, never sent a second time.
 
+        Of a request that is sent ``again`` that is the newest try, unless no try can take effect any more.
+
         An earlier transaction of the account that is still open is followed to its close first, for as long
         as ``resume`` waits. Also raises TransientError (nothing was signed), OutcomeUnknown when that
         transaction stays open, and InvariantError when the key was used outside of this journal.
         """
         async with self._lock:
+            request = self._book.newest_try(request)
             known = self._book.get(request.key)
             if known is not None:
                 _check_same(known, request)
@@ -171,8 +177,7 @@ class TransactionManager:
             for key in self._book.keys_of(leg_key):
                 intent, receipt = await self._followed(key, self._terms.patience_s())
                 if receipt is not None:
-                    cancelled = intent.state is IntentState.CANCELLED
-                    receipts[intent.purpose + "-cancelled" * cancelled] = receipt
+                    receipts[_name_of(intent, taken=receipts)] = receipt
             return receipts
 
     # from a request to signed bytes that were sent
@@ -323,6 +328,14 @@ class TransactionManager:
                 "not ours: find out who else holds the key; then allow it with "
                 f"accept_nonce = {intent.nonce + 1}"
             )
+
+
+def _name_of(intent: Intent, *, taken: Container[str]) -> str:
+    """Name a receipt by its purpose; each cancel of a step that was sent again has a name of its own."""
+    if intent.state is not IntentState.CANCELLED:
+        return intent.purpose
+    name = f"{intent.purpose}-cancelled"
+    return f"{name}-{intent.nonce}" if name in taken else name
 
 
 def _check_same(known: Intent, request: TxRequest) -> None:

@@ -27,6 +27,8 @@ CLOSED_STATES = frozenset(
         IntentState.RELEASED,
     }
 )
+# Closed, and can never take effect. LOST is none of them: whoever used the nonce may have sent the same call.
+WITHOUT_EFFECT = frozenset({IntentState.RELEASED, IntentState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class TxRequest:
     valid_until_s: float
     gas_ceiling: int
     max_gas_cost_wei: int = 0  # most that its gas may cost, cancels left out; 0: no bound of its own
+    again: bool = False  # its leg was resumed: where all tries at the key ended WITHOUT_EFFECT, try anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

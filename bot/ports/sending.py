@@ -16,6 +16,8 @@ class Transactor(Protocol):
     async def send(self, request: TxRequest) -> Receipt:
         """Simulate, reserve a nonce, sign, journal, broadcast, wait to confirmation depth.
 
+        A key has one effect at most: what was sent by it is followed. ``request.again`` sends it anew where
+        nothing of it can take effect any more.
         Raises VenueRejected when the simulation reverts (nothing was signed) or the transaction was
         mined without effect, OutcomeUnknown when neither success nor failure is proved.
         """
@@ -24,8 +26,8 @@ class Transactor(Protocol):
     async def resume(self, leg_key: str) -> Mapping[str, Receipt]:
         """Drive every open intent of a leg to a closing fact, by the bytes on disk.
 
-        Returns the receipts by purpose, that of a cancel under "<purpose>-cancelled". Waits only briefly:
-        raises OutcomeUnknown when a fact cannot be had now.
+        Returns the receipts by purpose, that of a cancel under "<purpose>-cancelled", of a further one with
+        its nonce. Waits only briefly: raises OutcomeUnknown when a fact cannot be had now.
         """
         ...
 

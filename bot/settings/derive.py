@@ -34,6 +34,10 @@ class DeriveAccountSettings(Part):
     max_day_usd: float = Field(gt=0.0, allow_inf_nan=False)  # of purchases in any 24 hours
     max_sale_usd: float = Field(gt=0.0, allow_inf_nan=False)  # price times contracts of one sale
     max_fee_usd: float = Field(gt=0.0, allow_inf_nan=False)  # of one order
+    min_price_usd: float = Field(default=0.1, gt=0.0, allow_inf_nan=False)  # of a contract, either way
+    # Sold in any 24 hours beyond those whose purchase the signer signed: held from before, or tried again.
+    # Required: 0 would keep a sale that nobody took from being signed again, and the options from being sold.
+    max_uncovered_contracts: float = Field(ge=0.0, allow_inf_nan=False)
     real_money: tuple[str, ...] = ()  # the sentence that mainnet needs
 
     @model_validator(mode="after")
@@ -99,6 +103,8 @@ class DeriveSettings(Part):
             max_notional_usd=account.max_sale_usd,
             max_fee_usd=account.max_fee_usd,
             max_day_usd=account.max_day_usd,
+            min_price_usd=account.min_price_usd,
+            max_uncovered_contracts=account.max_uncovered_contracts,
             max_life_s=self.signature_life_s + 60.0,
             real_money=frozenset(account.real_money),
         )

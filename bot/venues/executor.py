@@ -41,7 +41,7 @@ class OrderRun:
         again: bool = False,
     ) -> None:
         self._reader = reader
-        self._steps = OrderSteps(custody, key)
+        self._steps = OrderSteps(custody, key, again=again)
         self._valid_until_s = valid_until_s
         self._grants = frozenset(
             (rule.token, rule.spender) for rule in permissions if isinstance(rule, ApprovalRule)

@@ -9,9 +9,16 @@ from bot.venues.steps import is_alone, token_delta, without_event
 
 
 def mined(receipts: Mapping[str, Receipt], purpose: str) -> Receipt | None:
-    """Return the receipt of a step that was mined with success, else None."""
-    receipt = receipts.get(purpose)
-    return receipt if receipt is not None and receipt.succeeded else None
+    """Return the receipt of a step that was mined with success, else None.
+
+    The first try goes by the purpose, one that followed a try without effect by its block too: "redeem@17".
+    """
+    for name, receipt in receipts.items():
+        step, _, block = name.partition("@")
+        # The cancel of such a try, "redeem@17-cancelled", is mined with success too, and is no trade.
+        if receipt.succeeded and step == purpose and (block.isdecimal() or name == purpose):
+            return receipt
+    return None
 
 
 def no_event(leg: HedgeLeg, receipt: Receipt, what: str) -> OutcomeUnknown:

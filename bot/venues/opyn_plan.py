@@ -60,7 +60,7 @@ class OpynPlanner:
             return await self._buy(leg, series, system, prices, head)
         if leg.side is Side.SELL:
             return await self._sell(leg, series, prices, head)
-        return await self._settle(leg, series, system, prices, head, is_pushed=PUSH in done)
+        return await self._settle(leg, series, system, prices, head, done)
 
     async def _buy(
         self, leg: HedgeLeg, series: Series, system: System, prices: Prices, head: Block
@@ -159,14 +159,14 @@ class OpynPlanner:
         system: System,
         prices: Prices,
         head: Block,
-        *,
-        is_pushed: bool,
+        done: Mapping[str, Receipt],
     ) -> ExecutionPlan:
         if head.timestamp_s < series.expiry_s:
             raise VenueRejected(f"{series.otoken} expires at {series.expiry_s}, not before")
         state = await self._reads.settlement(system, series, head)
         if state.is_allowed:
-            return await self._redeem(leg, series, prices, head)
+            return await self._redeem(leg, series, prices, head, again=REDEEM in done)
+        is_pushed = PUSH in done
         if state.is_pushed or is_pushed:
             wait = Wait(because=f"the price at expiry may be disputed for {state.dispute_s} s")
             if not is_pushed:  # nothing of this order is under way that would have to be followed
@@ -180,14 +180,18 @@ class OpynPlanner:
         )
         return ExecutionPlan(steps=(push, wait), trade=REDEEM, valid_until_s=leg.valid_until_s)
 
-    async def _redeem(self, leg: HedgeLeg, series: Series, prices: Prices, head: Block) -> ExecutionPlan:
+    async def _redeem(
+        self, leg: HedgeLeg, series: Series, prices: Prices, head: Block, *, again: bool
+    ) -> ExecutionPlan:
+        """``again``: one was mined without effect, and a purpose is mined once."""
         amount_raw = await self._held_raw(leg, series, head)
         payout_raw = await self._reads.payout_raw(series, amount_raw, head)
         if not payout_raw:
             raise VenueRejected(f"{series.otoken} expired worthless: nothing to redeem")
         data = await redemption(self._reads, series, amount_raw, head, account=self._account)
         target = self._contracts.controller
-        step = OnchainTx(purpose=REDEEM, to=target, data=data, gas_ceiling=REDEEM_GAS_CEILING, cleanup=True)
+        purpose = f"{REDEEM}@{head.number}" if again else REDEEM
+        step = OnchainTx(purpose=purpose, to=target, data=data, gas_ceiling=REDEEM_GAS_CEILING, cleanup=True)
         return ExecutionPlan(
             steps=(step,),
             trade=REDEEM,

@@ -38,7 +38,8 @@ class PanopticBooking:
         Raises OutcomeUnknown when the receipt has no event of this account.
         """
         trade = mined(receipts, OPEN if leg.side is Side.BUY else CLOSE)
-        if trade is None or not (leg.side is Side.BUY or _is_out(receipts)):
+        is_out = leg.side is Side.BUY or mined(receipts, WITHDRAW_CASH) is not None
+        if trade is None or not is_out:
             return None
         name = "OptionMinted" if leg.side is Side.BUY else "OptionBurnt"
         for event in POOL.logs(name, trade.logs, address=self.contracts.pool):
@@ -118,10 +119,3 @@ def _logs(receipts: Mapping[str, Receipt]) -> tuple[Log, ...]:
     """Return the logs of an order, each transaction's once."""
     found = {receipt.tx_hash: receipt.logs for receipt in receipts.values() if receipt.succeeded}
     return tuple(log for logs in found.values() for log in logs)
-
-
-def _is_out(receipts: Mapping[str, Receipt]) -> bool:
-    """Say whether the cash of a close was taken out, at the first try or at a later block."""
-    return any(
-        item.succeeded and purpose.partition("@")[0] == WITHDRAW_CASH for purpose, item in receipts.items()
-    )

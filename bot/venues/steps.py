@@ -14,22 +14,18 @@ APPROVE_GAS_CEILING = 120_000
 
 
 class OrderSteps:
-    """The transactions of one order so far. A purpose is used once in the life of an order.
+    """The transactions of one order so far. A purpose is mined once in the life of an order.
 
-    ``earlier`` are the receipts that an earlier run of the same order left behind.
+    ``again`` says that an earlier run of it may have tried the same: what never took effect is tried anew,
+    once ``refresh`` has seen its end.
     """
 
-    def __init__(
-        self,
-        custody: Transactor | Proposer,
-        key: str,
-        *,
-        earlier: Mapping[str, Receipt] | None = None,
-    ) -> None:
+    def __init__(self, custody: Transactor | Proposer, key: str, *, again: bool = False) -> None:
         self.custody = custody
         self.key = key
-        self.receipts: dict[str, Receipt] = dict(earlier or {})
-        self.sent = len(self.receipts)
+        self.again = again
+        self.receipts: dict[str, Receipt] = {}
+        self.sent = 0
         self.gas_left_wei: Callable[[], int] = lambda: 0  # bound on the next step's gas, 0: none
 
     @property
@@ -66,6 +62,7 @@ class OrderSteps:
             valid_until_s=valid_until_s,
             gas_ceiling=step.gas_ceiling,
             max_gas_cost_wei=0 if step.cleanup or self.is_batch else self.gas_left_wei(),
+            again=self.again,
         )
         self.sent += 1
         return request

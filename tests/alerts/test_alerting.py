@@ -11,7 +11,14 @@ from bot.alerts.condition import Severity
 from bot.alerts.conditions import Limits
 from bot.app.alerting import Alerting
 from bot.app.follow import Listener
-from bot.errors import ConfigError, DisagreementError, InvariantError, NoSpaceError, TransientError
+from bot.errors import (
+    ConfigError,
+    DisagreementError,
+    InvariantError,
+    NoSpaceError,
+    OutcomeUnknown,
+    TransientError,
+)
 from bot.model.exposure import LpShape
 from bot.model.tier import Tier
 
@@ -64,6 +71,16 @@ async def test_a_full_disk_is_told_at_once_and_over_with_the_next_step(alerting,
     assert outbox.sent[0].severity is Severity.CRITICAL
     alerting.step(record_of(), moment(1))
     assert (await sent(alerting, outbox))[1:] == ["over: the disk is full: nothing is decided"]
+
+
+async def test_a_transaction_that_is_held_up_is_told_at_once(alerting, outbox):
+    """REL-C8, T9: the step that waits for it may take minutes."""
+    for _ in range(2):
+        alerting.trouble(OutcomeUnknown("open with nonce 4, gas is too dear", "leg/3-open"))
+    alerting.step(record_of(), moment(1))
+    assert await sent(alerting, outbox) == ["a transaction is held up"] * 2
+    assert "open with nonce 4, gas is too dear" in outbox.sent[0].text
+    assert outbox.sent[0].severity is Severity.WARNING
 
 
 async def test_one_failed_poll_is_no_alert(alerting, outbox):

@@ -24,6 +24,7 @@ from bot.alerts.words import (
     silence_condition,
     stall_condition,
     stopped_condition,
+    stuck_condition,
 )
 from bot.model.account_order import AccountOrder, AccountOutcome, Moved
 from bot.model.base_layers import Action, BaseLayer, Proposal
@@ -72,6 +73,7 @@ def everything():
     yield stopped_condition("the journal is full")
     yield failed_start_condition("the node refused the connection", is_final=False)
     yield failed_start_condition("policy has no such key", is_final=True)
+    yield stuck_condition("leg/3-open", "open with nonce 4, gas is too dear")
     yield channel_condition(TargetState(name="1 test", failing_since_s=0.0, why="down"), "x", 400.0, UTC)
 
 

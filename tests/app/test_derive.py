@@ -82,6 +82,7 @@ async def running(folder: Path) -> AsyncIterator[tuple[Any, PlannedVenue, SqlJou
                 "max_day_usd": 2_000.0,
                 "max_sale_usd": 5_000.0,
                 "max_fee_usd": 50.0,
+                "max_uncovered_contracts": 10.0,
             },
         )
         settings: Any = SimpleNamespace(
@@ -223,6 +224,7 @@ def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
             "max_day_usd": 2_000.0,
             "max_sale_usd": 5_000.0,
             "max_fee_usd": 50.0,
+            "max_uncovered_contracts": 10.0,
         },
     )
     settings: Any = SimpleNamespace(state_dir=tmp_path, signer=BESIDE)

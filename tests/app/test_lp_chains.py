@@ -50,8 +50,8 @@ async def _rename(url: str) -> None:
         await rpc.request("anvil_setChainId", [OTHER])
 
 
-def nodes(*urls: str):
-    return tuple(replace(item, timeout_s=1.0) for item in node_chains(urls, poll_s=0.1))
+def nodes(*urls: str, timeout_s: float = 5.0):
+    return tuple(replace(item, timeout_s=timeout_s) for item in node_chains(urls, poll_s=0.1))
 
 
 def request(*positions: str):
@@ -92,7 +92,7 @@ async def test_a_chain_that_does_not_answer_leaves_the_others(
     assert any(line.startswith(f"{silent.name}: ") for line in view.unknown)
     for chains in ([dead], [dead, dead + "2"]):
         with pytest.raises(TransientError, match=str(spare_port)):
-            await lp_now(nodes(*chains), request("31337/v3:1"))
+            await lp_now(nodes(*chains, timeout_s=1.0), request("31337/v3:1"))
 
 
 async def test_the_first_view_does_not_wait_for_a_node_that_hangs(
@@ -108,12 +108,14 @@ async def test_the_first_view_does_not_wait_for_a_node_that_hangs(
     chains = node_chains([f"http://127.0.0.1:{spare_port}", devnet.rpc_url], poll_s=0.1)
     assert chains[0].timeout_s == 10
     server = await asyncio.start_server(hang, "127.0.0.1", spare_port)
-    async with asyncio.timeout(6):
-        stream = watch_lp(chains, request(pair(at, 31_337)), stop=asyncio.Event())
-        view = await anext(stream)
-        await stream.aclose()
-        await gone.wait()
-    server.close()
+    try:
+        async with asyncio.timeout(9):
+            stream = watch_lp(chains, request(pair(at, 31_337)), stop=asyncio.Event())
+            view = await anext(stream)
+            await stream.aclose()
+            await gone.wait()
+    finally:
+        server.close()
     assert part(view, None).trouble == "it has not answered yet"
     assert len(part(view, 31_337).rows) == 1
 

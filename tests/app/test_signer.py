@@ -20,7 +20,7 @@ import pytest
 from chain_facts import facts
 from commands import ALVH, Home
 from eth_account import Account
-from signer_process import occurs
+from signer_process import occurs, stand_still
 
 from bot.app.policy_signing import key_signature, signatures_path, with_signature
 from bot.app.signer import signing_rules
@@ -30,7 +30,7 @@ from bot.chain.pause import Pause, end_pause, write_pause
 from bot.chain.policy_signature import Grant
 from bot.chain.rpc import Rpc
 from bot.chain.signer_wire import peer
-from bot.chain.signing.rules import Cap
+from bot.chain.signing.rules import COIN, Cap
 from bot.devnet.config import PASSWORD
 from bot.devnet.node import Devnet
 from bot.errors import ConfigError
@@ -83,6 +83,18 @@ def test_rules_come_from_the_configuration(home: Home):
     assert len(spends) == 2  # the stable for the swap, the settlement token for the market
     assert settings.lyra is not None
     assert chain.gas_ceiling == settings.execution.gas_ceiling
+
+
+def test_the_coins_cap_and_the_nonces_that_a_person_knows_come_from_the_configuration(home: Home):
+    home.config.write_text(
+        home.config.read_text()
+        + USDC_CAP.format(token=COIN, decimals=18, most="0.05")
+        + "\n[execution]\naccept_nonce = 7\n"
+    )
+    settings = load_settings(home.config)
+    (chain,) = signing_rules(settings, load_policy(settings.policy), expires_s=5.0).chains
+    assert chain.caps == {COIN: Cap(transaction_raw=5 * 10**16, day_raw=5 * 10**16)}
+    assert chain.accept_nonce == 7
 
 
 async def test_a_signer_of_its_own_serves_one_run_after_another(home: Home, rpc: Rpc, devnet: Devnet):
@@ -161,6 +173,25 @@ async def test_a_purchase_over_the_cap_is_refused(
     assert await sent(home, rpc, devnet) == before
 
 
+@pytest.mark.parametrize(
+    ("coin", "status"), [("0.0000000001", "rejected"), ("0.000001", "rejected"), ("1", "filled")]
+)
+async def test_the_coins_cap_counts_the_gas_of_an_order(
+    home: Home, rpc: Rpc, devnet: Devnet, coin: str, status: str
+):
+    """REL-I3."""
+    caps = "".join(
+        USDC_CAP.format(token=token, decimals=decimals, most=most)
+        for token, decimals, most in (
+            (devnet.deployment.usdc, 6, "100000"), (devnet.deployment.susd, 18, "100000"), (COIN, 18, coin),
+        )
+    )  # fmt: skip
+    home.config.write_text(home.config.read_text() + caps)
+    (order,) = home.alvh(*STEP).document["orders"]
+    assert order["status"] == status, order["because"]
+    assert ("over the signer's cap" in order["because"]) is (status == "rejected")
+
+
 async def test_a_policy_without_its_owners_signatures_signs_nothing(home: Home, rpc: Rpc, devnet: Devnet):
     """R22: unsigned, then changed after it was signed, then signed."""
     settings = load_settings(home.config)
@@ -232,7 +263,7 @@ def _command_of(process: int) -> str:
     return Path(f"/proc/{process}/cmdline").read_text()
 
 
-async def _gone(process: int, *, within_s: float = 5.0) -> None:
+async def _gone(process: int, *, within_s: float = 30.0) -> None:
     end_s = time.monotonic() + within_s
     while _runs(process):
         assert time.monotonic() < end_s, f"process {process} is still there"
@@ -297,7 +328,7 @@ async def test_a_signer_that_stands_still_lets_nothing_be_sent(home: Home, rpc: 
     before = await sent(home, rpc, devnet)
     home.config.write_text(home.config.read_text() + "\n[signer]\ntimeout_s = 0.2\n")
     with served(home) as process:
-        process.send_signal(signal.SIGSTOP)
+        stand_still(process.pid)
         home.alvh(*STEP).refused(4, "in use by process", "another signer runs with this key")
         process.send_signal(signal.SIGCONT)
     assert await sent(home, rpc, devnet) == before

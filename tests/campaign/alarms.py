@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+PAUSED = "hold:paused"  # what a rig does itself, to have the bot look before it trades
+
 
 class Alarm(NamedTuple):
     at_s: float  # monotonic
@@ -15,6 +17,11 @@ class Alarm(NamedTuple):
     kind: str
     severity: str
     text: str
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether it calls a person: not that something is over or was filled, nor the rig's own pause."""
+        return self.severity != "info" and self.key != PAUSED
 
 
 @dataclass
@@ -25,9 +32,14 @@ class Alarms:
     status: int = 200
     heard: list[Alarm] = field(default_factory=list)
 
-    def since(self, start_s: float, *kinds: str) -> list[Alarm]:
-        """Return what came after a time, of some kinds or of all."""
-        return [item for item in self.heard if item.at_s >= start_s and (not kinds or item.kind in kinds)]
+    def since(self, start_s: float, *kinds: str, says: str = "") -> list[Alarm]:
+        """Return what called a person after a time, of some kinds or of all; ``says`` is in its text."""
+        return [
+            item
+            for item in self.heard
+            if item.at_s > start_s and item.is_trouble
+            if (not kinds or item.kind in kinds) and says.lower() in item.text.lower()
+        ]
 
     async def _take(self, request: web.Request) -> web.Response:
         body = await request.json()

@@ -1,204 +1,29 @@
 """The auditor: a process of its own that reads the chain, then the bot's files, and compares both ways.
 
-``python -m campaign.auditor BRIEF.json`` prints one JSON object: invariant -> what is wrong (nothing when it
-holds). It shares no code with what decides, signs or books: calls are decoded by eth-abi with the types
-below, the journal is read by sqlite3, its hashes are computed here again. The invariants are those of
-reliability.md.
+``python -m campaign.auditor BRIEF.json`` prints one JSON object: ``verdicts``, invariant -> what is wrong
+(nothing when it holds), and ``gas_lost_wei``. It shares no code with what decides, signs or books: calls are
+decoded by eth-abi with types of its own, the journal is read by sqlite3, its hashes are computed here again.
+The invariants are those of reliability.md.
 """
 
-import base64
 import hashlib
 import json
 import sqlite3
 import sys
-import urllib.request
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from eth_abi.abi import decode, encode
-from eth_utils.crypto import keccak
-
-from campaign.place import refuse_public_host
+from campaign.audited_calls import judge
+from campaign.audited_chain import Brief, Chain
+from campaign.canary_forms import Canary, Needles
 from campaign.pool import Pooled
 
 CHAIN_ID = 31337
-NOBODY = "0x" + "00" * 20
 _CLOSED = {"final", "reverted", "cancelled", "lost", "released"}
-_TRADE = "(uint256,uint256,uint256,uint8,uint256,uint256,uint256,uint256)"
-_SWAP = "(address,address,uint24,address,uint256,uint256,uint256,uint160)"
-_FAR_S = 7 * 86_400  # after the block: no deadline of a call may lie further away
-_MOST_GAS, _MOST_FEE_WEI = 10_000_000, 1_200 * 10**9  # of one transaction; a cancel may pay twice the cap
 _MONEY_USD = 0.05  # two stables are counted as a dollar each
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Brief:
-    """What the auditor is told: where to look, and the limits the operator had set."""
-
-    rpc_url: str  # the devnet itself, past every proxy
-    account: str
-    stable: str  # token, 6 decimals
-    settlement: str  # token, 18 decimals
-    market: str
-    option_token: str
-    collateral: str
-    router: str
-    pool: str  # of stable and settlement
-    feed: str  # ETH/USD, 8 decimals
-    from_block: int  # the last block before the case
-    cap_usd: float  # most that premium and swaps may take in any 24 hours of chain time
-    gas_cap_wei: int
-    home: str = ""  # folder of the bot
-    journal: str = ""  # of the mode that ran; may be missing
-    history: str = ""
-    served: Mapping[str, str] = field(default_factory=dict)  # height -> hash of heads that providers served
-    secrets: Mapping[str, str] = field(default_factory=dict)  # name -> canary that must be nowhere
-    said: tuple[str, ...] = ()  # texts: output, alerts, HTTP bodies
-    files_exempt: tuple[str, ...] = ()  # names of files that may hold a canary (configuration, password file)
-    may_send: bool = True  # a dry run may not (I11)
-    sends: int = 0  # that providers saw
-    foreign: tuple[str, ...] = ()  # hashes that the case itself sent with the account's key
-    is_at_rest: bool = True  # all faults are over, and the bot had time to finish
-
-    @classmethod
-    def load(cls, path: Path) -> "Brief":
-        found = json.loads(path.read_text("utf-8"))
-        lists = {name: tuple(found[name]) for name in ("said", "files_exempt", "foreign")}
-        return cls(**{**found, **lists})
-
-    def save(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self)), "utf-8")
-
-
-class Tx(NamedTuple):
-    """A transaction of the account that is in a canonical block."""
-
-    hash: str
-    nonce: int
-    block: int
-    at_s: int
-    succeeded: bool
-    gas_wei: int
-    minted: int  # option positions that came to the account out of nothing
-    burnt: int
-    spent_usd: float  # stables that left, less those that came
-
-
-class Chain:
-    """JSON-RPC by urllib: nothing of the program stands in between."""
-
-    def __init__(self, brief: Brief) -> None:
-        refuse_public_host(brief.rpc_url)
-        self._brief = brief
-        self.head = int(self.ask("eth_blockNumber"), 16)
-        self.transactions = list(self._transactions())
-
-    def ask(self, method: str, *params: Any) -> Any:
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}).encode()
-        asked = urllib.request.Request(  # noqa: S310 - loopback alone, checked
-            self._brief.rpc_url, body, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(asked, timeout=60) as reply:  # noqa: S310
-            answer = json.load(reply)
-        if "error" in answer:
-            raise RuntimeError(f"the auditor asked {method} and the devnet said {answer['error']}")
-        return answer["result"]
-
-    def call(self, target: str, function: str, *values: Any, outputs: str, block: str = "latest") -> Any:
-        types = function.partition("(")[2]
-        kinds = [kind for kind in types.rstrip(")").split(",") if kind]
-        data = "0x" + (keccak(text=function)[:4] + encode(kinds, values)).hex()
-        answer = bytes.fromhex(self.ask("eth_call", {"to": target, "data": data}, block)[2:])
-        return decode([outputs], answer)[0]
-
-    def nonce(self, tag: str) -> int:
-        return int(self.ask("eth_getTransactionCount", self._brief.account, tag), 16)
-
-    def allowances(self) -> dict[tuple[str, str], int]:
-        brief = self._brief
-        spenders = (brief.market, brief.router, brief.collateral)
-        return {
-            (token, spender): self.call(
-                token, "allowance(address,address)", brief.account, spender, outputs="uint256"
-            )
-            for token in (brief.stable, brief.settlement)
-            for spender in spenders
-        }
-
-    def positions(self) -> dict[int, float]:
-        """Return open option positions of the account: id -> contracts."""
-        row = "(uint256,uint256,uint8,uint256,uint256,uint8)[]"
-        found = self.call(
-            self._brief.option_token, "getOwnerPositions(address)", self._brief.account, outputs=row
-        )
-        return {item[0]: item[3] / 1e18 for item in found if item[5] == 1}
-
-    def spot_usd(self, block: int) -> float:
-        kinds = "(uint80,int256,uint256,uint256,uint80)"
-        answer = self.call(self._brief.feed, "latestRoundData()", outputs=kinds, block=hex(block))
-        return float(answer[1]) / 1e8
-
-    def approvals(self) -> list[tuple[str, str, int]]:
-        """Return (token, spender, amount) of every approval that the account ever gave in the case."""
-        topic = "0x" + keccak(text="Approval(address,address,uint256)").hex()
-        query = {
-            "fromBlock": hex(self._brief.from_block + 1),
-            "topics": [topic, _word(self._brief.account)],
-            "address": [self._brief.stable, self._brief.settlement],
-        }
-        return [
-            (item["address"], "0x" + item["topics"][2][-40:], int(item["data"], 16))
-            for item in self.ask("eth_getLogs", query)
-        ]
-
-    def foreign_nonces(self) -> set[int]:
-        """Return the nonces that the case itself used, on the chain."""
-        found = [self.ask("eth_getTransactionByHash", item) for item in self._brief.foreign]
-        return {int(item["nonce"], 16) for item in found if item is not None and item["blockNumber"]}
-
-    def _transactions(self) -> Iterator[Tx]:
-        account = self._brief.account.lower()
-        for number in range(self._brief.from_block + 1, self.head + 1):
-            block = self.ask("eth_getBlockByNumber", hex(number), True)
-            for item in block["transactions"]:
-                if item["from"].lower() == account and item["hash"] not in self._brief.foreign:
-                    yield self._tx(item, int(block["timestamp"], 16))
-
-    def _tx(self, item: Mapping[str, Any], at_s: int) -> Tx:
-        receipt = self.ask("eth_getTransactionReceipt", item["hash"])
-        moved = list(self._moves(receipt["logs"]))
-        return Tx(
-            hash=item["hash"],
-            nonce=int(item["nonce"], 16),
-            block=int(item["blockNumber"], 16),
-            at_s=at_s,
-            succeeded=receipt["status"] == "0x1",
-            gas_wei=int(receipt["gasUsed"], 16) * int(receipt["effectiveGasPrice"], 16),
-            minted=sum(kind == "minted" for kind, _ in moved),
-            burnt=sum(kind == "burnt" for kind, _ in moved),
-            spent_usd=sum(usd for kind, usd in moved if kind == "money"),
-        )
-
-    def _moves(self, logs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
-        brief, transfer = self._brief, "0x" + keccak(text="Transfer(address,address,uint256)").hex()
-        units = {brief.stable.lower(): 1e6, brief.settlement.lower(): 1e18}
-        for item in logs:
-            if item["topics"][:1] != [transfer]:
-                continue
-            token, who = item["address"].lower(), [topic[-40:] for topic in item["topics"][1:3]]
-            own, nobody = brief.account[2:].lower(), NOBODY[2:]
-            if token == brief.option_token.lower():
-                if who == [nobody, own]:
-                    yield "minted", 0.0
-                elif who == [own, nobody]:
-                    yield "burnt", 0.0
-            elif token in units and own in who and who[0] != who[1]:
-                usd = int(item["data"], 16) / units[token]
-                yield "money", usd if who[0] == own else -usd
 
 
 class Journal:
@@ -298,39 +123,43 @@ class Auditor:
                 yield f"OVER CAP: {gas} wei of gas in 24 h, allowed {self.brief.gas_cap_wei}"
 
     def no_secret(self) -> Iterator[str]:
-        """I4: no canary in what the bot said or kept; as text, in hex, in base64, in decimal."""
-        needles = {
-            name: {value, value.encode().hex(), base64.b64encode(value.encode()).decode().rstrip("=")}
+        """I4: no canary in what the bot said, was heard to say or kept, in any of twelve encodings."""
+        needles = Needles(
+            Canary(name, bytes.fromhex(value[2:]) if value.startswith("0x") else value.encode())
             for name, value in self.brief.secrets.items()
-        }
+        )
         texts = {f"text {number}": text.encode() for number, text in enumerate(self.brief.said)}
         if self.brief.home:
             for path in sorted(Path(self.brief.home).rglob("*")):
                 if path.is_file() and path.name not in self.brief.files_exempt:
                     texts[path.name] = path.read_bytes()
         for where, text in texts.items():
-            for name, forms in needles.items():
-                if any(form.encode() in text for form in forms):
-                    yield f"SECRET: {name} is in {where}"
+            for hit in needles.found(where, text):
+                yield f"SECRET: {hit.canary} is in {where}, as {hit.encoding}"
 
     def every_head(self) -> Iterator[str]:
-        """I5: each head that was served is seen, or in a recorded gap with a reason."""
+        """I5: each head that was served is seen as it was served, or in a recorded gap with a reason."""
         steps = [row["body"] for row in (item for name, item in self.journal.rows if name == "steps")]
         seen = {int(n) for body in steps for n in json.loads(body)["decision"]["blocks"].values()}
         if not seen:
             return
         kept, gaps = self._history()
-        for height in map(int, self.brief.served):
-            is_missing = min(seen) <= height <= max(seen) and height not in seen | kept
-            if is_missing and not any(low <= height <= high and why for low, high, why in gaps):
+        for height, served in ((int(number), block) for number, block in self.brief.served.items()):
+            if not min(seen) <= height <= max(seen):
+                continue
+            if any(low <= height <= high and why for low, high, why in gaps):
+                continue
+            if height not in seen | kept.keys():
                 yield f"LOST: head {height} was served, and is neither decided on nor in a gap"
+            elif kept.get(height, served) != served and self.chain.block_hash(height) == served:
+                yield f"LOST: head {height} was served as {served}, and kept is {kept[height]}"
 
-    def _history(self) -> tuple[set[int], list[tuple[int, int, str]]]:
+    def _history(self) -> tuple[dict[int, str], list[tuple[int, int, str]]]:
         path = Path(self.brief.history)
         if not path.is_file():
-            return set(), []
+            return {}, []
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            kept = {row[0] for row in database.execute("SELECT number FROM heads")}
+            kept = dict(database.execute("SELECT number, hash FROM heads"))
             gaps = list(database.execute("SELECT from_number, to_number, why FROM gaps"))
         return kept, gaps
 
@@ -392,7 +221,8 @@ class Auditor:
         """I10: each signed transaction is one of the few that may be, with its bounds."""
         for intent in self.intents.values():
             for raw in intent["raws"]:
-                yield from (f"{intent['key']}: {wrong}" for wrong in judge(Pooled.of(raw), self.brief))
+                found = judge(Pooled.of(raw), self.brief, now_s=self.chain.now_s)
+                yield from (f"{intent['key']}: {wrong}" for wrong in found)
 
     def dry(self) -> Iterator[str]:
         """I11: a dry run sends nothing."""
@@ -400,7 +230,9 @@ class Auditor:
             yield f"a run that may not send sent {self.brief.sends + len(self.chain.transactions)} times"
 
     def whole_journal(self) -> Iterator[str]:
-        """I12: the chain of hashes holds; every transaction of the account was signed by the journal."""
+        """I12: it is there, its hashes hold; every transaction of the account was signed by the journal."""
+        if not self.journal.rows:
+            yield f"there is no journal, or nothing in it: {self.brief.journal}"
         yield from self._chained()
         for tx in self.chain.transactions:
             if tx.hash not in self.of_hash:
@@ -425,6 +257,17 @@ class Auditor:
                 return
             previous, expected = own, expected + 1
 
+    def gas_lost_wei(self) -> int:
+        """Return the gas of transactions without effect: those that reverted, and cancels."""
+        own = {
+            intent["key"] for intent in self.intents.values() if intent["state"] in ("cancelled", "reverted")
+        }
+        return sum(
+            tx.gas_wei
+            for tx in self.chain.transactions
+            if not tx.succeeded or self.of_hash.get(tx.hash, {}).get("key") in own
+        )
+
     def chain_ids(self) -> Iterator[str]:
         """I14: nothing was signed for another chain."""
         for intent in self.intents.values():
@@ -433,94 +276,8 @@ class Auditor:
                     yield f"{intent['key']} was signed for chain {Pooled.of(raw).chain_id}"
 
 
-def judge(tx: Pooled, brief: Brief) -> Iterator[str]:
-    """Yield what is wrong with one signed transaction, by its bytes alone."""
-    if tx.gas > _MOST_GAS or tx.max_fee_wei > _MOST_FEE_WEI:
-        yield f"gas {tx.gas} at {tx.max_fee_wei} wei is over every limit"
-    own = brief.account.lower()
-    if tx.to.lower() == own and tx.data == "0x" and tx.value_wei == 0:
-        return  # a cancel
-    if tx.value_wei:
-        yield f"it carries {tx.value_wei} wei"
-    handlers = (
-        {(token.lower(), "approve(address,uint256)"): _approve for token in (brief.stable, brief.settlement)}
-        | {
-            (brief.market.lower(), f"{name}({_TRADE})"): _trade
-            for name in ("openPosition", "closePosition", "forceClosePosition")
-        }
-        | {
-            (brief.router.lower(), f"exactInputSingle({_SWAP})"): _swap_in,
-            (brief.router.lower(), f"exactOutputSingle({_SWAP})"): _swap_out,
-            (brief.market.lower(), "settleExpiredBoard(uint256)"): _nothing,
-            (brief.collateral.lower(), "settleOptions(uint256[])"): _nothing,
-        }
-    )
-    selectors = {
-        (to, "0x" + keccak(text=name)[:4].hex()): (name, check) for (to, name), check in handlers.items()
-    }
-    found = selectors.get((tx.to.lower(), tx.data[:10]))
-    if found is None:
-        yield f"{tx.data[:10]} of {tx.to} is not on the list"
-        return
-    name, check = found
-    values = decode(_types(name), bytes.fromhex(tx.data[10:]))
-    yield from check(name, values, brief)
-
-
-def _approve(_: str, values: tuple[Any, ...], brief: Brief) -> Iterator[str]:
-    spender, amount = values
-    if spender.lower() not in (brief.market.lower(), brief.router.lower()):
-        yield f"it allows {spender}, no contract of the venue"
-    if amount >= 2**127:
-        yield "it allows without bound"
-
-
-def _trade(name: str, values: tuple[Any, ...], _: Brief) -> Iterator[str]:
-    ((_, _, iterations, _, amount, collateral, least, most),) = values
-    if amount <= 0 or collateral or not iterations:
-        yield f"{name} of {amount} with collateral {collateral}"
-    if name.startswith("openPosition") and not 0 < most < 2**127:
-        yield f"it pays up to {most}: no bound"
-    if not name.startswith("openPosition") and least <= 0:
-        yield "it sells for anything"
-
-
-def _swap_in(_: str, values: tuple[Any, ...], brief: Brief) -> Iterator[str]:
-    ((_, _, _, recipient, deadline_s, _, least, _),) = values
-    yield from _swap(recipient, deadline_s, brief)
-    if least <= 0:
-        yield "it swaps for anything"
-
-
-def _swap_out(_: str, values: tuple[Any, ...], brief: Brief) -> Iterator[str]:
-    ((_, _, _, recipient, deadline_s, _, most, _),) = values
-    yield from _swap(recipient, deadline_s, brief)
-    if not 0 < most < 2**127:
-        yield f"it swaps up to {most}: no bound"
-
-
-def _swap(recipient: str, deadline_s: int, brief: Brief) -> Iterator[str]:
-    if recipient.lower() != brief.account.lower():
-        yield f"it pays {recipient}, not the account"
-    if not 0 < deadline_s < 2**40:
-        yield f"its deadline is {deadline_s}"
-
-
-def _nothing(*_: Any) -> Iterator[str]:
-    yield from ()
-
-
-def _types(signature: str) -> list[str]:
-    inner = signature.partition("(")[2][:-1]
-    return [inner] if inner.startswith("(") else inner.split(",")
-
-
 def _status(leg: Mapping[str, Any]) -> str:
     return str(leg.get("status", "")) if leg["kind"] == "closed" else str(leg["kind"])
-
-
-def _word(address: str) -> str:
-    return "0x" + address[2:].lower().rjust(64, "0")
 
 
 def audit(brief: Brief) -> dict[str, list[str]]:
@@ -529,7 +286,8 @@ def audit(brief: Brief) -> dict[str, list[str]]:
 
 
 def main() -> None:
-    print(json.dumps(audit(Brief.load(Path(sys.argv[1])))))
+    auditor = Auditor(Brief.load(Path(sys.argv[1])))
+    print(json.dumps({"verdicts": auditor.verdicts(), "gas_lost_wei": auditor.gas_lost_wei()}))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Rolling caps over crashes and clocks that jump (L1, H5, I3): no true 24 hours ever hold more than the cap.
 
-Sequences of purchases, replacements, cancels, restarts, writes that a crash cuts off, reboots and clocks that
-jump go through the signer's own desk and memory, beside a model that knows the true time. Some of them send
-what was signed to a devnet: there the spend is what the token's balances say.
+Two caps, of a token and of gas. Sequences of purchases, replacements, cancels, restarts, writes that a crash
+cuts off, reboots and clocks that jump go through the signer's own desk and memory, beside a model that knows
+the true time. Some send what was signed to a devnet: there the spend is what balances of the token say.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ def _replace(world: CapsWorld, random: Random) -> None:
 
 
 def _cancel(world: CapsWorld, random: Random) -> None:
-    world.cancel(random.randrange(3))
+    world.cancel(random.randrange(3), random.randint(20, 600))
 
 
 def _pass(world: CapsWorld, random: Random) -> None:
@@ -115,7 +115,7 @@ def sequence(folder: Path, seed: int) -> int:
     try:
         for _ in range(STEPS):
             act(world, random)
-        return max(0, world.most_in_a_day - CAP_RAW)
+        return world.beyond
     finally:
         world.memory.close()
 

@@ -37,8 +37,7 @@ class Outcome:
     to_recover_polls: float = math.nan  # from the fault's end to the next step
     note: str = ""
     verdicts: dict[str, list[str]] = field(default_factory=dict)  # invariant -> what is wrong; by the auditor
-    extra_txs: int = 0  # beyond what the orders needed
-    gas_lost_wei: int = 0  # of transactions without effect
+    gas_lost_wei: int = 0  # of transactions without effect; by the auditor
 
     @property
     def problems(self) -> list[str]:
@@ -64,10 +63,11 @@ class Lab:
     at: Deployment
     server: CommandServer
     folder: Path
+    part: int = 0  # of a case that is several
     random: Random = field(init=False)
 
     def __post_init__(self) -> None:
-        self.random = Random(f"{self.id}/{self.seed}")
+        self.random = Random(f"{self.id}/{self.seed}/{self.part}")
 
     @asynccontextmanager
     async def rig(self) -> AsyncIterator[Rig]:
@@ -93,7 +93,7 @@ def rigged(act: Callable[[Rig], Awaitable[Outcome]], *, at_rest: bool = True) ->
                 if name in rig.running:
                     await rig.end(name, signal.SIGTERM)
             verdicts = await rig.audit(is_at_rest=at_rest)
-        return replace(outcome, verdicts=verdicts)
+        return replace(outcome, verdicts=verdicts, gas_lost_wei=rig.gas_lost_wei)
 
     return case
 
@@ -133,7 +133,7 @@ def both(*cases: Case) -> Case:
         for number, each in enumerate(cases):
             folder = lab.folder / str(number)
             folder.mkdir()
-            found.append(await each(replace(lab, folder=folder)))
+            found.append(await each(replace(lab, folder=folder, part=number)))
         verdicts: dict[str, list[str]] = {}
         for outcome in found:
             for name, texts in outcome.verdicts.items():
@@ -144,7 +144,6 @@ def both(*cases: Case) -> Case:
             to_recover_polls=_worst(outcome.to_recover_polls for outcome in found),
             note="; ".join(outcome.note for outcome in found if outcome.note),
             verdicts=verdicts,
-            extra_txs=sum(outcome.extra_txs for outcome in found),
             gas_lost_wei=sum(outcome.gas_lost_wei for outcome in found),
         )
 

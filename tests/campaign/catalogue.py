@@ -36,7 +36,7 @@ FAULTS = _rows(
     F11 | head frozen, behind, far ahead, going back | the provider is benched
     F12 | a provider on a fork | disagreement is a hold and an alert
     F13 | another chain at start, on reconnect, in mid-session | that provider is not used
-    F14 | lies about price, balance, nonce, receipt, logs; one of three, two of three | majority, or hold
+    F14 | lies about price, balance, nonce, receipt, block; one of three, two of three | majority, or hold
     F15 | a receipt without its event, or of another block | not done; looked at again
     F16 | logs kept back | found by blooms, asked again
     F17 | parts of a multicall fail | unknown, field by field
@@ -49,7 +49,7 @@ FAULTS = _rows(
     C4 | the same, and another transaction takes the nonce | lost, at depth; the bot halts
     C5 | mined in alternating forks | the canonical one counts
     C6 | a reorganisation below the final block | halt and alert, until a person releases it
-    C7 | blocks of 0.1 s, an hour without one, 500 empty ones, full ones | bounded in blocks and in seconds
+    C7 | blocks of 0.1 s, an hour without one, 500 empty ones, none with room | bounded in blocks and seconds
     C8 | the base fee rises a hundredfold | bumped up to the cap, then held and told
     C9 | a rollup's sequencer is down, or just back | held in both
     T1 | taken, and the connection cut before the reply | taken for sent; looked up by hash
@@ -70,8 +70,8 @@ FAULTS = _rows(
     K2 | killed after the budget was reserved | the same
     K3 | killed after the nonce was reserved | the same
     K4 | killed after the transaction was built | the same
-    K5 | killed after the signature | the same bytes
-    K6 | killed in the journal's write, before its fsync | the same bytes
+    K5 | killed after the signature | one payload for the nonce
+    K6 | killed in the journal's write, before its fsync | one payload for the nonce
     K7 | killed after the fsync | the same bytes
     K8 | killed before the send | the same bytes
     K9 | killed after the send, before its reply | the same bytes
@@ -98,7 +98,7 @@ FAULTS = _rows(
     D6 | a true crash with outages | protected within three polls, or told what is missing
     D7 | options that expire, vanish, are too dear, too small, paused | refused by name, another one, or hold
     D8 | a quote for another option | refused
-    D9 | random walks with gaps | the model and the bot agree
+    D9 | random walks with gaps | no law of tiers and money is broken
     O1 | a second copy | one leader; a copied key is seen by its nonce
     O2 | the configuration changed to nonsense under a running bot | the last good one stays
     O3 | the kill switch at every point | nothing new is signed after a second; what is under way is followed

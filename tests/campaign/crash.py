@@ -200,7 +200,8 @@ async def crash(rig: Rig, warm: Path, fault: str) -> Run:
         fell = -math.expm1(-abs(await _mean_tick(rig) - before_tick) * math.log(1.0001))
         threshold = threshold or (poll if min(fall, fell) > _THRESHOLD else 0)
         protected = protected or (poll if _purchases(rig) > bought else 0)
-        told = [item for item in rig.alarms.since(began_s) if item.kind in ("hold", "shortfall", "silence")]
+        # That something is not protected is no reason: it is said of every target until it is bought.
+        told = [item for item in rig.alarms.since(began_s) if item.kind != "shortfall"]
         alarmed = alarmed or (poll if told else 0)
         if protected or (threshold and poll >= threshold + 2 * ALLOWED_POLLS):
             break
@@ -280,17 +281,21 @@ async def _run(seeds: Sequence[int]) -> list[Run]:
 
 
 def figures(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return what the runs show. A crash that was told in place of protected is in no percentile."""
-    polls = sorted(item.polls for item in runs if math.isfinite(item.polls))
+    """Return what the runs show. A crash that was never protected takes for ever; None stands for that."""
+    polls = sorted(item.polls for item in runs)
     late = [item for item in runs if not item.polls <= ALLOWED_POLLS]
     return {
         "crash_runs": len(runs),
-        "polls_to_protect_p50": statistics.median(polls) if polls else None,
-        "polls_to_protect_p95": polls[math.ceil(0.95 * len(polls)) - 1] if polls else None,
-        "protected": len(polls),
+        "polls_to_protect_p50": _known(statistics.median(polls)),
+        "polls_to_protect_p95": _known(polls[math.ceil(0.95 * len(polls)) - 1]),
+        "protected": sum(math.isfinite(item) for item in polls),
         "alarmed_instead": sum(item.is_right for item in late),
         "crash_wrong": sum(not item.is_right for item in runs),
     }
+
+
+def _known(polls: float) -> float | None:
+    return polls if math.isfinite(polls) else None
 
 
 def _lab(folder: Path, seed: int) -> Lab:

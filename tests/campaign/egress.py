@@ -178,12 +178,14 @@ def run(options: Any = None) -> dict[str, Any]:
     for line in stolen.problems():
         print(f"egress: noticed of the rogue: {line}", flush=True)
     silent = sorted(set(clean.endpoints.values()) - clean.contacted)
+    problems = [*clean.problems(), *(f"{one} was never contacted" for one in silent)]
     return {
         "egress_commands": len(clean.codes),
         "egress_foreign": len(clean.foreign),
-        "egress_problems": clean.problems() + [f"{one} was never contacted" for one in silent],
-        "rogue_noticed": noticed(stolen),
-        "rogue_bytes_out": stolen.bytes_out,
+        "egress_problems": len(problems),
+        "egress_where": problems,
+        "rogue_noticed": int(noticed(stolen)),
+        "rogue_connected": sum(one.connected for one in stolen.foreign),
     }
 
 

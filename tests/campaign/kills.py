@@ -29,7 +29,8 @@ from bot.devnet.config import write_config
 from bot.devnet.deployment import Deployment
 from bot.devnet.node import Devnet, start_devnet
 from bot.settings import cache_dir
-from campaign.auditor import Brief, audit
+from campaign.audited_chain import Brief
+from campaign.auditor import audit
 from campaign.kill_books import GAS_CAP_WEI, Books, Ledger, judge
 from campaign.kill_child import Action, Order, order_file
 from campaign.kill_points import POINTS
@@ -156,7 +157,7 @@ class Round:
         brief = Brief(
             rpc_url=self.rpc_url, account=at.user, stable=at.usdc, settlement=at.susd,
             market=at.lyra_option_market, option_token=at.lyra_option_token,
-            collateral=at.lyra_short_collateral, router=at.v3_router, pool=at.stable_pool,
+            collateral=at.lyra_short_collateral, router=at.v3_router,
             feed=at.feed_eth_usd, from_block=block, cap_usd=order.cap_usd, gas_cap_wei=GAS_CAP_WEI,
             home=str(state), journal=str(state / "journal.sqlite"),
         )  # fmt: skip
@@ -278,7 +279,6 @@ def run(
         "duplicates": duplicates,
         "duplicate_bound_95": _RULE_OF_THREE / kills if kills and not duplicates else None,
         "kill_lost": tally.of("LOST"),
-        "kill_over_cap": tally.of("OVER CAP"),
         "kill_allowances_left": tally.of("ALLOWANCE LEFT"),
         "kill_problems": tally.problems,
         "cap_violations": tally.of("OVER CAP"),

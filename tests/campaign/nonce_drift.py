@@ -64,7 +64,7 @@ def run(options: Options) -> dict[str, Any]:
     blocks = sorted(int(item.note) for item in found if item.note) or [-1]  # -1: none was healed
     return {
         "nonce_drift_cases": count,
-        "nonce_drift_healed": sum(not item.problems for item in found),
+        "nonce_drift_wrong": sum(bool(item.problems) for item in found),
         "nonce_drift_blocks_p95": blocks[max(0, -(-95 * len(blocks) // 100) - 1)],
     }
 

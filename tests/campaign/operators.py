@@ -7,7 +7,7 @@ from commands import Ended
 from campaign.case import Outcome, unless
 from campaign.rig import Rig
 
-_LIVE_NAMES = ("ALVH_LIVE", "ALVH_RUN__LIVE", "ALVH_MODE", "ALVH_DRY_RUN")
+_LIVE_NAMES = ("ALVH_LIVE", "ALVH_RUN__LIVE", "ALVH_MODE", "ALVH_EXECUTION__LIVE", "ALVH_DRY_RUN")
 
 
 async def dry_run_wins(rig: Rig) -> Outcome:
@@ -22,13 +22,16 @@ async def dry_run_wins(rig: Rig) -> Outcome:
     await rig.start_bot("run", "--once", "--json")
     ended = await _ended(rig)
     wrong = [*unless(ended.code in (0, 4), f"with {name} a run ended with {ended.code}: {ended.err[-200:]}")]
-    wrong += unless(
-        ended.code == 4 or not rig.home.journal("live").exists(), f"{name} made a run that says nothing live"
-    )
+    wrong += unless(not rig.home.journal("live").exists(), f"{name} made a run live that does not say so")
+    wrong += unless((ended.code == 4) == ("__" in name), f"{name}: {ended.code}, {ended.err[-200:]}")
+    if ended.code == 0:
+        verdicts = await rig.audit(is_at_rest=True)
+        wrong += [f"{invariant}: {text}" for invariant, texts in verdicts.items() for text in texts]
     for arguments in (("--live", "--dry-run"), ("--live", "--no-live"), ("--live=false",), ("--live", "no")):
         refused = await asyncio.to_thread(rig.home.alvh, "run", "--once", *arguments)
         rig.said += [refused.out, refused.err]
-        wrong += unless(refused.code == 4, f"run {' '.join(arguments)} ended with {refused.code}")
+        is_usage = refused.code == 4 and any(word in refused.err.lower() for word in ("option", "argument"))
+        wrong += unless(is_usage, f"run {' '.join(arguments)}: {refused.code}, {refused.err[-200:]}")
     wrong += unless(not rig.pool.seen, "something was sent")
     kept.rename(keystore)
     return Outcome(wrong=tuple(wrong), note=f"{name} of the environment")

@@ -17,6 +17,7 @@ from pathlib import Path
 from faults.proxy import Fault
 
 from campaign.case import RESUME_WITHIN_POLLS, Outcome, unless
+from campaign.purchase import bought
 from campaign.rig import PROVIDERS, Rig
 
 TELLS = ("silence", "disagreement", "hold", "stall")
@@ -36,19 +37,25 @@ class Dark:
 
 
 async def blackout(
-    rig: Rig, fault: Fault, *, of: Sequence[int], tells: Sequence[str] = TELLS, blind: bool = True
+    rig: Rig,
+    fault: Fault,
+    *,
+    of: Sequence[int],
+    tells: Sequence[str] = TELLS,
+    blind: bool = True,
+    blocks: int = 2,
 ) -> Dark:
     """Fail so many providers that none may be believed, want a purchase, and see that none is made.
 
     ``blind``: then not even a step may be made. Without it steps come, and hold. Ends when somebody was
-    told, and after two blocks at the least.
+    told, and after so many ``blocks`` at the least.
     """
-    held_mb = memory_mb(rig.bot.pid)
+    held_mb, hits = memory_mb(rig.bot.pid), rig.hits()
     start_s, before, sent = time.monotonic(), rig.sequence(), len(rig.pool.seen)
     first = await rig.head() + 1
     rig.fail(fault, of=of)
     rig.resume()
-    blocks = 2 + rig.random.randrange(3)
+    blocks += rig.random.randrange(3)
     while blocks > 0 or math.isnan(rig.heard(start_s, *tells)):
         await rig.mine()
         blocks -= 1
@@ -57,6 +64,7 @@ async def blackout(
             break
     to_alarm_s = rig.heard(start_s, *tells)
     wrong = (
+        *unless(rig.hits() > hits, f"nothing was spoiled by {fault}: the case proves nothing"),
         *unless(not math.isnan(to_alarm_s), f"nobody was told: {fault}; {rig.bot.err[-500:]}"),
         *unless(len(rig.pool.seen) == sent, f"it sent {len(rig.pool.seen) - sent} transactions in the dark"),
         *unless(not orders_since(rig, first), f"it decided in the dark: {orders_since(rig, first)}"),
@@ -78,43 +86,25 @@ async def recovered(rig: Rig) -> float:
     return math.inf
 
 
-async def bought(rig: Rig, *, blocks: int = 30, may_refuse: bool = False) -> tuple[str, ...]:
-    """Mine until the purchase that is wanted is booked and nothing is open; say what is wrong otherwise.
-
-    ``may_refuse``: orders that ended with a reason before anything was spent will do as well.
-    """
-    for _ in range(blocks):
-        if rig.outcomes() and (may_refuse or rig.filled()) and not rig.open_work():
-            break
-        if not rig.bot.is_alive:
-            return (f"the bot ended: {rig.bot.err[-800:]}",)
-        await rig.step(within_s=_POLL_WITHIN_S)
-    return (
-        *unless(not rig.open_work(), f"orders are open still: {rig.open_work()}; {rig.bot.err[-500:]}"),
-        *unless(
-            rig.filled() == 1 or (may_refuse and not rig.filled()),
-            f"one purchase was wanted, booked are {rig.outcomes()}; {rig.bot.err[-500:]}",
-        ),
-    )
-
-
 def outage(
     make: Make,
     *,
     dark: int = PROVIDERS,
     tells: Sequence[str] = TELLS,
     blind: bool = True,
+    blocks: int = 2,
     beside: Make | None = None,
 ) -> Callable[[Rig], Awaitable[Outcome]]:
     """Return the act of a row. ``dark``: so many providers must fail before none may be believed.
 
-    ``beside``: how all fail while the purchase is made; without it one goes on failing as before.
+    ``blocks``: for so many at least. ``beside``: how all fail while the purchase is made; without it one
+    goes on failing.
     """
 
     async def act(rig: Rig) -> Outcome:
         await rig.warm()
         order = rig.random.sample(range(PROVIDERS), PROVIDERS)
-        seen = await blackout(rig, make(rig), of=order[:dark], tells=tells, blind=blind)
+        seen = await blackout(rig, make(rig), of=order[:dark], tells=tells, blind=blind, blocks=blocks)
         from_block = await rig.head()
         rig.pause()
         rig.fail(None)
@@ -134,16 +124,23 @@ def outage(
 
 
 def spoiled(
-    make: Make, *, of: int = PROVIDERS, tells: Sequence[str] = (), blocks: int = 4, may_refuse: bool = False
+    make: Make,
+    *,
+    of: int = PROVIDERS,
+    tells: Sequence[str] = (),
+    blocks: int = 4,
+    blind: bool = False,
+    asks: bool = True,
 ) -> Callable[[Rig], Awaitable[Outcome]]:
     """Return an act in which providers fail in what a purchase needs and a decision does not, then recover.
 
     The purchase is made once, with them or after them. ``tells``: of this somebody must hear meanwhile.
+    ``blind``: it may not be booked before they are well again. ``asks``: it must come upon the fault.
     """
 
     async def act(rig: Rig) -> Outcome:
         await rig.warm()
-        fault, start_s = make(rig), time.monotonic()
+        fault, start_s, hits = make(rig), time.monotonic(), rig.hits()
         rig.fail(fault, of=rig.random.sample(range(PROVIDERS), of))
         rig.resume()
         left = blocks + rig.random.randrange(3)
@@ -154,13 +151,15 @@ def spoiled(
                 break
         to_alarm_s = rig.heard(start_s, *tells) if tells else math.nan
         wrong = unless(not tells or not math.isnan(to_alarm_s), f"nobody was told: {rig.bot.err[-500:]}")
+        wrong += unless(rig.hits() > hits or not asks, f"nothing was spoiled by {fault}: nothing is proven")
         early = rig.filled()
+        wrong += unless(not (blind and early), f"{early} purchases were booked on what was spoiled")
         rig.fail(None)
         polls = await recovered(rig)
-        wrong += await bought(rig, may_refuse=may_refuse)
+        wrong += await bought(rig)
         return Outcome(
             wrong=wrong, to_alarm_s=to_alarm_s, to_recover_polls=polls,
-            note=f"{fault}: {early} bought meanwhile; {dict(rig.proxies[0].asked)}",
+            note=f"{fault}: {early} bought meanwhile",
         )  # fmt: skip
 
     return act

@@ -6,7 +6,8 @@ from typing import Any
 
 from campaign import place
 from campaign.parts import PARTS
-from campaign.summary import WANTED, is_met, joined, shown
+from campaign.summary import joined, shown
+from campaign.wanted import WANTED, is_met
 
 PAGE = place.ROOT / "docs" / "campaign.md"
 _BEGIN, _END = "<!-- written by `scripts/campaign --page` from here -->\n", "<!-- to here -->\n"
@@ -24,8 +25,9 @@ def write(path: Path = PAGE) -> list[str]:
 
 def results(kept: Mapping[str, Mapping[str, Any]]) -> str:
     """Return both tables as Markdown."""
-    figures = joined(kept.values())
-    lines = ["", "| figure | found | wanted |", "|---|---|---|"]
+    figures = joined(kept)
+    source = f"Of the source with the hash `{place.source_hash()}`, by which results are kept."
+    lines = ["", source, "", "| figure | found | wanted |", "|---|---|---|"]
     for wanted in WANTED:
         bound = f"{wanted.sign} {wanted.bound:g}" if wanted.sign else ""
         verdict = "" if is_met(wanted, figures) or wanted.name not in figures else ", **not met**"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from campaign import place
+from campaign.wanted import is_whole
 
 Figures = dict[str, Any]
 
@@ -56,6 +57,12 @@ def figures_of(name: str, options: Options) -> Figures:
     """Return a part's figures: those that were kept of this very source, or of a run now."""
     if not options.fresh and (found := place.kept(name)) is not None:
         return found
+    return ran(name, options)
+
+
+def ran(name: str, options: Options) -> Figures:
+    """Run a part and return its figures; those of one that was cut short are not kept for the summary."""
     figures = PARTS[name].run(options)
-    place.keep(name, figures)
+    if is_whole(figures):
+        place.keep(name, figures)
     return figures

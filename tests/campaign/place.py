@@ -18,9 +18,13 @@ NODE = "ALVH_CAMPAIGN_NODE"
 _SOURCES = (
     "bot/**/*.py",
     "bot/**/*.toml",
+    "bot/**/*.vy",
     "contracts_abi/*.json",
     "tests/**/*.py",
-    "requirements.lock",
+    "tests/**/*.toml",
+    "scripts/campaign*",
+    "pyproject.toml",
+    "requirements*.lock",
 )
 
 

@@ -144,6 +144,9 @@ class Pooled:
         }  # fmt: skip
 
 
+_MINED_WITHIN_S = 0.3  # of a node that mines at once; what the next block has no room for is longer in it
+
+
 class Refused(Exception):
     """The pool refuses; the text is the client's."""
 
@@ -213,7 +216,7 @@ class Pool:
             self._replace(offered)
         elif mode is Mode.PASS:
             self._replace(offered, keep=False)
-            await self.chain.request("eth_sendRawTransaction", [raw], send=True)
+            await self._give(raw)
         return offered.hash
 
     def transaction(self, tx_hash: str) -> dict[str, Any] | None:
@@ -249,7 +252,7 @@ class Pool:
         for item in chosen:
             if not only or item.hash == only:
                 del self.held[item.hash]
-                await self.chain.request("eth_sendRawTransaction", [item.raw], send=True)
+                await self._give(item.raw)
 
     async def put_back(self) -> int:
         """Offer again what was seen and is not on the chain now, as geth does after a reorganisation."""
@@ -257,11 +260,20 @@ class Pool:
         for item in {item.nonce: item for item in self.seen}.values():
             if await self.chain.request("eth_getTransactionReceipt", [item.hash]) is None:
                 try:
-                    await self.chain.request("eth_sendRawTransaction", [item.raw], send=True)
+                    await self._give(item.raw)
                     count += 1
                 except RpcError:
                     continue  # another transaction has its nonce
         return count
+
+    async def _give(self, raw: str) -> None:
+        """Give one to the node; where that mines at once, nothing is read until it has."""
+        async with self.turns.mining():
+            await self.chain.request("eth_sendRawTransaction", [raw], send=True)
+            end_s = time.monotonic() + _MINED_WITHIN_S
+            while time.monotonic() < end_s and await self.chain.request("anvil_getAutomine"):
+                if not quantity((await self.chain.request("txpool_status"))["pending"]):
+                    return
 
     async def _judge(self, offered: Pooled) -> None:
         latest = quantity(await self.chain.request("eth_getTransactionCount", [offered.sender, "latest"]))

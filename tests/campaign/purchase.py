@@ -8,6 +8,7 @@ from campaign.pool import Mode, Pooled
 from campaign.rig import Rig
 
 STEPS = ("approve-swap-in", "swap-in", "approve-trade", "open", "revoke")
+_POLL_WITHIN_S = 5.0  # a poll is a block: so long is waited for its step before the next is mined
 HURRY = ("campaign.child:hurry", "0.4", "1.0")  # seconds; in service 4 and 30
 
 
@@ -32,16 +33,16 @@ async def let_go(rig: Rig, nonce: int) -> None:
     rig.pool.at.pop(nonce, None)
 
 
-async def bought(rig: Rig, *, polls: int = 12) -> tuple[str, ...]:
-    """Go on until the purchase is made; say what is wrong at the end."""
-    for _ in range(polls):
-        if rig.filled() and not rig.open_work():
+async def bought(rig: Rig, *, blocks: int = 30) -> tuple[str, ...]:
+    """Mine until the purchase that is wanted is booked and nothing is open; say what is wrong otherwise."""
+    for _ in range(blocks):
+        if (rig.filled() and not rig.open_work()) or not await rig.supervised():
             break
-        if not await rig.step(within_s=30.0):
-            break
+        await rig.step(within_s=_POLL_WITHIN_S)
+    said = f"the bot is {'up' if rig.is_up() else 'down'} and said {rig.bot.err[-500:]!r}"
     return (
-        *unless(not rig.open_work(), f"orders are open still: {rig.open_work()}"),
-        *unless(rig.filled() == 1, f"one purchase was wanted, booked are {rig.outcomes()}"),
+        *unless(not rig.open_work(), f"orders are open still: {rig.open_work()}; {said}"),
+        *unless(rig.filled() == 1, f"one purchase was wanted, booked are {rig.outcomes()}; {said}"),
     )
 
 

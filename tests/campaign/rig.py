@@ -32,9 +32,10 @@ from bot.errors import NotFoundError
 from bot.model.record import StepRecord
 from bot.pipeline.journal import SqlJournal
 from campaign.alarms import Alarms, listening
-from campaign.auditor import Brief
+from campaign.audited_chain import Brief
 from campaign.place import refuse_other_chains
 from campaign.pool import Pool
+from campaign.user_key import user_key
 
 T = TypeVar("T")
 BLOCK_S = 12
@@ -64,6 +65,8 @@ class Rig:
     running: dict[str, Running] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)  # hashes that the case sent with the account's key
+    gas_lost_wei: int = 0  # by the newest audit
+    _started: tuple[tuple[str, ...], dict[str, Any]] = ((), {})  # what the newest bot was started with
 
     # the bot and its signer
 
@@ -77,6 +80,7 @@ class Rig:
 
     async def start_bot(self, *arguments: str, **options: Any) -> Running:
         """Start the bot: ``alvh run --live``, or what ``arguments`` say. It runs until it is ended."""
+        self._started = arguments, options
         wanted = arguments or ("run", "--live")
         self.mode = "live" if "--live" in wanted else "monitor" if "monitor" in wanted else "dry-run"
         self.running["bot"] = running = self.home.start(*wanted, **options)
@@ -87,19 +91,31 @@ class Rig:
     ) -> int:
         """Start signer and bot, let it look without trading, and return the account's next nonce.
 
-        ``resume`` then has it buy one put. A bot whose providers were too slow for its start ends and is
-        started again, as a supervisor would.
+        ``resume`` then has it buy one put.
         """
         self.pause()
         if starts_signer:
             await self.start_signer()
-        for _ in range(3):
-            await self.start_bot(arm=arm)
-            if await self.step(polls, within_s=30.0):
-                return await self.nonce()
-            if self.bot.is_alive or "no answer within" not in self.bot.err:
-                break
-        raise AssertionError(f"the bot did not begin: {self.bot.err}")
+        await self.start_bot(arm=arm)
+        if not await self.step(polls, within_s=30.0):
+            raise AssertionError(f"the bot did not begin: {self.bot.err}")
+        return await self.nonce()
+
+    async def supervised(self) -> bool:
+        """Say whether the bot is up, or is again.
+
+        One whose providers were too slow for its start ends, and is started again as a supervisor would: it
+        gives them a second here, and on a machine that does other things they may need longer.
+        """
+        if "bot" in self.running and not self.is_up() and self._was_too_slow(self.bot.err):
+            self.said += [self.bot.out, self.bot.err]
+            arguments, options = self._started
+            await self.start_bot(*arguments, **options)
+        return self.is_up()
+
+    def _was_too_slow(self, said: str) -> bool:
+        last = said.strip().splitlines()[-1:]
+        return any(line.startswith("error: ") and "no answer within" in line for line in last)
 
     async def end(self, name: str, how: signal.Signals = signal.SIGTERM, *, within_s: float = 30.0) -> int:
         """End a process and return its exit code, negative for a signal."""
@@ -244,29 +260,32 @@ class Rig:
     async def step(self, blocks: int = 1, *, within_s: float = STEP_WITHIN_S) -> bool:
         """Mine ``blocks`` one by one and wait for the bot's step on each; False when one did not come."""
         for _ in range(blocks):
-            before = self.sequence()
+            before, end_s = self.sequence(), time.monotonic() + within_s
             await self.mine()
-            await self.until(
-                lambda before=before: self.sequence() > before or not self.is_up(), within_s=within_s
-            )
-            if self.sequence() <= before:
-                return False
+            while self.sequence() <= before:
+                if time.monotonic() > end_s or not await self.supervised():
+                    return False
+                await asyncio.sleep(0.02)
         return True
 
     async def settle(self, blocks: int = 20) -> bool:
         """Mine until nothing is open any more, at most ``blocks``; say whether that was reached."""
         for _ in range(blocks):
-            if not self.running.get("bot") or not self.bot.is_alive:
+            if not await self.supervised():
                 break
             await self.step(within_s=5.0)
             if not self.open_work():
                 return True
         return not self.open_work()
 
-    def heard(self, start_s: float, *kinds: str) -> float:
+    def heard(self, start_s: float, *kinds: str, says: str = "") -> float:
         """Return seconds from ``start_s`` (monotonic) to the first alert of these kinds; NaN for none."""
-        times = [item.at_s - start_s for item in self.alarms.since(start_s, *kinds)]
+        times = [item.at_s - start_s for item in self.alarms.since(start_s, *kinds, says=says)]
         return min(times, default=math.nan)
+
+    def hits(self) -> int:
+        """Return how many requests and replies the faults of the providers have spoiled so far."""
+        return sum(proxy.hits for proxy in self.proxies)
 
     # the end of a case
 
@@ -282,8 +301,10 @@ class Rig:
         ended = await asyncio.to_thread(running.wait)
         if ended.code != 0:
             return {"auditor": [ended.err[-2_000:] or f"it ended with {ended.code}"]}
-        found: dict[str, list[str]] = json.loads(ended.out)
-        return found
+        found = json.loads(ended.out)
+        self.gas_lost_wei = found["gas_lost_wei"]
+        verdicts: dict[str, list[str]] = found["verdicts"]
+        return verdicts
 
     def _brief(self) -> dict[str, Any]:
         at = self.at
@@ -292,12 +313,12 @@ class Rig:
         return {
             "rpc_url": self.rpc_url, "account": at.user, "stable": at.usdc, "settlement": at.susd,
             "market": at.lyra_option_market, "option_token": at.lyra_option_token,
-            "collateral": at.lyra_short_collateral, "router": at.v3_router, "pool": at.stable_pool,
+            "collateral": at.lyra_short_collateral, "router": at.v3_router,
             "feed": at.feed_eth_usd, "from_block": self.first_block, "cap_usd": CAP_USD,
             "gas_cap_wei": GAS_CAP_WEI, "home": str(self.home.folder), "journal": str(self.journal_path()),
             "history": str(self.home.folder / "history-31337.sqlite"), "served": served,
-            "secrets": {**tokens, "webhook secret": _SECRET},
-            "said": tuple(self.said), "files_exempt": ("alvh.toml",),
+            "secrets": {**tokens, "webhook secret": _SECRET, "key of the account": user_key()},
+            "said": (*self.said, *(item.text for item in self.alarms.heard)), "files_exempt": ("alvh.toml",),
             "foreign": tuple(self.foreign), "may_send": self.mode == "live", "sends": len(self.pool.seen),
         }  # fmt: skip
 

@@ -40,7 +40,6 @@ class Line:
     broken: tuple[str, ...]  # invariants
     to_alarm_s: float | None
     to_recover_polls: float | None
-    extra_txs: int
     gas_lost_wei: int
     taken_s: float
     note: str
@@ -56,7 +55,6 @@ class Line:
             broken=tuple(sorted({item.partition(":")[0] for item in problems})),
             to_alarm_s=_known(outcome.to_alarm_s),
             to_recover_polls=_known(outcome.to_recover_polls),
-            extra_txs=outcome.extra_txs,
             gas_lost_wei=outcome.gas_lost_wei,
             taken_s=round(taken_s, 1),
             note=outcome.note,

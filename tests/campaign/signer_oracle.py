@@ -22,6 +22,7 @@ TRADE = "((uint256,uint256,uint256,uint8,uint256,uint256,uint256,uint256))"
 SWAP = "((address,address,uint24,address,uint256,uint256,uint256,uint160))"
 EXECUTE = "(address,uint256,bytes,uint8,uint256,uint256,uint256,address,address,bytes)"
 MOST_GAS, MOST_CANCEL_GAS, MOST_FEE_WEI, MOST_AHEAD_S = 8_000_000, 1_000_000, 10**12, 7 * DAY_S
+CANCELS_AHEAD = 16
 TRANSACTION_USD, DAY_USD = 5_000, 400_000  # caps of both tokens
 
 _SAFE_TYPES = {
@@ -114,6 +115,8 @@ class Oracle:
         payload = (to, data, 0)
         if (to, data) == (self.at.account, b""):
             _require(tx["gas"] <= MOST_CANCEL_GAS, "gas of a cancel")
+            highest = self._highest(to)
+            _require(highest < 0 or tx["nonce"] <= highest + CANCELS_AHEAD, "a cancel far ahead")
             self.payloads.setdefault((to, tx["nonce"]), payload)
             return
         _require(tx["gas"] <= MOST_GAS, "gas")
@@ -148,8 +151,7 @@ class Oracle:
         )  # fmt: skip
         self._require_signer(bytes(_hash_eip191_message(typed)), signature)
         _require((request["chain_id"], request["safe"].lower()) == (CHAIN_ID, self.at.safe), "another Safe")
-        highest = max((nonce for space, nonce in self.payloads if space == self.at.safe), default=0)
-        _require(tx["nonce"] >= highest, "a nonce of the Safe below one that was signed")
+        _require(tx["nonce"] >= self._highest(self.at.safe), "a nonce of the Safe below one that was signed")
         until_s = request["valid_until_s"]
         spends = self._safe_calls(to, tx["value_wei"], data, tx["operation"], until_s, now_s)
         payload = (to, data, tx["operation"])
@@ -230,12 +232,23 @@ class Oracle:
 
     def _require_nonce(self, space: str, nonce: int, payload: tuple[str, bytes, int]) -> None:
         _require(0 <= nonce < 2**64, "nonce")
-        highest = max((number for whose, number in self.payloads if whose == space), default=-1)
         before = self.payloads.get((space, nonce))
         _require(
-            before == payload or nonce > highest, f"nonce {nonce} was signed for another payload, or passed"
+            before == payload or (before is None and nonce > self._highest(space)),
+            f"nonce {nonce} was signed for another payload, or passed",
         )
         self.payloads[space, nonce] = payload
+
+    def _highest(self, space: str) -> int:
+        """Return the highest nonce that anything but a cancel or a rejection was signed for."""
+        return max(
+            (
+                number
+                for (whose, number), (to, data, _) in self.payloads.items()
+                if whose == space and (to, data) != (space, b"")
+            ),
+            default=-1,
+        )
 
     def _count(self, space: str, nonce: int, spends: dict[str, int], now_s: float) -> None:
         """Hold what is spent against the caps; of what was signed for one nonce only the most comes true."""

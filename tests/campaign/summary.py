@@ -1,87 +1,39 @@
 """All parts together: their figures beside what is wanted of them, and one file for a program to read."""
 
 import json
-import operator
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from campaign.parts import PARTS, Figures, Options, figures_of
+from campaign.wanted import WANTED, Wanted, is_met
 
-_SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq,
-    ">=": operator.ge,
-    "<=": operator.le,
-}
-
-
-class Wanted(NamedTuple):
-    """A figure, what it says, and its bound; no sign: it is told and not judged."""
-
-    name: str
-    words: str
-    sign: str = ""
-    bound: float = 0.0
-
-
-WANTED = (
-    Wanted("faults_covered", "faults covered, of 85", "=", 85),
-    Wanted("cases", "cases run"),
-    Wanted("violations", "violations of an invariant or a stated behaviour", "=", 0),
-    Wanted("kills", "kills", ">=", 1_000),
-    Wanted("duplicates", "orders that were doubled", "=", 0),
-    Wanted("duplicate_bound_95", "95 % bound on the rate of doubled orders"),
-    Wanted("reorg_cases", "cases of reorganisations", ">=", 600),
-    Wanted("reorg_wrong", "of them wrong", "=", 0),
-    Wanted("lying_decisions", "decisions beside a provider that lies", ">=", 8_000),
-    Wanted("lying_wrong", "of them wrong", "=", 0),
-    Wanted("cap_violations", "spending over a cap, measured from the chain", "=", 0),
-    Wanted("canary_hits", "secrets found in a sink", "=", 0),
-    Wanted("signer_outside", "signatures outside the policy, of 10,000 requests", "=", 0),
-    Wanted("egress_foreign", "contacts beside the configured ones", "=", 0),
-    Wanted("rogue_bytes_out", "bytes that a planted thief got out", "=", 0),
-    Wanted("fuzz_problems", "decoders that failed otherwise than they may", "=", 0),
-    Wanted("mutants_caught", "planted bugs caught, of 20", "=", 20),
-    Wanted("mutation_score", "mutation score of the money modules", ">=", 0.9),
-    Wanted("cap_line_score", "the same on lines that compare caps", "=", 1.0),
-    Wanted("chain_id_line_score", "the same on lines that compare chain ids", "=", 1.0),
-    Wanted("nonce_drift_healed", "nonce drifts healed"),
-    Wanted("crash_wrong", "crashes neither protected in time nor told", "=", 0),
-    Wanted("polls_to_protect_p95", "polls from a crash to its protection, p95", "<=", 3),
-    Wanted("soak_rss_mib_per_hour", "growth of memory in the soak, MiB an hour"),
-    Wanted("soak_fds_grown", "file handles grown in the soak"),
-    Wanted("soak_heads_lost", "heads lost in the soak", "=", 0),
-)
+CAPPED = ("faults", "kills", "caps")  # parts that measure spending from the chain
 
 
 def summarise(options: Options, *, json_to: Path | None) -> int:
     """Run what has no result of this source yet, print all figures; 0 when every one is as wanted."""
-    found: list[Figures] = []
+    found: dict[str, Figures] = {}
     for name, part in PARTS.items():
         print(f"\n{name}: {part.what}", flush=True)
-        found.append(figures_of(name, options))
+        found[name] = figures_of(name, options)
     figures = joined(found)
     if json_to is not None:
-        json_to.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+        json_to.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", "utf-8")
     print("\n" + table(figures))
     return 0 if all(is_met(wanted, figures) for wanted in WANTED) else 1
 
 
-def joined(found: Iterable[Mapping[str, Any]]) -> Figures:
-    """Return the figures of all parts as one; spending over a cap adds up, that of the kills too."""
+def joined(found: Mapping[str, Mapping[str, Any]]) -> Figures:
+    """Return the figures of parts as one. Spending over a cap adds up; it is known when all have run."""
     figures: Figures = {}
-    over = 0
-    for part in found:
-        over += part.get("cap_violations", 0) + part.get("kill_over_cap", 0)
+    for part in found.values():
         figures |= part
-    return figures | {"cap_violations": over}
-
-
-def is_met(wanted: Wanted, figures: Figures) -> bool:
-    """Say whether a figure is there and within its bound."""
-    value = figures.get(wanted.name)
-    return not wanted.sign or (value is not None and _SIGNS[wanted.sign](value, wanted.bound))
+    figures.pop("cap_violations", None)
+    if all(name in found for name in CAPPED):
+        figures["cap_violations"] = sum(found[name]["cap_violations"] for name in CAPPED)
+    return figures
 
 
 def shown(value: Any) -> str:
@@ -91,7 +43,7 @@ def shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def table(figures: Figures, wanted_figures: Sequence[Wanted] = WANTED) -> str:
+def table(figures: Mapping[str, Any], wanted_figures: Sequence[Wanted] = WANTED) -> str:
     """Return the figures as text of at most 80 columns."""
     width = min(shutil.get_terminal_size().columns, 80)
     lines = []

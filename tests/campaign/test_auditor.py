@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from bot.devnet.moves.wire import Tx, calldata
-from campaign.auditor import Brief, audit, judge
+from campaign.audited_calls import judge
+from campaign.audited_chain import Brief
+from campaign.auditor import audit
 from campaign.rig import Rig, open_rig
+from campaign.user_key import user_key
 
 pytestmark = [pytest.mark.devnet, pytest.mark.xdist_group("auditor")]
 
@@ -63,8 +66,11 @@ async def test_an_honest_run_is_clean_and_every_wrong_is_found(rig: Rig):
     assert list(_broken(rig, may_send=False)) == ["I11"]
     assert list(_broken(rig, served={**_brief(rig).served, "99999999": "0x0"})) == []  # after the last step
     assert list(_broken(rig, said=("key-1-canary",))) == ["I4"]
+    assert list(_broken(rig, said=(str(int(user_key(), 16)),))) == ["I4"]
+    other = {height: "0x" + "ab" * 32 for height in _brief(rig).served}
+    assert _broken(rig, served=other) == {}  # a fork that is gone: nobody must have kept it
     (rig.home.folder / "note.txt").write_text(b"key-2-canary".hex())
-    assert _broken(rig)["I4"] == ["SECRET: token of provider 2 is in note.txt"]
+    assert _broken(rig)["I4"] == ["SECRET: token of provider 2 is in note.txt, as hex"]
     (rig.home.folder / "note.txt").unlink()
 
     lost = _forged(rig, "DELETE FROM leg_events WHERE kind = 'closed'")
@@ -95,13 +101,15 @@ async def test_an_honest_run_is_clean_and_every_wrong_is_found(rig: Rig):
 
 
 async def test_a_signed_transaction_that_is_not_on_the_list_or_without_bounds_is_found(rig: Rig):
-    brief = _brief(rig)
+    brief, now_s = _brief(rig), int(await rig.now_s())
     for signed in rig.pool.seen:
-        assert list(judge(signed, brief)) == [], signed
+        assert list(judge(signed, brief, now_s=now_s)) == [], signed
     swap = next(item for item in rig.pool.seen if item.to.lower() == rig.at.v3_router.lower())
     approval = rig.pool.seen[0]
     own, stranger = rig.at.user[2:].lower(), rig.at.whale[2:].lower()
+    far = f"{now_s + 8 * 86_400:064x}"
     wrong = {
+        "its deadline is": replace(swap, data=swap.data[: 10 + 4 * 64] + far + swap.data[10 + 5 * 64 :]),
         "is not on the list": replace(swap, to=rig.at.whale),
         "it carries 1 wei": replace(swap, value_wei=1),
         "over every limit": replace(swap, gas=50_000_000),
@@ -112,4 +120,4 @@ async def test_a_signed_transaction_that_is_not_on_the_list_or_without_bounds_is
         ),
     }
     for words, signed in wrong.items():
-        assert any(words in text for text in judge(signed, brief)), words
+        assert any(words in text for text in judge(signed, brief, now_s=now_s)), words

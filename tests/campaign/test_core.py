@@ -17,7 +17,8 @@ from bot.devnet.node import Devnet
 from campaign import place
 from campaign.catalogue import CASES, FAULTS
 from campaign.pool import WORDS, Client, Mode, Pool, Pooled, Refusal, Refused
-from campaign.summary import WANTED, is_met, joined, table
+from campaign.summary import joined, table
+from campaign.wanted import WANTED, is_met, is_whole
 
 GROUPS = {"F": 20, "C": 9, "T": 14, "K": 16, "H": 8, "D": 9, "O": 9}
 _MEANT = {
@@ -165,12 +166,16 @@ def test_a_figure_that_is_missing_or_out_of_bounds_is_not_met():
     assert "not run" in shown
 
 
+def test_a_part_that_was_cut_short_is_not_whole_and_one_that_went_badly_is():
+    assert is_whole({"kills": 1_000, "duplicates": 3, "mutation_score": 0.1})
+    assert not is_whole({"kills": 999, "duplicates": 0})
+
+
 def test_spending_over_a_cap_adds_up_over_the_parts():
-    found = joined(
-        [{"cap_violations": 1, "cases": 2}, {"cap_violations": 2}, {"kill_over_cap": 4, "kills": 3}]
-    )
+    parts = {"faults": {"cap_violations": 1, "cases": 2}, "kills": {"cap_violations": 4, "kills": 3}}
+    assert "cap_violations" not in joined(parts)  # unknown before all three have run
+    found = joined(parts | {"caps": {"cap_violations": 2}})
     assert (found["cap_violations"], found["cases"], found["kills"]) == (7, 2, 3)
-    assert joined([{"kills": 1}])["cap_violations"] == 0
 
 
 def test_what_was_kept_counts_for_this_source_alone(tmp_path, monkeypatch):

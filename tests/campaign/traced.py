@@ -35,6 +35,10 @@ class Contact:
     command: str  # arguments of the process that tried
     ended: str  # what the kernel answered, as strace writes it
 
+    @property
+    def connected(self) -> bool:
+        return not self.ended.startswith("-1")
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:

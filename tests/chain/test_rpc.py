@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from at_best import at_best
 from eth_abi.abi import encode
 from faulty_node import Answer, FaultyNode, faulty_node
 
@@ -161,13 +162,17 @@ async def test_a_hang_ends_at_the_deadline(faulty: FaultyNode) -> None:
 
     faulty.answer = hang
     async with Rpc(faulty.url, timeout_s=0.2) as rpc:
-        started = time.monotonic()
-        with pytest.raises(DeadlineError, match=r"within 0\.2 s"):
-            await rpc.request("eth_blockNumber")
-        assert time.monotonic() - started < 0.7
-        with pytest.raises(DeadlineError):
-            await rpc.read("eth_blockNumber", deadline_s=0.5)
-        assert time.monotonic() - started < 1.7
+
+        async def ask() -> None:
+            with pytest.raises(DeadlineError, match=r"within 0\.2 s"):
+                await rpc.request("eth_blockNumber")
+
+        async def read() -> None:
+            with pytest.raises(DeadlineError):
+                await rpc.read("eth_blockNumber", deadline_s=0.5)
+
+        assert await at_best(0.7, ask)
+        assert await at_best(1.0, read)
 
 
 async def test_a_slow_drip_ends_at_the_deadline(faulty: FaultyNode) -> None:
@@ -181,10 +186,12 @@ async def test_a_slow_drip_ends_at_the_deadline(faulty: FaultyNode) -> None:
 
     faulty.answer = drip
     async with Rpc(faulty.url, timeout_s=0.3) as rpc:
-        started = time.monotonic()
-        with pytest.raises(DeadlineError):
-            await rpc.request("eth_blockNumber")
-        assert time.monotonic() - started < 0.8
+
+        async def ask() -> None:
+            with pytest.raises(DeadlineError):
+                await rpc.request("eth_blockNumber")
+
+        assert await at_best(0.8, ask)
 
 
 @pytest.mark.parametrize("announced", [True, False])
@@ -211,12 +218,14 @@ async def test_retry_after_is_kept_for_every_later_call(faulty: FaultyNode) -> N
         with pytest.raises(RateLimitedError) as caught:
             await rpc.request("eth_blockNumber")
         assert caught.value.retry_after_s == 7
-        started = time.monotonic()
-        with pytest.raises(RateLimitedError, match="not sent"):
-            await rpc.request("eth_sendRawTransaction", ["0x00"], send=True)
-        with pytest.raises(RateLimitedError):  # 7 s do not fit into 1 s, so there is no point in waiting
-            await rpc.read("eth_blockNumber", deadline_s=1)
-        assert time.monotonic() - started < 0.5
+
+        async def ask() -> None:
+            with pytest.raises(RateLimitedError, match="not sent"):
+                await rpc.request("eth_sendRawTransaction", ["0x00"], send=True)
+            with pytest.raises(RateLimitedError):  # 7 s do not fit into 1 s, so there is no point in waiting
+                await rpc.read("eth_blockNumber", deadline_s=1)
+
+        assert await at_best(0.5, ask)
     assert len(faulty.asked) == 1
 
 
@@ -438,12 +447,16 @@ async def test_a_head_that_drips_ends_at_the_deadline(where: str) -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with Rpc(f"http://127.0.0.1:{port}", timeout_s=0.3) as rpc:
-        started = time.monotonic()
-        with pytest.raises(TransientError):
-            await rpc.request("eth_blockNumber")
-        assert time.monotonic() - started < 0.8
-    server.close()
+    try:
+        async with Rpc(f"http://127.0.0.1:{port}", timeout_s=0.3) as rpc:
+
+            async def ask() -> None:
+                with pytest.raises(TransientError):
+                    await rpc.request("eth_blockNumber")
+
+            assert await at_best(0.8, ask)
+    finally:
+        server.close()
 
 
 async def test_a_reply_that_comes_twice_answers_one_call(faulty: FaultyNode) -> None:

@@ -221,7 +221,7 @@ async def test_an_answer_that_never_came_is_an_unknown_outcome(
     """ "The call failed" is not "it did not happen": the proposal is there, and is found by its hash."""
     served.lose_answers = True
     left = proposal(world)
-    async with SafeService(served.url, chain_id=CHAIN_ID, safe=world.address, timeout_s=0.4) as client:
+    async with SafeService(served.url, chain_id=CHAIN_ID, safe=world.address, timeout_s=2.0) as client:
         with pytest.raises(OutcomeUnknown) as caught:
             await client.put(left)
         assert caught.value.key == left.tx_hash

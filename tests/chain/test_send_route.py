@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from send_builders import Proxy, chain_time, count, error, leg, manager, nonce, request, result
-from send_tools import until
+from send_tools import resumed, until
 
 from bot.chain.raw_transaction import decode_raw
 from bot.chain.rpc import Rpc
@@ -88,7 +88,7 @@ async def test_a_relay_that_cannot_be_reached_is_no_failure(public, relay, node,
             await sender.send(request())
         assert journal.intents()[-1].state is S.SENT
         relay.before = None
-        assert (await sender.resume("leg"))["open"].succeeded
+        assert (await resumed(sender))["open"].succeeded
     assert (await count(node, 1), await nonce(node)) == (1, 1)
 
 

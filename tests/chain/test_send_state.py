@@ -348,12 +348,12 @@ TABLE = [
         facts(receipts=(mined(),), head_number=40),
         Action(do=Do.WAIT),
     ),
-    ("nonce used, first look", intent(), facts(nonce=8, final_nonce=8, foreign_polls=1), Action(do=Do.WAIT)),
-    ("nonce used, not deep", intent(), facts(nonce=8, foreign_polls=99), Action(do=Do.WAIT)),
+    ("nonce used, by nobody knows whom", intent(), facts(nonce=8, final_nonce=8), Action(do=Do.WAIT)),
+    ("nonce used, not deep", intent(), facts(nonce=8, stranger="0xhf"), Action(do=Do.WAIT)),
     (
-        "nonce used by another, deep and often",
+        "nonce used by another, deep",
         intent(),
-        facts(nonce=8, final_nonce=8, foreign_polls=5),
+        facts(nonce=8, final_nonce=8, stranger="0xhf"),
         Action(do=Do.CLOSE, state=S.LOST),
     ),
     (
@@ -416,7 +416,7 @@ def test_a_receipt_of_the_chain_is_taken_over_field_by_field():
 def test_a_poll_that_learned_nothing_claims_nothing():
     assert Facts(head_number=1, head_time_s=1.0, nonce=0, final_nonce=0) == Facts(
         head_number=1, head_time_s=1.0, nonce=0, final_nonce=0, receipts=(), newest_known=False,
-        since_broadcast_s=None, since_signed_s=0.0, last_result=None, can_bump=True, foreign_polls=0,
+        since_broadcast_s=None, since_signed_s=0.0, last_result=None, can_bump=True, stranger="",
         final_block=None, may_be_signed=False,
     )  # fmt: skip
 
@@ -444,7 +444,7 @@ any_facts = st.builds(
     since_signed_s=times,
     last_result=st.none() | st.sampled_from(SendResult),
     can_bump=st.booleans(),
-    foreign_polls=st.integers(0, 10),
+    stranger=st.sampled_from(["", "0xhf"]),
     final_block=st.none() | st.integers(0, 100),
     may_be_signed=st.booleans(),
 )
@@ -466,6 +466,7 @@ def test_only_a_fact_of_the_chain_at_depth_closes(known, seen):
     elif action.do is Do.CLOSE and known.state is not S.RESERVED:
         assert action.state is S.LOST
         assert seen.final_nonce > known.nonce
+        assert seen.stranger
     if action.do in (Do.CLOSE, Do.RECORD):
         assert action.state in ALLOWED[known.state]
     if action.do in (Do.BROADCAST, Do.BUMP, Do.REGAS):
@@ -601,7 +602,6 @@ class Sending(RuleBasedStateMachine):
             newest_known=known.newest.tx_hash in self.pool,
             since_broadcast_s=10.0 if here else None,
             since_signed_s=60.0 if slow else 1.0,
-            foreign_polls=1,
         )
 
     @rule()

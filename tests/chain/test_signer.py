@@ -438,11 +438,12 @@ def test_a_token_without_a_cap_is_not_spent_where_caps_are_stated():
 
 def test_the_coin_has_a_cap_too():
     one = who(caps={COIN: Cap(transaction_raw=5, day_raw=8)}, max_value_wei=10)
-    one.sign(unsigned(nonce=0, value_wei=5), now_s=NOW_S)
+    free = Fees(max_fee_wei=0, tip_wei=0)  # gas counts too: tests/chain/test_signer_gas.py
+    one.sign(unsigned(nonce=0, value_wei=5, fees=free), now_s=NOW_S)
     with pytest.raises(VenueRejected, match="6 of token 0x0000"):
-        one.sign(unsigned(nonce=1, value_wei=6), now_s=NOW_S)
+        one.sign(unsigned(nonce=1, value_wei=6, fees=free), now_s=NOW_S)
     with pytest.raises(VenueRejected, match="9 of token 0x0000"):
-        one.sign(unsigned(nonce=1, value_wei=4), now_s=NOW_S)
+        one.sign(unsigned(nonce=1, value_wei=4, fees=free), now_s=NOW_S)
 
 
 @settings(max_examples=60, deadline=None)

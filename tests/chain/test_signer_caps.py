@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 from campaign.caps import STEPS, act, sequence
-from caps_world import CAP_RAW, TEN_YEARS_S, TRANSACTION_RAW, CapsWorld
+from caps_world import CAP_RAW, GAS_CAP_WEI, TEN_YEARS_S, TRANSACTION_RAW, CapsWorld
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -39,9 +39,9 @@ class Caps(RuleBasedStateMachine):
     def replace(self, back: int, fee_gwei: int) -> None:
         self.world.replace(back, fee_gwei)
 
-    @rule(back=st.integers(0, 2))
-    def cancel(self, back: int) -> None:
-        self.world.cancel(back)
+    @rule(back=st.integers(0, 2), fee_gwei=st.integers(20, 600))
+    def cancel(self, back: int, fee_gwei: int) -> None:
+        self.world.cancel(back, fee_gwei)
 
     @rule(seconds=SPANS)
     def pass_time(self, seconds: float) -> None:
@@ -73,6 +73,7 @@ class Caps(RuleBasedStateMachine):
     @invariant()
     def the_cap_holds(self) -> None:
         assert self.world.most_in_a_day <= CAP_RAW
+        assert self.world.most_gas_in_a_day <= GAS_CAP_WEI
 
 
 Caps.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
@@ -165,11 +166,14 @@ def test_the_campaigns_sequences_find_a_cap_that_goes_by_clocks_alone(tmp_path: 
 
 def test_the_campaigns_sequences_hold_and_are_refused_often_enough(tmp_path: Path):
     refused = signed = 0
+    most_gas: list[int] = []
     for seed in range(1, 31):
         random, world = Random(seed), CapsWorld(tmp_path / str(seed))
         for _ in range(STEPS):
             act(world, random)
         refused, signed = refused + world.refused, signed + len(world.signed)
         world.memory.close()
-        assert world.most_in_a_day <= CAP_RAW, seed
+        most_gas.append(world.most_gas_in_a_day)
+        assert world.beyond == 0, seed
     assert min(refused, signed) > 60
+    assert max(most_gas) > 0.9 * GAS_CAP_WEI  # that cap was reached too

@@ -75,6 +75,22 @@ def test_a_line_of_before_purchases_were_kept_is_read(path):
     memory.close()
 
 
+def test_contracts_are_summed_for_ever_for_whose_they_are(path):
+    deals = [(("put", 5),), (("put", -2), ("call", 1)), ()]
+    written(path, *(entry(nonce, contracts=found) for nonce, found in enumerate(deals)))
+    memory = SignerMemory(path)
+    found = [memory.contracts(*place, "put") for place in ((5, ME), (5, SAFE), (6, ME))]
+    assert (found, memory.contracts(5, ME, "call"), memory.contracts(5, ME, "other")) == ([3, 0, 0], 1, 0)
+    memory.close()
+
+
+def test_a_cancel_takes_its_own_nonce_alone(path):
+    written(path, entry(2), entry(9, is_cancel=True))
+    memory = SignerMemory(path)
+    assert (memory.highest(5, ME), memory.has_signed(5, ME, 9), memory.payload(5, ME, 9)) == (2, True, None)
+    memory.close()
+
+
 def test_the_window_opens_after_a_day_to_the_second(path):
     memory = SignerMemory(path)
     memory.append(entry(0, at_s=1_000.0))

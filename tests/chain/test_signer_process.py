@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ import signer_process as process_of_tests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from send_builders import ADDRESS, CHAIN_ID, COUNTER, FAR_S, KEY, SELECTOR
-from signer_process import Running, occurs, signer_process
+from signer_process import Running, occurs, signer_process, stand_still
 
 from bot.chain.fees import GWEI, Fees
 from bot.chain.pause import Pause, end_pause, pause_path, read_pause, read_released, write_pause
@@ -48,10 +47,21 @@ def unsigned(number: int = 1, *, nonce: int = 0, fee_gwei: int = 20) -> Unsigned
     )
 
 
-def client(
-    running: Running, *, who: str = "a test", policy_hash: str = "", timeout_s: float = 5.0
-) -> SignerClient:
-    return SignerClient(running.path, address=ADDRESS, who=who, policy_hash=policy_hash, timeout_s=timeout_s)
+def client(running: Running, *, who: str = "a test", policy_hash: str = "") -> SignerClient:
+    made = SignerClient(running.path, address=ADDRESS, who=who, policy_hash=policy_hash)
+    _made.append(made)
+    return made
+
+
+_made: list[SignerClient] = []
+
+
+@pytest.fixture(autouse=True)
+async def close_clients():
+    """Close what a test that failed left open, or it would fail another one."""
+    yield
+    while _made:
+        await _made.pop().close()
 
 
 @pytest.fixture
@@ -387,8 +397,9 @@ async def test_a_signature_that_is_not_ours_is_never_used(tmp_path, lie, words):
 async def test_a_signer_that_hangs_is_waited_for_no_longer_than_its_time(tmp_path):
     """REL-K16: its answer, should it come, is not taken for that of the next request."""
     with signer_process(tmp_path, lie="hang") as running:
-        one = client(running, timeout_s=0.3)
+        one = client(running)
         await one.connect()
+        one._timeout_s = 0.3
         with pytest.raises(OutcomeUnknown, match=r"nonce 0 on chain 31337: no answer .*TimeoutError"):
             await one.sign(unsigned(), now_s=NOW_S)
         with pytest.raises((TransientError, OutcomeUnknown)):
@@ -396,24 +407,19 @@ async def test_a_signer_that_hangs_is_waited_for_no_longer_than_its_time(tmp_pat
         await one.close()
 
 
-def _stand_still(pid: int) -> None:
-    """Stop a process, and wait until the last of its threads has stopped."""
-    os.kill(pid, signal.SIGSTOP)
-    while any(" T " not in stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")):
-        time.sleep(0.01)
-
-
 async def test_a_signer_that_stood_still_is_led_on_by_the_one_that_waited(running):
     """REL-K16: hellos that were given up meanwhile take no epoch, or the next would seem to be overtaken."""
-    one = client(running, timeout_s=0.3)
+    one = client(running)
     await one.connect()
-    _stand_still(running.process.pid)
+    one._timeout_s = 0.3
+    stand_still(running.process.pid)
     try:
         for _ in range(3):
             with pytest.raises((TransientError, OutcomeUnknown)):
                 await one.has_signed(CHAIN_ID, 0)
     finally:
         os.kill(running.process.pid, signal.SIGCONT)
+    one._timeout_s = 5.0
     await asyncio.sleep(0.2)  # it works off what lies at its socket
     assert not await one.has_signed(CHAIN_ID, 0)
     assert (await one.sign(unsigned(), now_s=NOW_S)).raw

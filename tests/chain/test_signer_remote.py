@@ -140,7 +140,7 @@ def test_a_service_is_not_believed(case):
 
 
 def _slow(_: bytes) -> tuple[int, str]:
-    time.sleep(1.0)
+    time.sleep(3.0)
     return 200, ""
 
 
@@ -151,7 +151,7 @@ def test_no_answer_leaves_the_outcome_unknown_and_the_nonce_taken(answer, tmp_pa
     """The service may have signed: a second payload for the nonce is refused as after any signature."""
     asked = count_request()
     with service(answer) as (url, _):
-        key = RemoteKey(url, address=ADDRESS, timeout_s=0.3)
+        key = RemoteKey(url, address=ADDRESS, timeout_s=1.5)
         desk = SigningDesk(key, rules(), SignerMemory(tmp_path / "memory"))
         with pytest.raises(OutcomeUnknown, match=r"a signature by 127\.0\.0\.1"):
             desk.sign(asked, now_s=NOW_S)

@@ -30,7 +30,7 @@ async def test_no_answer_or_a_false_one_sends_nothing_and_costs_a_nonce(
     """The signer may have signed what never arrived: its nonce is used up by a transfer of nothing."""
     async with Proxy(node_url) as proxy, Rpc(proxy.url) as rpc:
         with signer_process(tmp_path, **fault):
-            bad = SignerClient(tmp_path / SOCKET, address=ADDRESS, who="a test", timeout_s=0.5)
+            bad = SignerClient(tmp_path / SOCKET, address=ADDRESS, who="a test", timeout_s=2.0)
             with pytest.raises(BotError):
                 await manager(rpc, journal, signer=bad).send(request(1))
             await bad.close()

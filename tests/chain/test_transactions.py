@@ -1,16 +1,14 @@
 """Sending on a real node under faults: one effect per key at most, and the journal knows it (REL-E, T)."""
 
 import asyncio
-import contextlib
 import itertools
+from dataclasses import replace
 
 import pytest
-from eth_account import Account
 from send_builders import (
     ADDRESS,
     CHAIN_ID,
     COUNTER,
-    KEY,
     REFUSER,
     Proxy,
     chain_time,
@@ -19,18 +17,21 @@ from send_builders import (
     leg,
     manager,
     nonce,
+    refuser_code,
     request,
     result,
     signer,
 )
+from send_tools import foreign_transfer, resumed, until, until_too_dear
 
 from bot.chain.account_view import AccountView
 from bot.chain.fees import GWEI, FeePolicy
 from bot.chain.providers import Providers
 from bot.chain.raw_transaction import decode_raw
-from bot.chain.rpc import Rpc, RpcError
+from bot.chain.rpc import Rpc
 from bot.chain.send_state import fold
 from bot.errors import (
+    BotError,
     ConfigError,
     InvariantError,
     OutcomeUnknown,
@@ -135,7 +136,7 @@ async def test_mined_without_effect_is_recorded_once_with_its_gas(node, journal)
     """REL-T5: it passes in simulation and reverts in its block."""
     await node.request("evm_setAutomine", [False])
     task = asyncio.create_task(manager(node, journal).send(request()))
-    await _until(lambda: S.SENT in states(journal))
+    await until(lambda: S.SENT in states(journal))
     await node.request("anvil_setCode", [COUNTER, "0x60006000fd"])
     await node.request("evm_mine")
     with pytest.raises(VenueRejected, match="reverted"):
@@ -239,7 +240,7 @@ async def test_out_of_gas_is_named_and_not_repeated(node, journal):
     """REL-T8: the state changed so that the limit does not do; all of it is paid, nothing is sent anew."""
     await node.request("evm_setAutomine", [False])
     task = asyncio.create_task(manager(node, journal).send(request()))
-    await _until(lambda: S.SENT in states(journal))
+    await until(lambda: S.SENT in states(journal))
     await node.request("anvil_setCode", [COUNTER, "0x5b600056"])  # JUMPDEST PUSH1 0 JUMP
     await node.request("evm_mine")
     with pytest.raises(VenueRejected, match=r"reverted in block \d+: out of gas: it used all of its \d+"):
@@ -251,7 +252,7 @@ async def test_out_of_gas_inside_of_a_call_is_named_too(node, journal):
     """REL-T8: what ran out further in reverts with gas left over and words of its own."""
     await node.request("evm_setAutomine", [False])
     task = asyncio.create_task(manager(node, journal).send(request()))
-    await _until(lambda: S.SENT in states(journal))
+    await until(lambda: S.SENT in states(journal))
     await node.request("anvil_setCode", [COUNTER, "0x6200ea605a10600a57005b600080fd"])  # wants 60,000 gas
     await node.request("evm_mine")
     await node.request("evm_mine")
@@ -263,14 +264,16 @@ async def test_a_base_fee_that_runs_away_is_followed_up_to_the_cap_and_said(node
     """REL-C8: blocks that take nothing at our price; the outcome says what is missing, the budget is kept."""
     await node.request("evm_setAutomine", [False])
     tight = FeePolicy(tip_min_wei=1, tip_max_wei=GWEI, max_fee_cap_wei=8 * GWEI)
-    task = asyncio.create_task(
-        manager(node, journal, bump_after_s=0.05, fees=tight, deadline_s=1.0).send(request())
-    )
-    await _until(lambda: S.SENT in states(journal))
+    sender, told = manager(node, journal, bump_after_s=0.05, fees=tight, deadline_s=4.0), list[BotError]()
+    sender._follower.on_trouble = told.append
+    task = asyncio.create_task(sender.send(request()))
+    await until(lambda: S.SENT in states(journal))
     for base_gwei in (4, 16, 64, 100):
         await node.request("anvil_setNextBlockBaseFeePerGas", [hex(base_gwei * GWEI)])
         await node.request("evm_mine")
         await asyncio.sleep(0.1)
+    await until(lambda: told)
+    assert not task.done(), "it is told while it is waited for"
     with pytest.raises(OutcomeUnknown, match=r"gas is too dear: .* execution.max_fee_gwei"):
         await task
     assert max(decode_raw(raw).fees.max_fee_wei for raw in _raws(journal)) <= 8 * GWEI
@@ -279,6 +282,8 @@ async def test_a_base_fee_that_runs_away_is_followed_up_to_the_cap_and_said(node
     await node.request("evm_mine")
     assert (await manager(node, journal).resume("leg"))["open"].succeeded
     assert await count(node, 1) == 1
+    assert [str(item).partition(",")[0] for item in told] == ["outcome of open with nonce 0"], "once"
+    assert "gas is too dear" in str(told[0])
 
 
 # answers that say nothing
@@ -337,7 +342,7 @@ async def test_no_answer_at_all_ends_as_unknown_and_blocks_the_next_send(node, n
         with pytest.raises(OutcomeUnknown, match="earlier transaction"):
             await sender.send(request(2))
         silent.clear()
-        receipts = await sender.resume("leg")
+        receipts = await resumed(sender)
     assert receipts["open"].succeeded
     assert len({raw for raw in proxy.sends()}) == 1
     assert await count(node, 1) == 1
@@ -453,7 +458,7 @@ async def test_a_malformed_receipt_is_asked_for_again(node, node_url, journal, c
 async def test_final_waits_for_its_depth(node, journal):
     """REL-E11."""
     task = asyncio.create_task(manager(node, journal, confirmations=3).send(request()))
-    await _until(lambda: S.MINED in states(journal))
+    await until(lambda: S.MINED in states(journal))
     await node.request("evm_mine")
     await asyncio.sleep(0.1)
     assert not task.done()
@@ -466,11 +471,11 @@ async def test_a_reorg_that_drops_the_transaction_sends_the_same_bytes_again(nod
     """REL-E10, REL-C2."""
     await node.request("anvil_mine", ["0x5"])
     task = asyncio.create_task(manager(node, journal, confirmations=3).send(request()))
-    await _until(lambda: S.MINED in states(journal))
+    await until(lambda: S.MINED in states(journal))
     if depth == 2:
         await node.request("evm_mine")
     await node.request("anvil_reorg", [depth, []])
-    await _until(lambda: states(journal).count(S.MINED) == 2)
+    await until(lambda: states(journal).count(S.MINED) == 2)
     await node.request("anvil_mine", ["0x3"])
     assert (await task).succeeded
     assert S.SENT in states(journal)[4:]
@@ -483,8 +488,8 @@ async def test_a_nonce_that_someone_else_used_halts(node, journal):
     """REL-P9, REL-T7, REL-C4."""
     await node.request("anvil_mine", ["0x5"])
     task = asyncio.create_task(manager(node, journal, confirmations=2).send(request()))
-    await _until(lambda: S.MINED in states(journal))
-    foreign = _foreign_transfer()
+    await until(lambda: S.MINED in states(journal))
+    foreign = foreign_transfer()
     await node.request("anvil_reorg", [1, [[foreign, 0]]])
     await node.request("anvil_mine", ["0x3"])
     with pytest.raises(InvariantError, match="not ours"):
@@ -511,7 +516,7 @@ async def test_a_chain_that_is_ahead_of_the_journal_halts(node, journal):
 async def test_a_foreign_transaction_in_the_pool_halts(node, journal):
     await manager(node, journal).send(request())
     await node.request("evm_setAutomine", [False])
-    await node.request("eth_sendRawTransaction", [_foreign_transfer(nonce=1)], send=True)
+    await node.request("eth_sendRawTransaction", [foreign_transfer(nonce=1)], send=True)
     with pytest.raises(InvariantError, match="accounts for 1"):
         await manager(node, journal).send(request(2))
 
@@ -545,7 +550,7 @@ async def test_a_transaction_that_is_not_mined_is_replaced_at_its_nonce(node, jo
     """REL-E6."""
     await node.request("evm_setAutomine", [False])
     task = asyncio.create_task(manager(node, journal, bump_after_s=0.1).send(request()))
-    await _until(lambda: states(journal).count(S.SIGNED) >= 3)
+    await until(lambda: states(journal).count(S.SIGNED) >= 3)
     await node.request("evm_mine")
     receipt = await task
     attempts = [decode_raw(event.raw) for event in journal.intents() if event.raw]
@@ -570,7 +575,7 @@ async def test_the_first_attempt_may_win_after_a_replacement(node, node_url, jou
 
     async with Proxy(node_url, before=before) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
         task = asyncio.create_task(manager(rpc, journal, bump_after_s=0.1).send(request()))
-        await _until(lambda: states(journal).count(S.SIGNED) >= 3)
+        await until(lambda: states(journal).count(S.SIGNED) >= 3)
         await node.request("eth_sendRawTransaction", [held[0]], send=True)
         receipt = await task
     assert receipt.tx_hash == decode_raw(held[0]).tx_hash
@@ -598,6 +603,7 @@ async def test_the_cap_stops_replacement_and_not_the_watch(node, journal):
     await node.request("evm_setAutomine", [False])
     tight = FeePolicy(tip_min_wei=1, tip_max_wei=GWEI, max_fee_cap_wei=3 * GWEI)
     task = asyncio.create_task(manager(node, journal, bump_after_s=0.02, fees=tight).send(request()))
+    await until(lambda: S.SENT in states(journal))
     await asyncio.sleep(0.4)
     fees = [decode_raw(event.raw).fees.max_fee_wei for event in journal.intents() if event.raw]
     assert max(fees) <= 3 * GWEI
@@ -631,9 +637,8 @@ async def test_no_replacement_goes_over_the_requests_own_bound_not_even_after_a_
     free = manager(node, journal, deadline_s=0.05)
     with pytest.raises(OutcomeUnknown):
         await free.send(request(max_gas_cost_wei=(bound_wei := 5 * 10**14)))
-    fresh = manager(node, journal, bump_after_s=0.01, resume_wait_s=2.0)
-    with pytest.raises(OutcomeUnknown, match="gas is too dear"):
-        await fresh.resume("leg")
+    fresh = manager(node, journal, bump_after_s=0.01, resume_wait_s=0.5)
+    await until_too_dear(fresh)
     attempts = [decode_raw(raw) for raw in _raws(journal)]
     assert len(attempts) > 1
     assert max(item.gas * item.fees.max_fee_wei for item in attempts) <= bound_wei
@@ -657,13 +662,13 @@ async def test_a_cancel_may_cost_more_than_the_requests_bound(node, node_url, jo
     async with Proxy(node_url, before=before) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
         wanted = request(valid_until_s=until_s, max_gas_cost_wei=5 * 10**14)
         task = asyncio.create_task(manager(rpc, journal, bump_after_s=0.01).send(wanted))
-        await _until(lambda: len(_hashes(journal)) > 1)
+        await until(lambda: len(_hashes(journal)) > 1)
         is_shut = True
         await node.request("evm_setNextBlockTimestamp", [int(until_s) + 60])
         await asyncio.sleep(0.2)  # what was on its way to the pool has arrived
         await node.request("anvil_dropAllTransactions")
         await node.request("evm_mine")
-        await _until(lambda: decode_raw(_raws(journal)[-1]).data == b"" or task.done())
+        await until(lambda: decode_raw(_raws(journal)[-1]).data == b"" or task.done())
         await node.request("evm_setAutomine", [True])
         await node.request("evm_mine")
         with pytest.raises(VenueRejected, match="cancelled"):
@@ -692,7 +697,7 @@ async def test_a_foreign_nonce_is_found_although_each_resume_is_short(node, jour
     with pytest.raises(OutcomeUnknown):
         await manager(node, journal, deadline_s=0.05).send(request())
     await node.request("anvil_dropTransaction", [_hashes(journal)[0]])
-    await node.request("eth_sendRawTransaction", [_foreign_transfer()], send=True)
+    await node.request("eth_sendRawTransaction", [foreign_transfer()], send=True)
     await node.request("evm_mine")
     fresh = manager(node, journal, resume_wait_s=0.0)
     for _ in range(4):
@@ -706,12 +711,13 @@ async def test_past_its_time_a_transaction_is_cancelled_at_its_nonce(node, journ
     """REL-E7."""
     await node.request("evm_setAutomine", [False])
     until_s = await chain_time(node) + 60
-    task = asyncio.create_task(manager(node, journal).send(request(valid_until_s=until_s)))
-    await _until(lambda: S.SENT in states(journal))
+    sender = manager(node, journal, resend_after_s=60.0)  # or it would send again what is dropped here
+    task = asyncio.create_task(sender.send(request(valid_until_s=until_s)))
+    await until(lambda: S.SENT in states(journal))
     await node.request("anvil_dropTransaction", [_hashes(journal)[0]])
     await node.request("evm_increaseTime", [120])
     await node.request("evm_mine")
-    await _until(lambda: len(_hashes(journal)) == 2)
+    await until(lambda: len(_hashes(journal)) == 2)
     await _until_known(node, _hashes(journal)[1])
     await node.request("evm_mine")
     with pytest.raises(VenueRejected, match="cancelled"):
@@ -737,19 +743,69 @@ async def test_when_the_original_beats_its_cancel_it_is_booked(node, node_url, j
         return None
 
     async with Proxy(node_url, before=before) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
-        task = asyncio.create_task(manager(rpc, journal).send(request(valid_until_s=until_s)))
-        await _until(lambda: S.SENT in states(journal))
+        sender = manager(rpc, journal, resend_after_s=60.0)  # or it would send again what is dropped here
+        task = asyncio.create_task(sender.send(request(valid_until_s=until_s)))
+        await until(lambda: S.SENT in states(journal))
         raw = _raws(journal)[0]
         await node.request("anvil_dropTransaction", [_hashes(journal)[0]])
         await node.request("evm_increaseTime", [120])
         await node.request("evm_mine")
-        await _until(lambda: len(_hashes(journal)) == 2)
-        with contextlib.suppress(RpcError):  # the manager may have sent the same bytes again first
-            await node.request("eth_sendRawTransaction", [raw], send=True)
+        await until(lambda: len(_hashes(journal)) == 2)
+        await node.request("eth_sendRawTransaction", [raw], send=True)
         await node.request("evm_mine")
         assert (await task).succeeded
     assert states(journal)[-1] is S.FINAL
     assert await count(node, 1) == 1
+
+
+# another try
+
+
+def _again(number=1):
+    return replace(request(number), again=True)
+
+
+async def test_what_never_took_effect_is_tried_anew_where_that_is_asked_for(node, journal):
+    """E1: a key has one effect at most. The second try says something else, as a withdrawal may."""
+    refusing = manager(node, journal, signer=signer(gas_ceiling=21_000))
+    with pytest.raises(VenueRejected, match="signer's ceiling"):
+        await refusing.send(_again())
+    with pytest.raises(VenueRejected, match="was released: 54176 gas is over the signer's ceiling"):
+        await manager(node, journal).send(request())
+    changed = replace(_again(), data=request(7).data)
+    for sender in (manager(node, journal), manager(node, journal)):
+        assert (await sender.send(changed)).succeeded
+    assert states(journal, "leg/1-open~1")[-1] is S.FINAL
+    assert (await count(node, 1), await count(node, 7), await nonce(node)) == (0, 1, 1)
+    with pytest.raises(InvariantError, match="leg/1-open~1 was journalled for another transaction"):
+        await manager(node, journal).send(_again())
+    assert set(await manager(node, journal).resume("leg")) == {"open"}
+
+
+async def test_a_try_that_may_have_an_effect_is_followed_and_not_followed_by_another(node, node_url, journal):
+    """On its way, after a kill, mined without effect: none of these is tried anew by its key."""
+
+    def before(call):
+        return error(call, "txpool is full") if call["method"] == "eth_sendRawTransaction" else None
+
+    async with Proxy(node_url, before=before) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown):
+                await manager(rpc, journal, deadline_s=0.1).send(_again())
+    assert len(fold(journal.intents())) == 1
+    await node.request("anvil_setCode", [COUNTER, refuser_code("changed meanwhile")])
+    for _ in range(2):
+        with pytest.raises(VenueRejected, match="was reverted"):
+            await manager(node, journal).send(_again())
+    assert len(fold(journal.intents())) == 1
+    assert await nonce(node) == 1
+
+
+async def test_what_somebody_else_may_have_sent_is_not_tried_anew(node, journal):
+    """The same call may be in the transaction that used its nonce: a wallet that paid a higher fee."""
+    await test_a_nonce_that_someone_else_used_halts(node, journal)
+    with pytest.raises(VenueRejected, match="was lost"):
+        await manager(node, journal, accept_nonce=1).send(_again())
 
 
 # restart
@@ -798,14 +854,8 @@ async def test_damaged_bytes_in_the_journal_are_never_sent(node, node_url, journ
     assert await nonce(node, "pending") == 0
 
 
-async def _until(condition, timeout_s: float = 5.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - the other side is a node and a file
-            await asyncio.sleep(0.005)
-
-
 async def _until_known(node, tx_hash: str) -> None:
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(30.0):
         while await node.request("eth_getTransactionByHash", [tx_hash]) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -820,20 +870,3 @@ def _raws(journal) -> list[str]:
 
 def _hashes(journal) -> list[str]:
     return [event.tx_hash for event in journal.intents() if event.raw]
-
-
-def _foreign_transfer(nonce: int = 0) -> str:
-    """Return a transfer that the same key signed somewhere else."""
-    signed = Account.from_key(KEY).sign_transaction(
-        {
-            "type": 2,
-            "chainId": CHAIN_ID,
-            "nonce": nonce,
-            "to": "0x" + "11" * 20,
-            "value": 1,
-            "gas": 21_000,
-            "maxFeePerGas": 50 * GWEI,
-            "maxPriorityFeePerGas": GWEI,
-        }
-    )
-    return "0x" + bytes(signed.raw_transaction).hex()

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import WSMsgType, web
+from send_tools import until
 
 from bot.chain.heads import HeadFollower
 from bot.chain.reader import JsonRpcReader
@@ -99,10 +100,11 @@ async def test_a_head_wakes_at_once_and_once(server: HeadServer) -> None:
 
     server.script = script
     async with waker(server) as wake:
-        assert await wake.wait(2), "a new link may have missed heads"
+        assert await wake.wait(30), "a new link may have missed heads"
         assert not await wake.wait(0.01)
         go.set()
         assert await wake.wait(2)
+        await until(lambda: wake.heads == 3)
         while await wake.wait(0.1):
             pass
         assert wake.heads == 3
@@ -179,10 +181,12 @@ async def test_a_refused_subscription_and_a_dead_port_are_told(server: HeadServe
     server.refuses = True
     async with waker(server, told) as wake:
         assert not await wake.wait(0.2)
+        await until(lambda: told)
     assert "refuses to subscribe" in told[0]
     server.url = f"ws://127.0.0.1:1/{KEY}"
     async with waker(server, told) as wake:
         assert not await wake.wait(0.2)
+        await until(lambda: len(told) > 1)
     assert "ClientConnectorError" in told[1]
     assert KEY not in told[1]
 

@@ -5,7 +5,7 @@ Rows of reliability.md: REL-E3, E4, E6, E7 (fees), E8, E10 (reorganisation), E13
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -205,7 +205,7 @@ async def test_a_transaction_that_the_node_forgot_goes_out_again_as_it_was(desk:
         return decode_raw(raw).tx_hash if seen.count(raw) == 1 else await pass_on()
 
     desk.node.on_send = dropped
-    token = await desk.deploy()
+    token = await desk.deploy(pace=replace(PACE, resend_after_s=1.5))  # in which what it has is mined
     assert await desk.supply(token) == 77
     assert len(set(seen)) == 3
     assert len(seen) == 6

@@ -63,7 +63,7 @@ class CutBody(Fault):
     reset: bool = True
 
     async def http(self, request, body, proxy):
-        text = json.dumps(await proxy._pass(body)).encode()
+        text = json.dumps(await proxy.answers(body)).encode()
         half = text[: len(text) // 2]
         if not self.reset:
             return web.Response(body=half, content_type="application/json")
@@ -125,7 +125,7 @@ class Batch(Fault):
     async def http(self, request, body, proxy):
         if not isinstance(body, list):
             return None
-        replies = await proxy._pass(body)
+        replies = await proxy.answers(body)
         if self.kind == "reordered":
             proxy.random.shuffle(replies)
         elif self.kind == "short":

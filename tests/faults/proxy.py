@@ -29,6 +29,10 @@ class Fault:
     def concerns(self, call: dict[str, Any]) -> bool:
         return self.methods is None or call.get("method") in self.methods
 
+    @property
+    def acts_on_http(self) -> bool:
+        return type(self).http is not Fault.http
+
     async def http(self, request: web.Request, body: Any, proxy: "FaultProxy") -> web.StreamResponse | None:
         """Answer the whole request, or None to go on."""
         return None
@@ -48,6 +52,7 @@ class FaultProxy:
     fault: Fault | None = None
     pool: Pool | None = None
     asked: Counter = field(default_factory=Counter)  # method -> times
+    hits: int = 0  # requests and replies that a fault spoiled
     served: dict[int, str] = field(default_factory=dict)  # height -> hash of heads that were served as latest
     random: Random = field(init=False)
     _session: aiohttp.ClientSession = field(init=False, repr=False)
@@ -75,18 +80,24 @@ class FaultProxy:
         self.asked.update(call["method"] for call in calls)
         fault = self.fault
         if fault is not None and any(map(fault.concerns, calls)):
+            self.hits += fault.acts_on_http
             response = await fault.http(request, body, self)
             if response is not None:
                 return response
-        replies = [await self.answer(call, fault) for call in calls]
-        answer = replies if isinstance(body, list) else replies[0]
-        return web.Response(text=json.dumps(answer), content_type="application/json")
+        return web.Response(text=json.dumps(await self.answers(body, fault)), content_type="application/json")
+
+    async def answers(self, body: Any, fault: Fault | None = None) -> Any:
+        """Answer a call or a batch of them, past ``http`` of every fault."""
+        if isinstance(body, list):
+            return [await self.answer(call, fault) for call in body]
+        return await self.answer(body, fault)
 
     async def answer(self, call: dict[str, Any], fault: Fault | None = None) -> Any:
         """Answer one call, past ``http`` of every fault."""
         reply = await (self._pass(call) if self.pool is None else self._pooled(call, self.pool))
         if fault is not None and fault.concerns(call):
-            reply = await fault.reply(call, reply, self)
+            true, reply = reply, await fault.reply(call, reply, self)
+            self.hits += reply != true
         if call["method"] == "eth_getBlockByNumber" and call["params"][0] == "latest":
             self._note_head(reply)
         return reply
@@ -128,7 +139,9 @@ class FaultProxy:
 
 
 @asynccontextmanager
-async def fault_proxy(upstream: str, *, seed: int = 1, token: str = "") -> AsyncIterator[FaultProxy]:
+async def fault_proxy(
+    upstream: str, *, seed: int = 1, token: str = "", host: str = "127.0.0.1"
+) -> AsyncIterator[FaultProxy]:
     """Serve on a free loopback port until the block ends. ``token`` is the key in its URL."""
     proxy = FaultProxy(upstream, seed)
     application = web.Application(client_max_size=50_000_000)
@@ -138,8 +151,9 @@ async def fault_proxy(upstream: str, *, seed: int = 1, token: str = "") -> Async
     async with aiohttp.ClientSession() as session:
         proxy._session = session
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            proxy.url = f"http://127.0.0.1:{runner.addresses[0][1]}/{token or f'key-{seed}'}"
+            await web.TCPSite(runner, host, 0).start()
+            name = f"[{host}]" if ":" in host else host
+            proxy.url = f"http://{name}:{runner.addresses[0][1]}/{token or f'key-{seed}'}"
             yield proxy
         finally:
             proxy.fault = None

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,13 +149,14 @@ async def open_watch(
         on_trouble=troubles.append,
         patience_s=0.2,
     )
-    reader = await JsonRpcReader.connect(
-        node, chain_id=settings.chain.id, multicall3=settings.chain.multicall3
-    )
     chain = Rpc(truth_url, timeout_s=30.0)
-    truth = await JsonRpcReader.connect(
-        chain, chain_id=settings.chain.id, multicall3=settings.chain.multicall3
-    )
+    at = {"chain_id": settings.chain.id, "multicall3": settings.chain.multicall3}
+    async with AsyncExitStack() as opened:  # what cannot connect leaves nothing open
+        await opened.enter_async_context(node)
+        await opened.enter_async_context(chain)
+        reader = await JsonRpcReader.connect(node, **at)
+        truth = await JsonRpcReader.connect(chain, **at)
+        opened.pop_all()
     policy = load_policy(PolicySettings())
     watched = watchers(settings)
     history = ListHistory([key for watcher in watched for key in watcher.series])

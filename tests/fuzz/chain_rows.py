@@ -12,7 +12,7 @@ from fuzz.nodes import Told
 from bot.chain import wake
 from bot.chain.abi import Abi, decode_or_none, revert_reason
 from bot.chain.account_view import AccountView, _receipt
-from bot.chain.agreement import Ballot, is_agreed
+from bot.chain.agreement import Ballot, Estimates, is_agreed, is_estimate
 from bot.chain.fees import parse_fee_history
 from bot.chain.http_session import retry_after_s
 from bot.chain.l2_fees import FeeParts, read_share
@@ -20,8 +20,9 @@ from bot.chain.multicall import decode_aggregate3
 from bot.chain.reader import JsonRpcReader
 from bot.chain.replies import SHAPES, problem_of
 from bot.chain.send_errors import classify_send_error
+from bot.chain.send_state import Intent
 from bot.errors import ConfigError, InvariantError, StaleDataError, TransientError, VenueRejected
-from bot.model.intent import Log
+from bot.model.intent import IntentState, Log
 from bot.ports import Call
 
 ERC20, POOL = Abi.load("ERC20"), Abi.load("UniswapV3Pool")
@@ -41,6 +42,10 @@ RECEIPT = {
     "status": "0x1", "effectiveGasPrice": "0x1", "logs": [LOG],
 }  # fmt: skip
 FEES = {"oldestBlock": "0x1", "baseFeePerGas": ["0x1", "0x2"], "gasUsedRatio": [0.5], "reward": [["0x1"]]}
+SENT = Intent(
+    key="leg/1-open", leg_key="leg", purpose="open", chain_id=BLOCK.chain_id, sender=A, nonce=7, to=B,
+    data="0x", valid_until_s=1.0, state=IntentState.SENT,
+)  # fmt: skip
 RESULTS = encode(["(bool,bytes)[]"], [[(True, encode(["uint8"], [6])), (False, b"")]])
 CALLS = (ERC20.call("decimals", A), Call(A, ERC20.encode("symbol"), ("string",)))
 REVERT = "0x08c379a0" + encode(["string"], ["no"]).hex()
@@ -74,7 +79,7 @@ def traded(found: Any) -> Any:
     """Read what moved in a transaction, from a receipt of the right shape."""
     if problem_of("eth_getTransactionReceipt", found) or found is None:
         return None
-    return ERC20.logs("Transfer", _receipt(found, PARENT).logs, address=A)
+    return ERC20.logs("Transfer", _receipt(found, PARENT, FeeParts.OP).logs, address=A)
 
 
 def asked(
@@ -158,6 +163,8 @@ def vote(answers: Any) -> Any:
     for method, value in answers.items() if isinstance(answers, dict) else ():
         if is_agreed(method) and not problem_of(method, value):
             Ballot(method, needed=1).add("x", value)
+        if is_estimate(method) and not problem_of(method, value):
+            Estimates(method, needed=1).add(value)
 
 
 def head_of(raw: bytes) -> Any:
@@ -228,6 +235,20 @@ ROWS: tuple[Decoder, ...] = (
         told(eth_chainId="0x7a69", eth_getBlockByNumber=HEADER),
         module="chain/account_view.py",
         errors=(TransientError, ConfigError),
+    ),
+    asked(
+        "who used a nonce",
+        lambda node: view(node).stranger(SENT, by=1),
+        told(
+            eth_getTransactionCount="0x8",
+            eth_getBlockByNumber={
+                **HEADER,
+                "transactions": [{"from": A, "nonce": "0x7", "hash": PARENT}, {"from": B, "nonce": "0x7"}],
+            },
+            eth_getTransactionReceipt={**RECEIPT, "from": A},
+        ),
+        module="chain/account_view.py",
+        errors=READ,
     ),
     asked(
         "fee market",

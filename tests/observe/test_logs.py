@@ -213,6 +213,6 @@ def test_afterwards_logging_is_as_it_was(tmp_path):
     ids=["figures", "pairs", "words", "a", "backslash", "bytes"],
 )
 def test_a_long_text_takes_no_long_time(part, times):
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     Redactor(SECRETS).text(f"b'{part * times}")
-    assert time.perf_counter() - began_s < 1.0
+    assert time.thread_time() - began_s < 1.0

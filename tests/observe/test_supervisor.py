@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from send_tools import until
 
 from bot.observe.stalls import StallWatch
 from bot.observe.supervisor import Supervisor
@@ -60,26 +61,29 @@ def test_the_environment_says_who_listens_and_how_often(monkeypatch):
 
 
 async def test_a_loop_that_stands_still_is_told_while_it_stands_and_when_it_goes_on():
-    """REL-H6, in hundredths: the thread hears of it before the loop comes round."""
+    """REL-H6, at a third of its times: the thread hears of it before the loop comes round."""
     told, ended = [], []
 
     def hear(seconds, where):
         told.append((seconds, where, threading.current_thread().name, bool(ended)))
 
-    watch = StallWatch(on_stall=hear, on_end=lambda *what: ended.append(what), stall_s=0.1, beat_s=0.02)
+    watch = StallWatch(on_stall=hear, on_end=lambda *what: ended.append(what), stall_s=1.0, beat_s=0.02)
     beat = asyncio.create_task(watch.beat())
     with watch.watching():
         await asyncio.sleep(0.05)
         assert (told, ended) == ([], [])
-        time.sleep(0.3)  # noqa: ASYNC251 - the fault
+        began_s = time.monotonic()
+        while not told and time.monotonic() - began_s < 30.0:
+            time.sleep(0.01)  # noqa: ASYNC251 - the fault
+        time.sleep(0.3)  # noqa: ASYNC251 - likewise: it goes on after it was told
         assert len(told) == 1
-        await asyncio.sleep(0.05)
+        await until(lambda: ended)
     beat.cancel()
     ((seconds, where, thread, had_ended),) = told
-    assert 0.1 <= seconds < 0.25
+    assert 1.0 <= seconds < 2.5
     assert (thread, had_ended) == ("stall-watch", False)
     assert "test_supervisor.py" in where
     ((stood_s, same),) = ended
-    assert 0.2 < stood_s < 0.5
+    assert seconds < stood_s
     assert same == where
     assert not [item for item in threading.enumerate() if item.name == "stall-watch"]

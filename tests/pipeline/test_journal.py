@@ -23,7 +23,7 @@ from send_builders import filled, leg
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from bot.errors import ConfigError, InvariantError, NoSpaceError, NotFoundError
+from bot.errors import ConfigError, InvariantError, NoSpaceError
 from bot.model.hedge import Layer, LegStatus
 from bot.model.intent import CLOSED_STATES
 from bot.model.intent import IntentState as S
@@ -72,7 +72,7 @@ def test_a_leg_is_opened_once_and_closed_once(journal):
 
 def test_a_layer_of_a_group_has_one_open_leg(journal):
     journal.open_leg(leg("a"), at_s=1.0)
-    with pytest.raises(InvariantError, match="open"):
+    with pytest.raises(InvariantError, match="still open"):
         journal.open_leg(leg("b"), at_s=1.0)
     journal.open_leg(leg("c", layer=Layer.TAIL), at_s=1.0)
     journal.open_leg(replace(leg("d"), group="ETH/DAI"), at_s=1.0)
@@ -156,7 +156,7 @@ def test_nothing_follows_a_closed_intent(journal, state):
 def test_a_leg_with_an_open_transaction_does_not_close(journal):
     journal.open_leg(leg(), at_s=1.0)
     journal.append_intent(event(S.RESERVED))
-    with pytest.raises(InvariantError, match="open"):
+    with pytest.raises(InvariantError, match=r"transaction.* is (still )?open"):
         journal.close_leg(filled(leg()))
     journal.append_intent(event(S.RELEASED))
     journal.close_leg(filled(leg()))
@@ -388,24 +388,6 @@ def path(tmp_path) -> Path:
     return tmp_path / "deep" / "journal.db"
 
 
-def test_only_the_owner_can_read_the_file(path):
-    with SqlJournal(path, identity=IDENTITY) as opened:
-        opened.append_step(step(1))
-        modes = {item.name: item.stat().st_mode & 0o777 for item in path.parent.iterdir()}
-    assert set(modes) >= {"journal.db", "journal.db-wal", "journal.db.lock"}
-    assert set(modes.values()) == {0o600}
-    path.chmod(0o644)
-    SqlJournal(path, identity=IDENTITY).close()
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
-def test_commits_are_synced_in_full(path):
-    with SqlJournal(path, identity=IDENTITY) as opened:
-        found = {name: opened._connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in
-                 ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")}  # fmt: skip
-    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
-
-
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"\x00" * 5_000], ids=["text", "zeros"])
 def test_a_file_that_is_no_database_is_refused_and_left_alone(path, content):
     path.parent.mkdir()
@@ -434,43 +416,16 @@ def test_an_empty_file_left_by_a_kill_becomes_a_journal(path):
     assert SqlJournal(path, read_only=True).last_step() == step(1)
 
 
-def test_a_reader_of_nothing_is_told_so(path):
-    with pytest.raises(NotFoundError, match="does not exist"):
-        SqlJournal(path, read_only=True)
-    assert not path.parent.exists()
-
-
 def test_a_writer_must_say_whose_journal_it_is(path):
     with pytest.raises(InvariantError, match="identity"):
         SqlJournal(path)
 
 
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("sqlite://", "needs a file"),
-        ("sqlite:///:memory:", "needs a file"),
-        ("mysql://x/y", "'mysql'"),
-        ("://", "cannot be read"),
-        ("postgresql://alvh:hunter2@127.0.0.1:1/x", r"alvh:\*\*\*@127.0.0.1:1/x"),
-    ],
-)
-def test_a_url_that_cannot_work_is_refused_without_its_password(url, words):
-    with pytest.raises(ConfigError, match=words) as caught:
-        SqlJournal(url, identity=IDENTITY)
+def test_a_server_that_cannot_be_reached_is_named_without_its_password():
+    with pytest.raises(ConfigError, match=r"alvh:\*\*\*@127.0.0.1:1/x") as caught:
+        SqlJournal("postgresql://alvh:hunter2@127.0.0.1:1/x", identity=IDENTITY)
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_folder_is_no_journal(tmp_path):
-    with pytest.raises(ConfigError, match="is a folder"):
-        SqlJournal(tmp_path, identity=IDENTITY)
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"cannot be written: (Not a directory|File exists)"):
-        SqlJournal(tmp_path / "file" / "journal.db", identity=IDENTITY)
 
 
 def test_a_full_disk_stops_the_journal_and_loses_nothing(path):

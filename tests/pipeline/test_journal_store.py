@@ -256,7 +256,7 @@ def test_a_lock_that_is_free_is_taken_at_once(path):
         open_store(str(path), read_only=False).close()
         return time.monotonic() - started
 
-    assert min(seconds() for _ in range(4)) < 0.04
+    assert any(seconds() < 0.04 for _ in range(40))
 
 
 def test_a_reader_that_looks_who_writes_is_waited_for(path):
@@ -314,7 +314,11 @@ def test_the_lock_of_a_program_without_standard_input_counts_too(path):
     try:
         os.close(0)
         store = open_store(str(path), read_only=False)
-        assert os.path.sameopenfile(0, os.open(store.name + ".lock", os.O_RDONLY))
+        lock = os.open(store.name + ".lock", os.O_RDONLY)
+        try:
+            assert os.path.sameopenfile(0, lock)
+        finally:
+            os.close(lock)
         assert store.other_writer() == ""
         store.close()
         with pytest.raises(OSError, match="Bad file descriptor"):

@@ -20,6 +20,7 @@ ACCOUNT: dict[str, Any] = {
     "max_day_usd": 2_000.0,
     "max_sale_usd": 5_000.0,
     "max_fee_usd": 50.0,
+    "max_uncovered_contracts": 0.0,
 }
 
 
@@ -36,6 +37,10 @@ def test_the_rule_of_the_session_key_is_that_of_the_settings() -> None:
     assert rule.domain.chain_id == 11155111
     assert (rule.subaccount_id, rule.max_order_usd, rule.max_notional_usd) == (7, 500.0, 5_000.0)
     assert rule.max_life_s > 60.0
+    assert (rule.min_price_usd, rule.max_uncovered_contracts) == (0.1, 0.0)
+    own = {**ACCOUNT, "min_price_usd": 2.0, "max_uncovered_contracts": 3}
+    rule = DeriveSettings(network="testnet", account=own).rule()  # type: ignore[arg-type]
+    assert (rule.min_price_usd, rule.max_uncovered_contracts) == (2.0, 3.0)
 
 
 def test_mainnet_needs_its_sentence() -> None:
@@ -61,6 +66,8 @@ def test_mainnet_needs_its_sentence() -> None:
         ({"account": {**ACCOUNT, "owner": ACCOUNT["session_key"]}}, "owner's own key"),
         ({"account": {**ACCOUNT, "max_day_usd": 100.0}}, "is under"),
         ({"account": {**ACCOUNT, "max_order_usd": float("nan")}}, "max_order_usd"),
+        ({"account": {**ACCOUNT, "min_price_usd": 0.0}}, "min_price_usd"),
+        ({"account": {**ACCOUNT, "max_uncovered_contracts": -1.0}}, "max_uncovered_contracts"),
         ({"account": {**ACCOUNT, "assets": []}}, "assets"),
         ({"account": {**ACCOUNT, "owner": "0x12"}}, "owner"),
     ],

@@ -32,24 +32,31 @@ class Ruled(Protocol):
 class MortalAccount:
     """ports.Transactor of one run of the program over a journal file.
 
-    ``die_at`` is (purpose, whether after it was sent).
+    ``die_at`` is (purpose, whether after it was sent); ``deadline_s`` is how long a send is followed.
     """
 
-    def __init__(self, rpc: Rpc, path: Path, ruled: Ruled, die_at: tuple[str, bool] | None = None) -> None:
+    def __init__(
+        self,
+        rpc: Rpc,
+        path: Path,
+        ruled: Ruled,
+        die_at: tuple[str, bool] | None = None,
+        deadline_s: float = 180.0,
+    ) -> None:
         Account.enable_unaudited_hdwallet_features()
         account = Account.from_mnemonic(MNEMONIC, account_path="m/44'/60'/0'/0/1")
         rules = ChainRules(
             chain_id=CHAIN_ID, permissions=ruled.permissions(), gas_ceiling=ruled.least_gas_ceiling
         )
-        signer = send_builders.signer(key=bytes(account.key), given=SigningRules(chains=(rules,)))
+        self.signer = send_builders.signer(key=bytes(account.key), given=SigningRules(chains=(rules,)))
         identity = JournalIdentity(mode="test", chain_id=CHAIN_ID, account=account.address)
         self.journal = SqlJournal(path, identity=identity)
         self.manager = TransactionManager(
             rpc,
-            signer,
+            self.signer,
             self.journal,
             chain_id=CHAIN_ID,
-            terms=SendTerms(poll_s=0.01, resume_wait_s=10.0),
+            terms=SendTerms(poll_s=0.01, resume_wait_s=min(10.0, deadline_s), deadline_s=deadline_s),
         )
         self.address, self.die_at = account.address, die_at
 

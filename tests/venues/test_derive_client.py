@@ -74,7 +74,7 @@ async def test_a_send_is_never_a_read(world: World, method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault(before=True), Fault(after=True), Fault(delay_s=0.8), Fault(body=b"x" * 9_000_000)]
+    "fault", [Fault(before=True), Fault(after=True), Fault(delay_s=3.0), Fault(body=b"x" * 9_000_000)]
 )
 async def test_a_send_without_an_answer_is_unknown_and_sent_once(world: World, fault: Fault) -> None:
     world.server.faults["private/cancel_rfq"] = fault

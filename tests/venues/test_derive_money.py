@@ -51,7 +51,7 @@ async def test_the_order_of_writes(world: World) -> None:
     "fault",
     [
         Fault(after=True),
-        Fault(delay_s=1.0),
+        Fault(delay_s=3.0),
         Fault(error=(9000, "Order confirmation timeout")),
         Fault(error=(-32603, "Internal error")),
         Fault(error=(11017, "Non unique nonce")),

@@ -57,6 +57,15 @@ def test_only_what_succeeded_was_mined():
     assert mined({}, "open") is None
 
 
+def test_a_step_that_was_tried_again_was_mined_and_the_cancel_of_a_try_is_none():
+    trade = paid(1)
+    failed = replace(trade, succeeded=False)
+    assert mined({"redeem": failed, "redeem@17": trade}, "redeem") is trade
+    assert mined({"redeem": failed, "redeem@17": failed}, "redeem") is None
+    for cancel in ("redeem-cancelled", "redeem-cancelled-9", "redeem@17-cancelled", "redeem@17-cancelled-9"):
+        assert mined({cancel: trade}, "redeem") is None
+
+
 def test_a_trade_without_its_event_is_not_known_and_no_bug():
     """REL-F15: a node gave half a receipt; the order stays open and is looked at again."""
     contracts = LyraContracts(

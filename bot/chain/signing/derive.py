@@ -30,6 +30,7 @@ from bot.errors import ConfigError, InvariantError, VenueRejected
 
 LOGIN_WINDOW_S = 60.0
 _USD = "derive-usd"  # stands for money at the exchange among the tokens of the memory; 1e-18 USD
+_UNCOVERED = "derive-uncovered"  # and this for contracts sold that no signed purchase covers; 1e-18
 
 
 class DeriveDesk:
@@ -91,16 +92,16 @@ class DeriveDesk:
         )
 
     def _keep(self, action: DeriveAction, payload: Payload, now_s: float) -> None:
-        chain_id, rule = self._rule.domain.chain_id, self._rule
+        chain_id, data = self._rule.domain.chain_id, action.data
+        instrument = f"{data.asset.lower()}/{data.sub_id}"
         up = self._up()
         now_s = self._memory.counted_s(now_s, up)
-        spent_e18 = action.data.worst_usd_e18 if action.data.is_bid else 0
-        day_e18 = self._memory.spent(chain_id, _USD, now_s=now_s) + spent_e18
-        if spent_e18 and day_e18 > int(rule.max_day_usd * E18):
-            raise VenueRejected(
-                f"purchases at Derive would reach {day_e18 / E18:,.2f} USD in 24 hours, "
-                f"the signer allows {rule.max_day_usd:,.2f}"
-            )
+        if data.is_bid:
+            contracts, spends = data.amount_e18, (_USD, data.worst_usd_e18)
+        else:
+            covered = min(data.amount_e18, self._memory.contracts(chain_id, self._space, instrument))
+            contracts, spends = -covered, (_UNCOVERED, data.amount_e18 - covered)
+        self._check_day(*spends, now_s=now_s)
         self._memory.append(
             Entry(
                 chain_id=chain_id,
@@ -110,9 +111,26 @@ class DeriveDesk:
                 is_cancel=False,
                 at_s=now_s,
                 uptime=up,
-                spends=((_USD, spent_e18),) if spent_e18 else (),
+                spends=(spends,) if spends[1] else (),
+                contracts=((instrument, contracts),) if contracts else (),
             )
         )
+
+    def _check_day(self, token: str, raw_e18: int, *, now_s: float) -> None:
+        """Refuse what passes the day's cap of money, or of contracts that no purchase covers."""
+        rule, day_e18 = self._rule, raw_e18
+        day_e18 += self._memory.spent(rule.domain.chain_id, token, now_s=now_s)
+        if token == _USD and day_e18 > int(rule.max_day_usd * E18):
+            raise VenueRejected(
+                f"purchases at Derive would reach {day_e18 / E18:,.2f} USD in 24 hours, "
+                f"the signer allows {rule.max_day_usd:,.2f}"
+            )
+        if token == _UNCOVERED and raw_e18 and day_e18 > int(rule.max_uncovered_contracts * E18):
+            raise VenueRejected(
+                f"sales at Derive would reach {day_e18 / E18:g} contracts in 24 hours beyond those that the "
+                f"signer signed purchases of, it allows {rule.max_uncovered_contracts:g} "
+                "(derive.account.max_uncovered_contracts)"
+            )
 
 
 def services_of(desk: DeriveDesk) -> dict[str, Service]:

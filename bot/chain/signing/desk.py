@@ -23,6 +23,12 @@ from bot.errors import InvariantError, VenueRejected
 from bot.model.units import iso_utc
 
 _CANCEL_GAS_MAX = 1_000_000  # a transfer is 21,000; Arbitrum counts its L1 share as gas too
+# The bot has one transaction open at a time, so that the nonce it may have to use up is the next one. The
+# others are for a row of crashes in none of which anything was signed.
+_CANCELS_AHEAD = 16
+# One part in so many of the coin's cap is for cancels and revocations alone: of a cap that holds one
+# order that is enough to take it back.
+_BACK_SHARE = 10
 _NOTHING: Payload = ("", "", 0)
 _EXECUTE = SAFE.function("execTransaction").selector
 
@@ -77,9 +83,10 @@ class SigningDesk:
         self._check_clock(chain.rules, now_s)
         _check_fees(unsigned, chain.rules)
         if unsigned.is_cancel(self._account):
-            entry = self._cancel(unsigned, now_s)
+            entry = self._cancel(unsigned, chain.rules, now_s)
         else:
             entry = self._transaction(unsigned, chain, now_s)
+        entry = _with_gas(entry, unsigned, chain.rules)
         self._memory.append(self._counted(chain.rules, entry))
         return self._key.signature(preimage(unsigned))
 
@@ -149,8 +156,9 @@ class SigningDesk:
             bought=total.bought,
         )
 
-    def _cancel(self, unsigned: Unsigned, now_s: float) -> Entry:
+    def _cancel(self, unsigned: Unsigned, rules: ChainRules, now_s: float) -> Entry:
         """A cancel needs no rule and no time. What its nonce was to allow counts as not allowed any more."""
+        self._check_cancelled(unsigned, rules)
         if unsigned.gas > _CANCEL_GAS_MAX:
             raise VenueRejected(f"a cancel asks for {unsigned.gas} gas, at most {_CANCEL_GAS_MAX} is allowed")
         voided = self._memory.approvals(unsigned.chain_id, self._account, unsigned.nonce)
@@ -166,9 +174,6 @@ class SigningDesk:
 
     def _check_nonce(self, unsigned: Unsigned, payload: Payload) -> None:
         memory, chain_id, nonce = self._memory, unsigned.chain_id, unsigned.nonce
-        highest = memory.highest(chain_id, self._account)
-        if nonce > highest:
-            return
         if memory.payload(chain_id, self._account, nonce) == payload:
             return
         if memory.has_signed(chain_id, self._account, nonce):
@@ -176,10 +181,21 @@ class SigningDesk:
                 f"nonce {nonce} on chain {chain_id} was signed for another payload; "
                 "only a fee replacement or a cancel may follow"
             )
-        raise InvariantError(
-            f"nonce {nonce} on chain {chain_id} is below {highest}, which was signed for; "
-            "only a cancel may use it"
-        )
+        if nonce < (highest := memory.highest(chain_id, self._account)):
+            raise InvariantError(
+                f"nonce {nonce} on chain {chain_id} is below {highest}, which was signed for; "
+                "only a cancel may use it"
+            )
+
+    def _check_cancelled(self, unsigned: Unsigned, rules: ChainRules) -> None:
+        """Refuse a cancel far ahead: it would lie in wait for a nonce that something else is to have."""
+        highest = self._memory.highest(unsigned.chain_id, self._account)
+        known = max(highest, rules.accept_nonce - 1)
+        if highest >= 0 and unsigned.nonce > known + _CANCELS_AHEAD:
+            raise InvariantError(
+                f"a cancel of nonce {unsigned.nonce} is more than {_CANCELS_AHEAD} above {known}, the last "
+                "one known; where those between were used by hand, execution.accept_nonce says so"
+            )
 
     def _execution(self, unsigned: Unsigned, chain: _Chain, now_s: float) -> _Total:
         """Check what the Safe would do. Its spend was counted when its owners signed."""
@@ -269,8 +285,7 @@ class SigningDesk:
         if slack_s:
             up, earlier_s = self._up(), min(entry.at_s, self._clock())
             entry = replace(entry, at_s=self._memory.counted_s(earlier_s, up), uptime=up)
-        if not entry.is_cancel:
-            self._check_caps(rules, entry, slack_s)
+        self._check_caps(rules, entry, slack_s)
         return entry
 
     def _check_caps(self, rules: ChainRules, entry: Entry, slack_s: float) -> None:
@@ -280,16 +295,19 @@ class SigningDesk:
                 raise InvariantError(
                     f"token {token} has no cap, and where caps are stated only those are spent"
                 )
-            if raw > cap.transaction_raw:
+            if raw > cap.transaction_raw and not entry.is_cancel:
                 raise VenueRejected(
                     f"{raw} of token {token} is over the signer's cap per transaction, {cap.transaction_raw}"
                 )
             counted = self._memory.spent_at(entry.chain_id, entry.space, entry.nonce, token)
             spent = self._memory.spent(entry.chain_id, token, now_s=entry.at_s, slack_s=slack_s)
-            day = spent + max(0, raw - counted)
-            if day > cap.day_raw:
+            more = max(0, raw - counted)
+            most = cap.day_raw
+            if token == COIN and not entry.takes_back:
+                most -= most // _BACK_SHARE
+            if more and spent + more > most:
                 raise VenueRejected(
-                    f"{day} of token {token} in 24 hours would be over the signer's cap of {cap.day_raw}"
+                    f"{spent + more} of token {token} in 24 hours would be over the signer's cap of {most}"
                 )
 
     def _check_clock(self, rules: ChainRules, now_s: float) -> None:
@@ -322,6 +340,15 @@ def _check_fees(unsigned: Unsigned, rules: ChainRules) -> None:
             f"fee of {unsigned.fees.max_fee_wei} wei per gas is "
             f"over the signer's limit of {rules.max_fee_wei}"
         )
+
+
+def _with_gas(entry: Entry, unsigned: Unsigned, rules: ChainRules) -> Entry:
+    """Count the most that the gas of a transaction may cost as spent, where the coin has a cap."""
+    if COIN not in rules.caps:
+        return entry
+    spends = dict(entry.spends)
+    spends[COIN] = spends.get(COIN, 0) + unsigned.gas * unsigned.fees.max_fee_wei
+    return replace(entry, spends=tuple(spends.items()))
 
 
 def _check_time(rules: ChainRules, valid_until_s: float, now_s: float) -> None:

@@ -1,4 +1,4 @@
-"""What the signer has signed, for ever: nonces, allowances, spend, purchases.
+"""What the signer has signed, for ever: nonces, allowances, spend, purchases, contracts.
 
 Everything is on disk before its signature leaves.
 One append-only file per account, a line per signature: eight hex digits of CRC-32, a space, a JSON object. A
@@ -42,7 +42,14 @@ class Entry:
     approvals: tuple[Approval, ...] = ()
     spends: tuple[tuple[str, int], ...] = ()  # token, raw amount
     bought: tuple[str, ...] = ()  # tokens that only the call names
+    contracts: tuple[tuple[str, int], ...] = ()  # instrument, what is bought of it or, below 0, sold
     uptime: Uptime | None = None  # at ``at_s``, where that was counted by it
+
+    @property
+    def takes_back(self) -> bool:
+        """Say whether it is a cancel, or revokes what it names and allows nothing."""
+        amounts = {item.amount_raw for item in self.approvals}
+        return self.is_cancel or amounts == {0}
 
 
 @dataclass(slots=True)
@@ -65,6 +72,7 @@ class SignerMemory:
         self._highest: dict[tuple[int, str], int] = {}
         self._allowances: dict[tuple[int, str, str], int] = {}
         self._bought: set[tuple[int, str, str]] = set()
+        self._contracts: dict[tuple[int, str, str], int] = {}
         self._spends: deque[tuple[float, int, str, int]] = deque()  # at, chain, token, raw
         self._failed = ""
         self._lock = _locked(path.with_name(path.name + ".lock"), f"the signer's memory {path}")
@@ -87,7 +95,7 @@ class SignerMemory:
     # what is known
 
     def highest(self, chain_id: int, space: str) -> int:
-        """Return the highest nonce that was signed for, -1 for none."""
+        """Return the highest nonce that anything but a cancel was signed for, -1 for none."""
         return self._highest.get((chain_id, space), -1)
 
     def has_signed(self, chain_id: int, space: str, nonce: int) -> bool:
@@ -115,6 +123,10 @@ class SignerMemory:
     def has_bought(self, chain_id: int, space: str, token: str) -> bool:
         """Say whether a purchase of a token that no rule names was signed."""
         return (chain_id, space, token) in self._bought
+
+    def contracts(self, chain_id: int, space: str, instrument: str) -> int:
+        """Return how many contracts of an instrument were signed to be bought, less those to be sold."""
+        return self._contracts.get((chain_id, space, instrument), 0)
 
     def spent(self, chain_id: int, token: str, *, now_s: float, slack_s: float = 0.0) -> int:
         """Return what was signed away of a token in the 24 hours before the later of ``now_s`` and the past.
@@ -161,16 +173,18 @@ class SignerMemory:
         while self._spends and self._spends[0][0] <= at_s - WINDOW_S - HOUR_S:
             self._spends.popleft()
         slot = self._slots.setdefault((*place, entry.nonce), _Slot())
-        self._highest[place] = max(self.highest(*place), entry.nonce)
         for item in entry.approvals:
             self._allowances[(*place, item.spender)] = item.amount_raw
         self._bought.update((*place, token) for token in entry.bought)
+        for instrument, raw in entry.contracts:
+            self._contracts[(*place, instrument)] = self.contracts(*place, instrument) + raw
         for token, raw in entry.spends:
             more = raw - slot.spent.get(token, 0)
             if more > 0:
                 slot.spent[token] = raw
                 self._spends.append((at_s, entry.chain_id, token, more))
-        if not entry.is_cancel:
+        if not entry.is_cancel:  # which takes its own nonce, and none below it
+            self._highest[place] = max(self.highest(*place), entry.nonce)
             slot.payload, slot.approvals = entry.payload, entry.approvals
 
     def _write(self, document: dict[str, Any]) -> None:
@@ -308,6 +322,7 @@ def _document(entry: Entry) -> dict[str, Any]:
         "spends": entry.spends,
         "bought": entry.bought,
         "uptime": entry.uptime,
+        **({"contracts": entry.contracts} if entry.contracts else {}),
     }
 
 
@@ -329,6 +344,7 @@ def _entry(document: dict[str, Any]) -> Entry:
             for token, spender, raw in document["approvals"]
         ),
         spends=tuple((token, raw) for token, raw in document["spends"]),
-        bought=tuple(document.get("bought", ())),  # older lines lack it, and the next
+        bought=tuple(document.get("bought", ())),  # older lines lack it, and the next two
+        contracts=tuple((instrument, raw) for instrument, raw in document.get("contracts", ())),
         uptime=_uptime(document["uptime"]) if document.get("uptime") else None,
     )

@@ -18,7 +18,7 @@ WINDOW_S = DAY_S  # of the rolling cap
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cap:
-    """Most of one token that purchases may take, in its smallest unit."""
+    """Most of one token that purchases may take, of the coin with all gas, in its smallest unit."""
 
     transaction_raw: int
     day_raw: int  # in any 24 hours
@@ -34,8 +34,8 @@ class Cap:
 class ChainRules:
     """What may be signed on one chain. Addresses are lower case.
 
-    Where ``caps`` are stated a token without one is never spent. ``safe`` and ``multi_send`` are the Safe
-    that the account is an owner of and its MultiSendCallOnly, both or none.
+    Where ``caps`` are stated a token without one is never spent; gas counts where the coin has one. ``safe``
+    and ``multi_send`` are the Safe that the account is an owner of and its MultiSendCallOnly, both or none.
     """
 
     chain_id: int
@@ -46,6 +46,7 @@ class ChainRules:
     caps: Mapping[str, Cap] = field(default_factory=dict)  # by token; COIN for the chain's own
     safe: str = ""
     multi_send: str = ""
+    accept_nonce: int = 0  # a person's word that the nonces below it are known to them
     most_skew_s: float = (
         math.inf
     )  # between chain time and the signer's clock; inf on a devnet, which warps time

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -63,15 +64,15 @@ async def d1(rig: Rig) -> Outcome:
     wrong: list[str] = []
     if blocks == 0:
         await market.flash(usd)
-        await rig.step()
+        wrong += unless(await rig.step(), "it took no step")
     else:
         await market.spot(usd)
         for _ in range(blocks):
-            await rig.step()
+            wrong += unless(await rig.step(), "it took no step")
         await market.spot(START_USD)
     for _ in range(3):
         wrong += unless(_tier(rig) is Tier.CALM, f"the tier is {_tier(rig).name}")
-        await rig.step()
+        wrong += unless(await rig.step(), "it took no step")
     what = f"{share:.0%} to {usd:,.0f} for {blocks} blocks" if blocks else f"{share:.0%} within one block"
     wrong += unless(bought == 1, f"{bought} purchases were there before it")
     wrong += unless(rig.filled() == bought, f"after {what} it traded: {rig.outcomes()}")
@@ -147,16 +148,21 @@ async def d4(rig: Rig) -> Outcome:
 
 
 async def _depeg(rig: Rig) -> Outcome:
-    """What premiums are paid in leaves its peg; the auditor says what was spent."""
+    """What premiums are paid in leaves its peg: one purchase within its bounds, or none and told."""
     market = await _began(rig, paused=True)
     share = rig.random.choice((0.03, 0.1, 0.3))
+    began_s = time.monotonic()
     await market.stable(1.0 - share)
     rig.resume()
-    await rig.step(4)
+    stepped = await rig.step(4)
     await rig.settle()
-    over = {key: how for key, how in rig.outcomes().items() if how == "filled"}
+    told = rig.alarms.since(began_s)
     return Outcome(
-        wrong=unless(len(over) <= 1, f"more than one purchase: {over}"),
+        wrong=(
+            *unless(stepped, "it took no step"),
+            *unless(rig.filled() <= 1, f"more than one purchase: {rig.outcomes()}"),
+            *unless(rig.filled() or told, "nothing was bought, and nobody was told"),
+        ),
         note=f"{share:.0%} off its peg: {rig.outcomes() or 'nothing was bought'}",
     )
 

@@ -24,6 +24,7 @@ from bot.pipeline.journal import SqlJournal
 from bot.settings import load_policy, load_settings
 
 _LEG_POINTS = ("K1", "K2", "K12")  # of the order, not of one transaction
+_STATEMENTS = 10  # an upgrade has more
 _ON_DISK = ("K7", "K8", "K9", "K10", "K11", "K12")  # the signed bytes are
 
 
@@ -40,7 +41,7 @@ async def _went_on(rig: Rig, *, blocks: int = 25) -> Iterator[str]:
     for _ in range(blocks):
         await rig.step(within_s=10.0)
         done = not rig.open_work() and rig.filled() == 1
-        if done or not rig.bot.is_alive:
+        if done or not await rig.supervised():
             break
     return iter(
         (
@@ -83,8 +84,7 @@ def at_point(point: str, *purposes: str) -> Case:
         sent = {item.nonce: item.hash for item in rig.pool.seen}
         for nonce, tx_hash in signed.items() if point in _ON_DISK else ():
             wrong += unless(sent.get(nonce) == tx_hash, f"nonce {nonce} is not the bytes that were on disk")
-        cancels = sum(item.to.lower() == rig.at.user.lower() for item in rig.pool.seen)
-        return Outcome(wrong=wrong, note=f"{POINTS[point]}: {purpose or 'the order'}", extra_txs=cancels)
+        return Outcome(wrong=wrong, note=f"{POINTS[point]}: {purpose or 'the order'}")
 
     return rigged(act)
 
@@ -215,14 +215,14 @@ def _old_home(lab: Lab) -> Home:
 def _upgrade(*arm: str) -> Callable[[Lab], Outcome]:
     def act(lab: Lab) -> Outcome:
         home = _old_home(lab)
-        number = str(lab.random.randrange(1, 40))
+        number = str(lab.random.randrange(1, _STATEMENTS))
         killed = home.alvh("db", "upgrade", arm=[[*arm, *([number] if arm[0].endswith("statement") else ())]])
         with SqlJournal(home.journal("monitor"), read_only=True) as journal:
             was = journal.revision
             wrong = unless(was in ("0001", "0002"), f"the schema is {was}")
             wrong += unless(journal.verify() == 4, "rows are missing after the kill")
         again = home.alvh("db", "upgrade")
-        wrong += unless(killed.code in (-9, 0), f"the upgrade ended with {killed}")
+        wrong += unless(killed.code == -9, f"it was not killed in the upgrade: {killed}")
         wrong += unless(again.code == 0, f"it could not be upgraded after the kill: {again}")
         with SqlJournal(home.journal("monitor"), read_only=True) as journal:
             wrong += unless((journal.revision, journal.verify()) == ("0002", 4), "the upgrade is not whole")
@@ -280,9 +280,7 @@ async def crash_loop(rig: Rig) -> Outcome:
         nonces - cancels <= len(PURCHASE) + 2 * rejected,
         f"{nonces} transactions, {cancels} of them cancels, {rejected} orders rejected",
     )
-    return Outcome(
-        wrong=wrong, note=f"{kills} kills, {nonces} transactions", extra_txs=nonces - len(PURCHASE)
-    )
+    return Outcome(wrong=wrong, note=f"{kills} kills, {nonces} transactions")
 
 
 async def signer_gone(rig: Rig) -> Outcome:
@@ -309,7 +307,7 @@ async def signer_gone(rig: Rig) -> Outcome:
     else:
         os.kill(signer.pid, signal.SIGCONT)
     wrong += (*await _went_on(rig),)
-    wrong += unless(told_s == told_s or after == len(PURCHASE), "nobody was told")
+    wrong += unless(told_s == told_s, "nobody was told")
     return Outcome(
         wrong=wrong, to_alarm_s=told_s, note=f"the signer {'died' if dies else 'hung'} after {after} sends"
     )

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 from campaign.case import Case, Outcome, both, rigged, tested, unless
 from campaign.cases import transaction_money
-from campaign.pool import WORDS, Client, Mode, Refusal
+from campaign.pool import WORDS, Client, Mode, Pooled, Refusal
 from campaign.purchase import (
     HURRY,
     STEPS,
@@ -29,7 +29,7 @@ from campaign.purchase import (
     same_bytes,
     told,
 )
-from campaign.rig import Rig
+from campaign.rig import PROVIDERS, Rig
 from campaign.world import boards_frozen, feed_price, fund_trader, pool_moves
 from faults.proxy import Fault, FaultProxy
 
@@ -45,6 +45,10 @@ class CutAfterSend(Fault):
     """T1: the node takes the transaction, and the connection is cut before its reply."""
 
     methods: frozenset[str] | None = SEND
+    nonce: int  # from which on
+
+    def concerns(self, call: dict[str, Any]) -> bool:
+        return super().concerns(call) and Pooled.of(call["params"][0]).nonce >= self.nonce
 
     async def http(self, request: web.Request, body: Any, proxy: FaultProxy) -> web.StreamResponse:
         for call in body if isinstance(body, list) else [body]:
@@ -55,23 +59,27 @@ class CutAfterSend(Fault):
 
 
 async def t1(rig: Rig) -> Outcome:
-    """All providers cut from one of the five on, for one of them or for all that follow."""
+    """All providers cut at one of the five, or at it and all that follow."""
     nonce = await rig.warm()
     hit = rig.random.randrange(len(STEPS))
-    await held(rig, nonce + hit)
-    rig.fail(CutAfterSend())
-    await let_go(rig, nonce + hit)
-    if hit + 1 < len(STEPS) and rig.random.random() < 0.5:
-        await offered(rig, nonce + hit + 1)
+    rig.fail(CutAfterSend(nonce=nonce + hit))
+    rig.resume()
+    await rig.mine()
+    await offered(rig, nonce + hit)
+    is_once = rig.random.random() < 0.5
+    if is_once:
+        await rig.until(lambda: rig.hits() >= PROVIDERS, within_s=5.0)
         rig.fail(None)
     wrong = await bought(rig)
     rig.fail(None)
+    wrong += unless(rig.hits(), "no connection was cut")
     every = range(nonce, nonce + len(STEPS))
-    return Outcome(wrong=(*wrong, *same_bytes(rig, *every)), note=f"from {STEPS[hit]} on")
+    note = f"{STEPS[hit]}{'' if is_once else ' and all after it'}, {rig.hits()} connections cut"
+    return Outcome(wrong=(*wrong, *same_bytes(rig, *every)), note=note)
 
 
 async def t2(rig: Rig) -> Outcome:
-    """A hash is answered for one of the five, or for all of them, and the pool never has it."""
+    """A hash is answered for one of the five, and the pool never has it."""
     nonce = await rig.warm()
     first = rig.random.randrange(len(STEPS))
     rig.pool.at[nonce + first] = Mode.DROP
@@ -225,7 +233,7 @@ async def t7(rig: Rig) -> Outcome:
     rig.home.change(r"\[policy\]", f"[execution]\naccept_nonce = {hit + 1}\n\n[policy]")
     rig.pool.at.clear()
     await rig.start_bot()
-    wrong += await bought(rig, polls=20)
+    wrong += await bought(rig)
     told_s = rig.heard(start_s, "stopped")
     return Outcome(wrong=tuple(wrong), to_alarm_s=told_s, note=f"at {STEPS[hit - nonce]}")
 

@@ -82,7 +82,7 @@ async def t8(rig: Rig) -> Outcome:
     return Outcome(
         wrong=(
             *wrong,
-            *unless(len(limits) <= 3, f"it was estimated anew again and again: limits {limits}"),
+            *unless(len(set(limits)) <= 2, f"it was estimated anew again and again: limits {limits}"),
             *unless(max(limits) <= 2 * limits[0], f"limits {limits} are not within twice the first"),
         ),
         note=f"{client}, {STEPS[hit - nonce]}, limits {limits}",
@@ -330,6 +330,7 @@ async def _met(rig: Rig) -> Outcome:
         *unless("accept_nonce" in rig.said[-1], f"nobody is told what to do: {rig.said[-1][-300:]}"),
     ]
     told_s = rig.heard(start_s, "stopped")
+    wrong += unless(told_s < 30.0, f"told after {told_s:.0f} s")
     _accept(rig, nonce + 4)
     await rig.start_bot()
     return Outcome(wrong=(*wrong, *await bought(rig)), to_alarm_s=told_s, note="met on the way")

@@ -27,12 +27,13 @@ class Edit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bug:
-    """``breaks`` is the invariant at stake; ``caught_by`` are the cases that must notice."""
+    """``breaks`` is the invariant at stake; ``caught_by`` are the cases that must notice, in these words."""
 
     id: str
     what: str
     breaks: str
     caught_by: tuple[str, ...]
+    says: str
     edits: tuple[Edit, ...]
 
     def plant(self, root: Path) -> None:
@@ -50,6 +51,7 @@ def bugs() -> tuple[Bug, ...]:
             what=item["what"],
             breaks=item["breaks"],
             caught_by=tuple(item["caught_by"]),
+            says=item["says"],
             edits=tuple(Edit(**edit) for edit in item["edit"]),
         )
         for item in document["bug"]

@@ -85,7 +85,7 @@ class _Site:
             for case in bug.caught_by:
                 if case not in self._known:
                     print(f"  {bug.id}: there is no case {case} yet", flush=True)
-                elif (problems := _problems(case, root)) and self._is_sound(case):
+                elif (problems := _problems(case, root, bug.says)) and self._is_sound(case):
                     print(f"  {bug.id}: caught by {case}: {_last_line(problems)}", flush=True)
                     return case
         finally:
@@ -107,9 +107,17 @@ def _last_line(problems: Sequence[str]) -> str:
     return problems[0].strip().splitlines()[-1][:160]
 
 
-def _problems(case: str, root: Path) -> list[str]:
-    """Return what a case finds in a tree at its second try; nothing where one of the two finds nothing."""
-    return _told(case, root) and _told(case, root)
+def _problems(case: str, root: Path, says: str = "") -> list[str]:
+    """Return what a case finds in a tree at its second try, of problems that hold these words.
+
+    Nothing where one of the two finds nothing.
+    """
+    found: list[str] = []
+    for _ in range(2):
+        found = [problem for problem in _told(case, root) if says in problem]
+        if not found:
+            break
+    return found
 
 
 def _told(case: str, root: Path) -> list[str]:

@@ -23,11 +23,11 @@ from bot.chain.rpc import quantity
 from bot.chain.signer import Unsigned
 from bot.chain.signer_client import SignerClient
 from bot.chain.signer_wire import SOCKET_NAME
-from bot.devnet.deployment import MNEMONIC, USER
 from bot.errors import BotError
 from campaign.case import Case, Outcome, rigged, unless
 from campaign.pool import Mode, Pooled
 from campaign.rig import Rig
+from campaign.user_key import user_key
 
 _APPROVE = "0x" + keccak(text="approve(address,uint256)")[:4].hex()
 _TRADE = "(uint256,uint256,uint256,uint8,uint256,uint256,uint256,uint256)"
@@ -139,8 +139,7 @@ async def null(rig: Rig) -> Outcome:
 async def pending(rig: Rig) -> Outcome:
     """Another transaction of the key waits in the pool: nothing is signed behind it."""
     await rig.warm()
-    Account.enable_unaudited_hdwallet_features()
-    key = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{USER}")
+    key = Account.from_key(user_key())
     nonce = quantity(await rig.chain.request("eth_getTransactionCount", [rig.at.user, "latest"]))
     signed = key.sign_transaction(
         {
