@@ -60,7 +60,7 @@ class ChainObserver:
     """Reads what is due on one chain, all at the hash of one block.
 
     A watcher that fails, is late or answers nonsense is unknown with its reason and stops nobody. When the
-    block goes while it is read, all of it is dropped: StaleDataError.
+    block goes while it is read, or providers disagree on much of it, all is dropped: StaleDataError.
     """
 
     chain: ChainReader | None  # None: not connected yet
@@ -74,7 +74,7 @@ class ChainObserver:
         default_factory=dict, init=False
     )  # watcher -> block time of its last read
     _seen: dict[int, tuple[Exposure, ...]] = field(default_factory=dict, init=False)  # by reader
-    _told: bool = field(default=False, init=False)  # at this look, that providers disagree
+    _disputed: list[DisagreementError] = field(default_factory=list, init=False)  # at this look
 
     def __post_init__(self) -> None:
         self._plan = tuple(
@@ -99,7 +99,7 @@ class ChainObserver:
         chain = self.chain
         if chain is None:
             raise StaleDataError(f"chain {block.chain_id} is not connected")
-        self._told = False
+        self._disputed = []
         due = [
             number
             for number, item in enumerate(self._plan)
@@ -110,6 +110,7 @@ class ChainObserver:
             [self._position(chain, number, reader, block) for number, reader in enumerate(self.positions)],
             [] if self.guard is None else [self.guard()],
         )
+        self._check_disputed(len(due) + len(self.positions))
         batches: list[list[Observation]] = found[: len(due)]
         holds = [why for why in found[len(due) : len(due) + len(self.positions)] if why]
         self._read_s.update((number, block.timestamp_s) for number in due)
@@ -176,11 +177,21 @@ class ChainObserver:
         return ""
 
     def _heard(self, error: BotError) -> str:
-        """Return why something could not be read; that providers disagree is told, once at each look."""
-        if isinstance(error, DisagreementError) and not self._told:
-            self._told = True
-            self.on_trouble(error)
+        """Return why something could not be read."""
+        if isinstance(error, DisagreementError):
+            self._disputed.append(error)
         return str(error)
+
+    def _check_disputed(self, asked: int) -> None:
+        """Tell that providers disagree. Raises it where they do on more than one thing in ten, or on all.
+
+        A contract may answer each provider otherwise, and concerns few; a provider that lies concerns many.
+        """
+        if not self._disputed:
+            return
+        if len(self._disputed) > max(1, asked // 10) or len(self._disputed) == asked:
+            raise self._disputed[0]
+        self.on_trouble(self._disputed[0])
 
 
 def unknown_rows(
