@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,10 +59,20 @@ async def test_deploying_anew_makes_the_same_chain(devnet: Devnet, cache_dir: Pa
 async def test_every_transaction_advances_time_by_one_second(devnet: Devnet, rpc: Rpc) -> None:
     for after in (1, 2, 3):
         payment = {"from": devnet.deployment.user, "to": devnet.deployment.whale, "value": "0x1"}
-        await rpc.request("eth_sendTransaction", [payment], send=True)
-        await rpc.request("evm_mine")  # a block of its own, so that the payment's is surely mined
-        block = await rpc.read("eth_getBlockByNumber", ["latest", False])
-        assert quantity(block["timestamp"]) == devnet.deployment.deployed_at_s + 2 * after
+        sent = await rpc.request("eth_sendTransaction", [payment], send=True)
+        receipt = await _mined(rpc, sent)
+        block = await rpc.read("eth_getBlockByNumber", [receipt["blockNumber"], False])
+        assert quantity(block["timestamp"]) == devnet.deployment.deployed_at_s + after
+
+
+async def _mined(rpc: Rpc, tx_hash: str) -> dict[str, Any]:
+    """Return the receipt of what the node mines beside."""
+    async with asyncio.timeout(30):
+        while True:
+            receipt: dict[str, Any] | None = await rpc.read("eth_getTransactionReceipt", [tx_hash])
+            if receipt is not None:
+                return receipt
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("jump_s", [3600, 90 * 86_400])
@@ -122,6 +133,7 @@ async def test_a_node_that_ends_at_once_says_why(cache_dir: Path, tmp_path: Path
 _PARENT = """
 import asyncio, sys, time
 from pathlib import Path
+from typing import Any
 from bot.devnet.node import start_devnet
 devnet = asyncio.run(start_devnet(Path(sys.argv[1])))
 print(devnet.node.process.pid, devnet.node.port, flush=True)
