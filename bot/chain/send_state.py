@@ -287,7 +287,7 @@ def next_action(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
     if intent.state is S.MINED:
         return Action(do=Do.RECORD, state=S.SENT, because=f"its block {intent.block_hash} is not canonical")
     if facts.nonce > intent.nonce:
-        return _nonce_used(intent, facts)
+        return _nonce_used(intent, facts, policy)
     return _unmined(intent, facts, policy)
 
 
@@ -305,14 +305,15 @@ def _with_receipt(intent: Intent, mined: Mined, facts: Facts, policy: SendPolicy
     return Action(do=Do.CLOSE, state=S.FINAL if mined.succeeded else S.REVERTED, mined=mined)
 
 
-def _nonce_used(intent: Intent, facts: Facts) -> Action:
+def _nonce_used(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:
     if facts.final_nonce > intent.nonce and facts.stranger:
         return Action(
             do=Do.CLOSE,
             state=S.LOST,
             because=f"nonce {intent.nonce} of {intent.sender} was used by {facts.stranger}, not by us",
         )
-    return Action(do=Do.WAIT, because="the nonce is used; looking for the receipt")
+    is_overdue = facts.since_signed_s >= policy.bump_after_s
+    return Action(do=Do.WAIT, because="the nonce is used; looking for the receipt", is_stuck=is_overdue)
 
 
 def _unmined(intent: Intent, facts: Facts, policy: SendPolicy) -> Action:

@@ -663,3 +663,19 @@ class Sending(RuleBasedStateMachine):
 
 Sending.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestSending = Sending.TestCase
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_stuck"),
+    [
+        ({"since_signed_s": 1e6, "can_bump": False}, True),  # gas is too dear
+        ({"since_signed_s": 1e6, "last_result": SendResult.NO_FUNDS, "newest_known": False}, True),
+        ({"since_signed_s": 1e6, "nonce": 8}, True),  # mined, and no receipt of it comes
+        ({"nonce": 8}, False),
+        ({"last_result": SendResult.NO_FUNDS, "newest_known": False}, False),
+        ({"can_bump": False}, False),
+    ],
+)
+def test_what_waits_for_long_for_what_a_person_can_mend_says_so(changes, is_stuck):
+    """REL-C8, T9, F15: the step that waits for it may take minutes."""
+    assert next_action(intent(), facts(**changes), SendPolicy()).is_stuck is is_stuck

@@ -156,7 +156,8 @@ async def _depeg(rig: Rig) -> Outcome:
     rig.resume()
     stepped = await rig.step(4)
     await rig.settle()
-    told = rig.alarms.since(began_s)
+    # A standing TAIL that is not bought is no trouble at CALM: told as what is missing, with its reason.
+    told = rig.alarms.since(began_s) or [item for item in rig.alarms.heard if item.kind == "shortfall"]
     return Outcome(
         wrong=(
             *unless(stepped, "it took no step"),

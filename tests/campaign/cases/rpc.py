@@ -306,7 +306,9 @@ CASES: Mapping[str, Case] = {
             "test_f14_one_liar_of_three_changes_no_value", "test_f14_two_different_liars_of_three_are_hold"
         ),
     ),
-    "F15": rigged(spoiled(lambda rig: f.Receipt(bare=rig.random.random() < 0.5), tells=("leg",), blind=True)),
+    "F15": rigged(
+        spoiled(lambda rig: f.Receipt(bare=rig.random.random() < 0.5), tells=("leg", "stuck"), blind=True)
+    ),
     "F16": both(
         rigged(spoiled(lambda rig: f.ShortLogs(too_wide=rig.random.random() < 0.5), asks=False)),
         tested("chain/test_logs.py"),
