@@ -61,7 +61,8 @@ class Follower:
                 return Outcome(intent, None)
             try:
                 action, head, receipts = await self._look(intent)
-                self._tell(intent, action)
+                if action.is_stuck:
+                    self._tell(intent, action.because)
                 trouble = action.because or trouble
                 pause = await self._perform(intent, action, head)
             except TransientError as error:
@@ -76,12 +77,11 @@ class Follower:
                 raise OutcomeUnknown(self._unknown(intent, trouble or f"after {wait_s:.0f} s"), key)
             await self.sleep(self.poll_s)
 
-    def _tell(self, intent: Intent, action: Action) -> None:
-        """Say at once what keeps a transaction out of blocks: the step that waits for it may take minutes."""
-        what = intent.key, action.because
-        if action.is_stuck and what not in self._told:
-            self._told.add(what)
-            self.on_trouble(OutcomeUnknown(self._unknown(intent, action.because), intent.key))
+    def _tell(self, intent: Intent, why: str, *, words: str = "") -> None:
+        """Say once what holds a transaction up: the step that waits for it may take minutes."""
+        if (intent.key, why) not in self._told:
+            self._told.add((intent.key, why))
+            self.on_trouble(OutcomeUnknown(self._unknown(intent, why + words), intent.key))
 
     def _unknown(self, intent: Intent, trouble: str) -> str:
         """Return what is not known, with the node's last words on it."""
@@ -126,7 +126,10 @@ class Follower:
         try:
             return await self.view.stranger(intent, by=by)
         except TransientError as error:
-            raise TransientError(f"the nonce is used, and by what cannot be looked up: {error}") from None
+            why = "the nonce is used, and by what cannot be looked up"
+            if self.clock() - self._pace(intent.newest.tx_hash).first_seen_s >= self.policy.bump_after_s:
+                self._tell(intent, why, words=f": {error}")
+            raise TransientError(f"{why}: {error}") from None
 
     async def _look_reserved(self, intent: Intent, head: Head) -> Action:
         """Ask the signer what it did for a nonce of which no signed bytes reached the disk."""

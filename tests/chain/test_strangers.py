@@ -8,7 +8,7 @@ from send_tools import foreign_transfer
 from bot.chain.providers import Providers
 from bot.chain.rpc import Rpc
 from bot.chain.send_state import SendPolicy, fold
-from bot.errors import InvariantError, OutcomeUnknown
+from bot.errors import BotError, InvariantError, OutcomeUnknown
 from bot.model.intent import IntentState as S
 
 pytestmark = pytest.mark.devnet
@@ -104,12 +104,18 @@ async def test_a_node_without_old_states_concludes_nothing_and_says_why(node, no
         return error(call, "missing trie node") if is_old else None
 
     async with Proxy(node_url, before=before) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
-        sender = manager(rpc, journal, resume_wait_s=0.0)
+        sender, told = manager(rpc, journal, resume_wait_s=0.0, bump_after_s=1e-6), list[BotError]()
+        sender._follower.on_trouble = told.append
         for _ in range(LOOKS - 1):
             with pytest.raises(OutcomeUnknown, match="the nonce is used; looking for the receipt"):
                 await sender.resume("leg")
-        with pytest.raises(OutcomeUnknown, match=r"by what cannot be looked up: .*missing trie node"):
-            await sender.resume("leg")
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown, match=r"by what cannot be looked up: .*missing trie node"):
+                await sender.resume("leg")
+        assert [str(item).partition(", ")[2].partition(":")[0].partition(" (")[0] for item in told] == [
+            "the nonce is used; looking for the receipt",
+            "the nonce is used, and by what cannot be looked up",
+        ]  # each once
     assert last(journal).state is S.SENT
 
 

@@ -308,6 +308,7 @@ class SigningDesk:
             if more and spent + more > most:
                 raise VenueRejected(
                     f"{spent + more} of token {token} in 24 hours would be over the signer's cap of {most}"
+                    + (f", all but what is kept for cancels of {cap.day_raw}" if most < cap.day_raw else "")
                 )
 
     def _check_clock(self, rules: ChainRules, now_s: float) -> None:
