@@ -11,7 +11,7 @@ from bot.chain.raw_transaction import RawTransaction
 from bot.chain.replies import address_text, hash_text
 from bot.chain.rpc import Node, RevertError, RpcError, hex_bytes, quantity
 from bot.chain.send_state import Intent
-from bot.errors import ConfigError, TransientError
+from bot.errors import ConfigError, DeadlineError, TransientError
 from bot.model.intent import Log, Receipt
 
 
@@ -132,29 +132,40 @@ class AccountView:
 
         Empty when it is one of them, or cannot be shown. Only its receipt proves it: a node may know a count
         long before the receipt of what raised it, and nobody vouches for the transactions of a block.
+        Raises what a node said to a question after an old count that it has not, where that hides who it was.
         """
-        block = await self._rpc.request(
-            "eth_getBlockByNumber", [hex(await self._first_past(intent.nonce, by=by)), True]
-        )
-        ours = {attempt.tx_hash for attempt in intent.attempts}
-        for tx_hash in {*self._sent_with(intent.nonce, block or {})} - ours:
+        number, hidden = await self._first_past(intent.nonce, by=by)
+        block = await self._rpc.request("eth_getBlockByNumber", [hex(number), True])
+        sent = {*self._sent_with(intent.nonce, block or {})}
+        for tx_hash in sent - {attempt.tx_hash for attempt in intent.attempts}:
             receipt = await self._rpc.request("eth_getTransactionReceipt", [tx_hash]) or {}
             where = [str(receipt.get(name)).lower() for name in ("from", "blockHash")]
             if where == [self._sender, str(block.get("hash")).lower()]:
                 return tx_hash
+        if hidden is not None and not sent:
+            raise hidden
         return ""
 
-    async def _first_past(self, nonce: int, *, by: int) -> int:
-        """Return the first block by which the account had used a nonce, which it had by a later one."""
-        past, below, step = by, -1, 1
+    async def _first_past(self, nonce: int, *, by: int) -> tuple[int, TransientError | None]:
+        """Return the first block by which the account had used a nonce, which it had by a later one.
+
+        A node keeps the counts of so many blocks, and the growing steps may go further back: the first one
+        that it still has is looked for then, and its words come with the block.
+        """
+        past, below, step, hidden = by, -1, 1, None
         while past - below > 1:
             middle = max(past - step, 0) if below < 0 else (past + below) // 2
-            (sent,) = await self.nonces(middle)
+            try:
+                (sent,) = await self.nonces(middle)
+            except DeadlineError:
+                raise
+            except TransientError as error:
+                sent, hidden = 0, error
             if sent > nonce:
                 past, step = middle, 2 * step
             else:
                 below = middle
-        return past
+        return past, hidden
 
     def _sent_with(self, nonce: int, block: Mapping[str, Any]) -> Iterator[str]:
         for item in block.get("transactions") or ():

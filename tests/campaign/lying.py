@@ -13,7 +13,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -34,6 +34,8 @@ from bot.devnet.config import write_config
 from bot.devnet.moves.wire import calldata
 from bot.devnet.node import Devnet, start_devnet
 from bot.errors import BotError, DisagreementError
+from bot.model.market import Metric, SeriesKey
+from bot.model.record import StepRecord
 from bot.pipeline.journal import JournalIdentity, SqlJournal
 from bot.settings import cache_dir, load_settings
 from campaign.parts import Options
@@ -185,8 +187,7 @@ class Watching:
             ]
             if found.decision.plan.legs and found.decision.plan.legs != true.decision.plan.legs:
                 wrong.append(f"it wants {found.decision.plan.legs}, honest is {true.decision.plan.legs}")
-            if found.spot_usd and found.spot_usd != true.spot_usd:
-                wrong.append(f"it decided on {found.spot_usd}, true is {true.spot_usd}")
+            wrong += _spot_wrongs(found, true, expected)
         self.honest.rows.clear()
         if two and not told:
             wrong.append("two of three lied, and nobody was told")
@@ -215,6 +216,18 @@ class Watching:
         else:
             return {}
         return {text: int(text, 16)}
+
+
+def _spot_wrongs(found: StepRecord, true: StepRecord, expected: Mapping[SeriesKey, float]) -> list[str]:
+    """Judge the spot: that of an honest node; where the lie hides its source another source's, and a hold."""
+    if not found.spot_usd or found.spot_usd == true.spot_usd:
+        return []
+    sources = {(key.subject, value) for key, value in expected.items() if key.metric is Metric.PRICE_USD}
+    if not sources.issuperset(found.spot_usd.items()):
+        return [f"it decided on {found.spot_usd}, true is {true.spot_usd}, sources say {sorted(sources)}"]
+    if not found.decision.holds:
+        return [f"it decided on {found.spot_usd} beside the disputed source, and held nothing back"]
+    return []
 
 
 # decisions of the sending

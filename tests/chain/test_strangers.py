@@ -119,6 +119,26 @@ async def test_a_node_without_old_states_concludes_nothing_and_says_why(node, no
     assert last(journal).state is S.SENT
 
 
+@pytest.mark.parametrize("kept", [1, 2, 5, 20])
+async def test_a_node_that_keeps_few_states_is_asked_no_further_than_it_knows(node, node_url, journal, kept):
+    """Growing steps back went past what the node still had, and hid a transaction that it could show."""
+    await unsent(node_url, journal)
+    await node.request("anvil_mine", ["0x40"])
+    await node.request("eth_sendRawTransaction", [foreign_transfer()], send=True)
+    await node.request("anvil_mine", [hex(kept)])
+    newest = int(await node.request("eth_blockNumber"), 16)
+
+    def before(call):
+        of_a_block = call["method"] == "eth_getTransactionCount" and call["params"][1].startswith("0x")
+        is_old = of_a_block and int(call["params"][1], 16) < newest - kept - 1
+        return error(call, "missing trie node") if is_old else None
+
+    async with Proxy(node_url, before=before) as proxy, Rpc(proxy.url, timeout_s=2) as rpc:
+        with pytest.raises(InvariantError, match="not ours"):
+            await manager(rpc, journal).resume("leg")
+    assert hash_of(foreign_transfer(0)) in last(journal).because
+
+
 async def test_one_that_lies_about_a_block_makes_nothing_lost(node, node_url, journal):
     """What a provider lists in a block is nobody's word but its own; a receipt must be agreed on."""
     listed = {"hash": "0x" + "ab" * 32, "from": ADDRESS.lower(), "nonce": "0x0"}
