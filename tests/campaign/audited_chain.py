@@ -124,6 +124,8 @@ class Chain:
 
     def approvals(self) -> list[tuple[str, str, int]]:
         """Return (token, spender, amount) of every approval that the account ever gave in the case."""
+        if self.head <= self._brief.from_block:
+            return []  # nothing was mined; a node refuses a range that begins after its head
         topic = "0x" + keccak(text="Approval(address,address,uint256)").hex()
         query = {
             "fromBlock": hex(self._brief.from_block + 1),

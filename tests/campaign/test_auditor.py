@@ -10,7 +10,7 @@ import pytest
 
 from bot.devnet.moves.wire import Tx, calldata
 from campaign.audited_calls import judge
-from campaign.audited_chain import Brief
+from campaign.audited_chain import Brief, Chain
 from campaign.auditor import audit
 from campaign.rig import Rig, open_rig
 from campaign.user_key import user_key
@@ -67,6 +67,8 @@ async def test_an_honest_run_is_clean_and_every_wrong_is_found(rig: Rig):
     assert list(_broken(rig, served={**_brief(rig).served, "99999999": "0x0"})) == []  # after the last step
     assert list(_broken(rig, said=("key-1-canary",))) == ["I4"]
     assert list(_broken(rig, said=(str(int(user_key(), 16)),))) == ["I4"]
+    nothing = _brief(rig, from_block=int(await rig.chain.request("eth_blockNumber"), 16))
+    assert Chain(nothing).approvals() == Chain(nothing).transactions == []  # nothing was mined in the case
     other = {height: "0x" + "ab" * 32 for height in _brief(rig).served}
     assert _broken(rig, served=other) == {}  # a fork that is gone: nobody must have kept it
     (rig.home.folder / "note.txt").write_text(b"key-2-canary".hex())

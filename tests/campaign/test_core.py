@@ -116,6 +116,21 @@ async def test_a_replacement_pays_ten_percent_more_of_both_fees(rpc: Rpc):
 
 
 @pytest.mark.devnet
+async def test_one_transaction_that_comes_by_all_providers_at_once_is_taken_once(rpc: Rpc, monkeypatch):
+    async def slowly(self: Pool, offered: Pooled) -> bool:
+        await asyncio.sleep(0.01)
+        return False
+
+    await prepare(rpc)
+    monkeypatch.setattr(Pool, "_is_known", slowly)
+    pool = Pool(rpc, mode=Mode.HOLD)
+    await pool.offer(_signed(0, 100 * GWEI, 10 * GWEI))
+    better = _signed(0, 110 * GWEI, 11 * GWEI)
+    await asyncio.gather(*(pool.offer(better) for _ in range(3)), return_exceptions=True)
+    assert [why for _, why in pool.refused] == [Refusal.KNOWN] * 2
+
+
+@pytest.mark.devnet
 async def test_what_a_reorganisation_removed_is_put_back(rpc: Rpc):
     await prepare(rpc)
     await rpc.request("anvil_mine", ["0x5"])  # a loaded chain has no bodies of the blocks before

@@ -48,7 +48,7 @@ class Drip(Fault):
     async def http(self, request, body, proxy):
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        with suppress(ConnectionResetError):  # the caller has heard enough
+        with suppress(ConnectionError):  # the caller has heard enough
             for _ in range(60):
                 if not self.silent:
                     await response.write(b" ")
@@ -96,7 +96,7 @@ class Rubbish(Fault):
             return web.Response(body=_bomb(), headers=headers)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        with suppress(ConnectionResetError):
+        with suppress(ConnectionError):
             for _ in range(200):
                 await response.write(b" " * 1_000_000)
         return response

@@ -115,10 +115,10 @@ def _exact(seen: list[Pooled]) -> tuple[str, ...]:
 
 
 async def null(rig: Rig) -> Outcome:
-    """No provider knows the account's nonce: nothing is signed until one does."""
+    """No provider ever knew the account's nonce: nothing is signed until one does."""
     await rig.chain.request("anvil_setNonce", [rig.at.user, hex(40)])
+    rig.fail(Result(methods=frozenset({"eth_getTransactionCount"}), value=None))  # from the bot's first look
     await rig.warm()
-    rig.fail(Result(methods=frozenset({"eth_getTransactionCount"}), value=None))
     rig.resume()
     await rig.step(3)
     wrong = _unsent(rig, "no provider knew the nonce")
@@ -346,11 +346,11 @@ async def pause(rig: Rig) -> Outcome:
 
 
 async def fence(rig: Rig) -> Outcome:
-    """Another process takes over the key; the first comes back and asks for a signature."""
-    await rig.start_signer()
+    """Others take over the bot's key, one after the other; the first comes back and asks for a signature."""
+    await rig.warm()
     place = rig.home.folder / SOCKET_NAME
     first, second = (SignerClient(place, address=rig.at.user, who=name) for name in ("first", "second"))
-    await first.connect()
+    await first.connect(take_over=True)
     await second.connect(take_over=True)
     ask = Unsigned(
         chain_id=31337, nonce=10_000, to=rig.at.user.lower(), data=b"", value_wei=0, gas=21_000,
@@ -363,7 +363,6 @@ async def fence(rig: Rig) -> Outcome:
             signed = True
     for client in (first, second):
         await client.close()
-    await rig.mine()  # the auditor reads from the first block of a case
     return Outcome(wrong=unless(not signed, "a leader that was overtaken got a signature"))
 
 
