@@ -45,6 +45,7 @@ _SIGNER = tuple(
     f"tests/chain/test_{name}.py"
     for name in ("signer", "signer_gas", "signer_safe", "signer_memory", "signer_calls")
 )
+_CAPS = "tests/chain/test_signer_caps.py"  # for those that time goes by
 _JOURNAL = tuple(
     f"tests/pipeline/test_{name}.py" for name in ("journal_orders", "journal_reading", "journal", "pruning")
 )
@@ -53,8 +54,8 @@ TESTS = {  # of each module, those that are quick and say what it must do
     "bot/engine/limits.py": ("tests/engine/test_limits.py",),
     "bot/chain/signing/calls.py": _SIGNER,
     "bot/chain/signing/rules.py": _SIGNER,
-    "bot/chain/signing/desk.py": _SIGNER,
-    "bot/chain/signing/memory.py": _SIGNER,
+    "bot/chain/signing/desk.py": (*_SIGNER, _CAPS),
+    "bot/chain/signing/memory.py": (*_SIGNER, _CAPS),
     "bot/pipeline/journal_chain.py": ("tests/pipeline/test_journal_chain.py",),
     "bot/pipeline/journal.py": _JOURNAL,
     "bot/pipeline/journal_store.py": ("tests/pipeline/test_journal_store.py",),

@@ -181,6 +181,15 @@ def test_the_lines_are_those_that_the_manual_names(path):
     again.close()
 
 
+def test_an_entry_of_a_free_clock_between_others_does_not_stop_the_time_of_caps(path):
+    memory = SignerMemory(path)
+    assert memory.counted_s(100.0, ("a boot", 10.0)) == 100.0
+    memory.append(entry(at_s=100.0))
+    assert memory.counted_s(100.0, ("a boot", 17.0)) == 107.0
+    assert memory.counted_s(100.0, ("a boot", 9.0)) == 100.0  # it never goes back, nor on by itself
+    memory.close()
+
+
 def test_files_are_its_users_alone_and_let_go_at_the_end(path):
     before = len(os.listdir("/proc/self/fd"))
     memory = SignerMemory(path)

@@ -1,11 +1,13 @@
 """What fuzzing found, kept as it was found: each of these once got past the errors that its decoder names."""
 
 import json
+import math
 from typing import Any
 
 import pytest
 from fuzz.chain_rows import GOOD, LOG, RECEIPT
 from fuzz.decoders import DECODERS, problem
+from fuzz.signer_rows import LINE
 from fuzz.web_rows import CHANNEL, ORDER_ROW
 
 BY_NAME = {decoder.name: decoder for decoder in DECODERS}
@@ -40,6 +42,8 @@ def lacking(log: dict[str, Any], field: str) -> dict[str, Any]:
         ("pause", dumped({"who": "me", "at_s": 10**400, "why": "x"})),
         ("pause", dumped({"who": "me\x1b[31m", "at_s": 1.0, "why": "two\nlines"})),
         ("line of the memory", b"{"),
+        ("line of the memory", dumped(LINE | {"at": 10**400})),  # OverflowError, at the next sum of spending
+        ("line of the memory", dumped(LINE | {"at": math.nan})),
         ("keystore", DEEP.encode() * 20),
         ("queue of proposals", b"[" * 100_000),
         ("control of the Safe", b"[" * 100_000),

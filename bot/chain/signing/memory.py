@@ -8,6 +8,7 @@ start. A file beside it, ``.lock``, is held by the one process that may write (R
 
 import fcntl
 import json
+import math
 import os
 import time
 import zlib
@@ -227,7 +228,7 @@ class SignerMemory:
             if document["kind"] == "epoch":
                 self.epoch = max(self.epoch, int(document["epoch"]))
             elif document["kind"] == "time":
-                self._anchor(float(document["at"]), _uptime(document["uptime"]))
+                self._anchor(_seconds(document["at"]), _uptime(document["uptime"]))
             else:
                 self._take(_entry(document))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -328,7 +329,14 @@ def _document(entry: Entry) -> dict[str, Any]:
 
 def _uptime(found: Any) -> Uptime:
     boot, seconds = found
-    return str(boot), float(seconds)
+    return str(boot), _seconds(seconds)
+
+
+def _seconds(found: Any) -> float:
+    """Return a time of a line. Raises TypeError, ValueError, OverflowError for what caps cannot go by."""
+    if not math.isfinite(seconds := float(found)):
+        raise ValueError(f"{seconds} is no time")
+    return seconds
 
 
 def _entry(document: dict[str, Any]) -> Entry:
@@ -338,7 +346,7 @@ def _entry(document: dict[str, Any]) -> Entry:
         nonce=document["nonce"],
         payload=(document["to"], document["data"], document["value"]),
         is_cancel=document["kind"] == "cancel",
-        at_s=document["at"],
+        at_s=_seconds(document["at"]),
         approvals=tuple(
             Approval(token=token, spender=spender, amount_raw=raw)
             for token, spender, raw in document["approvals"]
