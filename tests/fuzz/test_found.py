@@ -45,6 +45,7 @@ def lacking(log: dict[str, Any], field: str) -> dict[str, Any]:
         ("line of the memory", dumped(LINE | {"at": 10**400})),  # OverflowError, at the next sum of spending
         ("line of the memory", dumped(LINE | {"at": math.nan})),
         ("keystore", DEEP.encode() * 20),
+        ("order that waits", dumped({"by": "me", "legs": [json.dumps({"9" * 5_000: 1})]})),  # 2,000 signs
         ("queue of proposals", b"[" * 100_000),
         ("control of the Safe", b"[" * 100_000),
         ("answer of the signer", dumped({"refused": "VenueRejected", "words": "two\nlines \u202e"})),
