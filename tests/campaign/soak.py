@@ -4,6 +4,10 @@ The bot is the production command over three providers. Each turn mines a block;
 the ways of tests/faults and prices move. In the first third the bot is ended and started again, by signal or
 by kill; the slopes are those of its last run, from when it is warm. Memory, handles and sockets are those of
 /proc, the log is its own file.
+
+A provider that is late keeps connections busy, and others are opened meanwhile: up to the bound of the pool
+that each provider has, and there they stay, used in turn. They are counted apart, against that bound; of all
+other handles what is opened must be closed again.
 """
 
 import asyncio
@@ -13,9 +17,11 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from commands import CommandServer
 from faults import faults
@@ -49,29 +55,37 @@ class Sample(NamedTuple):
     at_s: float
     polls: int
     rss_mib: float
-    handles: int
-    sockets: int
+    handles: int  # other than connections to providers
+    connections: int  # to the provider that has the most
     log_bytes: int
 
     def __str__(self) -> str:
         return (
             f"{self.polls:>6} polls  {self.rss_mib:7.1f} MiB  {self.handles:3} handles  "
-            f"{self.sockets:3} sockets  {self.log_bytes / 1e3:8.1f} kB of log"
+            f"{self.connections:3} connections  {self.log_bytes / 1e3:8.1f} kB of log"
         )
 
 
-def sample(pid: int, polls: int, log: Path) -> Sample:
-    """Measure a process from outside."""
+def sample(pid: int, polls: int, log: Path, ports: Collection[int | None]) -> Sample:
+    """Measure a process from outside. ``ports`` are those of its providers."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     links = [_link(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
+    port_of = _remote_ports(pid)
+    to_providers = Counter(port for link in links if (port := port_of.get(link)) in ports)
     return Sample(
         at_s=time.monotonic(),
         polls=polls,
         rss_mib=pages * os.sysconf("SC_PAGE_SIZE") / _MIB,
-        handles=len(links),
-        sockets=sum(link.startswith("socket:") for link in links),
+        handles=len(links) - to_providers.total(),
+        connections=max(to_providers.values(), default=0),
         log_bytes=sum(path.stat().st_size for path in log.parent.glob(log.name + "*")),
     )
+
+
+def _remote_ports(pid: int) -> dict[str, int]:
+    """Return the port at the other end of each TCP socket, by the name that its handle has (proc(5))."""
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return {f"socket:[{row[9]}]": int(row[2].partition(":")[2], 16) for row in rows}
 
 
 def _link(path: str) -> str:
@@ -91,6 +105,7 @@ async def soaked(rig: Rig, *, minutes: float) -> Figures:
     restarts = sorted(began_s + rig.random.uniform(0.05, 0.3) * 60.0 * minutes for _ in range(_RESTARTS))
     await rig.start_signer()
     await rig.start_bot("run", "--live", "--log-file", str(log))
+    ports = {urlsplit(proxy.url).port for proxy in rig.proxies}
     polls, late, samples = 0, 0, list[Sample]()
     while time.monotonic() < end_s or len(samples) < _LEAST_SAMPLES:
         if restarts and time.monotonic() > restarts[0]:
@@ -105,7 +120,7 @@ async def soaked(rig: Rig, *, minutes: float) -> Figures:
             if not rig.bot.is_alive:
                 raise AssertionError(f"the bot ended after {polls} polls: {rig.bot.err[-600:]}")
         elif polls % _SAMPLE_EVERY == 0:
-            samples.append(sample(rig.bot.pid, polls, log))
+            samples.append(sample(rig.bot.pid, polls, log, ports))
             if polls % (10 * _SAMPLE_EVERY) == 0:
                 print(samples[-1], flush=True)
     rig.fail(None)
@@ -149,23 +164,13 @@ def _figures(
         "soak_rss_mib": round(last.rss_mib, 1),
         "soak_rss_mib_grown": round(last.rss_mib - first.rss_mib, 1),
         "soak_rss_mib_per_hour": round(slope, 2),
-        "soak_fds_grown": _grown([item.handles for item in steady]),
-        "soak_sockets_grown": _grown([item.sockets for item in steady]),
+        "soak_fds_grown": last.handles - first.handles,
+        "soak_connections_most": max(item.connections for item in samples),
         "soak_log_bytes_per_poll": round((last.log_bytes - first.log_bytes) / (last.polls - first.polls)),
         "soak_heads_lost": len(verdicts.get("I5", ())),
         "soak_problems": len(problems),
         "soak_where": problems,
     }
-
-
-def _grown(counts: Sequence[int]) -> int:
-    """Return by how much the fewest of the last third are more than the fewest of the first.
-
-    A provider that is late keeps connections busy, and others are opened meanwhile: counts come and go by
-    tens. What is never closed lifts the fewest.
-    """
-    third = max(len(counts) // 3, 1)
-    return min(counts[-third:]) - min(counts[:third])
 
 
 def run(options: Options) -> Figures:
