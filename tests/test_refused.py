@@ -32,6 +32,23 @@ def test_what_may_be_a_secret_is_not_repeated(secret):
 
 
 @pytest.mark.parametrize(
+    "before",
+    ["0x5FbDB2315678afecb367f032d93F642f6", "0x5FbDB2315678afecb367f032d93F642f64180aa3http", "a_http", ""],
+)
+def test_a_url_that_is_glued_to_a_word_is_one(before):
+    """Part ``fuzz``: an address with a URL pasted into it, whose path was repeated."""
+    for words in (without_secrets(f"{before}://127.0.0.1:8545/a-key"), refused(f"{before}://host/a-key")):
+        assert "a-key" not in words
+        assert "://***" in words
+
+
+@pytest.mark.parametrize("before", ["", "0x5//", "see "])
+@pytest.mark.parametrize("host", ["node.example", "127.0.0.1:8545", "eth-1.node.example:443"])
+def test_a_url_without_its_scheme_keeps_its_host(before, host):
+    assert without_secrets(f"{before}{host}/v2/a-key") == f"{before}{host}/***"
+
+
+@pytest.mark.parametrize(
     "value",
     [
         "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
@@ -39,6 +56,9 @@ def test_what_may_be_a_secret_is_not_repeated(secret):
         "1e18",
         "abc",
         "/var/lib/alvh2/state-of-the-first-bot",
+        "/var/lib/my.data/state",
+        "docs/configuration.md",
+        "./my.data/state",
         "2026-11-20T12:00:00Z",
         "v3:123456",
         "fortress",

@@ -21,9 +21,10 @@ _SECRET_FIELD = re.compile(
 )
 _WEB = ("http", "https", "ws", "wss", "postgresql")  # of others, apprise's, the host is the token
 _LONGEST = 8_000  # characters of one value
+_LONGEST_SCHEME = 20  # characters; more are a word that a URL was glued to
 _LEAST = 6  # characters of a known secret; a shorter one would be found in every word
 
-_URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>]+")
+_URL = re.compile(r"(?<![a-zA-Z0-9+.-])[a-zA-Z0-9+.-]*://[^\s\"'<>]+")  # also one that is glued to a word
 _PAIRS = re.compile(r"(?<![0-9a-fA-F])(?:[0-9a-fA-F]{2}[\s:,.-]{1,2}){31,63}[0-9a-fA-F]{2}(?![0-9a-fA-F])")
 _HEX = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?[0-9a-fA-F]{64,}(?![0-9a-zA-Z])")
 _DECIMAL = re.compile(r"(?<!\d)\d{70,}(?!\d)")
@@ -90,7 +91,9 @@ def forms_of(secret: str) -> Iterable[str]:
 
 def _shown_url(url: str) -> str:
     scheme = url.partition("://")[0].lower()
-    return redact_url(url) if scheme.partition("+")[0] in _WEB else f"{scheme}://{HIDDEN}"
+    if scheme.partition("+")[0] in _WEB:
+        return redact_url(url)
+    return f"{scheme if len(scheme) <= _LONGEST_SCHEME else HIDDEN}://{HIDDEN}"
 
 
 def _row(text: str) -> str:

@@ -280,7 +280,8 @@ def run(
         "duplicate_bound_95": _RULE_OF_THREE / kills if kills and not duplicates else None,
         "kill_lost": tally.of("LOST"),
         "kill_allowances_left": tally.of("ALLOWANCE LEFT"),
-        "kill_problems": tally.problems,
+        "kill_problems": len(tally.problems),
+        "kill_where": tally.problems,
         "cap_violations": tally.of("OVER CAP"),
     }
 

@@ -126,6 +126,9 @@ def test_what_is_no_secret_stays_as_it_is(text):
 
 def test_of_an_address_the_host_stays():
     assert Redactor().text(f"POST {RPC} failed") == "POST https://eth.example/… failed"
+    assert Redactor().text(f"the_{RPC}") == "the_https://eth.example/…"
+    assert Redactor().text("0x5FbDB2315678afecb367f032d93F642f6://h/Tok3n") == "***://***"
+    assert Redactor().text("://h/Tok3n") == "://***"
 
 
 def test_hashes_that_are_published_stay_in_their_fields_and_nowhere_else(log, tmp_path):
