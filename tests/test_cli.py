@@ -178,13 +178,13 @@ def test_an_address_without_code(untouched: Home, field, named):
 def test_a_node_that_is_not_there(untouched: Home):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    untouched.change(r'rpc_url = "[^"]*"', f'rpc_url = "http://127.0.0.1:{port}/secret-key"')
-    untouched.change("poll_s", "timeout_s = 2.0\npoll_s")
-    for command in (("run", "--live", "--once"), ("plan",), ("monitor", "--once")):
-        ended = untouched.alvh(*command)
-        ended.refused(1, f"127.0.0.1:{port}")
-        assert "secret-key" not in ended.err
+        port = free.getsockname()[1]  # held, and nobody listens: else another test's server might come there
+        untouched.change(r'rpc_url = "[^"]*"', f'rpc_url = "http://127.0.0.1:{port}/secret-key"')
+        untouched.change("poll_s", "timeout_s = 2.0\npoll_s")
+        for command in (("run", "--live", "--once"), ("plan",), ("monitor", "--once")):
+            ended = untouched.alvh(*command)
+            ended.refused(1, f"127.0.0.1:{port}")
+            assert "secret-key" not in ended.err
 
 
 def test_a_node_that_never_answers_is_a_timeout(untouched: Home):
