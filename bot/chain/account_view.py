@@ -132,9 +132,9 @@ class AccountView:
 
         Empty when it is one of them, or cannot be shown. Only its receipt proves it: a node may know a count
         long before the receipt of what raised it, and nobody vouches for the transactions of a block.
-        Raises what a node said to a question after an old count that it has not, where that hides who it was.
+        Where an old count could not be had, and who it was lies behind it, that error is raised.
         """
-        number, hidden = await self._first_past(intent.nonce, by=by)
+        number, unanswered = await self._first_past(intent.nonce, by=by)
         block = await self._rpc.request("eth_getBlockByNumber", [hex(number), True])
         sent = {*self._sent_with(intent.nonce, block or {})}
         for tx_hash in sent - {attempt.tx_hash for attempt in intent.attempts}:
@@ -142,30 +142,30 @@ class AccountView:
             where = [str(receipt.get(name)).lower() for name in ("from", "blockHash")]
             if where == [self._sender, str(block.get("hash")).lower()]:
                 return tx_hash
-        if hidden is not None and not sent:
-            raise hidden
+        if unanswered is not None and not sent:
+            raise unanswered
         return ""
 
     async def _first_past(self, nonce: int, *, by: int) -> tuple[int, TransientError | None]:
-        """Return the first block by which the account had used a nonce, which it had by a later one.
+        """Return the first block known by which the account had used a nonce, which it had by block ``by``.
 
-        A node keeps the counts of so many blocks, and the growing steps may go further back: the first one
-        that it still has is looked for then, and its words come with the block.
+        A node keeps the counts of so many blocks only, and the growing steps may go further back. Then the
+        first block that it still knows is looked for, and the last error that was met comes with it.
         """
-        past, below, step, hidden = by, -1, 1, None
+        past, below, step, unanswered = by, -1, 1, None
         while past - below > 1:
             middle = max(past - step, 0) if below < 0 else (past + below) // 2
             try:
-                (sent,) = await self.nonces(middle)
+                is_past = (await self.nonces(middle))[0] > nonce
             except DeadlineError:
-                raise
+                raise  # each further question could take as long
             except TransientError as error:
-                sent, hidden = 0, error
-            if sent > nonce:
+                is_past, unanswered = False, error
+            if is_past:
                 past, step = middle, 2 * step
             else:
                 below = middle
-        return past, hidden
+        return past, unanswered
 
     def _sent_with(self, nonce: int, block: Mapping[str, Any]) -> Iterator[str]:
         for item in block.get("transactions") or ():

@@ -9,7 +9,7 @@ import re
 
 HIDDEN = "***"
 _MOST = 80  # characters
-_URL = re.compile(r"(?<![a-zA-Z0-9+.-])([a-zA-Z0-9+.-]*)://[^\s\"'<>]+")  # also one that is glued to a word
+URL = re.compile(r"(?<![a-zA-Z0-9+.-])([a-zA-Z0-9+.-]*)://[^\s\"'<>]+")  # also one that is glued to a word
 _HOST = re.compile(  # and its path: a URL whose scheme was left out or cut off; no place in a folder
     r"((?:(?<![\w./@-])|(?<=//))(?:[A-Za-z0-9-]+\.)+(?:[A-Za-z]{2,}|\d{1,3})(?::\d+)?)/[^\s\"'<>]+"
 )
@@ -28,7 +28,7 @@ def refused(value: object) -> str:
 
 def without_secrets(text: str) -> str:
     """Return words about refused values without what may be a secret."""
-    text = _HOST.sub(rf"\1/{HIDDEN}", _URL.sub(rf"\1://{HIDDEN}", text))
+    text = _HOST.sub(rf"\1/{HIDDEN}", URL.sub(rf"\1://{HIDDEN}", text))
     for shape in (_KEY, _SEED, _TOKEN):
         text = shape.sub(HIDDEN, text)
     return text

@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from bot.chain.node_url import redact_url, secrets_of
+from bot.model.refused import HIDDEN, URL
 
-HIDDEN = "***"
 PUBLISHED = frozenset({"tx_hash", "block_hash", "policy_hash", "frame_hash"})
 _SECRET_FIELD = re.compile(
     r"pass(word|phrase)?$|secret|token$|mnemonic|seed|private|api_?key|authorization", re.IGNORECASE
@@ -24,7 +24,6 @@ _LONGEST = 8_000  # characters of one value
 _LONGEST_SCHEME = 20  # characters; more are a word that a URL was glued to
 _LEAST = 6  # characters of a known secret; a shorter one would be found in every word
 
-_URL = re.compile(r"(?<![a-zA-Z0-9+.-])[a-zA-Z0-9+.-]*://[^\s\"'<>]+")  # also one that is glued to a word
 _PAIRS = re.compile(r"(?<![0-9a-fA-F])(?:[0-9a-fA-F]{2}[\s:,.-]{1,2}){31,63}[0-9a-fA-F]{2}(?![0-9a-fA-F])")
 _HEX = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?[0-9a-fA-F]{64,}(?![0-9a-zA-Z])")
 _DECIMAL = re.compile(r"(?<!\d)\d{70,}(?!\d)")
@@ -56,7 +55,7 @@ class Redactor:
         """Return a text without secrets."""
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
-        text = _URL.sub(lambda match: _shown_url(match[0]), text)
+        text = URL.sub(lambda match: _shown_url(match[0]), text)
         for shape in _SHAPES:
             text = shape.sub(HIDDEN, text)
         text = _ASSIGNED.sub(rf"\1\2{HIDDEN}", text)

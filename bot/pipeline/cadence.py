@@ -27,7 +27,7 @@ ABSURD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 # What a source may raise because of itself. A block that is gone and a broken promise concern everybody;
 # a contract that answers each provider otherwise does not.
 UNREAD = (TransientError, NotFoundError, ConfigError, VenueRejected, DisagreementError)
-_DISPUTED_OF = 10  # of so many things that were asked for, providers may disagree on one
+_ONE_DISPUTED_IN = 10  # of so many things that were asked for, providers may disagree on one
 _AHEAD_AT_MOST_S = MINUTE_S  # of a row's own time over ours
 
 
@@ -184,13 +184,13 @@ class ChainObserver:
         return str(error)
 
     def _check_disputed(self, asked: int) -> None:
-        """Tell that providers disagree. Raises it where they do on all, or more than 1 in ``_DISPUTED_OF``.
+        """Tell that providers disagree. Raises it where they do on all, or more than one in ten.
 
         A contract may answer each provider otherwise, and concerns few; a provider that lies concerns many.
         """
         if not self._disputed:
             return
-        if len(self._disputed) > max(1, asked // _DISPUTED_OF) or len(self._disputed) == asked:
+        if len(self._disputed) > max(1, asked // _ONE_DISPUTED_IN) or len(self._disputed) == asked:
             raise self._disputed[0]
         self.on_trouble(self._disputed[0])
 

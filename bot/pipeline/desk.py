@@ -23,7 +23,7 @@ from bot.pipeline import codec
 
 _FOLDER = "orders"
 _MOST_BYTES = 100_000
-_MOST_WORDS = 500  # of what a file holds, in a line that is logged and shown
+_MOST_SHOWN = 500  # characters of a line about a file, which may repeat what it holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,4 +141,5 @@ def _read(path: Path) -> Request | str:
         with path.open("rb") as file:
             return request_from(json_of(file.read(_MOST_BYTES)))
     except (OSError, ValueError, KeyError, TypeError, InvariantError) as error:
-        return one_line(f"order {path.name} cannot be read and is left out: {error}", most=_MOST_WORDS)
+        words = f"order {path.name} cannot be read and is left out, ask for it again: {error}"
+        return one_line(words, most=_MOST_SHOWN)

@@ -9,10 +9,10 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from bot.chain.node_url import redact_url
+from bot.model.refused import HIDDEN
 from bot.settings.root import Settings
 from bot.settings.watch import WatchSettings
 
-HIDDEN = "***"
 _HOSTED = ("http", "https", "ws", "wss", "postgresql")  # of other addresses, apprise's, the host is the token
 VARIABLE_IN_TEXT = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")  # "${NAME}" in the file takes a variable's value
 

@@ -277,9 +277,9 @@ class Pool:
 
     async def _judge(self, offered: Pooled) -> None:
         latest = quantity(await self.chain.request("eth_getTransactionCount", [offered.sender, "latest"]))
-        is_mined = await self._is_known(offered)
+        is_known = await self._is_known(offered)
         # Nothing is awaited from here on: by the next provider the same one may come at the same time.
-        if is_mined or offered.hash in self.held:
+        if is_known or offered.hash in self.held:
             self._refuse(offered, Refusal.KNOWN, latest)
         if offered.nonce < latest:
             self._refuse(offered, Refusal.NONCE_TOO_LOW, latest)

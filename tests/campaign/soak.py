@@ -66,7 +66,7 @@ class Sample(NamedTuple):
         )
 
 
-def sample(pid: int, polls: int, log: Path, ports: Collection[int | None]) -> Sample:
+def sample(pid: int, polls: int, log: Path, ports: Collection[int]) -> Sample:
     """Measure a process from outside. ``ports`` are those of its providers."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     links = [_link(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
@@ -105,7 +105,7 @@ async def soaked(rig: Rig, *, minutes: float) -> Figures:
     restarts = sorted(began_s + rig.random.uniform(0.05, 0.3) * 60.0 * minutes for _ in range(_RESTARTS))
     await rig.start_signer()
     await rig.start_bot("run", "--live", "--log-file", str(log))
-    ports = {urlsplit(proxy.url).port for proxy in rig.proxies}
+    ports = {port for proxy in rig.proxies if (port := urlsplit(proxy.url).port) is not None}
     polls, late, samples = 0, 0, list[Sample]()
     while time.monotonic() < end_s or len(samples) < _LEAST_SAMPLES:
         if restarts and time.monotonic() > restarts[0]:

@@ -14,8 +14,9 @@ from bot.chain.fees import GWEI
 from bot.chain.rpc import Rpc
 from bot.chain.send_errors import SendResult, classify_send_error
 from bot.devnet.node import Devnet
-from campaign import place
+from campaign import kills, place
 from campaign.catalogue import CASES, FAULTS
+from campaign.parts import Options
 from campaign.pool import WORDS, Client, Mode, Pool, Pooled, Refusal, Refused
 from campaign.summary import joined, table
 from campaign.wanted import WANTED, is_met, is_whole
@@ -199,3 +200,14 @@ def test_what_was_kept_counts_for_this_source_alone(tmp_path, monkeypatch):
     assert place.kept("part") == {"kills": 3}
     monkeypatch.setattr(place, "source_hash", lambda: "other")
     assert place.kept("part") is None
+
+
+def test_the_table_of_kills_can_be_printed_also_with_problems(monkeypatch, capsys):
+    """After the last of 1,200 kills the part ended, for a figure was no number."""
+    tally = kills.Tally()
+    tally.found("open at K1", ["DUPLICATE: two"])
+    monkeypatch.setattr(kills, "_spread", lambda *_: tally)
+    figures = kills.run(Options())
+    rows = table(figures, [wanted for wanted in WANTED if wanted.name in figures]).splitlines()
+    assert any("kills after which" in row and row.endswith("NOT MET") for row in rows)
+    assert figures["kill_where"] == ["open at K1: DUPLICATE: two"]

@@ -19,7 +19,8 @@ from bot.errors import LONGEST_WORDS, BotError
 DECODERS: tuple[Decoder, ...] = (*CHAIN, *SIGNER, *WEB, *FILES)
 LONGEST_S = 10.0  # of one document; what takes longer hangs
 _SECRET = "secret-key"  # stands in the URLs and keys of the rows
-# Of a document that holds it: a fault may cut it out of its URL, and then it is a word like others.
+# A fault may cut it out of its URL, and it is a word like others then; behind a host it is a secret still.
+_WHOLE_URL = re.compile(rf"[a-z]\w*://[^/\s\"']+/{_SECRET}".encode())
 _SECRET_OF_URL = re.compile(
     rf"//[^/\s]+/\S*{_SECRET}|//\S*{_SECRET}\S*@"
     rf"|(?<![\w./@-])([A-Za-z0-9-]+\.)+([A-Za-z]{{2,}}|\d{{1,3}})(:\d+)?/\S*{_SECRET}"
@@ -38,7 +39,8 @@ def _outcome(decoder: Decoder, raw: bytes) -> str:
     try:
         value: Any = decoder.run(raw)
     except decoder.errors as error:
-        return _of_words(error, is_given=_SECRET.encode() in raw)
+        is_cut = raw.count(_SECRET.encode()) > len(_WHOLE_URL.findall(raw))
+        return _of_words(error, is_cut=is_cut)
     except Exception as error:  # noqa: BLE001 - any other is what is looked for
         return (
             f"{type(error).__name__}, allowed is {[kind.__name__ for kind in decoder.errors]}: {error!s:.200}"
@@ -46,11 +48,11 @@ def _outcome(decoder: Decoder, raw: bytes) -> str:
     return decoder.wrong(value)
 
 
-def _of_words(error: BotError, *, is_given: bool) -> str:
+def _of_words(error: BotError, *, is_cut: bool) -> str:
     words = str(error)
     if not words or len(words) > LONGEST_WORDS:
         return f"an error of {len(words)} characters: {words[:200]!r}"
     if not words.isprintable():
         return f"an error that is no printable line: {words[:300]!r}"
-    is_told = _SECRET_OF_URL.search(words) is not None if is_given else _SECRET in words
+    is_told = _SECRET_OF_URL.search(words) is not None if is_cut else _SECRET in words
     return "an error with a secret" if is_told else ""

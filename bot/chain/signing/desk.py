@@ -308,7 +308,8 @@ class SigningDesk:
             if more and spent + more > most:
                 raise VenueRejected(
                     f"{spent + more} of token {token} in 24 hours would be over the signer's cap of {most}"
-                    + (f", all but what is kept for cancels of {cap.day_raw}" if most < cap.day_raw else "")
+                    + (f" ({cap.day_raw}, less the share kept for cancels)" if most < cap.day_raw else "")
+                    + ", in its smallest units; wait until earlier spending is a day old, or raise the cap"
                 )
 
     def _check_clock(self, rules: ChainRules, now_s: float) -> None:
