@@ -20,7 +20,7 @@ DECODERS: tuple[Decoder, ...] = (*CHAIN, *SIGNER, *WEB, *FILES)
 LONGEST_S = 10.0  # of one document; what takes longer hangs
 _SECRET = "secret-key"  # stands in the URLs and keys of the rows
 # A fault may cut it out of its URL, and it is a word like others then; behind a host it is a secret still.
-_WHOLE_URL = re.compile(rf"[a-z]\w*://[^/\s\"']+/{_SECRET}".encode())
+_WHOLE_URL = re.compile(rf"\w://[^/\s\"']+/{_SECRET}".encode())
 _SECRET_OF_URL = re.compile(
     rf"//[^/\s]+/\S*{_SECRET}|//\S*{_SECRET}\S*@"
     rf"|(?<![\w./@-])([A-Za-z0-9-]+\.)+([A-Za-z]{{2,}}|\d{{1,3}})(:\d+)?/\S*{_SECRET}"
