@@ -303,7 +303,7 @@ async def chain(rig: Rig) -> Outcome:
     await asyncio.sleep(1.0)
     rig.resume()
     await rig.mine(3)
-    await asyncio.sleep(4.0)
+    await rig.until(lambda: rig.pool.seen, within_s=15.0)
     return Outcome(wrong=_unsent(rig, "every provider serves another chain"))
 
 
