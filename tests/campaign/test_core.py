@@ -14,7 +14,7 @@ from bot.chain.fees import GWEI
 from bot.chain.rpc import Rpc
 from bot.chain.send_errors import SendResult, classify_send_error
 from bot.devnet.node import Devnet
-from campaign import kills, place
+from campaign import kills, page, place
 from campaign.catalogue import CASES, FAULTS
 from campaign.parts import Options
 from campaign.pool import WORDS, Client, Mode, Pool, Pooled, Refusal, Refused
@@ -211,3 +211,15 @@ def test_the_table_of_kills_can_be_printed_also_with_problems(monkeypatch, capsy
     rows = table(figures, [wanted for wanted in WANTED if wanted.name in figures]).splitlines()
     assert any("kills after which" in row and row.endswith("NOT MET") for row in rows)
     assert figures["kill_where"] == ["open at K1: DUPLICATE: two"]
+
+
+def test_the_page_says_what_was_met_and_what_it_cost():
+    row = {
+        "id": "K3", "inject": "killed", "expected": "once", "cases": 2, "broken": ["I7"],
+        "to_alarm_s": 2.94, "to_recover_polls": None, "gas_lost_wei": 210_000_147_000,
+    }  # fmt: skip
+    shown = page.results({"faults": {"faults_covered": 84, "cases": 85, "rows": [row]}}).splitlines()
+    assert "| K3 | killed | once | 2 | I7 | 2.9 s |  | 210 gwei |" in shown
+    assert "| cases run (`cases`) | 85 | >= 85 |" in shown
+    assert any("(`faults_covered`) | 84, **not met** | = 85 |" in line for line in shown)
+    assert any("(`kills`) | not run | >= 1000 |" in line for line in shown)
