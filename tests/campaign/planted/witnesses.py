@@ -297,7 +297,7 @@ async def cap(rig: Rig) -> Outcome:
 
 
 async def chain(rig: Rig) -> Outcome:
-    """Providers say in mid-session that they serve another chain: nothing is sent through them."""
+    """Providers say in mid-session that they serve another chain: nothing is decided or sent by them."""
     await rig.warm()
     rig.fail(Chain())
     await rig.mine(2)
@@ -305,7 +305,9 @@ async def chain(rig: Rig) -> Outcome:
     rig.resume()
     await rig.mine(3)
     await asyncio.sleep(_SEEN_BY_S)
-    return Outcome(wrong=_unsent(rig, "every provider serves another chain"))
+    why, opened = "every provider serves another chain", rig.open_work()
+    # A second check, before a send, may end the bot first: the order that it was for is wrong by itself.
+    return Outcome(wrong=(*_unsent(rig, why), *unless(not opened, f"{why}, and orders are open: {opened}")))
 
 
 async def lie(rig: Rig) -> Outcome:
