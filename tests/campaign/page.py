@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bot.chain.fees import GWEI
 from campaign import place
 from campaign.parts import PARTS
 from campaign.summary import joined, shown
@@ -11,7 +12,6 @@ from campaign.wanted import WANTED, is_met
 
 PAGE = place.ROOT / "docs" / "campaign.md"
 _BEGIN, _END = "<!-- written by `scripts/campaign --page` from here -->\n", "<!-- to here -->\n"
-_WEI_PER_GWEI = 10**9
 
 
 def write(path: Path = PAGE) -> list[str]:
@@ -46,7 +46,7 @@ def _faults(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         told = "" if row["to_alarm_s"] is None else f"{row['to_alarm_s']:.1f} s"
         resumed = "" if row["to_recover_polls"] is None else f"{row['to_recover_polls']:.0f} polls"
-        gas = f"{row['gas_lost_wei'] / _WEI_PER_GWEI:,.0f} gwei" if row["gas_lost_wei"] else ""
+        gas = f"{row['gas_lost_wei'] / GWEI:,.0f} gwei" if row["gas_lost_wei"] else ""
         broken = ", ".join(row["broken"]) or "none"
         cells = [row["id"], row["inject"], row["expected"], row["cases"], broken, told, resumed, gas]
         lines.append(f"| {' | '.join(map(str, cells))} |")
